@@ -1,0 +1,41 @@
+# Two commands do everything: `make run` and `make test`. The rest is for every day.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup run test lint ui clean lock
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed  ## create .venv and install everything (done by the others when needed)
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "QuantArt needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+run: setup  ## run the pipeline on the pictures that params.yaml names, then say what was made
+	dvc repro
+	quantart summary
+
+test: setup  ## run the tests
+	python -m pytest
+
+lint: setup  ## formatting, lint and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+ui: setup  ## open the MLflow UI
+	quantart ui
+
+clean:  ## remove what the pipeline made (not the environment, the runs or the cache)
+	rm -rf data/prepared data/codes models reports runs .quantart
+
+lock:  ## write requirements.lock from the versions installed now
+	python -m pip freeze --exclude-editable \
+	  | sed -E '/^(nvidia-|cuda-|triton)/ s/$$/ ; sys_platform == "linux"/' > requirements.lock
