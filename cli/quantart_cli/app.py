@@ -1,0 +1,232 @@
+"""The commands, in the order in which one meets them. Heavy imports stay inside, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from quantart import __version__
+
+if TYPE_CHECKING:
+    from quantart.project import Project
+
+ORDER = ["prepare", "train", "encode", "evaluate", "export", "stylize", "serve", "ui", "summary"]
+
+
+class InOrder(TyperGroup):
+    """Lists the commands in the order in which one meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return ORDER
+
+
+app = typer.Typer(
+    cls=InOrder,
+    help="QuantArt: turn photographs into paintings through two learned codebooks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train_app = typer.Typer(help="Train a stage: the VQGANs (stage1) or the style transfer network (stage2).")
+PIPELINE = "Pipeline (what dvc.yaml calls, in order)"
+USE = "Use"
+app.add_typer(train_app, name="train", rich_help_panel=PIPELINE, no_args_is_help=True)
+
+
+class Domain(StrEnum):
+    content = "content"
+    style = "style"
+
+
+class Stage1Domain(StrEnum):
+    base = "base"
+    content = "content"
+    style = "style"
+
+
+class Variant(StrEnum):
+    discrete = "discrete"
+    continuous = "continuous"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"quantart {__version__}")
+        raise typer.Exit
+
+
+def _project() -> Project:
+    from quantart.project import find_project
+
+    return find_project()
+
+
+def _use_store() -> None:
+    """Point MLflow to the project's tracking store."""
+    from quantart.tracking.store import configure
+
+    configure(_project().root)
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(rich_help_panel=PIPELINE)
+def prepare(
+    domain: Annotated[Domain, typer.Option(help="Photographs (content) or paintings (style).")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+) -> None:
+    """Decode, check, resize, split and pack pictures.
+
+    Example: quantart prepare --domain content
+    """
+    from quantart.pipeline import prepare as stage
+
+    stage.run(_project(), domain.value, workers=workers)
+
+
+@train_app.command("stage1")
+def train_stage1(
+    domain: Annotated[Stage1Domain, typer.Option(help="Both domains together (base), or one, from the base.")],
+) -> None:
+    """Train a VQGAN. Stopped, it resumes at its last checkpoint.
+
+    Example: quantart train stage1 --domain base
+    """
+    from quantart.training.launch import launch_if_wanted
+
+    launch_if_wanted("quantart_cli", sys.argv[1:])
+    from quantart.pipeline import stage1
+
+    stage1.run(_project(), domain.value)
+
+
+@train_app.command("stage2")
+def train_stage2(
+    variant: Annotated[Variant, typer.Option(help="On codes (discrete) or on latents (continuous).")],
+) -> None:
+    """Train the style transfer network on stored codes. Stopped, it resumes at its last checkpoint.
+
+    Example: quantart train stage2 --variant discrete
+    """
+    from quantart.training.launch import launch_if_wanted
+
+    launch_if_wanted("quantart_cli", sys.argv[1:])
+    from quantart.pipeline import stage2
+
+    stage2.run(_project(), variant.value)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def encode(
+    domain: Annotated[Domain, typer.Option(help="Photographs (content) or paintings (style).")],
+) -> None:
+    """Run the frozen encoder once over a domain and store its codes.
+
+    Example: quantart encode --domain style
+    """
+    from quantart.pipeline import encode as stage
+
+    stage.run(_project(), domain.value)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def evaluate(
+    run_id: Annotated[
+        str | None, typer.Option(help="A training run in MLflow; default: this project's latest.")
+    ] = None,
+) -> None:
+    """Measure on held-out pairs beside baselines, and log it to the run.
+
+    Example: quantart evaluate --run-id 3f2a9c
+    """
+    from quantart.pipeline import evaluate as stage
+
+    stage.run(_project(), run_id)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def export() -> None:
+    """Package the model, register it, and point the alias `challenger` to it.
+
+    Example: quantart export
+    """
+    from quantart.pipeline import export as stage
+
+    stage.run(_project())
+
+
+@app.command(rich_help_panel=USE)
+def stylize(
+    photo: Annotated[Path, typer.Argument(help="The photograph: PNG, JPEG or WebP, any size.")],
+    style: Annotated[Path, typer.Option(help="The painting.")],
+    out: Annotated[Path, typer.Option(help="Where the picture goes.")],
+    model: Annotated[
+        str | None, typer.Option(help="A folder, or a registry address such as models:/quantart@champion.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+) -> None:
+    """Paint a photograph in the manner of a painting.
+
+    Example: quantart stylize photo.jpg --style painting.jpg --out out.png
+    """
+    from quantart.serving.files import find_network, stylize_file
+
+    if model is not None and ":/" in model:
+        _use_store()
+    project = None if model else _project()
+    stylize_file(photo, style, out, find_network(project, model), force=force)
+
+
+@app.command(rich_help_panel=USE)
+def serve(
+    model: Annotated[str | None, typer.Option(help="Registry address; default: the registered challenger.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; the default is this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 5001,
+) -> None:
+    """Answer pictures over HTTP from a registered model.
+
+    Example: quantart serve --port 5001
+    """
+    from quantart.serving.server import serve as run_server
+
+    _use_store()
+    run_server(model or f"models:/{_project().params().export.name}@challenger", host, port)
+
+
+@app.command(rich_help_panel=USE)
+def ui(
+    host: Annotated[str, typer.Option(help="Address to listen at; the default is this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 5000,
+) -> None:
+    """Open the MLflow UI on this project's runs.
+
+    Example: quantart ui
+    """
+    from quantart.tracking.ui import show_ui
+
+    _use_store()
+    show_ui(host, port)
+
+
+@app.command(rich_help_panel=USE)
+def summary() -> None:
+    """Say what the pipeline has made and where to look.
+
+    Example: quantart summary
+    """
+    from quantart.summary import print_summary
+
+    print_summary(_project())

@@ -1,0 +1,1 @@
+"""The network's parts: blocks, autoencoder, quantiser, style transfer network and discriminator."""

@@ -1,0 +1,121 @@
+"""Encoder E and decoder G of the VQGAN (Esser et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quantart.components.blocks import Downsample, GroupNorm, Level, MiddleBlock, Upsample
+
+
+class EncoderLevel(Level):
+    """One resolution of the encoder; all but the last end by halving it."""
+
+    def __init__(self, channels: list[int], attention: bool, dropout: float, last: bool) -> None:
+        super().__init__(channels, attention, dropout)
+        self.downsample = nn.Identity() if last else Downsample(channels[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(super().forward(x))
+
+
+class DecoderLevel(Level):
+    """One resolution of the decoder; all but the finest end by doubling it."""
+
+    def __init__(self, channels: list[int], attention: bool, dropout: float, finest: bool) -> None:
+        super().__init__(channels, attention, dropout)
+        self.upsample = nn.Identity() if finest else Upsample(channels[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.upsample(super().forward(x))
+
+
+class Encoder(nn.Module):
+    """Pictures `(b, in_channels, h, w)` in [-1, 1] to latents `(b, z_channels, h / f, w / f)`, f = 2^(levels - 1).
+
+    Args:
+        ch: channels at full resolution.
+        ch_mult: multiplier of `ch` for each level; every level after the first halves the resolution.
+        num_res_blocks: residual blocks per level.
+        attn_resolutions: sides in pixels at which attention follows each block.
+        resolution: side in pixels for which `attn_resolutions` is meant; the network itself takes any size that is
+            divisible by f.
+        out_ch: of the decoder; unused here, both take the same arguments.
+        double_z: answer `2 * z_channels` channels.
+    """
+
+    def __init__(
+        self,
+        *,
+        ch: int,
+        ch_mult: Sequence[int],
+        num_res_blocks: int,
+        attn_resolutions: Sequence[int],
+        resolution: int,
+        z_channels: int,
+        in_channels: int = 3,
+        out_ch: int = 3,
+        double_z: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
+        self.down = nn.ModuleList()
+        channels = ch
+        for i, multiplier in enumerate(ch_mult):
+            widths = [channels] + [ch * multiplier] * num_res_blocks
+            attention = resolution // 2**i in attn_resolutions
+            self.down.append(EncoderLevel(widths, attention, dropout, last=i == len(ch_mult) - 1))
+            channels = widths[-1]
+        self.mid = MiddleBlock(channels, dropout)
+        self.norm_out = GroupNorm(channels)
+        self.conv_out = nn.Conv2d(channels, 2 * z_channels if double_z else z_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv_in(x)
+        for level in self.down:
+            h = level(h)
+        return self.conv_out(F.silu(self.norm_out(self.mid(h))))
+
+
+class Decoder(nn.Module):
+    """Latents `(b, z_channels, h, w)` to pictures `(b, out_ch, f·h, f·w)`, roughly in [-1, 1] (not clamped).
+
+    It mirrors `Encoder` and takes the same arguments; `up.0` is the finest level and each level has one block more.
+    """
+
+    def __init__(
+        self,
+        *,
+        ch: int,
+        ch_mult: Sequence[int],
+        num_res_blocks: int,
+        attn_resolutions: Sequence[int],
+        resolution: int,
+        z_channels: int,
+        in_channels: int = 3,
+        out_ch: int = 3,
+        double_z: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        channels = ch * ch_mult[-1]
+        self.conv_in = nn.Conv2d(z_channels, channels, 3, padding=1)
+        self.mid = MiddleBlock(channels, dropout)
+        levels: list[DecoderLevel] = []
+        for i in reversed(range(len(ch_mult))):
+            widths = [channels] + [ch * ch_mult[i]] * (num_res_blocks + 1)
+            attention = resolution // 2**i in attn_resolutions
+            levels.insert(0, DecoderLevel(widths, attention, dropout, finest=i == 0))
+            channels = widths[-1]
+        self.up = nn.ModuleList(levels)
+        self.norm_out = GroupNorm(channels)
+        self.conv_out = nn.Conv2d(channels, out_ch, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.mid(self.conv_in(z))
+        for level in reversed(self.up):
+            h = level(h)
+        return self.conv_out(F.silu(self.norm_out(h)))

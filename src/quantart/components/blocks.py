@@ -1,0 +1,137 @@
+"""Building blocks of the VQGAN and of the style transfer network.
+
+The parameters carry the reference's names, so that its state dicts load strictly. Every block takes and returns
+`(b, c, h, w)`.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quantart.components.precision import full_precision
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation with 32 groups, or one where there are fewer than 32 channels.
+
+    It computes and answers in float32 under autocast too: bfloat16 loses accuracy here, and its backward pass is
+    several times slower on a CPU.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(32 if channels >= 32 else 1, channels, eps=1e-6, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(full_precision(x))
+
+
+class ResnetBlock(nn.Module):
+    """Norm, swish, convolution, twice; the skip is a 1 × 1 convolution where the number of channels changes."""
+
+    def __init__(self, in_channels: int, out_channels: int | None = None, dropout: float = 0.0) -> None:
+        super().__init__()
+        out_channels = out_channels or in_channels
+        self.norm1 = GroupNorm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = GroupNorm(out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        if in_channels != out_channels:
+            self.nin_shortcut: nn.Module = nn.Conv2d(in_channels, out_channels, 1)
+        else:
+            self.nin_shortcut = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        return self.nin_shortcut(x) + h
+
+
+class AttnBlock(nn.Module):
+    """One-head attention over positions; with a `context`, cross-attention to it.
+
+    The queries come from the input, keys and values from the context (the input itself without one); the same norm is
+    applied to both.
+    """
+
+    def __init__(self, channels: int, residual: bool = True) -> None:
+        super().__init__()
+        self.residual = residual
+        self.norm = GroupNorm(channels)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(channels, channels, 1)
+        self.v = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """x: `(b, c, h, w)`; context: `(b, c, h2, w2)`, whose size may differ."""
+        normed = self.norm(x)
+        source = normed if context is None else self.norm(context)
+        q, k, v = (_as_tokens(t) for t in (self.q(normed), self.k(source), self.v(source)))
+        # softmax(q kᵀ / √c) v
+        attended = F.scaled_dot_product_attention(q, k, v).squeeze(1)  # (b, h·w, c)
+        h = self.proj_out(attended.transpose(1, 2).reshape(x.shape))
+        return x + h if self.residual else h
+
+
+def _as_tokens(x: Tensor) -> Tensor:
+    """`(b, c, h, w)` to one head of tokens `(b, 1, h·w, c)`, contiguous for the fused attention kernels."""
+    return x.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()
+
+
+class Downsample(nn.Module):
+    """Halves the sides: one zero on the right and below, then a 3 × 3 convolution with stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Doubles the sides: nearest neighbour, then a 3 × 3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class MiddleBlock(nn.Module):
+    """Residual block, attention, residual block at the lowest resolution."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.block_1 = ResnetBlock(channels, dropout=dropout)
+        self.attn_1 = AttnBlock(channels)
+        self.block_2 = ResnetBlock(channels, dropout=dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(x)))
+
+
+class Level(nn.Module):
+    """The blocks of one resolution of the encoder or the decoder; each is followed by attention where it is placed.
+
+    Args:
+        channels: of the input and after each block; one more entry than there are blocks.
+        attention: put attention after every block.
+    """
+
+    def __init__(self, channels: list[int], attention: bool, dropout: float) -> None:
+        super().__init__()
+        pairs = list(zip(channels, channels[1:], strict=False))
+        self.block = nn.ModuleList(ResnetBlock(i, o, dropout) for i, o in pairs)
+        self.attn = nn.ModuleList(AttnBlock(o) for _, o in pairs if attention)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, block in enumerate(self.block):
+            x = block(x)
+            if len(self.attn):
+                x = self.attn[i](x)
+        return x

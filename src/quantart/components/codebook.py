@@ -1,0 +1,144 @@
+"""Codebooks that stay alive: k-means initialisation, moving averages and revival of dead codes.
+
+These modules steer the `VectorQuantizer` they are given and keep their own buffers beside it, so the model's state dict
+stays the plain quantiser's. With several processes, every one comes to the same codebook: latents and counts are
+gathered, and the random draws depend on the seed and the step alone, so that a resumed run repeats them too.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from quantart.components.distributed import all_rows, all_sum, from_first
+from quantart.components.quantizer import VectorQuantizer, code_counts
+
+RESERVOIR_PER_CODE = 16
+KMEANS_ROUNDS = 10
+
+
+class KMeansCodebook(nn.Module):
+    """Collects recent latents and sets the codebook to their k-means centres.
+
+    Args:
+        quantizer: whose codes are set; not registered as a submodule, since the model owns it.
+        seed: of all random draws, together with the step.
+    """
+
+    def __init__(self, quantizer: VectorQuantizer, seed: int = 0) -> None:
+        super().__init__()
+        self._quantizer = [quantizer]  # a list hides the module from `parameters()` and `state_dict()`
+        self.seed = seed
+        self.reservoir: Tensor
+        self.filled: Tensor
+        self.register_buffer("reservoir", torch.zeros(RESERVOIR_PER_CODE * quantizer.n_e, quantizer.e_dim))
+        self.register_buffer("filled", torch.tensor(0))
+
+    @property
+    def quantizer(self) -> VectorQuantizer:
+        return self._quantizer[0]
+
+    @torch.no_grad()
+    def observe(self, z: Tensor, step: int) -> None:
+        """Keep as many latents of this batch `(b, c, h, w)` as there are codes, in place of the oldest."""
+        rows = all_rows(_rows(z))
+        if len(rows) > self.quantizer.n_e:
+            pick = torch.randperm(len(rows), generator=self._generator(step))[: self.quantizer.n_e]
+            rows = rows[pick.to(rows.device)]
+        self.reservoir.copy_(torch.cat([self.reservoir[len(rows) :], rows]))
+        self.filled.add_(len(rows)).clamp_(max=len(self.reservoir))
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Set the codebook to the k-means centres of the latents observed so far.
+
+        Raises:
+            ValueError: nothing was observed yet.
+        """
+        filled = int(self.filled)
+        if filled == 0:
+            raise ValueError("no latents were observed yet; call observe() first")
+        centres = kmeans(self.reservoir[-filled:], self.quantizer.n_e, KMEANS_ROUNDS, self._generator(0))
+        self.quantizer.embedding.weight.copy_(from_first(centres))
+
+    def _generator(self, step: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+
+
+class EmaCodebook(KMeansCodebook):
+    """Moves each code to the moving average of the latents that chose it, and revives codes that none chooses.
+
+    With m = the decayed use of a code (1: the mean use of all codes) and x̄ = the mean of the latents that chose it in
+    this batch, n times the mean use: m ← d·m + (1 − d)·n and e ← e + (1 − d)·n·(x̄ − e) / m, which equals the ratio of
+    decayed sums and counts of van den Oord et al. (2017), appendix A. The gradient no longer moves the codes.
+
+    Args:
+        decay: d, in [0, 1).
+        revive_below: codes with m below this are replaced by random recent latents.
+    """
+
+    def __init__(self, quantizer: VectorQuantizer, decay: float, revive_below: float, seed: int = 0) -> None:
+        super().__init__(quantizer, seed)
+        quantizer.embedding.requires_grad_(False)
+        self.decay = decay
+        self.revive_below = revive_below
+        self.counts: Tensor
+        self.register_buffer("counts", torch.ones(quantizer.n_e))
+
+    def initialise(self) -> None:
+        super().initialise()
+        self.counts.fill_(1.0)
+
+    @torch.no_grad()
+    def update(self, z: Tensor, indices: Tensor, step: int) -> Tensor:
+        """Learn from a batch of latents `(b, c, h, w)` that chose the codes `indices` `(b, h, w)`.
+
+        Returns:
+            0-d, the number of codes revived.
+        """
+        codes = self.quantizer.embedding.weight
+        used = all_sum(code_counts(indices, self.quantizer.n_e))
+        sums = all_sum(torch.zeros_like(codes).index_add_(0, indices.reshape(-1), _rows(z)))
+        mean_use = used.mean()
+        used, sums = used / mean_use, sums / mean_use
+        self.counts.mul_(self.decay).add_(used, alpha=1.0 - self.decay)
+        # the smallest counts are a rounding away from 0 / 0, but then `sums - used * codes` is 0 too
+        moved = (1.0 - self.decay) * (sums - used[:, None] * codes) / self.counts[:, None].clamp_min(1e-12)
+        codes.add_(moved)
+        return self._revive(step)
+
+    def _revive(self, step: int) -> Tensor:
+        codes = self.quantizer.embedding.weight
+        dead = self.counts < self.revive_below
+        draw = torch.rand(len(codes), generator=self._generator(step)).to(codes.device)
+        age = (draw * self.filled).long()  # 0: the newest latent; never one of the rows not yet filled
+        codes.copy_(torch.where(dead[:, None], self.reservoir[len(self.reservoir) - 1 - age], codes))
+        self.counts.masked_fill_(dead, 1.0)
+        return dead.sum()
+
+
+def kmeans(points: Tensor, k: int, rounds: int, generator: torch.Generator) -> Tensor:
+    """Lloyd's algorithm from random points: `(n, c)` to `k` centres `(k, c)`; a centre no point chose is drawn anew."""
+    n = len(points)
+
+    def draw() -> Tensor:
+        # distinct while there are enough points
+        return points[torch.randperm(max(n, k), generator=generator)[:k].to(points.device) % n]
+
+    centres = draw()
+    for _ in range(rounds):
+        nearest = torch.cat([_nearest(part, centres) for part in torch.split(points, 65_536)])
+        counts = code_counts(nearest, k)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+        means = sums / counts.clamp_min(1.0)[:, None]
+        centres = torch.where(counts[:, None] > 0, means, draw())
+    return centres
+
+
+def _nearest(points: Tensor, centres: Tensor) -> Tensor:
+    return torch.addmm(centres.square().sum(1), points, centres.T, alpha=-2.0).argmin(1)
+
+
+def _rows(z: Tensor) -> Tensor:
+    """`(b, c, h, w)` to float32 vectors `(b·h·w, c)`."""
+    return z.detach().float().permute(0, 2, 3, 1).reshape(-1, z.shape[1])

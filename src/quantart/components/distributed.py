@@ -1,0 +1,38 @@
+"""Sums and gathers over all processes of a training run; a lone process gets back what it gave."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def all_sum(x: Tensor) -> Tensor:
+    """Sum of `x` over the processes; no gradient passes."""
+    x = x.detach()
+    if world_size() > 1:
+        x = x.clone()
+        dist.all_reduce(x)
+    return x
+
+
+def all_rows(x: Tensor) -> Tensor:
+    """`x` of every process below one another, in the order of ranks; each must have the same shape. No gradient."""
+    x = x.detach().contiguous()
+    if world_size() == 1:
+        return x
+    parts = [torch.empty_like(x) for _ in range(world_size())]
+    dist.all_gather(parts, x)
+    return torch.cat(parts)
+
+
+def from_first(x: Tensor) -> Tensor:
+    """The first process's `x`, written into `x` on every process."""
+    if world_size() > 1:
+        dist.broadcast(x, src=0)
+    return x

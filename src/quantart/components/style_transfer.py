@@ -1,0 +1,59 @@
+"""The style transfer network T(z_c, z_s) (Huang et al., CVPR 2023)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from quantart.components.blocks import AttnBlock, ResnetBlock
+
+
+class StyleTransferBlock(nn.Module):
+    """Residual block, self-attention, cross-attention to the style, in this order."""
+
+    def __init__(self, channels: int, residual: bool, use_conv: bool, use_selfatt: bool) -> None:
+        super().__init__()
+        self.res_block = ResnetBlock(channels) if use_conv else None
+        self.self_attn_block = AttnBlock(channels, residual) if use_selfatt else None
+        self.attn_block = AttnBlock(channels, residual)
+
+    def forward(self, x: Tensor, style: Tensor | None) -> Tensor:
+        if self.res_block is not None:
+            x = self.res_block(x)
+        if self.self_attn_block is not None:
+            x = self.self_attn_block(x)
+        return x if style is None else self.attn_block(x, style)
+
+
+class StyleTransferModule(nn.Module):
+    """Maps content latents to style latents, block after block, each attending to the style.
+
+    Args:
+        channels: of content and style alike.
+        block_num: number of blocks.
+        residual: the attention blocks add to their input.
+        use_conv: each block begins with a residual block of convolutions.
+        use_selfatt: each block attends to the content itself before the style.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        block_num: int = 6,
+        residual: bool = True,
+        use_conv: bool = True,
+        use_selfatt: bool = True,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            StyleTransferBlock(channels, residual, use_conv, use_selfatt) for _ in range(block_num)
+        )
+
+    def forward(self, content: Tensor, style: Tensor | None) -> Tensor:
+        """content: `(b, c, h, w)`; style: `(b, c, h2, w2)`, or None to leave the cross-attention out.
+
+        Returns:
+            `(b, c, h, w)`, not quantised.
+        """
+        for block in self.blocks:
+            content = block(content, style)
+        return content

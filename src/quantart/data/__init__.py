@@ -1,0 +1,1 @@
+"""From a folder of pictures to batches: finding, checking, splitting, packing and reading them."""

@@ -1,0 +1,105 @@
+"""Stored codes: what the frozen encoders say of each picture, written once, read by stage 2 at random.
+
+A folder holds for each split (`train`, `val`)
+
+- `<split>_codes.npy`: uint16 `(n, h, w)`, indices into the codebook (uint32 above 65,536 codes);
+- `<split>_latents.npy`: the latents before quantisation, bfloat16 stored as uint16 `(n, c, h, w)`;
+
+and `index.json`: the digest of the pictures, the stage-1 run, the rows per picture. Both arrays are memory-mapped.
+Training pictures have several rows: copy 0 of every picture (centred), then copy 1 (a random crop, perhaps flipped), ….
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quantart.errors import UserError
+
+
+def code_dtype(n_embed: int) -> type[np.unsignedinteger[Any]]:
+    """Smallest of uint16 and uint32 that holds `n_embed` different codes."""
+    return np.uint16 if n_embed <= 2**16 else np.uint32
+
+
+class CodeWriter:
+    """Writes a folder of codes beside its final place and moves it there when all is written."""
+
+    def __init__(self, folder: Path, n_embed: int) -> None:
+        self._final = folder
+        self._folder = folder.with_name(f".{folder.name}.writing")
+        self._dtype = code_dtype(n_embed)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+
+    def write(self, split: str, rows: int, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+        """Write `rows` rows from batches of (codes `(b, h, w)`, latents `(b, c, h, w)`)."""
+        codes: np.ndarray | None = None
+        latents: np.ndarray | None = None
+        done = 0
+        for batch_codes, batch_latents in batches:
+            if codes is None or latents is None:
+                codes = self._create(f"{split}_codes.npy", self._dtype, (rows, *batch_codes.shape[1:]))
+                latents = self._create(f"{split}_latents.npy", np.uint16, (rows, *batch_latents.shape[1:]))
+            end = done + len(batch_codes)
+            codes[done:end] = batch_codes.cpu().numpy()
+            latents[done:end] = batch_latents.to(torch.bfloat16).cpu().contiguous().view(torch.uint16).numpy()
+            done = end
+
+    def finish(self, index: dict[str, Any]) -> None:
+        (self._folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf8")
+        shutil.rmtree(self._final, ignore_errors=True)
+        self._folder.rename(self._final)
+
+    def _create(self, name: str, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
+        return np.lib.format.open_memmap(self._folder / name, mode="w+", dtype=dtype, shape=shape)
+
+
+class StoredCodes:
+    """Reads one split of a folder of codes.
+
+    Raises:
+        UserError: the folder holds no such codes.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        try:
+            self.index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf8"))
+            self._codes = np.load(folder / f"{split}_codes.npy", mmap_mode="r", allow_pickle=False)
+            self._latents = np.load(folder / f"{split}_latents.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{folder}: no stored codes of split {split!r} ({error}); run `quantart encode`") from None
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures the rows were made from."""
+        return len(self) // int(self.index["copies"])
+
+    def codes(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
+        """Codes of `rows`: int64 `(b, h, w)`, or `(b, crop, crop)` cut at the places `draws` `(b, 2)` in [0, 1) say."""
+        return torch.from_numpy(_cut(self._codes, rows, crop, draws).astype(np.int64))
+
+    def latents(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
+        """Latents of `rows`, likewise: float32 `(b, c, h, w)` or `(b, c, crop, crop)`."""
+        return torch.from_numpy(_cut(self._latents, rows, crop, draws)).view(torch.bfloat16).float()
+
+
+def _cut(array: np.ndarray, rows: np.ndarray, crop: int | None, draws: np.ndarray | None) -> np.ndarray:
+    if crop is None or draws is None:
+        return np.asarray(array[rows])
+    room_y, room_x = (side - crop + 1 for side in array.shape[-2:])
+    cut = [
+        array[row][..., y : y + crop, x : x + crop]
+        for row, y, x in zip(rows, (draws[:, 0] * room_y).astype(int), (draws[:, 1] * room_x).astype(int), strict=True)
+    ]
+    return np.stack(cut)

@@ -1,0 +1,74 @@
+"""The index of a prepared folder: which picture lies where in the packed file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from quantart.data.splits import Split
+from quantart.errors import UserError
+
+PIXELS_FILE = "pictures.bin"
+INDEX_FILE = "index.csv"
+
+
+class IndexRow(NamedTuple):
+    """One packed picture: sizes in pixels, `offset` in bytes from the start of the packed file."""
+
+    file: str
+    sha256: str
+    split: Split
+    height: int
+    width: int
+    offset: int
+
+    @property
+    def bytes(self) -> int:
+        return self.height * self.width * 3
+
+
+def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
+    """Write `index.csv`."""
+    write_table(folder / INDEX_FILE, IndexRow._fields, rows)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
+    """Write a CSV file; text is quoted, so that any file name survives."""
+    with path.open("w", encoding="utf8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def read_index(folder: Path) -> list[IndexRow]:
+    """Read `index.csv` and check that the packed file has the size it says.
+
+    Raises:
+        UserError: the folder was not prepared, or is damaged.
+    """
+    path = folder / INDEX_FILE
+    try:
+        with path.open(encoding="utf8", newline="") as file:
+            header, *lines = csv.reader(file)
+        rows = [_row(line) for line in lines]
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no prepared pictures here; run `quantart prepare` first") from None
+    except (ValueError, csv.Error):
+        raise UserError(f"{path}: damaged; run `quantart prepare` again") from None
+    if tuple(header) != IndexRow._fields or not rows:
+        raise UserError(f"{path}: no index of prepared pictures; run `quantart prepare` again")
+    _check_size(folder / PIXELS_FILE, sum(row.bytes for row in rows))
+    return rows
+
+
+def _row(line: list[str]) -> IndexRow:
+    file, sha256, split, height, width, offset = line
+    return IndexRow(file, sha256, cast(Split, split), int(height), int(width), int(offset))
+
+
+def _check_size(path: Path, expected: int) -> None:
+    actual = path.stat().st_size if path.is_file() else 0
+    if actual != expected:
+        raise UserError(f"{path}: {actual} bytes where {expected} belong; run `quantart prepare` again")

@@ -1,0 +1,60 @@
+"""One picture's way from its file to the stored size: what the worker processes run."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantart.images import ImageError, Picture, crop_to_aspect, decode_image, read_file, resize_short_side
+
+# a picture enlarged more than this shows the resampling's own pattern, not a photograph or a painting
+MAX_ENLARGEMENT = 4
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How pictures are stored. `short_side` in pixels, `max_aspect` long over short, `max_pixels` before scaling."""
+
+    short_side: int
+    max_aspect: float
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A usable picture: its file's sha256 (hex) and its pixels, uint8 `(h, w, 3)`."""
+
+    sha256: str
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that can't be used, and why."""
+
+    reason: str
+
+
+def load_picture(path: Path, geometry: Geometry) -> Loaded | Rejected:
+    """Read, decode, crop and scale one file. Never raises for what is in the file."""
+    try:
+        data = read_file(path)  # read once: a file that changes meanwhile still has the hash of what was decoded
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata would tear the progress bar
+            picture = decode_image(data, max_pixels=geometry.max_pixels)
+        return Loaded(hashlib.sha256(data).hexdigest(), _fit(picture, geometry))
+    except ImageError as error:
+        return Rejected(str(error))
+
+
+def _fit(picture: Picture, geometry: Geometry) -> Picture:
+    height, width = picture.shape[:2]
+    smallest = -(-geometry.short_side // MAX_ENLARGEMENT)
+    if min(height, width) < smallest:
+        raise ImageError(
+            f"too small: {width} × {height} pixels, the short side must have at least {smallest} "
+            f"(a {MAX_ENLARGEMENT}th of data.short_side)"
+        )
+    return resize_short_side(crop_to_aspect(picture, geometry.max_aspect), geometry.short_side)

@@ -1,0 +1,89 @@
+"""Reading prepared pictures, memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantart.data.index import PIXELS_FILE, read_index
+from quantart.data.splits import SPLITS, Split
+from quantart.images import Picture, centre_crop
+
+if TYPE_CHECKING:
+    import torch
+
+Indices = Sequence[int] | NDArray[np.integer]
+
+
+class PackedPictures:
+    """The pictures of one split of a prepared folder, in the order of their file names.
+
+    Their short sides are all `short_side` pixels long. Crops are cut at the stored scale: nothing is resized here.
+
+    Attributes:
+        files: path of each picture relative to the folder it came from.
+        sha256: hex digest of each picture's original file.
+        short_side: in pixels; 0 when the split is empty.
+        digest: hex sha256 over the split's pictures (content and stored size): the data's identity in a run.
+
+    Raises:
+        UserError: the folder was not prepared, or is damaged.
+    """
+
+    def __init__(self, folder: Path, split: Split) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
+        self._rows = [row for row in read_index(folder) if row.split == split]
+        self._pixels = np.memmap(folder / PIXELS_FILE, dtype=np.uint8, mode="r")
+        self.files = [row.file for row in self._rows]
+        self.sha256 = [row.sha256 for row in self._rows]
+        self.short_side = min((min(row.height, row.width) for row in self._rows), default=0)
+        self.digest = self._digest()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def picture(self, index: int) -> Picture:
+        """One whole picture, uint8 `(h, w, 3)`: a read-only view of the file."""
+        row = self._rows[index]
+        return self._pixels[row.offset : row.offset + row.bytes].reshape(row.height, row.width, 3)
+
+    def centre(self, indices: Indices, side: int) -> torch.Tensor:
+        """The central square of each picture, uint8 `(b, 3, side, side)`."""
+        self._check_side(side)
+        return _to_batch([centre_crop(self.picture(i), side, side) for i in indices])
+
+    def crops(self, indices: Indices, side: int, draws: NDArray[np.float64]) -> torch.Tensor:
+        """A random square of each picture, mirrored for every other one on average, uint8 `(b, 3, side, side)`.
+
+        Args:
+            draws: `(b, 3)` uniform in [0, 1): place from above, place from the left, mirrored below 0.5.
+        """
+        self._check_side(side)
+        return _to_batch([_random_crop(self.picture(i), side, own) for i, own in zip(indices, draws, strict=True)])
+
+    def _check_side(self, side: int) -> None:
+        if side > self.short_side:
+            raise ValueError(f"crops of {side} pixels do not fit into pictures with a short side of {self.short_side}")
+
+    def _digest(self) -> str:
+        lines = (f"{row.sha256} {row.height} {row.width}\n" for row in self._rows)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _random_crop(picture: Picture, side: int, draws: NDArray[np.float64]) -> Picture:
+    top = int(draws[0] * (picture.shape[0] - side + 1))
+    left = int(draws[1] * (picture.shape[1] - side + 1))
+    crop = picture[top : top + side, left : left + side]
+    return crop[:, ::-1] if draws[2] < 0.5 else crop
+
+
+def _to_batch(crops: list[Picture]) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,247 @@
+"""From a folder of pictures to one packed file: checked, cropped, scaled and split.
+
+A prepared folder holds
+
+- `pictures.bin`: the pictures one after another, uint8, row by row, three channels;
+- `index.csv`: `file, sha256, split, height, width, offset` of each, in the order of the file names;
+- `rejected.csv`: `file, reason` of each file that can't be used;
+- `report.json`: the counts, duplicates and sizes;
+- `contact_sheet.jpg`: what the pictures look like.
+
+The same pictures and parameters give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from quantart.data.contact_sheet import contact_sheet
+from quantart.data.index import PIXELS_FILE, IndexRow, write_index, write_table
+from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
+from quantart.data.sources import find_pictures, table_name
+from quantart.data.splits import SPLITS, Split, assign_splits
+from quantart.errors import UserError
+from quantart.images import write_image
+from quantart.progress import progress
+
+if TYPE_CHECKING:
+    from quantart.params import DataParams, Domain
+
+REJECTED_FILE = "rejected.csv"
+REPORT_FILE = "report.json"
+CONTACT_SHEET_FILE = "contact_sheet.jpg"
+
+REASONS_SHOWN = 10
+PICTURES_PER_WORKER = 100  # fewer are done before a process has started
+BATCH = 512  # pictures that may wait in memory for their turn
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What became of each picture file: `found = kept + duplicates + rejected`.
+
+    Attributes:
+        found: files with a picture's ending.
+        splits: kept pictures per split.
+        duplicates: (file, the file kept in its place).
+        rejected: (file, reason).
+        short_side: of every kept picture, in pixels.
+        longest_side: the longest of all, in pixels.
+        bytes: size of `pictures.bin`.
+    """
+
+    domain: str
+    found: int
+    splits: dict[Split, int]
+    duplicates: list[tuple[str, str]]
+    rejected: list[tuple[str, str]]
+    short_side: int
+    longest_side: int
+    bytes: int
+
+    @property
+    def kept(self) -> int:
+        return sum(self.splits.values())
+
+    def summary(self) -> str:
+        """One line for the terminal."""
+        splits = ", ".join(f"{count} {split}" for split, count in self.splits.items())
+        return (
+            f"{self.domain}: {self.found} pictures found, {self.kept} kept ({splits}), "
+            f"{len(self.duplicates)} duplicates, {len(self.rejected)} rejected"
+        )
+
+    def to_json(self) -> str:
+        """The content of `report.json`."""
+        report = {
+            "domain": self.domain,
+            "counts": {
+                "found": self.found,
+                "kept": self.kept,
+                "duplicates": len(self.duplicates),
+                "rejected": len(self.rejected),
+            },
+            "splits": self.splits,
+            "sizes": {"short_side": self.short_side, "longest_side": self.longest_side, "bytes": self.bytes},
+            "duplicates": [{"file": file, "same_as": kept} for file, kept in self.duplicates],
+            "rejected": [{"file": file, "reason": reason} for file, reason in self.rejected],
+        }
+        return json.dumps(report, indent=2) + "\n"
+
+
+@dataclass
+class _Packed:
+    """What has been written so far. The rows' splits are set at the end, which needs all hashes."""
+
+    rows: list[IndexRow] = field(default_factory=list)
+    file_of: dict[str, str] = field(default_factory=dict)
+    duplicates: list[tuple[str, str]] = field(default_factory=list)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    bytes: int = 0
+
+
+def prepare_domain(
+    source: Path, out: Path, params: DataParams, *, domain: Domain, workers: int | None = None
+) -> PrepareReport:
+    """Prepare all pictures under `source` into the folder `out`, which is replaced as a whole at the end.
+
+    Args:
+        source: folder of pictures, searched recursively.
+        out: a new folder, an empty one, or an earlier prepared one.
+        params: size, splits and limits.
+        domain: named in the report and in messages.
+        workers: processes; None: one per core, fewer for few pictures.
+
+    Raises:
+        UserError: no picture, more unusable ones than `max_rejected_share`, or an unfit `out`.
+    """
+    _check_out(source, out)
+    try:
+        paths = find_pictures(source)
+    except UserError as error:
+        raise UserError(f"data.{domain}: {error}") from error
+    partial_folder = _empty_sibling(out, "partial")
+    partial_folder.mkdir(parents=True)
+    try:
+        report = _fill(partial_folder, source, paths, params, domain, workers)
+        _replace_folder(partial_folder, out)
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
+    return report
+
+
+def _fill(
+    folder: Path, source: Path, paths: list[Path], params: DataParams, domain: Domain, workers: int | None
+) -> PrepareReport:
+    geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels)
+    results = progress(_load_all(paths, geometry, workers), len(paths), f"preparing {domain}")
+    names = [table_name(path, source) for path in paths]
+    packed = _pack(zip(names, results, strict=True), folder / PIXELS_FILE)
+    _check_rejected(packed.rejected, len(paths), params, domain)
+
+    splits = assign_splits(packed.file_of, params.val_share, params.test_share)
+    write_index(folder, [row._replace(split=splits[row.sha256]) for row in packed.rows])
+    write_table(folder / REJECTED_FILE, ("file", "reason"), packed.rejected)
+    report = PrepareReport(
+        domain=domain,
+        found=len(paths),
+        splits={split: list(splits.values()).count(split) for split in SPLITS},
+        duplicates=packed.duplicates,
+        rejected=packed.rejected,
+        short_side=params.short_side,
+        longest_side=max(max(row.height, row.width) for row in packed.rows),
+        bytes=packed.bytes,
+    )
+    (folder / REPORT_FILE).write_text(report.to_json(), encoding="utf8")
+    write_image(folder / CONTACT_SHEET_FILE, contact_sheet(folder))
+    return report
+
+
+def _load_all(paths: list[Path], geometry: Geometry, workers: int | None) -> Iterator[Loaded | Rejected]:
+    """The pictures in the order of `paths`, over several processes where that pays."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = workers or max(1, min(cores, len(paths) // PICTURES_PER_WORKER))
+    load = partial(load_picture, geometry=geometry)
+    if workers == 1:
+        yield from map(load, paths)
+        return
+    # spawn: a forked copy of a process with threads (the bar's, torch's) may hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for start in range(0, len(paths), BATCH):
+            batch = paths[start : start + BATCH]
+            try:
+                yield from pool.map(load, batch, chunksize=4)
+            except BrokenProcessPool as error:
+                raise UserError(
+                    f"a worker process died while reading one of {batch[0]} … {batch[-1]}; if memory ran out, "
+                    "lower data.max_pixels or the number of workers"
+                ) from error
+
+
+def _pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path) -> _Packed:
+    packed = _Packed()
+    with path.open("wb") as file:
+        for name, result in results:
+            if isinstance(result, Rejected):
+                packed.rejected.append((name, result.reason))
+            elif result.sha256 in packed.file_of:
+                packed.duplicates.append((name, packed.file_of[result.sha256]))
+            else:
+                height, width = result.picture.shape[:2]
+                packed.file_of[result.sha256] = name
+                packed.rows.append(IndexRow(name, result.sha256, "train", height, width, packed.bytes))
+                packed.bytes += file.write(result.picture.tobytes())
+    return packed
+
+
+def _check_rejected(rejected: list[tuple[str, str]], found: int, params: DataParams, domain: Domain) -> None:
+    if len(rejected) <= params.max_rejected_share * found and len(rejected) < found:
+        return
+    shown = [f"  {file!r}: {reason}" for file, reason in rejected[:REASONS_SHOWN]]
+    left = len(rejected) - len(shown)
+    raise UserError(
+        "\n".join(
+            [
+                f"data.{domain}: {len(rejected)} of {found} pictures can't be used, more than "
+                f"data.max_rejected_share {params.max_rejected_share} allows; mend or remove them:",
+                *shown,
+                *([f"  and {left} more"] if left else []),
+            ]
+        )
+    )
+
+
+def _check_out(source: Path, out: Path) -> None:
+    if out.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"{out} lies inside the pictures' folder {source}; give the folder of the pictures alone")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: a file is where the prepared folder should be; remove it")
+    if out.is_dir() and any(out.iterdir()) and not (out / REPORT_FILE).is_file():
+        raise UserError(f"{out}: holds other files than prepared pictures and would be replaced; empty it first")
+
+
+def _empty_sibling(folder: Path, purpose: str) -> Path:
+    """A hidden path beside `folder`, cleared of what a killed run left there."""
+    path = folder.with_name(f".{folder.name}.{purpose}")
+    if path.exists():
+        shutil.rmtree(path)
+    return path
+
+
+def _replace_folder(new: Path, out: Path) -> None:
+    old = _empty_sibling(out, "replaced")
+    with suppress(FileNotFoundError):
+        out.rename(old)
+    new.rename(out)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,38 @@
+"""Which pictures train, which validate, which are kept for the evaluation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+def split_of(sha256_hex: str, val_share: float, test_share: float) -> Split:
+    """The split of a picture by its content alone.
+
+    Pictures added or renamed move no other picture, and a picture that is in two domains is on the same side in both.
+    The test pictures come first on the scale, so that another `val_share` leaves them as they are.
+    """
+    place = int(sha256_hex[:13], 16) / 16**13  # 52 bits: exact as a float, in [0, 1)
+    if place < test_share:
+        return "test"
+    return "val" if place < test_share + val_share else "train"
+
+
+def assign_splits(hashes: Iterable[str], val_share: float, test_share: float) -> dict[str, Split]:
+    """`split_of` for each picture of a domain, with no split left empty by the luck of a small collection.
+
+    An empty split whose share is not 0 takes one picture from the largest, if that can spare it; training comes first.
+    """
+    splits = {sha256: split_of(sha256, val_share, test_share) for sha256 in sorted(hashes)}
+    shares: dict[Split, float] = {"train": 1.0, "test": test_share, "val": val_share}
+    for split, share in shares.items():
+        if not share or not splits or split in splits.values():
+            continue
+        largest, size = Counter(splits.values()).most_common(1)[0]
+        if size > 1 or split == "train":
+            splits[next(sha256 for sha256, own in splits.items() if own == largest)] = split
+    return splits

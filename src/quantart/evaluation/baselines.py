@@ -1,0 +1,66 @@
+"""What the model must beat: pictures made of the same networks without a trained style transfer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from quantart.models.stage_2 import ExperimentStage2
+
+
+class Rendering(NamedTuple):
+    """Pictures that a method made."""
+
+    pictures: Tensor
+    """`(b, 3, h, w)` in [-1, 1], clamped."""
+    latents: Tensor
+    """`(b, c, h/f, w/f)`, what they were decoded from."""
+    indices: Tensor | None
+    """`(b, h/f, w/f)` int64 into the style codebook; None where the latents are not its codes."""
+
+
+def transfer(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:
+    """The model itself, on latents of photographs and paintings, both `(b, c, h, w)`."""
+    transferred = model.transfer(content, style)
+    return _decode(model, transferred.z, transferred.indices)
+
+
+def adain(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:
+    """Content latents given the mean and standard deviation of the style's, then quantised (no training).
+
+    Adaptive instance normalisation (Huang & Belongie, ICCV 2017), channel by channel. The continuous variant, which
+    has no codebook, leaves the latents as they are.
+    """
+    normalised = (content - _mean(content)) / _deviation(content)
+    return _quantise(model, normalised * _deviation(style) + _mean(style))
+
+
+def style_vqgan(model: ExperimentStage2, photographs: Tensor) -> Rendering:
+    """Photographs `(b, 3, h, w)` reconstructed by the VQGAN of the paintings."""
+    return _quantise(model, model.quant_conv_real(model.encoder_real(photographs)))
+
+
+def content_decoded(model: ExperimentStage2, content: Tensor) -> Rendering:
+    """Content latents `(b, c, h, w)` decoded as if they were a painting's."""
+    return _decode(model, content, None)
+
+
+def _quantise(model: ExperimentStage2, latents: Tensor) -> Rendering:
+    if model.variant == "continuous":
+        return _decode(model, latents, None)
+    quantized = model.quantize_dec(latents)
+    return _decode(model, quantized.z_q, quantized.indices)
+
+
+def _decode(model: ExperimentStage2, latents: Tensor, indices: Tensor | None) -> Rendering:
+    return Rendering(model.decode(latents).clamp(-1, 1), latents, indices)
+
+
+def _mean(latents: Tensor) -> Tensor:
+    return latents.mean((2, 3), keepdim=True)
+
+
+def _deviation(latents: Tensor) -> Tensor:
+    # a channel without any contrast would divide by 0
+    return latents.std((2, 3), keepdim=True, correction=0).clamp_min(1e-5)

@@ -1,0 +1,99 @@
+"""Pictures with all that the metrics need to know of them, gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from quantart.evaluation.metrics import colour_statistics, gram_matrix, moments
+from quantart.losses.lpips import LPIPS
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A batch of pictures and their statistics; lists hold one entry for each layer of the perceptual network."""
+
+    pictures: Tensor
+    """`(b, 3, h, w)` in [-1, 1]."""
+    latents: Tensor
+    """`(b, c, h, w)` that the pictures were decoded from or, for given pictures, encoded to."""
+    indices: Tensor | None
+    """`(b, h, w)` into the style codebook; None where the latents are not its codes."""
+    features: list[Tensor]
+    """`(b, c, h, w)` each."""
+    grams: list[Tensor]
+    """`(b, c, c)` each, see `gram_matrix`."""
+    moments: list[Tensor]
+    """`(b, 2c)` each, see `moments`."""
+    colours: Tensor
+    """`(b, 6)`, see `colour_statistics`."""
+
+    @property
+    def pooled(self) -> Tensor:
+        """The last layer's means over space, `(b, c)`: the features of the Fréchet distance."""
+        return self.features[-1].mean((2, 3))
+
+    def rows(self) -> list[Observed]:
+        """The pictures one by one, each a batch of one."""
+        return [Observed(**{f.name: _row(getattr(self, f.name), i) for f in fields(self)}) for i in range(len(self))]
+
+    @classmethod
+    def join(cls, rows: Sequence[Observed]) -> Observed:
+        """The reverse of `rows`."""
+        return cls(**{f.name: _join([getattr(row, f.name) for row in rows]) for f in fields(cls)})
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+def observe(lpips: LPIPS, pictures: Tensor, latents: Tensor, indices: Tensor | None = None) -> Observed:
+    """Pass pictures `(b, 3, h, w)` in [-1, 1] through the perceptual network."""
+    features = lpips.features(pictures)
+    return Observed(
+        pictures=pictures,
+        latents=latents,
+        indices=indices,
+        features=features,
+        grams=[gram_matrix(layer) for layer in features],
+        moments=[moments(layer) for layer in features],
+        colours=colour_statistics(pictures),
+    )
+
+
+class Recent(Generic[Value]):
+    """Values by index, computed in batches and kept while among the `keep` most recently asked for.
+
+    So memory does not grow with the number of pictures.
+    """
+
+    def __init__(self, compute: Callable[[list[int]], list[Value]], keep: int) -> None:
+        self._compute = compute
+        self._keep = keep
+        self._kept: dict[int, Value] = {}
+
+    def __call__(self, indices: Sequence[int]) -> list[Value]:
+        """The values of `indices`, in this order; an index may occur several times."""
+        missing = [index for index in dict.fromkeys(indices) if index not in self._kept]
+        known = self._kept | (dict(zip(missing, self._compute(missing), strict=True)) if missing else {})
+        recent_last = [i for i in known if i not in indices] + list(dict.fromkeys(indices))
+        self._kept = {index: known[index] for index in recent_last[-self._keep :]}
+        return [known[index] for index in indices]
+
+
+def _row(value: Any, index: int) -> Any:
+    # cloned, because a view of one row would keep the whole batch in memory
+    if isinstance(value, list):
+        return [layer[index : index + 1].clone() for layer in value]
+    return None if value is None else value[index : index + 1].clone()
+
+
+def _join(values: list[Any]) -> Any:
+    if isinstance(values[0], list):
+        return [torch.cat(layer) for layer in zip(*values, strict=True)]
+    return None if values[0] is None else torch.cat(values)

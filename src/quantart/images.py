@@ -1,0 +1,315 @@
+"""Bytes and files to pictures and tensors, and back: the one place where untrusted pictures are decoded.
+
+Outside the network a picture is a uint8 array `(h, w, 3)` in sRGB; inside it is a float tensor `(b, 3, h, w)` in
+[-1, 1]. Torch is imported only by the functions that make or take tensors, so that preparing pictures starts at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+
+from quantart.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+Picture = NDArray[np.uint8]
+
+# The formats in which photographs and paintings come. Others stay closed: some of Pillow's readers start programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(UserError):
+    """A picture that can't be used; the message says why."""
+
+
+# --- decoding ---------------------------------------------------------------------------------------------------------
+
+
+def decode_image(data: bytes, *, max_pixels: int) -> Picture:
+    """Decode a picture of any of `FORMATS`: upright, in sRGB, transparency laid on white, the first frame.
+
+    Args:
+        data: the encoded file.
+        max_pixels: larger pictures are refused from their header, undecoded. Pillow's own ceiling (179 million
+            pixels unless the process moved it) stays in force beside it.
+
+    Returns:
+        uint8 `(h, w, 3)`, writable.
+
+    Raises:
+        ImageError: and nothing else, whatever the bytes are.
+    """
+    if not data:
+        raise ImageError("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            _check_size(picture, max_pixels)
+            picture.load()
+            return np.array(_to_rgb(_upright(picture)))
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(f"not a {', '.join(FORMATS)} picture: it begins with {data[:16]!r}") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"too large: {_one_line(error)}") from error
+    except MemoryError as error:
+        raise ImageError("decoding it needs more memory than there is") from error
+    except Exception as error:  # Pillow's readers let out whatever a broken file makes them stumble over
+        raise ImageError(f"broken picture: {_one_line(error)}") from error
+
+
+def read_file(path: Path) -> bytes:
+    """Read a regular file whole.
+
+    Raises:
+        ImageError: it can't be read, or is a pipe, device or folder. The message does not name the file.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageError("not a regular file")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror or error}") from error
+
+
+def read_image(path: Path, *, max_pixels: int) -> Picture:
+    """Read and decode one file; see `decode_image`.
+
+    Raises:
+        ImageError: naming the file.
+    """
+    try:
+        return decode_image(read_file(path), max_pixels=max_pixels)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _check_size(picture: Image.Image, max_pixels: int) -> None:
+    if picture.width * picture.height > max_pixels:
+        raise ImageError(f"too large: {picture.width} × {picture.height} pixels, the limit is {max_pixels} pixels")
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Undo the EXIF orientation of a loaded picture (loading turns TIFFs by itself and takes their mark away)."""
+    # not ImageOps.exif_transpose: it also writes the EXIF block anew, which fails on pictures that are otherwise good
+    turn = _UPRIGHT.get(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):
+        return _from_16_bit(picture)
+    if picture.mode == "F":
+        raise ImageError("floating-point pictures have no defined white; save it with 8 or 16 bits")
+    if picture.has_transparency_data:
+        picture = _to_srgb(picture.convert("RGBA"))
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    if picture.mode == "P":
+        picture = picture.convert("RGB")
+    return _to_srgb(picture).convert("RGB")
+
+
+def _from_16_bit(picture: Image.Image) -> Image.Image:
+    # convert() would clip at 255 instead of scaling
+    grey = np.asarray(picture).astype(np.int64)
+    if grey.min() < 0 or grey.max() > 65535:
+        raise ImageError("more than 16 bits per channel; save it with 8 or 16 bits")
+    return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+
+
+def _to_srgb(picture: Image.Image) -> Image.Image:
+    """Apply the embedded colour profile. One that is broken or fits another mode is ignored, as browsers do."""
+    profile = picture.info.get("icc_profile")
+    if not profile:
+        return picture
+    mode = "RGBA" if picture.mode == "RGBA" else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return picture
+    return picture if converted is None else converted
+
+
+# --- geometry ---------------------------------------------------------------------------------------------------------
+
+
+def to_pillow(array: Picture) -> Image.Image:
+    """A uint8 `(h, w, 3)` array as a Pillow image.
+
+    Raises:
+        ValueError: another type or shape.
+    """
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"expected a uint8 array (h, w, 3), got {array.dtype} {array.shape}")
+    return Image.fromarray(array)
+
+
+def resize_short_side(array: Picture, side: int) -> Picture:
+    """Scale `(h, w, 3)` so that its short side has `side` pixels; the aspect is kept to the nearest pixel."""
+    height, width = array.shape[:2]
+    scale = side / min(height, width)
+    new_height, new_width = max(side, round(height * scale)), max(side, round(width * scale))
+    if (new_height, new_width) == (height, width):
+        return array
+    return np.array(to_pillow(array).resize((new_width, new_height), Image.Resampling.LANCZOS))
+
+
+def crop_to_aspect(array: Picture, max_aspect: float) -> Picture:
+    """Cut both ends off the long side of `(h, w, 3)` until long / short ≤ `max_aspect` (≥ 1)."""
+    height, width = array.shape[:2]
+    longest = max(1, int(min(height, width) * max_aspect))
+    return centre_crop(array, min(height, longest), min(width, longest))
+
+
+def resize_and_crop(array: Picture, side: int) -> Picture:
+    """Scale the short side to `side`, then cut the central square: `(side, side, 3)`."""
+    # cropped first: a picture 30,000 pixels wide and one high would not fit in memory scaled
+    return resize_short_side(crop_to_aspect(array, 1.0), side)
+
+
+def centre_crop(array: Picture, height: int, width: int) -> Picture:
+    """The central `(height, width, 3)` of a picture that is at least that large."""
+    top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
+    return array[top : top + height, left : left + width]
+
+
+# --- tensors ----------------------------------------------------------------------------------------------------------
+
+
+def pixels_to_float(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 0…255 to float32 [-1, 1], of any shape and on any device."""
+    return pixels.float() / 127.5 - 1.0
+
+
+def to_tensor(pictures: Picture | Sequence[Picture]) -> torch.Tensor:
+    """One picture `(h, w, 3)`, or several of one size, to float32 `(b, 3, h, w)` in [-1, 1]."""
+    import torch
+
+    several = [pictures] if isinstance(pictures, np.ndarray) and pictures.ndim == 3 else pictures
+    batch = torch.from_numpy(np.stack(list(several)))
+    return pixels_to_float(batch.permute(0, 3, 1, 2).contiguous())
+
+
+def to_arrays(pictures: torch.Tensor) -> list[Picture]:
+    """Float `(b, 3, h, w)` to a list of uint8 `(h, w, 3)`; values outside [-1, 1] are clipped."""
+    pixels = ((pictures.detach().float() + 1.0) * 127.5).round().clamp(0, 255).byte()
+    return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def encode_png(array: Picture) -> bytes:
+    """`(h, w, 3)` as the bytes of a PNG."""
+    return _encode(array, "PNG")
+
+
+def write_image(path: Path, array: Picture) -> None:
+    """Write `(h, w, 3)` in the format of the file name's ending, whole or not at all.
+
+    Raises:
+        UserError: an ending that is not in `WRITTEN_FORMATS`, or a place where nothing can be written.
+    """
+    file_format = WRITTEN_FORMATS.get(path.suffix.lower())
+    if file_format is None:
+        raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN_FORMATS)}, not {path.suffix or 'that'}")
+    data = _encode(array, file_format)
+    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.partial")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _encode(array: Picture, file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    to_pillow(array).save(buffer, file_format, quality=92)
+    return buffer.getvalue()
+
+
+def picture_grid(
+    rows: Sequence[Sequence[Picture]],
+    column_titles: Sequence[str] | None = None,
+    row_titles: Sequence[str] | None = None,
+    cell: int = 192,
+) -> Picture:
+    """Pictures in rows and columns on white, each fitted into a square of `cell` pixels, with titles above and left.
+
+    Rows may be shorter than the longest one; their ends stay white.
+
+    Returns:
+        uint8 `(h, w, 3)`.
+
+    Raises:
+        ValueError: no picture, or titles that are not as many as the rows or columns.
+    """
+    columns = max((len(row) for row in rows), default=0)
+    if not columns:
+        raise ValueError("a grid needs at least one picture")
+    column_titles, row_titles = _titles(column_titles, columns, "column"), _titles(row_titles, len(rows), "row")
+    font = ImageFont.load_default(max(13, cell // 11))
+    gap = 4
+    left = gap + (int(max(map(font.getlength, row_titles))) + 2 * gap if any(row_titles) else 0)
+    top = gap + (round(1.6 * font.getbbox("Ag")[3]) if any(column_titles) else 0)
+    step = cell + gap
+    sheet = Image.new("RGB", (left + columns * step, top + len(rows) * step), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(column_titles):
+        place = (left + column * step + cell // 2, top // 2)
+        draw.text(place, _shortened(title, font, cell), fill="black", font=font, anchor="mm")
+    for row, title in enumerate(row_titles):
+        draw.text((2 * gap, top + row * step + cell // 2), title, fill="black", font=font, anchor="lm")
+        for column, array in enumerate(rows[row]):
+            _paste_fitted(sheet, array, (left + column * step, top + row * step), cell)
+    return np.array(sheet)
+
+
+def _titles(titles: Sequence[str] | None, count: int, what: str) -> list[str]:
+    if titles is None:
+        return [""] * count
+    if len(titles) != count:
+        raise ValueError(f"{len(titles)} {what} titles for {count} {what}s")
+    return [" ".join(title.split()) for title in titles]
+
+
+def _paste_fitted(sheet: Image.Image, array: Picture, corner: tuple[int, int], cell: int) -> None:
+    picture = ImageOps.contain(to_pillow(array), (cell, cell), Image.Resampling.LANCZOS)
+    sheet.paste(picture, (corner[0] + (cell - picture.width) // 2, corner[1] + (cell - picture.height) // 2))
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."

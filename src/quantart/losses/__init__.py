@@ -1,0 +1,1 @@
+"""Losses of both training stages, as functions of tensors."""

@@ -1,0 +1,99 @@
+"""LPIPS, a perceptual distance on the features of a network that knows ImageNet (Zhang et al., CVPR 2018)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from quantart.components.precision import full_precision
+from quantart.losses.weights import IMAGENET_MEAN, IMAGENET_STD, PerceptualNetwork, backbone_weights, package_file
+
+
+class _Backbone(NamedTuple):
+    taps: tuple[int, ...]
+    """The layers of torchvision's `features` whose outputs are compared."""
+    heads: str | None
+    """The `lpips` package's name for its channel weights; None: every channel counts 1."""
+
+
+# The package's channel weights for SqueezeNet were learned on torchvision's weights. Those we have for it are another
+# training's, whose channels mean something else, so there we use the paper's uncalibrated distance.
+_BACKBONES: dict[PerceptualNetwork, _Backbone] = {
+    "squeezenet1_1": _Backbone((1, 4, 7, 9, 10, 11, 12), None),
+    "alexnet": _Backbone((1, 4, 7, 9, 11), "alex"),
+    "vgg16": _Backbone((3, 8, 15, 22, 29), "vgg"),
+}
+
+
+class LPIPS(nn.Module):
+    """Distance of pictures: squared differences of unit-length features, weighted per channel, averaged over space and
+    summed over layers.
+
+    With `alexnet` and `vgg16` it is LPIPS 0.1 with the calibrated channel weights of the `lpips` package; with
+    `squeezenet1_1` the channels are not weighted, so the numbers are larger: compare only distances of one network.
+
+    Raises:
+        UserError: an unknown network, or its weights can't be had.
+    """
+
+    def __init__(self, network: PerceptualNetwork = "squeezenet1_1") -> None:
+        super().__init__()
+        weights = backbone_weights(network)
+        self.network = network
+        self._taps, heads = _BACKBONES[network]
+        self.layers = torchvision.models.get_model(network, weights=None).features
+        self.layers.load_state_dict(weights)
+        self.layers = self.layers[: self._taps[-1] + 1]
+        self.heads = nn.ParameterList(_read_heads(heads, len(self._taps)) if heads else [])
+        self.mean: Tensor
+        self.std: Tensor
+        # of pictures in [-1, 1] instead of [0, 1]
+        self.register_buffer("mean", 2.0 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) - 1.0)
+        self.register_buffer("std", 2.0 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)  # half the time of the default layout on a CPU
+        self.eval()
+
+    def train(self, mode: bool = True) -> LPIPS:
+        """Stays in eval mode: the distance must not change while something else is trained."""
+        return super().train(False)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Pictures `(b, 3, h, w)` in [-1, 1], at least 32 wide, to the compared layers' outputs `(b, c, h', w')`."""
+        h = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        outputs = []
+        for i, layer in enumerate(self.layers):
+            h = layer(h)
+            if i in self._taps:
+                outputs.append(h)
+        return outputs
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distances `(b,)`, at least 0, of pictures `(b, 3, h, w)` in [-1, 1]; gradients pass to `y` alone."""
+        with torch.no_grad():
+            targets = self.features(x)
+        return self.distance(targets, self.features(y))
+
+    def distance(self, targets: list[Tensor], outputs: list[Tensor]) -> Tensor:
+        """Distances `(b,)` of pictures whose `features` are known."""
+        total = outputs[0].new_zeros(len(outputs[0]), dtype=torch.float32)
+        for i, (target, output) in enumerate(zip(targets, outputs, strict=True)):
+            squared = (_unit(full_precision(output)) - _unit(full_precision(target))).square()  # (b, c, h, w)
+            if len(self.heads):
+                squared = squared * self.heads[i]
+            total = total + squared.sum(1).mean((1, 2))
+        return total
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Every position's vector of channels, scaled to length 1."""
+    return features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+def _read_heads(name: str, layers: int) -> list[Tensor]:
+    file = package_file("lpips", f"weights/v0.1/{name}.pth", "lpips>=0.1.4")
+    state = torch.load(file, weights_only=True, map_location="cpu")
+    return [state[f"lin{i}.model.1.weight"] for i in range(layers)]  # (1, c, 1, 1)

@@ -1,0 +1,89 @@
+"""Loss of stage 2, on latents: content, style, codebook and adversary (Huang et al., CVPR 2023)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.components.precision import full_precision
+from quantart.losses.adversarial import AdversarialLoss, Kind, Logs, detached
+
+
+def calc_content_loss(output: Tensor, content: Tensor) -> Tensor:
+    """L_rec: the mean squared difference of two latents `(b, c, h, w)`; 0-d."""
+    return F.mse_loss(output, content)
+
+
+def calc_style_loss(output: Tensor, style: Tensor) -> Tensor:
+    """L_style: mean squared differences of the channels' means and of their standard deviations over space; 0-d.
+
+    The two latents are `(b, c, h, w)` and may differ in h and w.
+    """
+    (mean, std), (style_mean, style_std) = _mean_std(output), _mean_std(style)
+    return F.mse_loss(mean, style_mean) + F.mse_loss(std, style_std)
+
+
+def _mean_std(z: Tensor) -> tuple[Tensor, Tensor]:
+    # 1e-5 keeps the root's gradient finite where a channel is constant
+    flat = z.flatten(2)  # (b, c, h·w)
+    return flat.mean(2), (flat.var(2) + 1e-5).sqrt()
+
+
+class Stage2Loss(AdversarialLoss):
+    """scale · (reverse_weight · L_rec + style_weight · L_style + codebook_weight · codebook) + L_adv.
+
+    L_adv = disc_weight · disc_factor · g with g = −mean(D(output)).
+
+    Args:
+        reverse_weight: of the content loss ("reverse" in the reference).
+        scale: 1 / the variance of the style's latents makes the losses independent of their size.
+        discriminator, disc_start, disc_factor, disc_loss: see `AdversarialLoss`.
+    """
+
+    def __init__(
+        self,
+        discriminator: NLayerDiscriminator | None,
+        *,
+        reverse_weight: float = 1.0,
+        style_weight: float = 10.0,
+        codebook_weight: float = 1.0,
+        disc_start: int = 0,
+        disc_weight: float = 1.0,
+        disc_factor: float = 0.8,
+        disc_loss: Kind = "hinge",
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__(discriminator, disc_start, disc_factor, disc_loss)
+        self.reverse_weight = reverse_weight
+        self.style_weight = style_weight
+        self.codebook_weight = codebook_weight
+        self.disc_weight = disc_weight
+        self.scale = scale
+
+    def generator(
+        self, output: Tensor, content: Tensor, style: Tensor, codebook_loss: Tensor, step: int, adversarial: bool
+    ) -> tuple[Tensor, Logs]:
+        """Loss of the style transfer network, and what to log.
+
+        Args:
+            output: what the network made of `content` and `style`; all `(b, c, h, w)`.
+            codebook_loss: 0-d, of the output's quantisation.
+            adversarial: ask the discriminator; False saves its pass where its factor is 0.
+        """
+        output, content, style = (full_precision(z) for z in (output, content, style))
+        reverse_loss = self.scale * calc_content_loss(output, content)
+        style_loss = self.scale * calc_style_loss(output, style)
+        quant_loss = self.scale * codebook_loss
+        total = self.reverse_weight * reverse_loss + self.style_weight * style_loss + self.codebook_weight * quant_loss
+        logs = {"reverse_loss": reverse_loss, "style_loss": style_loss, "quant_x2y_loss": quant_loss}
+        if adversarial:
+            g_loss = -self.judge(output).mean()
+            factor = self.factor(step)
+            total = total + self.disc_weight * factor * g_loss
+            logs |= {
+                "g_loss": g_loss,
+                "d_weight": g_loss.new_full((), self.disc_weight),
+                "disc_factor": g_loss.new_full((), factor),
+            }
+        return total, detached({"total_loss": total, **logs})

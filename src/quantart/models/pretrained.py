@@ -1,0 +1,93 @@
+"""Saving a network to a folder and opening it again: `model.safetensors` and `config.json`, as Hugging Face does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from quantart.errors import UserError
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+class Pretrained(nn.Module):
+    """A network that keeps its constructor's arguments in `config` and saves itself beside them."""
+
+    config: dict[str, Any]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the network to `folder`, which is made if absent."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(state, folder / WEIGHTS)
+        config = {"model": type(self).__name__, **self.config}
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf8")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Open a folder that `save_pretrained` wrote, in eval mode on the CPU.
+
+        Raises:
+            UserError: something is missing, damaged or of another network; the folder and the keys are named.
+        """
+        folder = Path(folder)
+        config = _read_config(folder)
+        if config.pop("model", None) != cls.__name__:
+            raise UserError(f'{folder / CONFIG}: not the configuration of an {cls.__name__}; it needs its "model"')
+        try:
+            network = cls(**config)
+        except (TypeError, ValueError, KeyError) as error:
+            raise UserError(f"{folder / CONFIG}: does not describe an {cls.__name__}: {error}") from None
+        try:
+            state = load_file(folder / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{folder / WEIGHTS}: cannot be read: {error}") from None
+        load_strictly(network, state, str(folder / WEIGHTS))
+        return network.eval()
+
+
+def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load a state dict whose keys and shapes must be exactly the network's.
+
+    Raises:
+        UserError: names `source` and the missing, unexpected or misshapen keys; the network is then unchanged.
+    """
+    expected = network.state_dict()
+    misshapen = {
+        f"{k} {tuple(state[k].shape)} for {tuple(v.shape)}"
+        for k, v in expected.items()
+        if k in state and state[k].shape != v.shape
+    }
+    faults = {
+        "missing": expected.keys() - state.keys(),
+        "unexpected": state.keys() - expected.keys(),
+        "of another shape": misshapen,
+    }
+    text = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)
+    if text:
+        raise UserError(f"{source}: does not fit an {type(network).__name__}: {text}")
+    network.load_state_dict(state)
+
+
+def _some(keys: set[str], most: int = 8) -> str:
+    shown = ", ".join(sorted(keys)[:most])
+    return f"{shown} and {len(keys) - most} more" if len(keys) > most else shown
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf8"))
+    except OSError:
+        raise UserError(f"{folder}: holds no model; a model's folder has {CONFIG} and {WEIGHTS}") from None
+    except ValueError as error:
+        raise UserError(f"{folder / CONFIG}: not valid JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / CONFIG}: must be a JSON object")
+    return config

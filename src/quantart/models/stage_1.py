@@ -1,0 +1,58 @@
+"""Stage 1: one domain's VQGAN (encoder E, codebook, decoder G)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from quantart.components.autoencoder import Decoder, Encoder
+from quantart.components.quantizer import Quantized, VectorQuantizer
+from quantart.models.pretrained import Pretrained
+
+
+class ExperimentStage1(Pretrained):
+    """Pictures to codes and back.
+
+    Pictures are `(b, 3, h, w)` in [-1, 1]; latents and codes `(b, embed_dim, h / f, w / f)` with f = 2^(levels - 1).
+
+    Args:
+        ddconfig: arguments of `Encoder` and `Decoder`.
+        n_embed: number of codes.
+        embed_dim: length of a code.
+        beta, legacy: see `VectorQuantizer`.
+    """
+
+    def __init__(
+        self, ddconfig: dict[str, Any], n_embed: int, embed_dim: int, beta: float = 0.25, legacy: bool = True
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "ddconfig": dict(ddconfig),
+            "n_embed": n_embed,
+            "embed_dim": embed_dim,
+            "beta": beta,
+            "legacy": legacy,
+        }
+        self.encoder = Encoder(**ddconfig)
+        self.decoder = Decoder(**ddconfig)
+        self.quantize = VectorQuantizer(n_embed, embed_dim, beta, legacy)
+        self.quant_conv = nn.Conv2d(ddconfig["z_channels"], embed_dim, 1)
+        self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
+
+    def latents(self, x: Tensor) -> Tensor:
+        """Pictures to latents before quantisation."""
+        return self.quant_conv(self.encoder(x))
+
+    def encode(self, x: Tensor) -> Quantized:
+        """Pictures to codes."""
+        return self.quantize(self.latents(x))
+
+    def decode(self, z_q: Tensor) -> Tensor:
+        """Codes (or latents) to pictures, not clamped."""
+        return self.decoder(self.post_quant_conv(z_q))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Quantized]:
+        """Pictures to their reconstructions, and the codes between."""
+        quantized = self.encode(x)
+        return self.decode(quantized.z_q), quantized

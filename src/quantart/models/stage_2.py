@@ -1,0 +1,155 @@
+"""Stage 2: style transfer between the latents of two VQGANs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+from torch import Tensor, nn
+
+from quantart.components.autoencoder import Decoder, Encoder
+from quantart.components.quantizer import VectorQuantizer
+from quantart.components.style_transfer import StyleTransferModule
+from quantart.errors import UserError
+from quantart.models.pretrained import Pretrained
+from quantart.models.stage_1 import ExperimentStage1
+
+Variant = Literal["discrete", "continuous"]
+
+
+class Transferred(NamedTuple):
+    """What the style transfer network made of content and style."""
+
+    z: Tensor
+    """`(b, c, h, w)`, what the decoder takes: codes of the style codebook, or `h` where not quantised."""
+    h: Tensor
+    """`(b, c, h, w)`, the network's output before quantisation."""
+    loss: Tensor
+    """0-d codebook loss; 0 where not quantised."""
+    indices: Tensor | None
+    """`(b, h, w)` int64; None where not quantised."""
+
+
+class ExperimentStage2(Pretrained):
+    """A content picture and a style picture to the content painted in that style.
+
+    The content VQGAN lends `encoder`, `quant_conv` and `quantize_enc`, the style VQGAN `encoder_real`,
+    `quant_conv_real`, `quantize_dec`, `post_quant_conv` and `decoder`; only `model_x2y` is trained here. The variant
+    "continuous" works on latents and has no codebooks.
+
+    Args:
+        ddconfig, n_embed, embed_dim, beta, legacy: as of both `ExperimentStage1`.
+        block_num, residual, use_conv, use_selfatt: see `StyleTransferModule`.
+
+    Raises:
+        UserError: an unknown variant.
+    """
+
+    def __init__(
+        self,
+        ddconfig: dict[str, Any],
+        n_embed: int,
+        embed_dim: int,
+        block_num: int = 6,
+        residual: bool = True,
+        use_conv: bool = True,
+        use_selfatt: bool = True,
+        variant: Variant = "discrete",
+        beta: float = 0.25,
+        legacy: bool = True,
+    ) -> None:
+        super().__init__()
+        if variant not in get_args(Variant):
+            raise UserError(f"variant = {variant!r}: must be one of {', '.join(get_args(Variant))}")
+        self.variant = variant
+        self.config = {
+            "ddconfig": dict(ddconfig),
+            "n_embed": n_embed,
+            "embed_dim": embed_dim,
+            "block_num": block_num,
+            "residual": residual,
+            "use_conv": use_conv,
+            "use_selfatt": use_selfatt,
+            "variant": variant,
+            "beta": beta,
+            "legacy": legacy,
+        }
+        z_channels = ddconfig["z_channels"]
+        self.encoder = Encoder(**ddconfig)
+        self.encoder_real = Encoder(**ddconfig)
+        self.decoder = Decoder(**ddconfig)
+        if variant == "discrete":
+            self.quantize_enc = VectorQuantizer(n_embed, embed_dim, beta, legacy)
+            self.quantize_dec = VectorQuantizer(n_embed, embed_dim, beta, legacy)
+        self.quant_conv = nn.Conv2d(z_channels, embed_dim, 1)
+        self.quant_conv_real = nn.Conv2d(z_channels, embed_dim, 1)
+        self.post_quant_conv = nn.Conv2d(embed_dim, z_channels, 1)
+        self.model_x2y = StyleTransferModule(embed_dim, block_num, residual, use_conv, use_selfatt)
+
+    @classmethod
+    def from_stage1(
+        cls,
+        content: ExperimentStage1,
+        style: ExperimentStage1,
+        *,
+        variant: Variant = "discrete",
+        block_num: int = 6,
+        residual: bool = True,
+        use_conv: bool = True,
+        use_selfatt: bool = True,
+    ) -> Self:
+        """Put a new style transfer network between two trained VQGANs, whose weights are copied.
+
+        Raises:
+            UserError: the two VQGANs differ in shape.
+        """
+        if content.config != style.config:
+            differing = [key for key in content.config if content.config[key] != style.config[key]]
+            raise UserError(f"the content and the style VQGAN differ in {', '.join(differing)}; both must be alike")
+        model = cls(
+            **style.config,
+            block_num=block_num,
+            residual=residual,
+            use_conv=use_conv,
+            use_selfatt=use_selfatt,
+            variant=variant,
+        )
+        model.encoder.load_state_dict(content.encoder.state_dict())
+        model.quant_conv.load_state_dict(content.quant_conv.state_dict())
+        model.encoder_real.load_state_dict(style.encoder.state_dict())
+        model.quant_conv_real.load_state_dict(style.quant_conv.state_dict())
+        model.post_quant_conv.load_state_dict(style.post_quant_conv.state_dict())
+        model.decoder.load_state_dict(style.decoder.state_dict())
+        if variant == "discrete":
+            model.quantize_enc.load_state_dict(content.quantize.state_dict())
+            model.quantize_dec.load_state_dict(style.quantize.state_dict())
+        return model
+
+    def content_latents(self, x: Tensor) -> Tensor:
+        """Content pictures `(b, 3, h, w)` to what `transfer` takes: codes, or latents in the continuous variant."""
+        z = self.quant_conv(self.encoder(x))
+        return self.quantize_enc(z).z_q if self.variant == "discrete" else z
+
+    def style_latents(self, y: Tensor) -> Tensor:
+        """Style pictures `(b, 3, h, w)` to what `transfer` takes: codes, or latents in the continuous variant."""
+        z = self.quant_conv_real(self.encoder_real(y))
+        return self.quantize_dec(z).z_q if self.variant == "discrete" else z
+
+    def transfer(self, content: Tensor, style: Tensor, quantize: bool = True) -> Transferred:
+        """Content and style `(b, c, h, w)`, from the two methods above, to latents of the style domain.
+
+        Args:
+            quantize: replace the output by its nearest style codes; the continuous variant never does.
+        """
+        h = self.model_x2y(content, style)
+        if not quantize or self.variant == "continuous":
+            return Transferred(h, h, h.new_zeros(()), None)
+        quantized = self.quantize_dec(h)
+        return Transferred(quantized.z_q, h, quantized.loss, quantized.indices)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latents or codes of the style domain `(b, c, h, w)` to pictures `(b, 3, f·h, f·w)`, not clamped."""
+        return self.decoder(self.post_quant_conv(z))
+
+    def forward(self, content: Tensor, style: Tensor) -> Tensor:
+        """Pictures `(b, 3, h, w)` in [-1, 1] to stylised pictures of the content's size."""
+        return self.decode(self.transfer(self.content_latents(content), self.style_latents(style)).z)

@@ -1,0 +1,327 @@
+"""Typed, strict, frozen view of `params.yaml`.
+
+Every field of the file is here with its unit and range. An unknown key, a wrong type, a value out of range or an
+impossible combination raises `UserError` with one line for each fault: the key, its value and what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from quantart.errors import UserError
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Weight = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Domain = Literal["content", "style"]
+Stage1Domain = Literal["base", "content", "style"]
+Variant = Literal["discrete", "continuous"]
+PerceptualNetwork = Literal["squeezenet1_1", "alexnet", "vgg16"]
+
+DOMAINS: tuple[Domain, ...] = ("content", "style")
+VARIANTS: tuple[Variant, ...] = ("discrete", "continuous")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataParams(_Section):
+    """Where the pictures are and how they are prepared."""
+
+    content: str = Field(description="folder of photographs, relative to the project's root or absolute")
+    style: str = Field(description="folder of paintings, likewise")
+    resolution: int = Field(ge=32, description="side in pixels of the square that the networks see")
+    short_side: int = Field(ge=32, description="short side in pixels of the stored pictures")
+    max_aspect: float = Field(2.0, ge=1.0, description="longer pictures are cropped at both ends to this ratio")
+    val_share: Share = Field(0.08, description="share of the pictures used for validation while training")
+    test_share: Share = Field(0.14, description="share of the pictures kept for the evaluation")
+    max_pixels: Count = Field(100_000_000, description="pictures with more pixels are set aside undecoded")
+    max_rejected_share: float = Field(0.05, ge=0.0, le=1.0, description="a larger share set aside stops the stage")
+
+    @model_validator(mode="after")
+    def _fits(self) -> DataParams:
+        if self.short_side < self.resolution:
+            raise ValueError(
+                f"short_side {self.short_side} is smaller than resolution {self.resolution}; "
+                f"use at least {self.resolution}"
+            )
+        if self.val_share + self.test_share >= 1.0:
+            raise ValueError(
+                f"val_share {self.val_share} and test_share {self.test_share} leave nothing to train on; "
+                "their sum must stay below 1"
+            )
+        return self
+
+    def folder(self, domain: Domain) -> str:
+        return self.content if domain == "content" else self.style
+
+
+class ModelParams(_Section):
+    """The VQGAN's shape, in the reference's names (both domains use the same)."""
+
+    ch: Count = Field(description="channels at full resolution")
+    ch_mult: list[Annotated[int, Field(ge=1)]] = Field(
+        min_length=1, description="multiplier of `ch` per level; each level after the first halves the resolution"
+    )
+    num_res_blocks: Count = Field(description="residual blocks per level")
+    attn_resolutions: list[Annotated[int, Field(ge=1)]] = Field(description="sides in pixels where attention is placed")
+    z_channels: Count = Field(description="channels of the encoder's output")
+    embed_dim: Count = Field(description="length of a code")
+    n_embed: int = Field(ge=2, description="number of codes in the codebook")
+    dropout: Share = 0.0
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels per code along one side."""
+        return int(2 ** (len(self.ch_mult) - 1))
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> ModelParams:
+        widths = {f"ch·{m}": self.ch * m for m in self.ch_mult} | {"embed_dim": self.embed_dim}
+        for name, width in widths.items():
+            if width >= 32 and width % 32:
+                near = (width // 32) * 32, (width // 32 + 1) * 32
+                raise ValueError(
+                    f"{name} = {width} is not divisible into 32 groups; use {near[0]}, {near[1]} or less than 32"
+                )
+        return self
+
+    def ddconfig(self, resolution: int) -> dict[str, Any]:
+        """Constructor arguments of `Encoder` and `Decoder`, in the reference's names."""
+        return {
+            "double_z": False,
+            "z_channels": self.z_channels,
+            "resolution": resolution,
+            "in_channels": 3,
+            "out_ch": 3,
+            "ch": self.ch,
+            "ch_mult": list(self.ch_mult),
+            "num_res_blocks": self.num_res_blocks,
+            "attn_resolutions": list(self.attn_resolutions),
+            "dropout": self.dropout,
+        }
+
+
+class TrainingParams(_Section):
+    """One training run. A step is one batch: the generator's update, then the discriminator's."""
+
+    steps: Count
+    batch_size: Count = Field(description="over all processes together")
+    crop: Count = Field(description="side of the training crops: pixels in stage 1, codes in stage 2")
+    learning_rate: float = Field(gt=0.0)
+    betas: Annotated[list[Annotated[float, Field(ge=0.0, lt=1.0)]], Field(min_length=2, max_length=2)]
+    weight_decay: Weight = 0.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    grad_clip: float | None = Field(None, gt=0.0, description="largest norm of the generator's gradient; null: none")
+    weight_ema: Share = Field(0.0, description="decay of the averaged weights that are kept; 0: the last weights")
+    log_every: Count = Field(50, description="steps between two points of every logged curve")
+    validate_every: Count = 500
+    checkpoint_every: Count = 500
+
+    @model_validator(mode="after")
+    def _logs_whole_intervals(self) -> TrainingParams:
+        # else a resumed run would log other means than an uninterrupted one
+        if self.checkpoint_every % self.log_every:
+            raise ValueError(
+                f"checkpoint_every {self.checkpoint_every} is not a multiple of log_every {self.log_every}"
+            )
+        return self
+
+
+class Stage1Training(TrainingParams):
+    """Adds when the codebook and the discriminator set in."""
+
+    quantize_from: int = Field(
+        0, ge=0, description="step at which the codebook is set by k-means and used; 0: from the start, as it is"
+    )
+    discriminator_start: int | None = Field(None, ge=0, description="step; null: no discriminator")
+
+
+class QuantizerParams(_Section):
+    """How the codebook learns."""
+
+    update: Literal["ema", "gradient"] = Field(
+        description="gradient: by the codebook loss, as the reference; ema: moving averages of the latents, "
+        "dead codes revived"
+    )
+    beta: Weight = Field(0.25, description="weight of the commitment term")
+    legacy: bool = Field(description="put beta on the codebook term instead, as Taming Transformers' first release")
+    decay: Share = Field(0.97, description="of the moving averages (ema)")
+    revive_below: Weight = Field(
+        0.05, description="codes used less than this share of the mean use are replaced by latents of the batch (ema)"
+    )
+
+
+class Stage1Loss(_Section):
+    perceptual_network: PerceptualNetwork = "squeezenet1_1"
+    perceptual_weight: Weight
+    codebook_weight: Weight = 1.0
+
+
+class DiscriminatorParams(_Section):
+    """PatchGAN (stage 1: on pictures; stage 2: on latents)."""
+
+    ndf: Count = Field(description="channels of its first layer")
+    n_layers: int = Field(ge=0, description="strided layers after the first")
+    loss: Literal["hinge", "vanilla"] = "hinge"
+    weight: Weight = Field(description="stage 1: times the adaptive weight; stage 2: the adversarial factor")
+    learning_rate_factor: float = Field(1.0, gt=0.0, description="its learning rate over the generator's")
+    reference_order: bool = Field(
+        description="true: a second forward pass of the updated generator for the discriminator, which also runs "
+        "before it counts, as the reference does; false: one forward pass a step, none before it counts"
+    )
+
+
+class Stage2Discriminator(DiscriminatorParams):
+    start: int = Field(0, ge=0, description="step from which it counts")
+
+
+class Stage1Params(_Section):
+    init_from: str | None = Field(None, description="folder of a VQGAN that replaces the base")
+    base: Stage1Training
+    domain: Stage1Training
+    quantizer: QuantizerParams
+    loss: Stage1Loss
+    discriminator: DiscriminatorParams
+
+    def training(self, domain: Stage1Domain) -> Stage1Training:
+        return self.base if domain == "base" else self.domain
+
+
+class EncodeParams(_Section):
+    copies: Count = Field(description="rows of codes per training picture: the first plain, the others crops and flips")
+    batch_size: Count = 16
+
+
+class NetworkParams(_Section):
+    """The style transfer network T(z_c, z_s)."""
+
+    block_num: Count = 6
+    residual: bool = True
+    use_conv: bool = True
+    use_selfatt: bool = True
+
+
+class Stage2Loss(_Section):
+    content_weight: Weight = 1.0
+    style_weight: Weight = 10.0
+    codebook_weight: Weight = 1.0
+    divide_by_variance: bool = Field(description="divide the latents' losses by the style codebook's variance")
+
+
+class Stage2Params(_Section):
+    train: TrainingParams
+    network: NetworkParams
+    loss: Stage2Loss
+    discriminator: Stage2Discriminator
+
+
+class EvaluateParams(_Section):
+    network: PerceptualNetwork = "squeezenet1_1"
+    pairs: Count = Field(description="held-out (photograph, painting) pairs; fixed by the seed")
+    batch_size: Count = 8
+
+
+class ExportParams(_Section):
+    variant: Variant = "discrete"
+    name: str = Field("quantart", min_length=1, description="name in the model registry")
+
+
+class Params(_Section):
+    """All of `params.yaml`."""
+
+    seed: int = Field(0, ge=0)
+    data: DataParams
+    model: ModelParams
+    stage1: Stage1Params
+    encode: EncodeParams
+    stage2: Stage2Params
+    evaluate: EvaluateParams
+    export: ExportParams
+
+    @property
+    def latent_side(self) -> int:
+        """Codes along one side of a square picture."""
+        return self.data.resolution // self.model.downsampling
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Params:
+        down = self.model.downsampling
+        for key, pixels in {
+            "data.resolution": self.data.resolution,
+            "stage1.base.crop": self.stage1.base.crop,
+            "stage1.domain.crop": self.stage1.domain.crop,
+        }.items():
+            if pixels % down:
+                raise ValueError(
+                    f"{key} {pixels} is not divisible by the downsampling {down} "
+                    f"(model.ch_mult has {len(self.model.ch_mult)} levels); use {pixels // down * down or down}"
+                )
+            if pixels > self.data.short_side:
+                raise ValueError(f"{key} {pixels} is larger than data.short_side {self.data.short_side}")
+        if self.stage2.train.crop > self.latent_side:
+            raise ValueError(
+                f"stage2.train.crop {self.stage2.train.crop} is larger than the latents "
+                f"({self.latent_side} codes: data.resolution {self.data.resolution} / {down})"
+            )
+        self._discriminator_fits("stage1.discriminator.n_layers", self.stage1.discriminator, self.stage1.domain.crop)
+        if self.stage1.base.discriminator_start is not None:
+            self._discriminator_fits("stage1.discriminator.n_layers", self.stage1.discriminator, self.stage1.base.crop)
+        self._discriminator_fits("stage2.discriminator.n_layers", self.stage2.discriminator, self.stage2.train.crop)
+        return self
+
+    @staticmethod
+    def _discriminator_fits(key: str, disc: DiscriminatorParams, side: int) -> None:
+        # one strided layer, n_layers - 1 more, then two 4 × 4 layers that take one off each side
+        if side // 2 ** max(disc.n_layers, 1) - 2 < 1:
+            raise ValueError(
+                f"{key} {disc.n_layers} leaves nothing of a {side}-wide input (too small for the discriminator); "
+                "use fewer layers or a larger crop"
+            )
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes `1e-3` for a number, as YAML 1.2 and DVC do; PyYAML alone takes it for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def load_params(path: Path) -> Params:
+    """Read and check a parameter file.
+
+    Raises:
+        UserError: the file is missing or not YAML, or a value is wrong; one line for each fault.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf8"), _Loader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run inside a QuantArt project, which has a params.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: holds no parameters; it must be a mapping with data, model, stage1, …")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{path.name}: {_fault(e)}" for e in error.errors())) from None
+
+
+def _fault(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    if error["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,57 @@
+"""Encode: run the frozen encoder of one domain once over its pictures and store codes and latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quantart.data.codes import CodeWriter
+from quantart.data.pictures import PackedPictures
+from quantart.data.splits import Split
+from quantart.images import pixels_to_float
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.params import Domain, Params
+from quantart.progress import progress
+from quantart.project import Project
+
+
+def run(project: Project, domain: Domain) -> None:
+    """Write `data/codes/<domain>`: several rows for each training picture, one for each validation picture."""
+    params = project.params()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = ExperimentStage1.from_pretrained(project.stage1_model(domain)).eval().to(device)
+    writer = CodeWriter(project.codes(domain), params.model.n_embed)
+    digests = {}
+    rows_per_picture: dict[Split, int] = {"train": params.encode.copies, "val": 1}
+    for split, copies in rows_per_picture.items():
+        pictures = PackedPictures(project.prepared(domain), split)
+        digests[split] = pictures.digest
+        rows = copies * len(pictures)
+        batches = _encoded(model, _rows(pictures, copies, params), device)
+        total = -(-len(pictures) // params.encode.batch_size) * copies
+        writer.write(split, rows, progress(batches, total, f"encode {domain}, {split}"))
+    writer.finish({"pictures": digests, "copies": params.encode.copies, "resolution": params.data.resolution})
+
+
+def _rows(pictures: PackedPictures, copies: int, params: Params) -> Iterator[Tensor]:
+    """uint8 batches: all pictures centred, then all of them cropped and flipped at random, `copies - 1` times."""
+    side = params.data.resolution
+    for copy in range(copies):
+        draws = np.random.default_rng([params.seed, copy]).random((len(pictures), 3))
+        for indices in np.array_split(np.arange(len(pictures)), -(-len(pictures) // params.encode.batch_size)):
+            if copy == 0:
+                yield pictures.centre(indices, side)
+            else:
+                yield pictures.crops(indices, side, draws[indices])
+
+
+@torch.inference_mode()
+def _encoded(
+    model: ExperimentStage1, batches: Iterator[Tensor], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for pixels in batches:
+        latents = model.latents(pixels_to_float(pixels.to(device)))
+        yield model.quantize.nearest(latents), latents

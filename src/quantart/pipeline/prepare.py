@@ -1,0 +1,20 @@
+"""The stage `prepare`: one domain's pictures into `data/prepared/<domain>`."""
+
+from __future__ import annotations
+
+from quantart.data.prepare import PrepareReport, prepare_domain
+from quantart.params import Domain
+from quantart.project import Project
+
+
+def run(project: Project, domain: Domain, workers: int | None = None) -> PrepareReport:
+    """Prepare the folder that `data.<domain>` names in the project's `params.yaml`.
+
+    Args:
+        workers: processes; None: one per core.
+
+    Raises:
+        UserError: wrong parameters, no picture, or too many that can't be used.
+    """
+    params = project.params()
+    return prepare_domain(project.source(domain), project.prepared(domain), params.data, domain=domain, workers=workers)

@@ -1,0 +1,188 @@
+"""Stage 1: train a VQGAN on both domains (base), or go on from it on one domain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from quantart.components.codebook import EmaCodebook
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.data.batches import Schedule, share
+from quantart.data.pictures import PackedPictures
+from quantart.errors import UserError
+from quantart.evaluation.metrics import psnr
+from quantart.images import picture_grid, pixels_to_float, to_arrays
+from quantart.losses.lpips import LPIPS
+from quantart.losses.stage_1 import Stage1Loss
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.params import DOMAINS, Domain, Params, Stage1Domain
+from quantart.pipeline.training import GRID_ROWS, VALIDATION_PICTURES, run_training
+from quantart.project import Project
+from quantart.tracking.links import read_link
+from quantart.tracking.runs import DataUsed
+from quantart.training.loop import Pictures, Task
+from quantart.training.stage_1 import Stage1Step
+
+
+def run(project: Project, domain: Stage1Domain) -> None:
+    """Train the VQGAN of `domain` into `models/stage1_<domain>`.
+
+    Raises:
+        UserError: the parameters, the prepared pictures or the VQGAN to start from are not there or don't fit.
+    """
+    params = project.params()
+    stage = f"stage1_{domain}"
+    domains: tuple[Domain, ...] = DOMAINS if domain == "base" else (domain,)
+    train = [_pictures(project, d, "train") for d in domains]
+    val = [_pictures(project, d, "val") for d in domains]
+    start = _start(project, params, domain)
+    upstream = {} if domain == "base" else {"stage1_base": read_link(project.link("stage1_base")).run_id}
+
+    def make_task(accelerator: Accelerator) -> Task:
+        model = _model(params, start)
+        step = make_step(model, params, domain)
+        perceptual = step.loss.perceptual
+        assert perceptual is not None  # noqa: S101 - make_step always gives one
+        return Task(
+            name=f"stage 1, {domain}",
+            step=step,
+            batch=Batches(train, params, domain, accelerator),
+            validate=lambda m: validate(m, val, perceptual, params.data.resolution, accelerator.device),
+            discriminator_learning_rate_factor=params.stage1.discriminator.learning_rate_factor,
+        )
+
+    run_training(
+        project,
+        stage=stage,
+        parameters={
+            "domain": domain,
+            "resolution": params.data.resolution,
+            "init_from": params.stage1.init_from,
+            "model": params.model.model_dump(),
+            "train": params.stage1.training(domain).model_dump(),
+            "quantizer": params.stage1.quantizer.model_dump(),
+            "loss": params.stage1.loss.model_dump(),
+            "discriminator": params.stage1.discriminator.model_dump(),
+        },
+        training=params.stage1.training(domain),
+        datasets=[
+            DataUsed(d, p.digest, params.data.folder(d), "training", len(p))
+            for d, p in zip(domains, train, strict=True)
+        ],
+        upstream=upstream,
+        seed=params.seed,
+        make_task=make_task,
+        out=project.stage1_model(domain),
+    )
+
+
+def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> Stage1Step:
+    """The training step of `params` for a model."""
+    stage1, training = params.stage1, params.stage1.training(domain)
+    disc, quantizer = stage1.discriminator, stage1.quantizer
+    adversarial = training.discriminator_start is not None
+    loss = Stage1Loss(
+        NLayerDiscriminator(3, disc.ndf, disc.n_layers) if adversarial else None,
+        LPIPS(stage1.loss.perceptual_network),
+        perceptual_weight=stage1.loss.perceptual_weight,
+        codebook_weight=stage1.loss.codebook_weight,
+        disc_start=training.discriminator_start or 0,
+        disc_weight=disc.weight,
+        disc_loss=disc.loss,
+    )
+    codebook = None
+    if quantizer.update == "ema":
+        codebook = EmaCodebook(model.quantize, quantizer.decay, quantizer.revive_below, params.seed)
+    return Stage1Step(
+        model, loss, quantize_from=training.quantize_from, codebook=codebook, reference_order=disc.reference_order
+    )
+
+
+class Batches:
+    """Random crops of training pictures; both domains in equal parts for the base."""
+
+    def __init__(
+        self, pictures: list[PackedPictures], params: Params, domain: Stage1Domain, accelerator: Accelerator
+    ) -> None:
+        training = params.stage1.training(domain)
+        parts = [len(part) for part in np.array_split(np.arange(training.batch_size), len(pictures))]
+        self._sources = [
+            (source, Schedule(len(source), part, seed=params.seed, stream=stream))
+            for stream, (source, part) in enumerate(zip(pictures, parts, strict=True))
+        ]
+        self._share = share(training.batch_size, accelerator.process_index, accelerator.num_processes)
+        self._crop = training.crop
+        self._device = accelerator.device
+
+    def __call__(self, step: int) -> Tensor:
+        """This process's pictures of the step: float `(b, 3, crop, crop)` in [-1, 1]."""
+        crops = [
+            source.crops(schedule.indices(step), self._crop, schedule.draws(step, 3))
+            for source, schedule in self._sources
+        ]
+        return pixels_to_float(torch.cat(crops)[self._share].to(self._device, non_blocking=True))
+
+
+def validate(
+    model: ExperimentStage1, pictures: list[PackedPictures], perceptual: LPIPS, resolution: int, device: torch.device
+) -> tuple[dict[str, float], Pictures]:
+    """PSNR, perceptual distance and codebook use on validation pictures; a grid of inputs and reconstructions."""
+    each = VALIDATION_PICTURES // len(pictures)
+    inputs = torch.cat([p.centre(range(min(each, len(p))), resolution) for p in pictures])
+    psnrs, distances, codes, outputs = [], [], [], []
+    for part in pixels_to_float(inputs).to(device).split(8):
+        output, quantized = model(part)
+        output = output.float().clamp(-1, 1)
+        psnrs.append(psnr(output, part))
+        distances.append(perceptual(output, part))
+        codes.append(quantized.indices.flatten())
+        outputs.append(output)
+    used = torch.bincount(torch.cat(codes), minlength=model.config["n_embed"]).float()
+    share_of = used / used.sum()
+    metrics: dict[str, Any] = {
+        "psnr": torch.cat(psnrs).mean(),
+        f"lpips_{perceptual.network}": torch.cat(distances).mean(),
+        "codebook_usage": (used > 0).float().mean(),
+        "codebook_perplexity": torch.exp(-(share_of * share_of.clamp_min(1e-10).log()).sum()),
+    }
+    shown = torch.linspace(0, len(inputs) - 1, min(GRID_ROWS, len(inputs))).long()
+    result = torch.cat(outputs)[shown]
+    rows = zip(to_arrays(pixels_to_float(inputs[shown])), to_arrays(result.cpu()), strict=True)
+    grid = picture_grid([list(row) for row in rows], ["input", "reconstruction"])
+    return {f"val/{name}": float(value) for name, value in metrics.items()}, {"val/reconstructions": grid}
+
+
+def _pictures(project: Project, domain: Domain, split: Any) -> PackedPictures:
+    pictures = PackedPictures(project.prepared(domain), split)
+    if not len(pictures):
+        raise UserError(f"{project.prepared(domain)}: no picture in split {split!r}; add pictures to data.{domain}")
+    return pictures
+
+
+def _start(project: Project, params: Params, domain: Stage1Domain) -> Path | None:
+    """Folder of the VQGAN to start from, None for fresh weights."""
+    if domain == "base":
+        return project.root / params.stage1.init_from if params.stage1.init_from else None
+    return project.stage1_model("base")
+
+
+def _model(params: Params, start: Path | None) -> ExperimentStage1:
+    shape = params.model
+    ddconfig = shape.ddconfig(params.data.resolution)
+    if start is None:
+        quantizer = params.stage1.quantizer
+        return ExperimentStage1(ddconfig, shape.n_embed, shape.embed_dim, quantizer.beta, quantizer.legacy)
+    model = ExperimentStage1.from_pretrained(start)
+    theirs = {**model.config["ddconfig"], "n_embed": model.config["n_embed"], "embed_dim": model.config["embed_dim"]}
+    ours = {**ddconfig, "n_embed": shape.n_embed, "embed_dim": shape.embed_dim}
+    if differing := [key for key in ours if key != "dropout" and ours[key] != theirs[key]]:
+        raise UserError(
+            f"{start}: its network differs from params.yaml in "
+            + ", ".join(f"{key} ({theirs[key]}, params.yaml says {ours[key]})" for key in differing)
+        )
+    return model

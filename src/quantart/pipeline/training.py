@@ -1,0 +1,121 @@
+"""What both training stages do around the loop: the tracked run, the checkpoints, the model folder, the link."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from quantart.models.pretrained import Pretrained
+from quantart.params import TrainingParams
+from quantart.project import Project
+from quantart.tracking.links import RunLink, write_link
+from quantart.tracking.runs import DataUsed, StageRun, stage_run
+from quantart.tracking.store import EXPERIMENT
+from quantart.training.checkpoint import Checkpoints, fingerprint
+from quantart.training.launch import make_accelerator
+from quantart.training.loop import Task, train
+
+VALIDATION_PICTURES = 24
+GRID_ROWS = 6
+
+
+class _Silent:
+    """The logger of all processes but the first."""
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None: ...
+
+    def image(self, key: str, array: np.ndarray, step: int) -> None: ...
+
+
+def run_training(
+    project: Project,
+    *,
+    stage: str,
+    parameters: dict[str, Any],
+    training: TrainingParams,
+    datasets: list[DataUsed],
+    upstream: dict[str, str],
+    seed: int,
+    make_task: Callable[[Accelerator], Task],
+    out: Path,
+) -> None:
+    """Train one stage as one tracked run and write its model folder and `runs/<stage>.json`.
+
+    Args:
+        stage: file-safe name, e.g. `stage1_content`.
+        parameters: everything that decides the result; logged under the stage's prefix.
+        datasets: the data trained on.
+        upstream: stage to run id of what this stands on.
+        make_task: builds model, losses and batches once the device is known.
+        out: the model folder, replaced when all is done.
+    """
+    accelerator = make_accelerator(seed)
+    checkpoints = Checkpoints(
+        project.checkpoints(stage),
+        fingerprint(parameters=parameters, datasets=[data.digest for data in datasets], upstream=upstream, seed=seed),
+        say=accelerator.print,
+    )
+    if accelerator.is_main_process:
+        checkpoints.prepare()
+    accelerator.wait_for_everyone()
+    task = make_task(accelerator)
+
+    main = accelerator.is_main_process
+    with _tracked(project, stage, parameters, datasets, upstream, checkpoints) if main else nullcontext() as run:
+        if run is not None:
+            checkpoints.run_id = run.run_id
+            run.set_tags(_machine(accelerator))
+        model = train(
+            task, training, seed=seed, accelerator=accelerator, checkpoints=checkpoints, logger=run or _Silent()
+        )
+        if run is not None:
+            _replace(out, cast(Pretrained, model))
+            run.artifact(out, "model")
+            write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
+    accelerator.wait_for_everyone()
+    if main:
+        checkpoints.clear()
+    accelerator.end_training()
+
+
+def _tracked(
+    project: Project,
+    stage: str,
+    parameters: dict[str, Any],
+    datasets: list[DataUsed],
+    upstream: dict[str, str],
+    checkpoints: Checkpoints,
+) -> AbstractContextManager[StageRun]:
+    return stage_run(
+        project.root,
+        stage=stage.split("_")[0],
+        name=stage,
+        params=parameters,
+        run_id=checkpoints.run_id,
+        upstream=upstream,
+        datasets=datasets,
+    )
+
+
+def _machine(accelerator: Accelerator) -> dict[str, str]:
+    return {
+        "device": accelerator.device.type,
+        "mixed_precision": accelerator.mixed_precision,
+        "processes": str(accelerator.num_processes),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _replace(out: Path, model: Pretrained) -> None:
+    fresh = out.with_name(f".{out.name}.writing")
+    shutil.rmtree(fresh, ignore_errors=True)
+    model.save_pretrained(fresh)
+    shutil.rmtree(out, ignore_errors=True)
+    fresh.rename(out)

@@ -1,0 +1,76 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+
+def progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
+    """Pass `items` on under a bar on standard error; where that is no terminal, with a plain line for each tenth."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from _lines(items, total, title, console)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        yield from bar.track(items, total=total, description=title)
+
+
+def _lines(items: Iterable[Item], total: int, title: str, console: Console) -> Iterator[Item]:
+    for count, item in enumerate(items, start=1):
+        yield item
+        if count * 10 // total > (count - 1) * 10 // total:
+            console.print(f"{title}: {count} of {total}", highlight=False)
+
+
+class TrainingBar:
+    """Step, loss, pictures per second and time left of a training run.
+
+    On a terminal a bar; elsewhere one line each time there are new values.
+    """
+
+    def __init__(self, name: str, first: int, total: int, enabled: bool = True) -> None:
+        self._name = name
+        self._first = first
+        self._total = total
+        self._began = time.perf_counter()
+        self._console = Console(stderr=True)
+        self._lines = enabled and not self._console.is_terminal
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[values]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not (enabled and self._console.is_terminal),
+        )
+        self._task = self._bar.add_task(name, total=total, completed=first, values="")
+
+    def advance(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+
+    def show(self, done: int, values: Mapping[str, float]) -> None:
+        """Show the interval's means, of which `total_loss` and `images_per_second` are picked."""
+        text = f"loss {values['total_loss']:.4f}  {values['images_per_second']:.1f} pictures/s"
+        self._bar.update(self._task, completed=done, values=text)
+        if self._lines:
+            elapsed = time.perf_counter() - self._began
+            left = elapsed / (done - self._first) * (self._total - done)
+            print(f"{self._name}: step {done}/{self._total}  {text}  {left:.0f} s left", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> TrainingBar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._bar.stop()

@@ -1,0 +1,65 @@
+"""Where things are in a project: one place for every path that stages share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from quantart.errors import UserError
+from quantart.params import Domain, Params, Stage1Domain, Variant, load_params
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with `params.yaml`; everything the pipeline reads and writes lies below it."""
+
+    root: Path
+
+    def params(self) -> Params:
+        return load_params(self.root / "params.yaml")
+
+    def source(self, domain: Domain) -> Path:
+        """Folder of the user's pictures."""
+        return self.root / self.params().data.folder(domain)
+
+    def prepared(self, domain: Domain) -> Path:
+        return self.root / "data" / "prepared" / domain
+
+    def codes(self, domain: Domain) -> Path:
+        return self.root / "data" / "codes" / domain
+
+    def stage1_model(self, domain: Stage1Domain) -> Path:
+        return self.root / "models" / f"stage1_{domain}"
+
+    def stage2_model(self, variant: Variant) -> Path:
+        return self.root / "models" / f"stage2_{variant}"
+
+    def link(self, stage: str) -> Path:
+        """File with the id of the tracked run of a stage, e.g. `stage1_content`."""
+        return self.root / "runs" / f"{stage}.json"
+
+    def checkpoints(self, stage: str) -> Path:
+        return self.root / ".quantart" / "checkpoints" / stage
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+
+def find_project() -> Project:
+    """The project that the current folder lies in, or `$QUANTART_PROJECT`.
+
+    Raises:
+        UserError: neither this folder nor one above it has a params.yaml.
+    """
+    if chosen := os.environ.get("QUANTART_PROJECT"):
+        start = Path(chosen).resolve()
+        candidates = [start]
+    else:
+        start = Path.cwd().resolve()
+        candidates = [start, *start.parents]
+    for folder in candidates:
+        if (folder / "params.yaml").is_file():
+            return Project(folder)
+    raise UserError(f"{start}: no params.yaml here or in a folder above; go to a QuantArt project first")

@@ -1,0 +1,57 @@
+"""What the pipeline has made and where to look: the last lines of `make run`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from quantart.params import VARIANTS
+from quantart.project import Project
+
+SHOWN = ("psnr", "lpips", "perceptual", "gram", "fd_", "latent_style", "colour")
+
+
+def print_summary(project: Project, console: Console | None = None) -> None:
+    """Print the held-out metrics and the places of pictures, runs and the registered model."""
+    console = console or Console()
+    metrics = _read(project.reports / "metrics.json")
+    if not metrics:
+        console.print("Nothing evaluated yet: run [bold]make run[/] or [bold]dvc repro[/].")
+        return
+    console.print(_table(metrics))
+    export = _read(project.link("export"))
+    places = {
+        "pictures": "  ".join(_shown(path, project) for path in sorted((project.reports / "grids").glob("*.png"))),
+        "in words": _shown(project.reports / "summary.md", project),
+        "runs": "make ui, then http://127.0.0.1:5000",
+        "plots": "dvc plots show",
+    }
+    if export:
+        places["registered"] = f"{export['name']} version {export['version']}, alias {export['alias']}"
+        places["serve it"] = "quantart serve"
+    places["stylise one"] = "quantart stylize PHOTO --style PAINTING --out OUT.png"
+    for name, place in places.items():
+        console.print(f"[bold]{name:<12}[/] {place}", highlight=False, soft_wrap=True)
+
+
+def _table(metrics: dict[str, Any]) -> Table:
+    variants = [variant for variant in VARIANTS if variant in metrics]
+    table = Table(title="Held-out pairs")
+    table.add_column("metric")
+    for variant in variants:
+        table.add_column(variant, justify="right")
+    names = [name for name, value in metrics[variants[0]].items() if isinstance(value, float)]
+    for name in names:
+        table.add_row(name, *(f"{metrics[variant][name]:.3f}" for variant in variants))
+    return table
+
+
+def _shown(path: Any, project: Project) -> str:
+    return str(path.relative_to(project.root))
+
+
+def _read(path: Any) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf8"))) if path.is_file() else {}

@@ -1,0 +1,51 @@
+"""`runs/<stage>.json`: the thread from a pipeline stage to its tracked run, an ordinary output of the stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from quantart.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunLink:
+    """What later stages need to know of the run that an earlier one made.
+
+    Attributes:
+        stage: e.g. `stage2_discrete`.
+        run_id: of the MLflow run.
+        experiment: MLflow experiment that the run belongs to.
+        model: the run's artifact folder with the trained network.
+        metrics: last value of those metrics that are worth reading without MLflow.
+    """
+
+    stage: str
+    run_id: str
+    experiment: str
+    model: str = "model"
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def write_link(path: Path, link: RunLink) -> None:
+    """Write `link`, whole or not at all; the folder is made if absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(link), indent=2) + "\n", encoding="utf8")
+    temporary.replace(path)
+
+
+def read_link(path: Path) -> RunLink:
+    """The link in `path`.
+
+    Raises:
+        UserError: the stage has not run, or the file is not one that `write_link` wrote.
+    """
+    try:
+        return RunLink(**json.loads(path.read_text(encoding="utf8")))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; the stage that writes it has not run yet: `dvc repro` runs it") from None
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: not a link to a run ({error}); `dvc repro` writes it anew") from None

@@ -1,0 +1,244 @@
+"""One MLflow run per training stage: what it stands on, what it was told, what it measured, how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.exceptions import MlflowException
+
+from quantart.errors import StoppedBySignal, UserError
+from quantart.tracking.store import EXPERIMENT, configure
+
+SYSTEM_METRICS_SECONDS = 5
+LONGEST_PARAM = 500
+BATCH = 100  # MLflow takes no more parameters at once
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """A set of pictures or codes that a run reads.
+
+    Attributes:
+        name: e.g. `content`.
+        digest: sha256 of the data, in hex.
+        source: folder, relative to the project where it lies inside.
+        context: what the run does with it: `training`, `validation` or `test`.
+        count: number of pictures.
+    """
+
+    name: str
+    digest: str
+    source: str
+    context: str
+    count: int
+
+
+class StageRun:
+    """Writes to one run, whether it is active or ended long ago; its status stays as it is."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self._client = MlflowClient()
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Log numbers (also NumPy's and 0-d tensors) under `step`, in one call."""
+        now = int(time.time() * 1000)
+        self._client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items()])
+
+    def image(self, key: str, array: np.ndarray, step: int) -> None:
+        """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
+        self._client.log_image(self.run_id, array, key=key, step=step, synchronous=True)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or what is in a folder, to the run's artifacts, under `folder`."""
+        log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        log(self.run_id, str(path), folder)
+
+    def params(self, values: Mapping[str, Any], prefix: str) -> None:
+        """Log parameters as `prefix.key.subkey`.
+
+        MLflow never changes a parameter; one that was logged before with another value, by the run that is being
+        continued, stays, and its new value becomes the tag `latest.<parameter>`.
+        """
+        known = self._client.get_run(self.run_id).data.params
+        flat = flatten(values, prefix)
+        new = [Param(key, value) for key, value in flat.items() if key not in known]
+        for start in range(0, len(new), BATCH):
+            self._client.log_batch(self.run_id, params=new[start : start + BATCH])
+        self.set_tags({f"latest.{key}": value for key, value in flat.items() if known.get(key, value) != value})
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self._client.set_tag(self.run_id, key, value)
+
+    def datasets(self, used: Sequence[DataUsed]) -> None:
+        """Log the data's digests as the run's inputs."""
+        self._client.log_inputs(self.run_id, [_dataset_input(data) for data in used])
+
+
+def open_run(project: Path, run_id: str) -> StageRun:
+    """A run to add to, without waking it: evaluation writes to a training run that ended.
+
+    Raises:
+        UserError: the store can't be used or does not have this run.
+    """
+    configure(project)
+    _find(run_id)
+    return StageRun(run_id)
+
+
+@contextmanager
+def stage_run(
+    project: Path,
+    *,
+    stage: str,
+    name: str,
+    params: Mapping[str, Any],
+    run_id: str | None = None,
+    upstream: Mapping[str, str] | None = None,
+    datasets: Sequence[DataUsed] = (),
+) -> Iterator[StageRun]:
+    """Track one run of a pipeline stage in the experiment `quantart`, with system metrics.
+
+    It ends FINISHED, FAILED after an exception, or KILLED after SIGTERM or Ctrl-C (a SIGTERM that nothing else
+    handles raises SystemExit(143) inside the `with`).
+
+    Args:
+        project: the project's root.
+        stage: prefix of the parameters, e.g. `stage2`.
+        name: of the run, e.g. `stage2_discrete`.
+        params: nested; logged as `stage2.train.steps`.
+        run_id: continue this run instead of making one.
+        upstream: ids of the runs whose models this one stands on, by stage.
+        datasets: what it reads.
+
+    Raises:
+        UserError: the store can't be used, or does not have `run_id`.
+    """
+    configure(project)
+    if run_id is not None:
+        _find(run_id)
+    tags = _tags(project, stage, upstream or {})
+    mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
+    mlflow.set_system_metrics_samples_before_logging(1)
+    with _sigterm_raises():
+        active = mlflow.start_run(
+            run_id=run_id,
+            run_name=name if run_id is None else None,
+            tags=tags,
+            description=_description(name, tags, datasets),
+            log_system_metrics=True,
+        )
+        status = "FAILED"
+        try:
+            run = StageRun(active.info.run_id)
+            run.params(params, stage)
+            if datasets:
+                run.datasets(datasets)
+            yield run
+            status = "FINISHED"
+        except BaseException as error:
+            if _was_killed(error):
+                status = "KILLED"
+            raise
+        finally:
+            mlflow.end_run(status)
+
+
+def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    """Nested parameters as `prefix.key.subkey` to text; what is not text is written as in JSON."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}.{key}")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            flat[f"{prefix}.{key}"] = text if len(text) <= LONGEST_PARAM else f"{text[: LONGEST_PARAM - 1]}…"
+    return flat
+
+
+def _find(run_id: str) -> Run:
+    try:
+        return MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"run {run_id} is not in the tracking store {mlflow.get_tracking_uri()}: {error}") from None
+
+
+def _tags(project: Path, stage: str, upstream: Mapping[str, str]) -> dict[str, str]:
+    tags = {"stage": stage, **_git(project)}
+    for tag, variable in {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}.items():
+        if value := os.environ.get(variable):
+            tags[tag] = value
+    return tags | {f"upstream.{name}": run_id for name, run_id in upstream.items()}
+
+
+def _git(project: Path) -> dict[str, str]:
+    """Commit and dirtiness of the working copy; nothing outside a git repository or before its first commit."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(project), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"git.commit": git("rev-parse", "HEAD"), "git.dirty": str(bool(git("status", "--porcelain"))).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def _description(name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed]) -> str:
+    """Markdown that the UI shows on top of the run's page."""
+    commit = tags.get("git.commit", "")[:10]
+    dirty = " with uncommitted changes" if tags.get("git.dirty") == "true" else ""
+    lines = [f"`{name}` of {EXPERIMENT}" + (f", at commit {commit}{dirty}" if commit else "")]
+    lines += [f"- {key.replace('.', ' ')}: {tags[key]}" for key in tags if key.startswith(("upstream.", "dvc."))]
+    lines += [f"- {d.context} data: {d.count} pictures of {d.name} (`{d.source}`, {d.digest[:12]})" for d in datasets]
+    return "\n".join(lines)
+
+
+def _dataset_input(data: DataUsed) -> DatasetInput:
+    dataset = Dataset(
+        name=data.name,
+        digest=data.digest[:32],  # MLflow's column holds 36 characters; the whole digest is in the profile
+        source_type="local",
+        source=json.dumps({"uri": data.source}),
+        profile=json.dumps({"pictures": data.count, "sha256": data.digest}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)])
+
+
+def _was_killed(error: BaseException) -> bool:
+    by_signal = isinstance(error, SystemExit) and error.code in {128 + signal.SIGTERM, 128 + signal.SIGINT}
+    return by_signal or isinstance(error, (KeyboardInterrupt, StoppedBySignal))
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM becomes an exception, so that what is open is closed; left alone where somebody handles it already."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    main = threading.current_thread() is threading.main_thread()
+    ours = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

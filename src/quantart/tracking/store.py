@@ -1,0 +1,119 @@
+"""Where MLflow keeps runs, pictures and models: one place per project, whatever folder one is in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+
+from quantart.errors import UserError
+
+EXPERIMENT = "quantart"
+SQLITE = "sqlite:///"
+
+
+def configure(project: Path) -> str:
+    """Point MLflow to the project's store, make what is missing there, and return the store's address.
+
+    `MLFLOW_TRACKING_URI` decides; by default it is the SQLite file `mlflow.db` at the project's root. Artifacts lie
+    in `mlartifacts` beside the database; a tracking server chooses its own place for them. The address is handed on
+    to child processes.
+
+    Args:
+        project: the project's root.
+
+    Raises:
+        UserError: the store can't be reached or opened: a server that is down, an outdated schema, a folder
+            without permission.
+    """
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    root = real_root(project)
+    uri = tracking_uri(root)
+    mlflow.set_tracking_uri(uri)
+    try:
+        if uri.startswith(SQLITE):
+            database = Path(uri.removeprefix(SQLITE).partition("?")[0])
+            database.parent.mkdir(parents=True, exist_ok=True)
+            # two processes that make the schema of one database at once destroy each other's
+            with FileLock(f"{database}.lock"):
+                _check_file(database)
+                _open_experiment(database.parent / "mlartifacts")
+        else:
+            with _impatient():
+                _open_experiment(None if uri.startswith("http") else root / "mlartifacts")
+    except (MlflowException, sqlite3.Error, OSError) as error:
+        raise UserError(_without_password(_advice(uri, error))) from error
+    return uri
+
+
+def real_root(project: Path) -> Path:
+    """The project's absolute root; for the temporary copy that a queued DVC experiment runs in, the original's."""
+    root, _, _ = project.resolve().as_posix().partition("/.dvc/tmp/exps/")
+    return Path(root)
+
+
+def tracking_uri(root: Path) -> str:
+    """`MLFLOW_TRACKING_URI`, with a relative SQLite path taken from `root`, or the project's own database."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{(root / uri.removeprefix(SQLITE)).as_posix()}"
+    return uri
+
+
+def _check_file(database: Path) -> None:
+    # MLflow would try a file that can't be opened ten times, over a minute and a half
+    connection = sqlite3.connect(database)
+    try:
+        connection.execute("PRAGMA schema_version")
+    finally:
+        connection.close()
+
+
+def _open_experiment(artifacts: Path | None) -> None:
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        location = artifacts.as_uri() if artifacts else None
+        try:
+            mlflow.create_experiment(EXPERIMENT, artifact_location=location)
+        except MlflowException as error:
+            # another client of the same server was quicker
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    mlflow.set_experiment(EXPERIMENT)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """One short attempt per request: MLflow's own patience with a server that is down is four minutes."""
+    ours = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _advice(uri: str, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "out-of-date database schema" in text:
+        return f"{uri}: written by another version of MLflow; back it up, then run `mlflow db upgrade {uri}`"
+    if "failed with exception" in text:  # no answer at all, with three lines about the connection
+        return f"{uri}: the tracking server does not answer; start it or unset MLFLOW_TRACKING_URI"
+    return f"{uri}: the tracking store can't be used: {text}"
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//…@", text)

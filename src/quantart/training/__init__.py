@@ -1,0 +1,1 @@
+"""Training: the steps of both stages and the loop that runs them."""

@@ -1,0 +1,44 @@
+"""SIGTERM and SIGINT in training: finish the step, write a checkpoint, then stop."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+
+from quantart.errors import StoppedBySignal
+
+
+class Interrupt:
+    """Remembers the first SIGTERM or SIGINT while it is entered; a second one acts at once, as usual."""
+
+    def __init__(self) -> None:
+        self._signum: int | None = None
+        self._before: dict[int, signal.Handlers | int | object] = {}
+
+    @property
+    def requested(self) -> bool:
+        return self._signum is not None
+
+    def stop_if_requested(self, step: int) -> None:
+        if self._signum is not None:
+            raise StoppedBySignal(
+                self._signum,
+                f"a checkpoint was written after step {step}; run the same command again to go on from there",
+            )
+
+    def __enter__(self) -> Interrupt:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._before[signum] = signal.signal(signum, self._note)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._restore()
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self._signum = signum
+        self._restore()
+
+    def _restore(self) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)  # type: ignore[arg-type]
+        self._before.clear()

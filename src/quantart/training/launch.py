@@ -1,0 +1,88 @@
+"""Device, precision and processes of a training run, through Accelerate.
+
+`accelerate config`, a file named by `ACCELERATE_CONFIG_FILE` and the `ACCELERATE_*` environment decide; without them
+one process runs on the fastest device found, in bfloat16 where the device computes it natively.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.commands.config import default_config_file
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+
+from quantart.errors import UserError
+
+
+def processes_wanted() -> int:
+    """Processes that Accelerate's configuration asks for."""
+    value = os.environ.get("ACCELERATE_NUM_PROCESSES") or _configured("num_processes") or "1"
+    try:
+        return max(1, int(value))
+    except ValueError:
+        raise UserError(f"ACCELERATE_NUM_PROCESSES={value!r} is not a number of processes") from None
+
+
+def launch_if_wanted(module: str, arguments: list[str]) -> None:
+    """Replace this process by several that run `python -m module arguments`, where several are asked for."""
+    processes = processes_wanted()
+    if "LOCAL_RANK" in os.environ or processes == 1:
+        return
+    if _on_cpu():
+        # `accelerate launch` starts one process alone on CPUs, unless there is an MPI
+        launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    else:
+        launcher = ["accelerate.commands.launch", "--multi_gpu", f"--num_processes={processes}"]
+        if config := os.environ.get("ACCELERATE_CONFIG_FILE"):
+            launcher.append(f"--config_file={config}")
+    os.execv(sys.executable, [sys.executable, "-m", *launcher, "-m", module, *arguments])  # noqa: S606 - our own interpreter
+
+
+def make_accelerator(seed: int) -> Accelerator:
+    """An Accelerator with device and precision settled, and every process seeded alike.
+
+    Raises:
+        UserError: the precision asked for is not one the device can do.
+    """
+    cpu = _on_cpu()
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION") or _configured("mixed_precision") or default_precision(cpu)
+    if precision not in {"no", "bf16"}:
+        raise UserError(f"mixed precision {precision!r} is not supported; use 'bf16' or 'no'")
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=precision,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    set_seed(seed)
+    return accelerator
+
+
+def default_precision(cpu: bool) -> str:
+    """`bf16` where the device has instructions for it (AMX or AVX-512 on CPUs), else `no`: float32."""
+    if cpu:
+        capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        capable = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if capable else "no"
+
+
+def _on_cpu() -> bool:
+    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"} or not torch.cuda.is_available()
+
+
+def _configured(key: str) -> str | None:
+    """A value of Accelerate's configuration file, as text."""
+    import yaml
+
+    chosen = os.environ.get("ACCELERATE_CONFIG_FILE")
+    path = Path(chosen or default_config_file)
+    if not path.is_file():
+        if chosen:
+            raise UserError(f"ACCELERATE_CONFIG_FILE={chosen!r}: no such file")
+        return None
+    value = (yaml.safe_load(path.read_text(encoding="utf8")) or {}).get(key)
+    return None if value is None else str(value)

@@ -1,0 +1,45 @@
+"""Means of the logged values over an interval of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+
+class Means:
+    """Sums and counts of 0-d tensors, kept on the device until they are taken.
+
+    They are part of a checkpoint: one that is written within an interval must not change what the interval logs.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            value = value.detach().float()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def take(self, accelerator: Accelerator) -> dict[str, float]:
+        """The means over the interval and over all processes, in one transfer; a new interval begins."""
+        names = sorted(self._sums)
+        means = torch.stack([self._sums[name].to(accelerator.device) / self._counts[name] for name in names])
+        means = accelerator.reduce(means, reduction="mean")
+        self._sums, self._counts = {}, {}
+        return dict(zip(names, means.tolist(), strict=True))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a checkpoint: `sum/…` and `count/…` of each value."""
+        sums = {f"sum/{name}": value for name, value in self._sums.items()}
+        return sums | {f"count/{name}": torch.tensor(count) for name, count in self._counts.items()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors()` gave."""
+        names = [key.removeprefix("sum/") for key in tensors if key.startswith("sum/")]
+        self._sums = {name: tensors[f"sum/{name}"] for name in names}
+        self._counts = {name: int(tensors[f"count/{name}"]) for name in names}

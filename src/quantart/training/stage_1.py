@@ -1,0 +1,84 @@
+"""Training step of stage 1, the VQGAN."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quantart.components.codebook import EmaCodebook, KMeansCodebook
+from quantart.components.quantizer import Quantized
+from quantart.losses.stage_1 import Stage1Loss
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.training.step import AdversarialStep, StepOutput, batch_statistics
+
+
+class Stage1Step(AdversarialStep):
+    """Batches are pictures `(b, 3, h, w)` in [-1, 1].
+
+    Args:
+        quantize_from: step at which the codebook is set by k-means and used; before, the latents pass as they are.
+            0: it is used from the start, as it stands.
+        codebook: moves the codes by averages; None: the codebook loss moves them.
+        reference_order: see `AdversarialStep`.
+    """
+
+    model: ExperimentStage1
+    loss: Stage1Loss
+
+    def __init__(
+        self,
+        model: ExperimentStage1,
+        loss: Stage1Loss,
+        *,
+        quantize_from: int = 0,
+        codebook: EmaCodebook | None = None,
+        reference_order: bool = False,
+    ) -> None:
+        super().__init__(model, loss, reference_order)
+        self.quantize_from = quantize_from
+        self.codebook: KMeansCodebook | None = codebook
+        if codebook is None and quantize_from > 0:
+            self.codebook = KMeansCodebook(model.quantize)
+
+    def _generator(self, x: Tensor, step: int) -> StepOutput:
+        z = self.model.latents(x)
+        quantized = self._quantize(z, step)
+        reconstruction = self.model.decode(z if quantized is None else quantized.z_q)
+        self._keep_fake(reconstruction)
+        total, logs = self.loss.generator(
+            x,
+            reconstruction,
+            z.new_zeros(()) if quantized is None else quantized.loss,
+            last_layer=self.model.decoder.conv_out.weight,
+            step=step,
+            adversarial=self.discriminator_runs(step),
+        )
+        return StepOutput(total, logs | self._codebook_logs(z, quantized, step))
+
+    def _discriminator(self, x: Tensor, step: int) -> StepOutput:
+        fake = self._reconstruct(x, step) if self.reference_order else self._kept_fake()
+        return StepOutput(*self.loss.discriminator_loss(x, fake, step))
+
+    @torch.no_grad()
+    def _reconstruct(self, x: Tensor, step: int) -> Tensor:
+        z = self.model.latents(x)
+        return self.model.decode(z if step < self.quantize_from else self.model.quantize(z).z_q)
+
+    def _quantize(self, z: Tensor, step: int) -> Quantized | None:
+        if step < self.quantize_from:
+            return None
+        if self.codebook is not None and step == self.quantize_from > 0:
+            self.codebook.initialise()
+        quantized: Quantized = self.model.quantize(z)
+        return quantized
+
+    def _codebook_logs(self, z: Tensor, quantized: Quantized | None, step: int) -> dict[str, Tensor]:
+        """Statistics of the codes, after the codebook has learned from the batch."""
+        if self.training and self.codebook is not None:
+            self.codebook.observe(z, step)
+        if quantized is None:
+            return {}
+        logs = batch_statistics(quantized.indices, self.model.quantize.n_e)
+        if self.training and isinstance(self.codebook, EmaCodebook):
+            logs["revived"] = self.codebook.update(z, quantized.indices, step)
+        return logs

@@ -1,0 +1,55 @@
+"""Training step of stage 2, the style transfer network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quantart.losses.stage_2 import Stage2Loss
+from quantart.models.stage_2 import ExperimentStage2, Transferred
+from quantart.training.step import AdversarialStep, StepOutput, batch_statistics
+
+
+class Stage2Step(AdversarialStep):
+    """Batches are pairs (content, style) of what the frozen encoders made of the pictures.
+
+    That is `(b, h, w)` indices of codes for the discrete variant, `(b, c, h, w)` latents for the continuous one. Only
+    `model.model_x2y` and the discriminator are trained; everything else of the model is frozen here.
+
+    Args:
+        reference_order: see `AdversarialStep`.
+    """
+
+    model: ExperimentStage2
+    loss: Stage2Loss
+
+    def __init__(self, model: ExperimentStage2, loss: Stage2Loss, *, reference_order: bool = False) -> None:
+        super().__init__(model, loss, reference_order)
+        model.requires_grad_(False)
+        model.model_x2y.requires_grad_(True)
+
+    def _generator(self, batch: tuple[Tensor, Tensor], step: int) -> StepOutput:
+        content, style = self._latents(batch)
+        output: Transferred = self.model.transfer(content, style)
+        self._keep_fake(output.z)
+        total, logs = self.loss.generator(
+            output.z, content, style, output.loss, step, adversarial=self.discriminator_runs(step)
+        )
+        if output.indices is not None:
+            logs |= batch_statistics(output.indices, self.model.quantize_dec.n_e)
+        return StepOutput(total, logs)
+
+    def _discriminator(self, batch: tuple[Tensor, Tensor], step: int) -> StepOutput:
+        content, style = self._latents(batch)
+        if self.reference_order:
+            with torch.no_grad():
+                fake = self.model.transfer(content, style).z
+        else:
+            fake = self._kept_fake()
+        return StepOutput(*self.loss.discriminator_loss(style, fake, step))
+
+    def _latents(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        content, style = batch
+        if self.model.variant == "continuous":
+            return content, style
+        return self.model.quantize_enc.lookup(content), self.model.quantize_dec.lookup(style)

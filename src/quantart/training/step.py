@@ -1,0 +1,98 @@
+"""What the training steps of both stages share: a generator's and a discriminator's phase within one module.
+
+A step is a module whose `forward` does the whole loss of a phase, so that it can be wrapped for several processes as a
+whole. In a phase only some parameters take part: wrap it with `find_unused_parameters=True`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from quantart.components.distributed import all_sum
+from quantart.components.quantizer import code_counts, codebook_statistics
+from quantart.losses.adversarial import AdversarialLoss
+
+Phase = Literal["generator", "discriminator"]
+
+
+class StepOutput(NamedTuple):
+    """Loss of a phase."""
+
+    loss: Tensor
+    """0-d, to call `backward()` on."""
+    logs: dict[str, Tensor]
+    """Detached 0-d tensors."""
+
+
+class AdversarialStep(nn.Module):
+    """A generator's phase followed by a discriminator's phase on the same batch.
+
+    Args:
+        reference_order: the discriminator's phase makes the fake anew with the updated generator and also runs before
+            the discriminator counts, as the reference does. False: it takes the fake of the generator's phase, and both
+            phases leave the discriminator out before it counts.
+    """
+
+    def __init__(self, model: nn.Module, loss: AdversarialLoss, reference_order: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.reference_order = reference_order
+        self._fake: Tensor | None = None
+
+    def forward(self, batch: Any, phase: Phase, step: int) -> StepOutput:
+        """The loss of one phase of a step; `step` counts from 0."""
+        if phase == "generator":
+            with frozen(self.loss.discriminator):
+                return self._generator(batch, step)
+        return self._discriminator(batch, step)
+
+    def discriminator_runs(self, step: int) -> bool:
+        """Whether this step has a discriminator's phase."""
+        if self.loss.discriminator is None:
+            return False
+        return self.reference_order or self.loss.factor(step) > 0.0
+
+    def generator_parameters(self) -> list[nn.Parameter]:
+        """What the generator's phase trains."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def discriminator_parameters(self) -> list[nn.Parameter]:
+        """What the discriminator's phase trains; empty without a discriminator."""
+        return [] if self.loss.discriminator is None else list(self.loss.discriminator.parameters())
+
+    def _generator(self, batch: Any, step: int) -> StepOutput:
+        raise NotImplementedError
+
+    def _discriminator(self, batch: Any, step: int) -> StepOutput:
+        raise NotImplementedError
+
+    def _keep_fake(self, fake: Tensor) -> None:
+        self._fake = None if self.reference_order else fake.detach()
+
+    def _kept_fake(self) -> Tensor:
+        if self._fake is None:
+            raise RuntimeError("the generator's phase must come before the discriminator's")
+        return self._fake
+
+
+@contextmanager
+def frozen(module: nn.Module | None) -> Iterator[None]:
+    """Parameters of `module` get no gradient from what is computed inside, while gradients pass through it."""
+    if module is None:
+        yield
+        return
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+def batch_statistics(indices: Tensor, n_e: int) -> dict[str, Tensor]:
+    """`usage` and `perplexity` of the codes in this batch, over all processes."""
+    return codebook_statistics(all_sum(code_counts(indices, n_e)))

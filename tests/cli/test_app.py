@@ -1,0 +1,213 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import quantart
+from quantart.errors import StoppedBySignal
+from quantart_cli.__main__ import main
+from quantart_cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "data" / "sample" / "photos" / "cat.jpg"
+READING_PARAMS = [
+    "prepare --domain content",
+    "train stage1 --domain base",
+    "train stage2 --variant discrete",
+    "encode --domain style",
+    "evaluate",
+    "export",
+    f"stylize {PHOTO} --style {PHOTO} --out out.png",
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a project with nothing but the shipped parameters."""
+    for name in ("QUANTART_PROJECT", "ACCELERATE_NUM_PROCESSES"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def help_of(*command: str) -> str:
+    result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "160", "TERM": "dumb"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def leaves(group: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, typer.core.TyperGroup):
+            yield from leaves(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def root_group() -> typer.core.TyperGroup:
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    return group
+
+
+def mistake(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command that must fail as a user's mistake says."""
+    monkeypatch.setattr(sys, "argv", ["quantart", *shlex.split(command)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 2, err
+    assert "Traceback" not in out + err
+    assert out == ""
+    return err
+
+
+def test_help_reads_like_a_table_of_contents() -> None:
+    listed = re.findall(r"^│ (\w+) ", help_of(), flags=re.MULTILINE)
+    assert listed == ["prepare", "train", "encode", "evaluate", "export", "stylize", "serve", "ui", "summary"]
+    assert re.findall(r"^│ (\w+) ", help_of("train"), flags=re.MULTILINE) == ["stage1", "stage2"]
+
+
+def test_every_registered_command_is_listed() -> None:
+    group = root_group()
+    assert set(group.list_commands(typer.Context(group))) == set(group.commands)
+
+
+@pytest.mark.parametrize("path", sorted(leaves(root_group())), ids=" ".join)
+def test_every_commands_help_has_an_example_that_can_be_typed(path: tuple[str, ...]) -> None:
+    (example,) = re.findall(r"Example: quantart (.*?)\s*│?$", help_of(*path), flags=re.MULTILINE)
+    words = shlex.split(example)
+    assert tuple(words[: len(path)]) == path
+    command: typer.core.TyperCommand | typer.core.TyperGroup = root_group()
+    for name in path:
+        assert isinstance(command, typer.core.TyperGroup)
+        command = command.commands[name]  # type: ignore[assignment]
+    command.make_context(path[-1], words[len(path) :])  # parses, runs nothing
+
+
+def test_the_console_script_prints_the_version(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("quantart")
+    result = subprocess.run([script, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"quantart {quantart.__version__}\n", "")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['quantart', '--help']\n"
+        "from quantart_cli.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'mlflow', 'dvc', 'accelerate', 'numpy', 'pandas') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_mistake_in_a_real_process_is_a_sentence_and_exit_code_2(project: Path) -> None:
+    (project / "params.yaml").write_text("seed: 0\ndata: photos\n")
+    command = [sys.executable, "-m", "quantart_cli", "prepare", "--domain", "content"]
+    result = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert all(line.startswith("error: params.yaml: ") for line in result.stderr.splitlines())
+
+
+@pytest.mark.parametrize("command", READING_PARAMS)
+def test_a_fault_in_the_parameters_stops_every_command_before_any_work(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("  n_embed: ", "  n_embedd: "))
+    said = mistake(command, monkeypatch, capsys).splitlines()
+    assert said == ["error: params.yaml: model.n_embed: missing", "error: params.yaml: model.n_embedd: unknown key"]
+    assert [file.name for file in project.iterdir()] == ["params.yaml"]
+
+
+def test_outside_of_a_project_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("QUANTART_PROJECT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    said = mistake("encode --domain style", monkeypatch, capsys)
+    assert said == f"error: {tmp_path}: no params.yaml here or in a folder above; go to a QuantArt project first\n"
+
+
+def test_a_domain_with_no_picture_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "data" / "sample" / "photos").mkdir(parents=True)
+    for domain, folder in (("content", "photos"), ("style", "paintings")):
+        said = mistake(f"prepare --domain {domain}", monkeypatch, capsys)
+        assert said.startswith(f"error: data.{domain}: ")
+        assert f"data/sample/{folder}" in said
+        assert len(said.splitlines()) == 1
+    assert not (project / "data" / "prepared").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("prepare --domain musc", "'musc' is not"),
+        ("train stage3", "No such command 'stage3'"),
+        ("stylize photo.jpg", "Missing option"),
+        ("ui --port 70000", "70000 is not in the range"),
+    ],
+)
+def test_a_word_typed_wrong_is_explained(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, sentence: str
+) -> None:
+    assert sentence in " ".join(mistake(command, monkeypatch, capsys).replace("│", " ").split())
+
+
+def test_stylize_says_what_is_wrong_with_its_files(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "there.png").touch()
+    (project / "text.jpg").write_text("no picture")
+
+    def said(photo: object = PHOTO, style: object = PHOTO, out: str = "out.png", model: str = "models") -> str:
+        command = f"stylize {photo} --style {style} --out {out} --model {model}"
+        return mistake(command, monkeypatch, capsys).removeprefix("error: ")
+
+    assert said(out="there.png") == (
+        "there.png: is there already; give --force to overwrite it, or another --out\n"
+    )
+    assert said(out="no/out.png") == "no/out.png: the folder no does not exist\n"
+    assert said(photo="missing.jpg").startswith("missing.jpg: ")
+    assert said(style="text.jpg").startswith("text.jpg: ")
+    assert said() == "models: holds no model; a model's folder has config.json and model.safetensors\n"
+    assert not (project / "out.png").exists()
+
+
+def test_before_anything_was_trained_stylize_says_what_trains_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = mistake(f"stylize {PHOTO} --style {PHOTO} --out out.png", monkeypatch, capsys)
+    assert "not trained yet" in said
+    assert "dvc repro" in said
+
+
+def test_work_stopped_by_a_signal_ends_with_its_code(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise StoppedBySignal(signal.SIGTERM, "after step 7")
+
+    monkeypatch.setattr("quantart.pipeline.encode.run", stopped)
+    monkeypatch.setattr(sys, "argv", ["quantart", "encode", "--domain", "style"])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 143
+    assert capsys.readouterr().err == "stopped by SIGTERM: after step 7\n"

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from quantart.components.blocks import AttnBlock, Downsample, GroupNorm, ResnetBlock, Upsample
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(8, 1), (31, 1), (32, 32), (64, 32)])
+def test_group_norm_has_32_groups_or_one(channels: int, groups: int) -> None:
+    x = torch.randn(2, channels, 5, 5) * 3.0 + 1.0
+    expected = F.group_norm(x, groups, eps=1e-6)
+    assert torch.allclose(GroupNorm(channels)(x), expected, atol=1e-6)
+
+
+def test_group_norm_computes_in_float32_under_autocast() -> None:
+    norm = GroupNorm(8)
+    x = torch.randn(2, 8, 16, 16).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = norm(x)
+    assert y.dtype == torch.float32
+    assert torch.equal(y, norm(x.float()))
+
+
+def test_resnet_block_changes_channels_through_its_shortcut() -> None:
+    block = ResnetBlock(4, 6)
+    for conv in (block.conv1, block.conv2):
+        torch.nn.init.zeros_(conv.weight)
+        torch.nn.init.zeros_(conv.bias)
+    x = torch.randn(1, 4, 3, 3)
+    assert torch.equal(block(x), block.nin_shortcut(x))
+    assert not any(name.startswith("nin_shortcut") for name in ResnetBlock(4).state_dict())
+
+
+def test_attention_is_softmax_over_the_context() -> None:
+    block = AttnBlock(8, residual=False)
+    x, context = torch.randn(2, 8, 3, 4), torch.randn(2, 8, 5, 2)
+    q, k, v = block.q(block.norm(x)), block.k(block.norm(context)), block.v(block.norm(context))
+    scores = torch.einsum("bchw,bcij->bhwij", q, k) * 8**-0.5
+    weights = scores.flatten(3).softmax(-1).view_as(scores)
+    expected = block.proj_out(torch.einsum("bhwij,bcij->bchw", weights, v))
+    assert torch.allclose(block(x, context), expected, atol=1e-5)
+    block.residual = True
+    assert torch.allclose(block(x, context), x + expected, atol=1e-5)
+
+
+def test_downsample_pads_right_and_below() -> None:
+    down = Downsample(1)
+    torch.nn.init.ones_(down.conv.weight)
+    torch.nn.init.zeros_(down.conv.bias)
+    y = down(torch.ones(1, 1, 4, 4))
+    assert y.squeeze().tolist() == [[9.0, 6.0], [6.0, 4.0]]
+
+
+def test_upsample_repeats_pixels() -> None:
+    up = Upsample(1)
+    torch.nn.init.dirac_(up.conv.weight)
+    torch.nn.init.zeros_(up.conv.bias)
+    y = up(torch.tensor([[[[1.0, 2.0]]]]))
+    assert y.squeeze().tolist() == [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]

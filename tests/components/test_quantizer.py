@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantart.components.quantizer import VectorQuantizer, code_counts, codebook_statistics
+
+
+def quantizer(n_e: int = 20, e_dim: int = 6, **options: bool) -> VectorQuantizer:
+    torch.manual_seed(0)
+    q = VectorQuantizer(n_e, e_dim, **options)
+    torch.nn.init.normal_(q.embedding.weight)
+    return q
+
+
+@given(b=st.integers(1, 3), h=st.integers(1, 5), w=st.integers(1, 5), seed=st.integers(0, 99))
+def test_nearest_is_the_euclidean_nearest(b: int, h: int, w: int, seed: int) -> None:
+    q = quantizer()
+    z = torch.randn(b, 6, h, w, generator=torch.Generator().manual_seed(seed))
+    distance = torch.cdist(z.permute(0, 2, 3, 1).reshape(-1, 6), q.embedding.weight)
+    chosen = distance.gather(1, q.nearest(z).reshape(-1, 1)).squeeze(1)
+    assert torch.allclose(chosen, distance.min(1).values, atol=1e-5)
+
+
+def test_codes_are_their_own_nearest_and_lookup_keeps_positions() -> None:
+    q = quantizer()
+    indices = torch.randint(20, (2, 3, 4))
+    codes = q.lookup(indices)
+    assert codes.shape == (2, 6, 3, 4)
+    assert torch.equal(codes[1, :, 2, 0], q.embedding.weight[indices[1, 2, 0]])
+    assert torch.equal(q.nearest(codes), indices)
+
+
+def test_distances_stay_float32_under_autocast() -> None:
+    q = quantizer(512, 32)
+    z = torch.randn(1, 32, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = q(z)
+    assert torch.equal(result.indices, q.nearest(z))
+    assert result.z_q.dtype == result.loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("legacy", "codebook_weight", "commitment_weight"), [(True, 0.25, 1.0), (False, 1.0, 0.25)])
+def test_beta_stands_on_the_term_that_legacy_says(
+    legacy: bool, codebook_weight: float, commitment_weight: float
+) -> None:
+    q = quantizer(legacy=legacy)
+    z = torch.randn(1, 6, 2, 2, requires_grad=True)
+    result = q(z)
+    result.loss.backward()
+    difference = (z - q.lookup(result.indices)).detach()
+    assert torch.allclose(result.loss, (codebook_weight + commitment_weight) * difference.square().mean())
+    # only the commitment term moves the latents, only the codebook term the codes
+    assert torch.allclose(z.grad, commitment_weight * 2.0 * difference / difference.numel(), atol=1e-7)
+    total = q.embedding.weight.grad.sum(0)
+    assert torch.allclose(total, -codebook_weight * 2.0 * difference.sum((0, 2, 3)) / difference.numel(), atol=1e-6)
+
+
+def test_gradient_passes_straight_through() -> None:
+    q = quantizer()
+    z, weight = torch.randn(1, 6, 2, 2, requires_grad=True), torch.randn(1, 6, 2, 2)
+    (q(z).z_q * weight).sum().backward()
+    assert torch.equal(z.grad, weight)
+
+
+def test_statistics_of_known_counts() -> None:
+    counts = code_counts(torch.tensor([[0, 0], [2, 2]]), 4)
+    assert counts.tolist() == [2.0, 0.0, 2.0, 0.0]
+    statistics = codebook_statistics(counts)
+    assert statistics["usage"].item() == 0.5
+    assert math.isclose(statistics["perplexity"].item(), 2.0, rel_tol=1e-6)

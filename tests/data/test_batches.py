@@ -1,0 +1,82 @@
+"""The order in which training sees its items."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantart.data.batches import Schedule, share
+
+sizes = st.integers(1, 30)
+
+
+def schedule(n: int = 10, batch_size: int = 4, seed: int = 0, stream: int = 0) -> Schedule:
+    return Schedule(n, batch_size, seed=seed, stream=stream)
+
+
+@given(n=sizes, batch_size=sizes, seed=st.integers(0, 3))
+def test_every_epoch_has_each_item_once(n: int, batch_size: int, seed: int) -> None:
+    source = schedule(n, batch_size, seed)
+    epochs = 3
+    steps = -(-epochs * n // batch_size)
+    seen = np.concatenate([source.indices(step) for step in range(steps)])[: epochs * n]
+    for epoch in seen.reshape(epochs, n):
+        assert sorted(epoch) == list(range(n))
+
+
+@given(n=sizes, batch_size=sizes, steps=st.permutations(range(12)))
+def test_a_batch_depends_on_seed_and_step_alone_whatever_was_asked_before(
+    n: int, batch_size: int, steps: list[int]
+) -> None:
+    used = schedule(n, batch_size)
+    for step in steps:
+        fresh = schedule(n, batch_size)
+        np.testing.assert_array_equal(used.indices(step), fresh.indices(step))
+        np.testing.assert_array_equal(used.draws(step, 3), fresh.draws(step, 3))
+
+
+def test_fewer_items_than_the_batch_are_repeated_equally() -> None:
+    batch = schedule(n=3, batch_size=8).indices(0)
+    assert batch.shape == (8,)
+    assert batch.dtype == np.int64
+    assert sorted(Counter(batch.tolist()).values()) == [2, 3, 3]
+
+
+def test_epochs_seeds_and_streams_are_shuffled_differently() -> None:
+    first, second = (schedule(n=40, batch_size=40).indices(step) for step in (0, 1))
+    orders = [
+        first,
+        second,
+        schedule(n=40, batch_size=40, seed=1).indices(0),
+        schedule(n=40, batch_size=40, stream=1).indices(0),
+    ]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_draws_are_uniform_and_differ_between_steps_and_streams() -> None:
+    draws = schedule(batch_size=2000).draws(0, 3)
+    assert draws.shape == (2000, 3)
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    np.testing.assert_allclose(draws.mean(0), 0.5, atol=0.03)
+    assert not np.array_equal(draws, schedule(batch_size=2000).draws(1, 3))
+    assert not np.array_equal(draws, schedule(batch_size=2000, stream=1).draws(0, 3))
+
+
+@given(batch_size=sizes, world=st.integers(1, 8))
+def test_the_processes_shares_make_up_the_joint_batch(batch_size: int, world: int) -> None:
+    source = schedule(n=7, batch_size=batch_size)
+    parts = [share(batch_size, rank, world) for rank in range(world)]
+    np.testing.assert_array_equal(np.concatenate([source.indices(5)[part] for part in parts]), source.indices(5))
+    np.testing.assert_array_equal(np.concatenate([source.draws(5, 2)[part] for part in parts]), source.draws(5, 2))
+    lengths = [part.stop - part.start for part in parts]
+    assert max(lengths) - min(lengths) <= 1
+
+
+@pytest.mark.parametrize("step", [10**6, 10**9])
+def test_a_late_step_costs_no_more_than_the_first(step: int) -> None:
+    assert len(schedule(n=1000, batch_size=8).indices(step)) == 8

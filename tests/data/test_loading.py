@@ -1,0 +1,59 @@
+"""One file to the stored size."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
+
+PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
+GEOMETRY = Geometry(short_side=64, max_aspect=2.0, max_pixels=1_000_000)
+
+
+def test_a_photograph_is_scaled_and_hashed():
+    loaded = load_picture(PHOTO, GEOMETRY)
+    assert isinstance(loaded, Loaded)
+    assert loaded.sha256 == hashlib.sha256(PHOTO.read_bytes()).hexdigest()
+    assert loaded.picture.shape == (64, 96, 3)
+    assert loaded.picture.dtype == np.uint8
+
+
+def test_a_long_picture_is_cropped_to_the_aspect(tmp_path):
+    Image.new("RGB", (2000, 100)).save(tmp_path / "long.png")
+    loaded = load_picture(tmp_path / "long.png", GEOMETRY)
+    assert isinstance(loaded, Loaded)
+    assert loaded.picture.shape == (64, 128, 3)
+
+
+@pytest.mark.parametrize(("side", "usable"), [(1, False), (15, False), (16, True)])
+def test_pictures_enlarged_beyond_use_are_set_aside(tmp_path, side, usable):
+    Image.new("RGB", (side, 400)).save(tmp_path / "small.png")
+    loaded = load_picture(tmp_path / "small.png", GEOMETRY)
+    assert isinstance(loaded, Loaded) is usable
+    if isinstance(loaded, Rejected):
+        assert loaded.reason.startswith(f"too small: {side} × 400 pixels, the short side must have at least 16")
+
+
+def test_what_can_not_be_read_is_a_reason_and_no_exception(tmp_path):
+    (tmp_path / "circle.jpg").symlink_to(tmp_path / "circle.jpg")
+    (tmp_path / "cut.jpg").write_bytes(PHOTO.read_bytes()[:5000])
+    reasons = {name: load_picture(tmp_path / name, GEOMETRY) for name in ("circle.jpg", "cut.jpg", "none.jpg")}
+    assert reasons["circle.jpg"] == Rejected("cannot be read: Too many levels of symbolic links")
+    assert reasons["none.jpg"] == Rejected("cannot be read: No such file or directory")
+    cut = reasons["cut.jpg"]
+    assert isinstance(cut, Rejected)
+    assert "truncated" in cut.reason
+
+
+def test_odd_metadata_makes_no_noise(tmp_path):
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + b"\x07" * 30
+    Image.open(PHOTO).save(tmp_path / "odd.jpg", exif=exif)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert isinstance(load_picture(tmp_path / "odd.jpg", GEOMETRY), Loaded)

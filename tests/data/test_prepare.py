@@ -1,0 +1,245 @@
+"""A folder of good and bad pictures to a prepared one."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from quantart.data import prepare
+from quantart.data.index import read_index
+from quantart.data.pictures import PackedPictures
+from quantart.data.prepare import prepare_domain
+from quantart.data.splits import SPLITS
+from quantart.errors import UserError
+from quantart.images import read_image, resize_short_side
+from quantart.params import DataParams
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+FILES = ["contact_sheet.jpg", "index.csv", "pictures.bin", "rejected.csv", "report.json"]
+
+
+def params(**changes: object) -> DataParams:
+    values: dict[str, object] = {"content": "unused", "style": "unused", "resolution": 32, "short_side": 48}
+    return DataParams.model_validate(values | changes)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve photographs of the sample set."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in sorted((SAMPLE / "photos").glob("*.jpg"))[:12]:
+        shutil.copy(path, folder)
+    return folder
+
+
+prepare_content = partial(prepare_domain, domain="content", workers=1)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_packed_file_holds_each_picture_where_the_index_says(photos, tmp_path):
+    report = prepare_content(photos, tmp_path / "out", params())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    packed = (tmp_path / "out" / "pictures.bin").read_bytes()
+    rows = read_index(tmp_path / "out")
+    assert [row.file for row in rows] == sorted(path.name for path in photos.iterdir())
+    for row in rows:
+        original = photos / row.file
+        expected = resize_short_side(read_image(original, max_pixels=10**6), 48)
+        assert (row.height, row.width) == expected.shape[:2]
+        assert packed[row.offset : row.offset + row.bytes] == expected.tobytes()
+        assert row.sha256 == hashlib.sha256(original.read_bytes()).hexdigest()
+    assert len(packed) == report.bytes == sum(row.bytes for row in rows)
+    assert report.longest_side == max(max(row.height, row.width) for row in rows)
+
+
+def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
+    good = photos / "ajantacave.jpg"
+    (photos / "empty.jpg").touch()
+    (photos / "page.jpg").write_text("<html>404</html>")
+    (photos / "cut.jpg").write_bytes(good.read_bytes()[:2000])
+    (photos / "line\nbreak.jpg").write_bytes(b"x")
+    (photos / "=1+1.jpg").write_bytes(b"x")
+    (photos / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    Image.new("RGB", (1, 1)).save(photos / "dot.png")
+    Image.new("1", (2000, 2000)).save(photos / "bomb.png")
+    shutil.copy(good, photos / "🐼 copy.jpeg")
+    Image.open(good).save(photos / "really a png.jpg", "PNG")
+    Image.open(good).convert("CMYK").save(photos / f"{'z' * 240}.jpg")
+    shutil.copy(good, photos / "ajantacave.backup")  # no picture's ending: not counted
+
+    report = prepare_content(photos, tmp_path / "out", params(max_pixels=1_000_000, max_rejected_share=0.5))
+
+    rejected = {row["file"]: row["reason"] for row in table(tmp_path / "out" / "rejected.csv")}
+    assert {file: reason.split(":")[0] for file, reason in rejected.items()} == {
+        "./=1+1.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF picture",
+        "bomb.png": "too large",
+        "cut.jpg": "broken picture",
+        "dot.png": "too small",
+        "empty.jpg": "the file is empty",
+        "gone.jpg": "cannot be read",
+        "line\nbreak.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF picture",
+        "page.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF picture",
+    }
+    assert report.duplicates == [("🐼 copy.jpeg", "ajantacave.jpg")]
+    assert (report.found, report.kept, len(report.rejected)) == (23, 14, 8)
+    assert report.found == report.kept + len(report.duplicates) + len(report.rejected)
+
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written["counts"] == {"found": 23, "kept": 14, "duplicates": 1, "rejected": 8}
+    assert written["splits"] == report.splits
+    assert sum(report.splits.values()) == 14 == sum(len(PackedPictures(tmp_path / "out", split)) for split in SPLITS)
+    assert written["duplicates"] == [{"file": "🐼 copy.jpeg", "same_as": "ajantacave.jpg"}]
+    assert [entry["file"] for entry in written["rejected"]] == list(rejected)
+    assert "23 pictures found, 14 kept" in report.summary()
+
+
+def test_no_cell_of_a_table_starts_a_formula(photos, tmp_path):
+    for start in "=+-@\t":
+        (photos / f"{start}bad.jpg").write_bytes(b"x")
+        Image.new("RGB", (60, 60), (ord(start), 0, 0)).save(photos / f"{start}good.png")
+    prepare_content(photos, tmp_path / "out", params(max_rejected_share=0.9))
+    for name, count in (("rejected.csv", 5), ("index.csv", 17)):
+        rows = table(tmp_path / "out" / name)
+        assert len(rows) == count
+        assert not [cell for row in rows for cell in row.values() if cell.startswith(tuple("=+-@\t\r"))]
+
+
+def test_the_same_pictures_give_the_same_bytes_whatever_the_workers(photos, tmp_path):
+    (photos / "bad.jpg").write_bytes(b"x")
+    for out, workers in (("one", 1), ("two", 2)):
+        prepare_domain(photos, tmp_path / out, params(max_rejected_share=0.5), domain="content", workers=workers)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_changed_and_a_renamed_picture_stay_on_their_side(photos, tmp_path):
+    prepare_content(photos, tmp_path / "out", params(val_share=0.3, test_share=0.3))
+    before = {row.sha256: row.split for row in read_index(tmp_path / "out")}
+    for path in list(photos.iterdir()):
+        path.rename(path.with_name(f"x{path.name[::-1]}.jpg"))
+    Image.new("RGB", (64, 64)).save(photos / "new.png")
+    prepare_content(photos, tmp_path / "out", params(val_share=0.3, test_share=0.3))
+    after = {row.sha256: row.split for row in read_index(tmp_path / "out")}
+    assert len(after) == 13
+    assert before.items() <= after.items()
+
+
+def test_too_many_bad_files_stop_with_the_first_ten_reasons(photos, tmp_path):
+    for i in range(14):
+        (photos / f"bad{i:02}.jpg").write_bytes(b"" if i % 2 else b"x")
+    with pytest.raises(UserError) as caught:
+        prepare_content(photos, tmp_path / "out", params(max_rejected_share=0.5))
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("data.content: 14 of 26 pictures can't be used, more than data.max_rejected_share 0.5")
+    assert len(lines) == 12
+    assert lines[1].startswith("  'bad00.jpg': not a JPEG")
+    assert lines[10] == "  'bad09.jpg': the file is empty"
+    assert lines[11] == "  and 4 more"
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_the_share_itself_is_still_allowed(photos, tmp_path):
+    for i in range(4):
+        (photos / f"bad{i}.jpg").touch()
+    assert prepare_content(photos, tmp_path / "out", params(max_rejected_share=0.25)).kept == 12
+
+
+def test_only_bad_files_stop_whatever_the_share(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    with pytest.raises(UserError, match=r"1 of 1 pictures can't be used"):
+        prepare_content(tmp_path / "photos", tmp_path / "out", params(max_rejected_share=1.0))
+
+
+def test_a_domain_with_no_picture_names_the_key(tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match=rf"^data\.style: {tmp_path}/none: no picture"):
+        prepare_domain(tmp_path / "none", tmp_path / "out", params(), domain="style")
+    with pytest.raises(UserError, match=rf"^data\.style: {tmp_path}/nowhere: there is no such folder"):
+        prepare_domain(tmp_path / "nowhere", tmp_path / "out", params(), domain="style")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_preparation_leaves_the_earlier_one(photos, tmp_path):
+    prepare_content(photos, tmp_path / "out", params())
+    before = contents(tmp_path / "out")
+    (photos / "bad.jpg").touch()
+    with pytest.raises(UserError, match="can't be used"):
+        prepare_content(photos, tmp_path / "out", params())
+    assert contents(tmp_path / "out") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
+
+
+def test_what_a_killed_run_left_is_cleared(photos, tmp_path):
+    left = tmp_path / ".out.partial"
+    left.mkdir()
+    (left / "pictures.bin").write_bytes(b"half")
+    prepare_content(photos, tmp_path / "out", params())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
+    assert sorted(contents(tmp_path / "out")) == FILES
+
+
+def test_someone_elses_folder_is_not_replaced(photos, tmp_path):
+    with pytest.raises(UserError, match="lies inside the pictures' folder"):
+        prepare_content(photos, photos / "out", params())
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other files than prepared pictures"):
+        prepare_content(photos, other, params())
+    with pytest.raises(UserError, match="a file is where the prepared folder should be"):
+        prepare_content(photos, other / "chapter.txt", params())
+    assert (other / "chapter.txt").read_text() == "mine"
+
+
+def test_more_pictures_than_a_batch_keep_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "BATCH", 4)
+    (tmp_path / "photos").mkdir()
+    for i in range(11):
+        Image.new("RGB", (48, 48), (i, i, i)).save(tmp_path / "photos" / f"{i:02}.png")
+    prepare_domain(tmp_path / "photos", tmp_path / "out", params(), domain="content", workers=2)
+    packed = np.fromfile(tmp_path / "out" / "pictures.bin", np.uint8)
+    assert packed[:: 48 * 48 * 3].tolist() == list(range(11))
+
+
+def kill_own_process(path: Path, geometry: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_is_said(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "load_picture", kill_own_process)
+    with pytest.raises(UserError, match=r"a worker process died while reading one of .*; if memory ran out"):
+        prepare_domain(photos, tmp_path / "out", params(), domain="content", workers=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_contact_sheet_shows_every_split(photos, tmp_path):
+    prepare_content(photos, tmp_path / "out", params())
+    sheet = read_image(tmp_path / "out" / "contact_sheet.jpg", max_pixels=10**8)
+    assert sheet.shape[0] > 3 * 112  # one row at least for each of train, val and test
+    assert sheet.std() > 30
+
+
+def test_without_a_terminal_each_tenth_is_a_line(photos, tmp_path, capfd):
+    prepare_content(photos, tmp_path / "out", params())
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 10
+    assert lines[-1] == "preparing content: 12 of 12"

@@ -1,0 +1,62 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from quantart.data.pictures import PackedPictures
+from quantart.data.prepare import prepare_domain
+from quantart.losses.lpips import LPIPS
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.params import DOMAINS, DataParams, Domain
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+SHAPE: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
+SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[Domain, PackedPictures]:
+    """A few real pictures of each domain, 36 pixels high or wide."""
+    folder = tmp_path_factory.mktemp("prepared")
+    params = DataParams(
+        content=str(SAMPLE / "photos"),
+        style=str(SAMPLE / "paintings"),
+        resolution=32,
+        short_side=36,
+        val_share=0.0,
+        test_share=0.1,
+    )
+    for domain in DOMAINS:
+        prepare_domain(Path(params.folder(domain)), folder / domain, params, domain=domain, workers=1)
+    return {domain: PackedPictures(folder / domain, "test") for domain in DOMAINS}
+
+
+@pytest.fixture(scope="session")
+def lpips() -> LPIPS:
+    return LPIPS("squeezenet1_1")
+
+
+@pytest.fixture
+def vqgan() -> ExperimentStage1:
+    torch.manual_seed(0)
+    return _spread(ExperimentStage1(SHAPE, n_embed=16, embed_dim=8)).eval()
+
+
+@pytest.fixture(params=["discrete", "continuous"])
+def variant(request: pytest.FixtureRequest) -> Variant:
+    return request.param
+
+
+@pytest.fixture
+def model(variant: Variant) -> ExperimentStage2:
+    torch.manual_seed(0)
+    content, style = (_spread(ExperimentStage1(SHAPE, n_embed=16, embed_dim=8)) for _ in DOMAINS)
+    return ExperimentStage2.from_stage1(content, style, variant=variant, block_num=1).eval()
+
+
+def _spread(vqgan: ExperimentStage1) -> ExperimentStage1:
+    """Codes as far apart as the latents are, so that several are used."""
+    torch.nn.init.normal_(vqgan.quantize.embedding.weight, std=0.3)
+    return vqgan

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from scipy import linalg
+
+from quantart.evaluation.metrics import (
+    colour_distance,
+    colour_statistics,
+    frechet_distance,
+    gram_matrix,
+    latent_content,
+    latent_style,
+    moments,
+    psnr,
+    relative_distance,
+)
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array).float()
+
+
+def test_psnr_counts_the_range_from_minus_one_to_one() -> None:
+    target = np.tanh(normal(2, 3, 8, 8))
+    output = np.clip(target + 0.1 * normal(2, 3, 8, 8, seed=1), -1, 1)
+    expected = 10 * np.log10(4 / ((output - target) ** 2).mean((1, 2, 3)))
+    np.testing.assert_allclose(psnr(tensor(output), tensor(target)), expected, rtol=1e-5)
+
+
+def test_psnr_takes_values_beyond_the_range_as_the_white_or_black_they_are_shown_as() -> None:
+    white = torch.ones(1, 3, 8, 8)
+    np.testing.assert_allclose(psnr(3 * white, 0 * white), [10 * np.log10(4)], rtol=1e-5)
+
+
+def test_gram_matrix_is_the_mean_product_of_channels() -> None:
+    features = normal(2, 3, 4, 5)
+    expected = np.einsum("bchw,bdhw->bcd", features, features) / 20
+    np.testing.assert_allclose(gram_matrix(tensor(features)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_moments_are_means_then_standard_deviations() -> None:
+    features = normal(2, 3, 4, 5)
+    expected = np.concatenate([features.mean((2, 3)), features.std((2, 3))], axis=1)
+    np.testing.assert_allclose(moments(tensor(features)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_relative_distance_is_the_mean_over_layers_of_the_relative_norm() -> None:
+    outputs, targets = [normal(2, 3, 3), normal(2, 5)], [normal(2, 3, 3, seed=1), normal(2, 5, seed=1)]
+    expected = np.mean(
+        [
+            [np.linalg.norm(o[i] - t[i]) / np.linalg.norm(t[i]) for i in range(2)]
+            for o, t in zip(outputs, targets, strict=True)
+        ],
+        axis=0,
+    )
+    measured = relative_distance([tensor(o) for o in outputs], [tensor(t) for t in targets])
+    np.testing.assert_allclose(measured, expected, rtol=1e-5)
+    twice = relative_distance([2 * tensor(t) for t in targets], [tensor(t) for t in targets])
+    np.testing.assert_allclose(twice, [1.0, 1.0], rtol=1e-6)
+
+
+def test_colour_distance_of_black_to_white_and_to_itself() -> None:
+    black, white = torch.full((1, 3, 4, 4), -1.0), torch.full((1, 3, 4, 4), 1.0)
+    # means differ by 1 in every channel, standard deviations not at all
+    assert colour_distance(colour_statistics(black), colour_statistics(white)).item() == 0.5
+    assert colour_distance(colour_statistics(white), colour_statistics(white)).item() == 0.0
+
+
+def test_latent_losses_of_each_picture() -> None:
+    z, other = normal(2, 3, 4, 4), 2 * normal(2, 3, 4, 4, seed=1) + 1
+    content = ((z - other) ** 2).mean((1, 2, 3))
+    np.testing.assert_allclose(latent_content(tensor(z), tensor(other)), content, rtol=1e-5)
+
+    def statistics(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return latents.mean((2, 3)), np.sqrt(latents.var((2, 3), ddof=1) + 1e-5)
+
+    style = sum(((a - b) ** 2).mean(1) for a, b in zip(statistics(z), statistics(other), strict=True))
+    np.testing.assert_allclose(latent_style(tensor(z), tensor(other)), style, rtol=1e-5)
+
+
+def test_frechet_distance_agrees_with_the_matrix_square_root() -> None:
+    outputs, references = normal(40, 6), 1.5 * normal(30, 6, seed=1) @ np.diag([1, 2, 1, 1, 3, 1]) + 0.3
+    covariances = np.cov(outputs.T), np.cov(references.T)
+    expected = ((outputs.mean(0) - references.mean(0)) ** 2).sum() + np.trace(
+        covariances[0] + covariances[1] - 2 * linalg.sqrtm(covariances[0] @ covariances[1]).real
+    )
+    measured = frechet_distance(torch.from_numpy(outputs), torch.from_numpy(references))
+    assert measured == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distance_of_a_set_to_itself_is_zero_with_fewer_pictures_than_features() -> None:
+    features = tensor(normal(12, 64)).abs()
+    assert frechet_distance(features, features) == pytest.approx(0.0, abs=1e-4)
+    assert frechet_distance(features, features + 1.0) == pytest.approx(64.0, rel=1e-4)

@@ -1,0 +1,59 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantart.data.pictures import PackedPictures
+from quantart.evaluation.evaluate import evaluate_reconstruction, evaluate_transfer
+from quantart.evaluation.rendering import BASELINES, MODEL
+from quantart.evaluation.reports import write_reports
+from quantart.evaluation.summary import by_method
+from quantart.images import read_image
+from quantart.losses.lpips import LPIPS
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.params import Domain
+
+
+@pytest.mark.parametrize("variant", ["discrete"], indirect=True)
+def test_the_files_hold_what_was_measured(
+    tmp_path: Path,
+    model: ExperimentStage2,
+    vqgan: ExperimentStage1,
+    pictures: dict[Domain, PackedPictures],
+    lpips: LPIPS,
+) -> None:
+    contents, styles = pictures["content"], pictures["style"]
+    pairs = [(0, 0), (1, 1), (0, 2)]
+    transfer = evaluate_transfer(model, contents, styles, pairs, lpips=lpips, side=32, batch_size=4, samples=2)
+    reconstruction = evaluate_reconstruction(vqgan, styles, lpips=lpips, side=32, batch_size=4)
+
+    metrics = write_reports(tmp_path / "reports", {"discrete": transfer}, {"style": reconstruction})
+
+    files = {str(path.relative_to(tmp_path / "reports")) for path in tmp_path.rglob("*.*") if path.is_file()}
+    plots = {"plots/methods.csv", "plots/pairs.csv"}
+    assert files == {"metrics.json", "summary.md", "summary.csv", "grids/discrete.png"} | plots
+    assert json.loads((tmp_path / "reports/metrics.json").read_text()) == metrics
+    scores = by_method(transfer.summary)
+    gram = "gram_squeezenet1_1"
+    assert metrics["discrete"][gram] == pytest.approx(scores[MODEL][gram].value, rel=1e-5)
+    assert metrics["discrete"]["baselines"]["adain"][gram] == pytest.approx(scores["adain"][gram].value, rel=1e-5)
+    assert metrics["discrete"]["baselines"].keys() == set(BASELINES)
+    assert metrics["discrete"]["n"] == 3
+    assert metrics["reconstruction"]["style"]["n"] == len(styles)
+    assert 0 < metrics["reconstruction"]["style"]["psnr"] < 40
+
+    methods = pd.read_csv(tmp_path / "reports/plots/methods.csv", index_col="method")
+    assert list(methods.index) == ["discrete", *(f"{baseline} (discrete)" for baseline in BASELINES)]
+    assert methods.loc["adain (discrete)", gram] == pytest.approx(scores["adain"][gram].value, rel=1e-5)
+    rows = pd.read_csv(tmp_path / "reports/plots/pairs.csv")
+    assert rows.groupby(["variant", "method"]).size().to_dict() == {("discrete", m): 3 for m in (MODEL, *BASELINES)}
+    summary = pd.read_csv(tmp_path / "reports/summary.csv").set_index(["variant", "method", "metric"])
+    low, high = summary.loc[("discrete", MODEL, gram), ["low", "high"]]
+    assert low <= scores[MODEL][gram].value <= high
+    assert np.isfinite(summary.loc[("reconstruction, style", MODEL, "psnr"), "value"])
+    assert "## Style transfer, discrete" in (tmp_path / "reports/summary.md").read_text()
+    assert "## Reconstruction" in (tmp_path / "reports/summary.md").read_text()
+    assert read_image(tmp_path / "reports/grids/discrete.png", max_pixels=10**7).std() > 10

@@ -1,0 +1,67 @@
+import numpy as np
+import pandas as pd
+
+from quantart.evaluation.evaluate import Evaluation
+from quantart.evaluation.rendering import BASELINES, MODEL
+from quantart.evaluation.summary import summarise
+from quantart.evaluation.words import reconstruction_section, transfer_section, verdicts
+
+PAIRS = 40
+
+
+def evaluation() -> Evaluation:
+    """A model that is better than AdaIN in `gram`, worse in `lpips`, the same but for noise in `colour_rgb`."""
+    draw = np.random.default_rng(0)
+    hardness = draw.normal(10.0, 3.0, PAIRS)  # pairs differ much more than methods
+    parts = []
+    for method in (MODEL, *BASELINES):
+        better = 1.0 if method == MODEL else 0.0
+        columns = {
+            "lpips": hardness + better + draw.normal(0, 0.1, PAIRS),
+            "gram": hardness - better + draw.normal(0, 0.1, PAIRS),
+            "colour_rgb": hardness + draw.normal(0, 0.1, PAIRS),
+        }
+        names = {"content": [f"{i % 5}.jpg" for i in range(PAIRS)], "style": [f"{i % 8}.jpg" for i in range(PAIRS)]}
+        parts.append(pd.DataFrame({"method": method, "pair": range(PAIRS), **names, **columns}))
+    table = pd.concat(parts, ignore_index=True)
+    sets = {method: {"fd": 3.0 if method == MODEL else 2.0, "usage": 0.5} for method in (MODEL, *BASELINES)}
+    return Evaluation(table, summarise(table, sets))
+
+
+def test_verdicts_follow_the_differences_on_the_same_pairs() -> None:
+    assert verdicts(evaluation())["adain"] == {
+        "lpips": "does not beat it on",
+        "gram": "beats it on",
+        "colour_rgb": "cannot be told apart from it on",
+        "fd": "does not beat it on",
+    }
+
+
+def test_verdicts_pair_rows_by_their_number_not_by_their_place() -> None:
+    ordered = evaluation()
+    model = ordered.table["method"] == MODEL
+    backwards = pd.concat([ordered.table[model][::-1], ordered.table[~model]], ignore_index=True)
+    assert verdicts(Evaluation(backwards, ordered.summary)) == verdicts(ordered)
+
+
+def test_the_section_says_where_the_model_does_not_win() -> None:
+    text = transfer_section("discrete", evaluation())
+    assert text.startswith("## Style transfer, discrete\n\n40 held-out pairs of 5 photographs and 8 paintings.")
+    assert (
+        "- Against AdaIN on the latents, untrained: the model beats it on `gram`; "
+        "does not beat it on `lpips`, `fd`; cannot be told apart from it on `colour_rgb`."
+    ) in text
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert table[0] == "| | lpips | gram | colour_rgb | fd | usage | n |"
+    assert len(table) == 2 + 1 + len(BASELINES)
+    assert table[2].startswith("| the model | ")
+    assert table[2].endswith(" | 3 | 0.5 | 40 |")
+    assert " ± " in table[2]
+
+
+def test_reconstruction_has_a_row_for_each_domain() -> None:
+    scores = summarise(pd.DataFrame({"method": MODEL, "psnr": [20.0, 24.0]}), {MODEL: {"usage": 0.25}})
+    text = reconstruction_section({"content": scores, "style": scores})
+    assert "| content | 22 ± " in text
+    assert "| style | 22 ± " in text
+    assert " | 0.25 | 2 |" in text

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.losses.stage_2 import Stage2Loss, calc_content_loss, calc_style_loss
+
+
+def test_content_loss_is_the_mean_squared_difference() -> None:
+    assert calc_content_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0])).item() == 4.5
+
+
+def test_style_loss_compares_means_and_deviations_over_space() -> None:
+    z = torch.randn(2, 3, 6, 6)
+    shuffled = z.flatten(2)[:, :, torch.randperm(36)].view_as(z)
+    assert calc_style_loss(z, shuffled).item() == pytest.approx(0.0, abs=1e-10)
+    assert calc_style_loss(z, z + 0.5).item() == pytest.approx(0.25, rel=1e-4)
+    # constant channels: deviation √1e-5 in place of 0, by which the gradient stays finite
+    constant = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    two_valued = torch.tensor([-1.0, 1.0, -1.0, 1.0]).view(1, 1, 2, 2)
+    loss = calc_style_loss(constant, two_valued)
+    assert loss.item() == pytest.approx(((4 / 3 + 1e-5) ** 0.5 - 1e-5**0.5) ** 2, rel=1e-5)
+    loss.backward()
+    assert constant.grad.isfinite().all()
+
+
+def test_style_may_have_another_size() -> None:
+    assert calc_style_loss(torch.ones(1, 2, 4, 4), torch.ones(1, 2, 3, 7)).item() == 0.0
+
+
+def test_scale_multiplies_all_but_the_adversary() -> None:
+    torch.manual_seed(0)
+    discriminator = NLayerDiscriminator(4, 4, 0).eval()
+    output, content, style = (torch.randn(2, 4, 8, 8) for _ in range(3))
+
+    def run(scale: float) -> tuple[float, dict[str, torch.Tensor]]:
+        loss = Stage2Loss(
+            discriminator, reverse_weight=2.0, style_weight=3.0, codebook_weight=5.0, disc_factor=0.5, scale=scale
+        )
+        total, logs = loss.generator(output, content, style, torch.tensor(0.7), step=0, adversarial=True)
+        return total.item(), logs
+
+    plain, logs = run(1.0)
+    scaled, _ = run(4.0)
+    latent = 2.0 * logs["reverse_loss"] + 3.0 * logs["style_loss"] + 5.0 * 0.7
+    adversary = 0.5 * logs["g_loss"]
+    assert plain == pytest.approx((latent + adversary).item(), rel=1e-5)
+    assert scaled == pytest.approx((4.0 * latent + adversary).item(), rel=1e-5)
+
+
+def test_without_adversary_the_discriminator_is_not_asked() -> None:
+    loss = Stage2Loss(NLayerDiscriminator(4, 4, 0), disc_start=100)
+    output = torch.randn(2, 4, 8, 8)
+    _, logs = loss.generator(output, output, output, torch.tensor(0.0), step=0, adversarial=False)
+    assert set(logs) == {"total_loss", "reverse_loss", "style_loss", "quant_x2y_loss"}
+    assert loss.discriminator.main[3].num_batches_tracked.item() == 0

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from quantart.errors import UserError
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+
+from .networks import small_stage_1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    small_stage_1().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_round_trip_keeps_weights_and_configuration(tmp_path: Path) -> None:
+    model = ExperimentStage2.from_stage1(small_stage_1(1, legacy=False), small_stage_1(2, legacy=False), block_num=2)
+    model.to(memory_format=torch.channels_last).save_pretrained(tmp_path)
+    again = ExperimentStage2.from_pretrained(tmp_path)
+    assert again.config == model.config
+    assert not again.training
+    assert not again.quantize_dec.legacy
+    for name, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def change(path: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    state = load_file(path / "model.safetensors")
+    edit(state)
+    save_file(state, path / "model.safetensors")
+
+
+def test_a_missing_codebook_is_named(folder: Path) -> None:
+    change(folder, lambda state: state.pop("quantize.embedding.weight"))
+    with pytest.raises(UserError, match=r"model\.safetensors.*missing: quantize\.embedding\.weight$"):
+        ExperimentStage1.from_pretrained(folder)
+
+
+def test_an_unexpected_key_is_named(folder: Path) -> None:
+    change(folder, lambda state: state.update(more=torch.zeros(1)))
+    with pytest.raises(UserError, match="unexpected: more$"):
+        ExperimentStage1.from_pretrained(folder)
+
+
+def test_another_shape_is_named(folder: Path) -> None:
+    change(folder, lambda state: state.update({"quant_conv.bias": torch.zeros(5)}))
+    with pytest.raises(UserError, match=r"of another shape: quant_conv\.bias \(5,\) for \(8,\)$"):
+        ExperimentStage1.from_pretrained(folder)
+
+
+def test_many_missing_keys_are_counted(folder: Path) -> None:
+    change(folder, lambda state: [state.pop(name) for name in list(state) if name.startswith("encoder.")])
+    with pytest.raises(UserError, match=r"missing: encoder\.conv_in\.bias.* and \d+ more"):
+        ExperimentStage1.from_pretrained(folder)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no model"):
+        ExperimentStage1.from_pretrained(tmp_path / "nothing")
+
+
+def test_missing_or_truncated_weights_are_refused(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"model\.safetensors: cannot be read"):
+        ExperimentStage1.from_pretrained(folder)
+    weights.unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors: cannot be read"):
+        ExperimentStage1.from_pretrained(folder)
+
+
+def test_another_network_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="not the configuration of an ExperimentStage2"):
+        ExperimentStage2.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "not valid JSON"), ("[]", "must be a JSON object"), (json.dumps({"model": "ExperimentStage1"}), "describe")],
+)
+def test_a_bad_configuration_is_refused(folder: Path, text: str, said: str) -> None:
+    (folder / "config.json").write_text(text)
+    with pytest.raises(UserError, match=f"config.json.*{said}"):
+        ExperimentStage1.from_pretrained(folder)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from quantart.errors import UserError
+from quantart.models.stage_2 import ExperimentStage2
+
+from .networks import small_stage_1
+
+
+def pictures(seed: int) -> torch.Tensor:
+    return torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@torch.no_grad()
+def test_content_comes_from_one_vqgan_and_everything_else_from_the_other() -> None:
+    content, style = small_stage_1(1).eval(), small_stage_1(2).eval()
+    model = ExperimentStage2.from_stage1(content, style, block_num=1).eval()
+    x = pictures(0)
+    assert torch.equal(model.content_latents(x), content.encode(x).z_q)
+    assert torch.equal(model.style_latents(x), style.encode(x).z_q)
+    assert torch.equal(model.decode(style.encode(x).z_q), style(x)[0])
+    # copies: training one later does not change the other
+    content.encoder.conv_in.weight.zero_()
+    assert model.encoder.conv_in.weight.abs().sum() > 0
+
+
+def test_vqgans_must_be_alike() -> None:
+    with pytest.raises(UserError, match="differ in n_embed"):
+        ExperimentStage2.from_stage1(small_stage_1(), small_stage_1(n_embed=8))
+
+
+@torch.no_grad()
+def test_discrete_output_is_made_of_style_codes() -> None:
+    model = ExperimentStage2.from_stage1(small_stage_1(1), small_stage_1(2), block_num=1).eval()
+    content, style = model.content_latents(pictures(0)), model.style_latents(pictures(1))
+    output = model.transfer(content, style)
+    assert torch.allclose(output.z, model.quantize_dec.lookup(output.indices), atol=1e-6)
+    assert torch.equal(output.indices, model.quantize_dec.nearest(output.h))
+    assert torch.equal(model(pictures(0), pictures(1)), model.decode(output.z))
+    plain = model.transfer(content, style, quantize=False)
+    assert plain.indices is None
+    assert torch.equal(plain.z, output.h)
+
+
+@torch.no_grad()
+def test_continuous_variant_never_quantises() -> None:
+    content = small_stage_1(1).eval()
+    model = ExperimentStage2.from_stage1(content, small_stage_1(2), variant="continuous", block_num=1).eval()
+    assert not any(name.startswith("quantize") for name in model.state_dict())
+    z = model.content_latents(pictures(0))
+    assert torch.equal(z, content.latents(pictures(0)))
+    output = model.transfer(z, model.style_latents(pictures(1)), quantize=True)
+    assert output.indices is None
+    assert output.loss.item() == 0.0
+    assert torch.equal(output.z, output.h)
+
+
+def test_unknown_variant_is_named() -> None:
+    with pytest.raises(UserError, match="'discreet'.*discrete, continuous"):
+        ExperimentStage2.from_stage1(small_stage_1(), small_stage_1(), variant="discreet")

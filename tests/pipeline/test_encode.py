@@ -1,0 +1,141 @@
+"""The stage `encode`: stored codes are exactly what encoding on the fly gives."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from quantart.data.codes import StoredCodes
+from quantart.data.pictures import PackedPictures
+from quantart.data.prepare import prepare_domain
+from quantart.errors import UserError
+from quantart.images import pixels_to_float
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.pipeline import encode
+from quantart.project import Project
+
+ROOT = Path(__file__).parents[2]
+COPIES, SIDE = 3, 32
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Fourteen prepared paintings, a small VQGAN with codes among its latents, and their stored codes."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["data"] |= {"style": "paintings", "resolution": SIDE, "short_side": 40, "val_share": 0.2, "test_share": 0.2}
+    params["model"] |= {"ch": 8, "ch_mult": [1, 2], "z_channels": 8, "embed_dim": 8, "n_embed": 64}
+    params["stage1"]["base"]["crop"] = params["stage1"]["domain"]["crop"] = SIDE
+    params["stage2"]["train"]["crop"] = 16
+    params["encode"] = {"copies": COPIES, "batch_size": 32}
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    for picture in sorted((ROOT / "data" / "sample" / "paintings").glob("*.jpg"))[:14]:
+        (project.root / "paintings").mkdir(exist_ok=True)
+        shutil.copy(picture, project.root / "paintings")
+    prepare_domain(project.source("style"), project.prepared("style"), project.params().data, domain="style")
+
+    torch.manual_seed(0)
+    model = ExperimentStage1(project.params().model.ddconfig(SIDE), 64, 8)
+    with torch.no_grad():  # a codebook as good as one that learned: latents of the pictures themselves
+        z = model.latents(centred(project)).permute(0, 2, 3, 1).reshape(-1, 8)
+        model.quantize.embedding.weight.copy_(z[torch.linspace(0, len(z) - 1, 64).long()])
+    model.save_pretrained(project.stage1_model("style"))
+    encode.run(project, "style")
+    return project
+
+
+def pictures(project: Project) -> PackedPictures:
+    return PackedPictures(project.prepared("style"), "train")
+
+
+def centred(project: Project) -> Tensor:
+    source = pictures(project)
+    return pixels_to_float(source.centre(range(len(source)), SIDE))
+
+
+@pytest.fixture
+def model(project: Project) -> ExperimentStage1:
+    return ExperimentStage1.from_pretrained(project.stage1_model("style"))
+
+
+@pytest.fixture
+def stored(project: Project) -> StoredCodes:
+    return StoredCodes(project.codes("style"), "train")
+
+
+def test_stored_codes_equal_codes_encoded_on_the_fly_bit_for_bit(
+    project: Project, model: ExperimentStage1, stored: StoredCodes
+) -> None:
+    rows = np.arange(stored.pictures)
+    with torch.inference_mode():
+        quantized, latents = model.encode(centred(project)), model.latents(centred(project))
+    assert len(quantized.indices.unique()) > 32
+    assert torch.equal(stored.codes(rows), quantized.indices)
+    assert torch.equal(stored.latents(rows), latents.bfloat16().float())
+
+
+def test_looked_up_they_are_what_the_transfer_would_have_been_given(
+    project: Project, model: ExperimentStage1, stored: StoredCodes
+) -> None:
+    transfer = ExperimentStage2.from_stage1(model, model, block_num=1)
+    with torch.inference_mode():
+        on_the_fly = transfer.style_latents(centred(project))
+        looked_up = transfer.quantize_dec.lookup(stored.codes(np.arange(stored.pictures)))
+    torch.testing.assert_close(looked_up, on_the_fly, rtol=0, atol=1e-6)  # z + (e - z) rounds, e does not
+
+
+def test_the_other_copies_are_crops_and_flips_of_the_same_pictures(
+    project: Project, model: ExperimentStage1, stored: StoredCodes
+) -> None:
+    source = pictures(project)
+    assert len(stored) == COPIES * len(source)
+    for copy in range(1, COPIES):
+        draws = np.random.default_rng([project.params().seed, copy]).random((len(source), 3))
+        crops = source.crops(range(len(source)), SIDE, draws)
+        with torch.inference_mode():
+            codes = model.encode(pixels_to_float(crops)).indices
+        rows = copy * len(source) + np.arange(len(source))
+        assert torch.equal(stored.codes(rows), codes)
+        assert not torch.equal(codes, stored.codes(np.arange(len(source))))
+
+
+def test_validation_pictures_have_one_row_each(project: Project) -> None:
+    validation = PackedPictures(project.prepared("style"), "val")
+    assert len(StoredCodes(project.codes("style"), "val")) == len(validation) > 0
+
+
+def test_the_index_names_the_data(project: Project) -> None:
+    index = json.loads((project.codes("style") / "index.json").read_text())
+    assert index["pictures"]["train"] == pictures(project).digest
+    assert (index["copies"], index["resolution"]) == (COPIES, SIDE)
+
+
+def test_again_gives_the_same_files(project: Project) -> None:
+    folder = project.codes("style")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    encode.run(project, "style")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_size_of_the_batches_does_not_move_rows(project: Project, stored: StoredCodes, tmp_path: Path) -> None:
+    other = Project(shutil.copytree(project.root, tmp_path / "other"))
+    params = yaml.safe_load((other.root / "params.yaml").read_text())
+    params["encode"]["batch_size"] = 4
+    (other.root / "params.yaml").write_text(yaml.safe_dump(params))
+    encode.run(other, "style")
+    rows = np.arange(len(stored))
+    same = StoredCodes(other.codes("style"), "train").codes(rows) == stored.codes(rows)
+    assert same.double().mean() > 0.99  # convolutions of other batches may round near-ties otherwise
+
+
+def test_without_a_model_or_pictures_it_is_a_sentence(project: Project) -> None:
+    with pytest.raises(UserError, match="stage1_content"):
+        encode.run(project, "content")

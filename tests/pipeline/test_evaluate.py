@@ -1,0 +1,143 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+
+from quantart.data.prepare import prepare_domain
+from quantart.errors import UserError
+from quantart.models.pretrained import Pretrained
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.params import DOMAINS
+from quantart.pipeline.evaluate import load_model, run
+from quantart.project import Project
+from quantart.tracking.links import RunLink, read_link, write_link
+from quantart.tracking.runs import stage_run
+
+ROOT = Path(__file__).parents[2]
+SHAPE: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
+SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Prepared pictures and tracked runs with small networks: what `evaluate` stands on."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
+    params["data"] |= {"resolution": 32, "short_side": 36}
+    for stage in ("base", "domain"):
+        params["stage1"][stage]["crop"] = 32
+    params["stage2"]["train"]["crop"] = 8
+    params["evaluate"]["pairs"] = 14
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    for domain in DOMAINS:
+        prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
+        for stage, network in networks().items():
+            network.save_pretrained(project.root / "models" / stage)
+            setting = {"domain": stage.split("_")[1]}
+            with stage_run(project.root, stage=stage.split("_")[0], name=stage, params=setting) as trained:
+                trained.artifact(project.root / "models" / stage, "model")
+            write_link(project.link(stage), RunLink(stage, trained.run_id, "quantart"))
+        yield project
+
+
+def networks() -> dict[str, Pretrained]:
+    torch.manual_seed(0)
+    vqgans = [ExperimentStage1(SHAPE, n_embed=16, embed_dim=8) for _ in DOMAINS]
+    return {
+        "stage1_content": vqgans[0],
+        "stage1_style": vqgans[1],
+        "stage2_discrete": ExperimentStage2.from_stage1(*vqgans, variant="discrete", block_num=1),
+        "stage2_continuous": ExperimentStage2.from_stage1(*vqgans, variant="continuous", block_num=1),
+    }
+
+
+def run_id(project: Project, stage: str) -> str:
+    return read_link(project.link(stage)).run_id
+
+
+def test_all_runs_of_the_pipeline_are_measured_and_know_it(project: Project) -> None:
+    metrics = run(project)
+
+    assert metrics.keys() == {"discrete", "continuous", "reconstruction"}
+    assert metrics == json.loads((project.reports / "metrics.json").read_text())
+    assert metrics["discrete"]["n"] == 14
+    assert metrics["reconstruction"].keys() == {"content", "style"}
+    assert (project.reports / "grids/discrete.png").stat().st_size > 10_000
+    client = MlflowClient()
+    for variant in ("discrete", "continuous"):
+        logged = client.get_run(run_id(project, f"stage2_{variant}"))
+        values = logged.data.metrics
+        gram = "gram_squeezenet1_1"
+        assert values[f"eval/{gram}"] == pytest.approx(metrics[variant][gram], rel=1e-5)
+        assert values[f"eval/adain/{gram}"] == pytest.approx(metrics[variant]["baselines"]["adain"][gram], rel=1e-5)
+        assert values[f"eval/{gram}_low"] <= values[f"eval/{gram}"] <= values[f"eval/{gram}_high"]
+        assert values["eval/n"] == 14
+        assert {data.dataset.name for data in logged.inputs.dataset_inputs} == set(DOMAINS)
+        table = mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="eval/table.csv")
+        assert len(pd.read_csv(table)) == 14 * 6
+        assert client.list_artifacts(logged.info.run_id, "images")
+        assert logged.info.status == "FINISHED"
+    style = client.get_run(run_id(project, "stage1_style")).data.metrics
+    assert style["eval/style/psnr"] == pytest.approx(metrics["reconstruction"]["style"]["psnr"], rel=1e-5)
+
+
+def test_one_run_alone_leaves_the_pipelines_reports_as_they_are_and_logs_nothing_twice(project: Project) -> None:
+    discrete = run_id(project, "stage2_discrete")
+    first = run(project, discrete)
+    client = MlflowClient()
+    history = client.get_metric_history(discrete, "eval/gram_squeezenet1_1")
+    images = client.list_artifacts(discrete, "images")
+    before = {path: path.read_bytes() for path in project.reports.glob("*.*")}
+    assert project.reports / "metrics.json" in before
+
+    assert run(project, discrete) == first
+
+    assert first.keys() == {"discrete"}
+    assert (project.reports / "runs" / discrete / "summary.md").exists()
+    assert {path: path.read_bytes() for path in project.reports.glob("*.*")} == before
+    assert client.get_metric_history(discrete, "eval/gram_squeezenet1_1") == history
+    assert [image.path for image in client.list_artifacts(discrete, "images")] == [image.path for image in images]
+
+
+def test_a_stage_1_run_is_measured_on_its_own_domain(project: Project) -> None:
+    metrics = run(project, run_id(project, "stage1_style"))
+    assert metrics.keys() == {"reconstruction"}
+    assert metrics["reconstruction"].keys() == {"style"}
+
+
+def test_the_model_comes_from_the_run_and_not_from_the_projects_folder(project: Project) -> None:
+    folder = project.stage2_model("discrete")
+    hidden = folder.rename(folder.with_name("hidden"))
+    try:
+        model = load_model(run_id(project, "stage2_discrete"))
+    finally:
+        hidden.rename(folder)
+    original = ExperimentStage2.from_pretrained(folder).state_dict()
+    assert all(torch.equal(value, original[key]) for key, value in model.state_dict().items())
+
+
+def test_a_run_without_a_model_and_an_unknown_run_are_a_sentence(project: Project) -> None:
+    with stage_run(project.root, stage="stage2", name="stopped", params={}) as stopped:
+        pass
+    with pytest.raises(UserError, match=f"run {stopped.run_id}: has no model"):
+        run(project, stopped.run_id)
+    with pytest.raises(UserError, match="run 0123456789abcdef is not in the tracking store"):
+        run(project, "0123456789abcdef")
+
+
+def test_a_project_without_trained_models_says_what_to_do(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes((project.root / "params.yaml").read_bytes())
+    (tmp_path / "data").symlink_to(project.root / "data")
+    with pytest.raises(UserError, match="stage2_discrete.json: not found; train a stage-2 model first"):
+        run(Project(tmp_path))

@@ -1,0 +1,180 @@
+"""A tiny project of its own through the real `dvc repro`: real pictures, training, MLflow store, registry, prediction."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STAGES = [
+    "prepare@content",
+    "prepare@style",
+    "stage1_base",
+    "stage1@content",
+    "stage1@style",
+    "encode@content",
+    "encode@style",
+    "stage2@discrete",
+    "stage2@continuous",
+    "evaluate",
+    "export",
+]
+TINY: dict[str, Any] = {
+    "data.resolution": 32,
+    "data.short_side": 40,
+    "data.val_share": 0.2,
+    "data.test_share": 0.3,
+    "model.ch": 8,
+    "model.ch_mult": [1, 2],
+    "model.z_channels": 8,
+    "model.embed_dim": 8,
+    "model.n_embed": 16,
+    "stage1.base.crop": 32,
+    "stage1.base.quantize_from": 4,
+    "stage1.domain.crop": 32,
+    "stage1.domain.discriminator_start": 2,
+    "stage1.discriminator.ndf": 4,
+    "encode.copies": 2,
+    "stage2.network.block_num": 1,
+    "stage2.train.crop": 8,
+    "stage2.discriminator.ndf": 4,
+    "evaluate.pairs": 6,
+} | {
+    f"{section}.{key}": value
+    for section in ("stage1.base", "stage1.domain", "stage2.train")
+    for key, value in {"steps": 8, "log_every": 2, "validate_every": 4, "checkpoint_every": 4}.items()
+}
+
+
+def set_params(root: Path, changes: dict[str, Any]) -> None:
+    path = root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        *folders, last = key.split(".")
+        section = params
+        for folder in folders:
+            section = section[folder]
+        assert last in section, key
+        section[last] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def call(root: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "DVC_"))}
+    environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment)
+    assert not check or result.returncode == 0, f"{command}: {result.stdout}\n{result.stderr}"
+    return result
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A clone's files with twelve pictures a domain, after one `dvc repro`."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(REPOSITORY / name, root / name)
+    shutil.copytree(REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for domain in ("photos", "paintings"):
+        (root / "data" / "sample" / domain).mkdir(parents=True)
+        for picture in sorted((REPOSITORY / "data" / "sample" / domain).iterdir())[:12]:
+            shutil.copy(picture, root / "data" / "sample" / domain)
+    set_params(root, TINY)
+    call(root, "git", "init", "-q")
+    call(root, "dvc", "init", "-q")
+    call(root, "git", "add", ".")
+    call(root, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "tiny project")
+    call(root, "dvc", "repro")
+    yield root
+
+
+def ran(output: str) -> list[str]:
+    """Stages that `dvc repro` really ran."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def client(root: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=f"sqlite:///{root}/mlflow.db")
+
+
+def test_pipeline_makes_what_it_promises(project: Path) -> None:
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    assert sorted(lock["stages"]) == sorted(STAGES)
+    metrics = json.loads((project / "reports" / "metrics.json").read_text())
+    assert {"discrete", "continuous"} <= set(metrics)
+    assert list((project / "reports" / "grids").glob("*.png"))
+    assert (project / "models" / "stage2_discrete" / "model.safetensors").is_file()
+    assert not (project / ".quantart" / "checkpoints" / "stage1_base").exists()
+
+
+def test_each_training_stage_is_a_run_with_its_lineage(project: Path) -> None:
+    store = client(project)
+    experiment = store.get_experiment_by_name("quantart")
+    runs = {run.info.run_name: run for run in store.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"stage1_base", "stage1_content", "stage1_style", "stage2_discrete", "stage2_continuous"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    discrete = runs["stage2_discrete"]
+    assert discrete.data.tags["upstream.stage1_style"] == runs["stage1_style"].info.run_id
+    assert discrete.data.tags["dvc.stage"] == "stage2@discrete"
+    assert discrete.data.params["stage2.train.steps"] == "8"
+    steps = [m.step for m in store.get_metric_history(discrete.info.run_id, "train/total_loss")]
+    assert steps == [2, 4, 6, 8]
+    assert any(key.startswith("eval/") for key in discrete.data.metrics)
+    assert {inputs.dataset.name for inputs in discrete.inputs.dataset_inputs} >= {"content", "style"}
+
+
+def test_registered_model_paints_a_picture(project: Path) -> None:
+    version = client(project).get_model_version_by_alias("quantart", "challenger")
+    assert json.loads((project / "runs" / "export.json").read_text())["version"] == str(version.version)
+    photo = next((project / "data" / "sample" / "photos").iterdir())
+    painting = next((project / "data" / "sample" / "paintings").iterdir())
+    out = project / "painted.png"
+    address = "models:/quantart@challenger"
+    call(project, "quantart", "stylize", str(photo), "--style", str(painting), "--out", str(out), "--model", address)
+    from quantart.images import read_image
+
+    painted = read_image(out, max_pixels=10**6)
+    assert min(painted.shape[:2]) == 32
+    assert painted.std() > 1.0
+
+
+def test_repeated_run_does_nothing(project: Path) -> None:
+    result = call(project, "dvc", "repro")
+    assert ran(result.stdout) == []
+    assert "up to date" in result.stdout
+
+
+def test_changed_stage2_runs_stage2_and_what_follows_and_setting_it_back_restores(project: Path) -> None:
+    before = (project / "runs" / "stage2_discrete.json").read_text()
+    set_params(project, {"stage2.loss.style_weight": 5.0})
+    result = call(project, "dvc", "repro")
+    assert ran(result.stdout) == ["stage2@discrete", "stage2@continuous", "evaluate", "export"]
+    assert (project / "runs" / "stage2_discrete.json").read_text() != before
+    difference = call(project, "dvc", "params", "diff").stdout
+    assert "style_weight" in difference
+    set_params(project, {"stage2.loss.style_weight": 10.0})
+    result = call(project, "dvc", "repro")
+    assert ran(result.stdout) == []
+    assert (project / "runs" / "stage2_discrete.json").read_text() == before
+
+
+def test_mistake_in_params_stops_before_any_work(project: Path) -> None:
+    text = (project / "params.yaml").read_text()
+    try:
+        set_params(project, {"stage2.train.crop": 64})
+        result = call(project, "quantart", "train", "stage2", "--variant", "discrete", check=False)
+    finally:
+        (project / "params.yaml").write_text(text)
+    assert result.returncode == 2
+    assert "stage2.train.crop 64 is larger than the latents" in result.stderr
+    assert "Traceback" not in result.stderr

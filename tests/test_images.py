@@ -1,0 +1,403 @@
+"""Decoding other people's pictures, geometry, tensors, grids."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from quantart.errors import UserError
+from quantart.images import (
+    ImageError,
+    crop_to_aspect,
+    decode_image,
+    encode_png,
+    picture_grid,
+    pixels_to_float,
+    read_image,
+    resize_and_crop,
+    resize_short_side,
+    to_arrays,
+    to_tensor,
+    write_image,
+)
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+PHOTO = SAMPLE / "photos" / "kingfisher.jpg"
+LIMIT = 1_000_000
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encoded(picture: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def two_colours() -> Image.Image:
+    """40 × 20, red on the left, blue on the right."""
+    picture = Image.new("RGB", (40, 20), RED)
+    picture.paste(BLUE, (20, 0, 40, 20))
+    return picture
+
+
+def decoded(data: bytes) -> np.ndarray:
+    return decode_image(data, max_pixels=LIMIT)
+
+
+def test_a_photograph_decodes_to_its_own_pixels():
+    picture = read_image(PHOTO, max_pixels=LIMIT)
+    assert picture.shape == (256, 384, 3)
+    assert picture.dtype == np.uint8
+    assert picture.flags.writeable
+    assert np.array_equal(picture, np.asarray(Image.open(PHOTO)))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "GIF", "WEBP"])
+def test_lossless_formats_decode_exactly(file_format):
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    assert np.array_equal(decoded(encoded(two_colours(), file_format, **options)), np.asarray(two_colours()))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        (1, None),
+        (2, Image.Transpose.FLIP_LEFT_RIGHT),
+        (3, Image.Transpose.ROTATE_180),
+        (4, Image.Transpose.FLIP_TOP_BOTTOM),
+        (5, Image.Transpose.TRANSPOSE),
+        (6, Image.Transpose.ROTATE_90),
+        (7, Image.Transpose.TRANSVERSE),
+        (8, Image.Transpose.ROTATE_270),
+    ],
+)
+def test_exif_orientation_is_undone(orientation, stored, file_format):
+    upright = two_colours()
+    upright.paste((0, 255, 0), (0, 0, 40, 10))  # no two of the eight turns of this one look the same
+    upright.paste(WHITE, (0, 0, 20, 10))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = upright if stored is None else upright.transpose(stored)
+    picture = decoded(encoded(turned, file_format, exif=exif))
+    assert picture.shape == (20, 40, 3)
+    for x, y in ((5, 5), (35, 5), (5, 15), (35, 15)):
+        assert np.abs(picture[y, x].astype(int) - np.asarray(upright)[y, x]).max() < 40
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_broken_exif_block_does_not_cost_the_picture():
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + b"\x07" * 30
+    assert decoded(encoded(two_colours(), "JPEG", exif=exif)).shape == (20, 40, 3)
+
+
+def palette_with_clear_left() -> Image.Image:
+    picture = Image.new("P", (40, 20), 0)
+    picture.putpalette([*RED, *BLUE])
+    picture.paste(1, (20, 0, 40, 20))
+    return picture
+
+
+@pytest.mark.parametrize("transparency", [0, b"\x00\xff"])
+def test_palette_transparency_is_laid_on_white(transparency):
+    picture = decoded(encoded(palette_with_clear_left(), transparency=transparency))
+    assert tuple(picture[10, 5]) == WHITE
+    assert tuple(picture[10, 35]) == BLUE
+
+
+def test_half_transparent_is_mixed_with_white():
+    rgba = Image.new("RGBA", (4, 4), (255, 0, 0, 128))
+    assert tuple(decoded(encoded(rgba))[0, 0]) == (255, 127, 127)
+
+
+def test_grey_with_alpha_is_laid_on_white():
+    assert tuple(decoded(encoded(Image.new("LA", (4, 4), (0, 0))))[0, 0]) == WHITE
+
+
+def test_grey_gets_three_equal_channels():
+    assert (decoded(encoded(Image.new("L", (4, 4), 77))) == 77).all()
+
+
+def test_one_bit_is_black_and_white():
+    assert (decoded(encoded(Image.new("1", (4, 4), 1))) == 255).all()
+
+
+def test_cmyk_becomes_rgb():
+    picture = decoded(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100))
+    assert picture.shape == (16, 16, 3)
+    assert np.abs(picture[8, 8].astype(int) - RED).max() < 4
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled_not_clipped(file_format):
+    values = np.array([[0, 257, 32896, 65535]], dtype=np.uint16).repeat(4, 0)
+    picture = decoded(encoded(Image.fromarray(values), file_format))
+    assert picture[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert (picture == picture[..., :1]).all()
+
+
+def test_32_bit_and_floating_point_are_refused_with_a_reason():
+    with pytest.raises(ImageError, match="more than 16 bits"):
+        decoded(encoded(Image.fromarray(np.full((4, 4), 70_000, np.int32)), "TIFF"))
+    with pytest.raises(ImageError, match="floating-point"):
+        decoded(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"))
+
+
+def icc_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def swapped_profile() -> bytes:
+    """The sRGB profile with the tags of its red and green primaries exchanged: colours visibly change."""
+    profile = icc_profile()
+    return profile.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_an_embedded_profile_is_converted_to_srgb(mode):
+    stored = Image.new("RGB", (4, 4), RED).convert(mode)
+    picture = decoded(encoded(stored, icc_profile=swapped_profile()))
+    assert np.abs(picture[0, 0].astype(int) - (0, 255, 0)).max() <= 4
+    plain = decoded(encoded(stored, icc_profile=icc_profile()))
+    assert np.abs(plain[0, 0].astype(int) - RED).max() <= 1
+
+
+def test_a_profiled_picture_keeps_its_transparency():
+    stored = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert tuple(decoded(encoded(stored, icc_profile=swapped_profile()))[0, 0]) == WHITE
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
+def test_a_broken_or_unfitting_profile_is_ignored(mode):
+    stored = Image.new("RGB", (16, 16), (128, 128, 128)).convert(mode)
+    expected = decoded(encoded(stored, "TIFF"))
+    assert np.array_equal(decoded(encoded(stored, "TIFF", icc_profile=b"not a profile")), expected)
+    if mode != "RGB":
+        assert np.array_equal(decoded(encoded(stored, "TIFF", icc_profile=icc_profile())), expected)
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG"])
+def test_the_first_frame_of_an_animation_is_taken(file_format):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE)]
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    data = encoded(frames[0], file_format, save_all=True, append_images=frames[1:], **options)
+    assert np.abs(decoded(data)[4, 4].astype(int) - RED).max() <= 1
+
+
+def test_one_pixel_and_a_line_decode():
+    assert decoded(encoded(Image.new("RGB", (1, 1), BLUE))).tolist() == [[list(BLUE)]]
+    assert decoded(encoded(Image.new("L", (30_000, 1)))).shape == (1, 30_000, 3)
+
+
+def test_too_many_pixels_are_refused_before_decoding():
+    whole = encoded(Image.new("L", (1001, 1000)))
+    header_only = whole[:60]  # would be found truncated if its pixels were looked at
+    with pytest.raises(ImageError, match="1001 × 1000 pixels, the limit is 1000000"):
+        decode_image(header_only, max_pixels=1_000_000)
+    assert decode_image(whole, max_pixels=1_001_000).shape == (1000, 1001, 3)
+
+
+def test_a_decompression_bomb_is_refused():
+    bomb = encoded(Image.new("1", (14_000, 14_000)))
+    assert len(bomb) < 100_000
+    with pytest.raises(ImageError, match="too large"):
+        decode_image(bomb, max_pixels=10**12)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"\xff", "not a JPEG.* picture"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "begins with b'<!DOCTYPE html><"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a JPEG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a JPEG"),
+    ],
+)
+def test_what_is_no_picture_is_said(data, message):
+    with pytest.raises(ImageError, match=message):
+        decoded(data)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("tenths", range(1, 10))
+def test_truncated_pictures_are_refused(file_format, tenths):
+    data = encoded(Image.open(PHOTO), file_format)
+    with pytest.raises(ImageError):
+        decoded(data[: len(data) * tenths // 10])
+
+
+def test_a_png_with_a_wrong_checksum_is_refused():
+    data = bytearray(encoded(Image.open(PHOTO)))
+    data[data.index(b"IHDR") + 17] ^= 1  # the first byte of the header's CRC
+    with pytest.raises(ImageError):
+        decoded(bytes(data))
+
+
+SEEDS = [
+    encoded(Image.open(PHOTO).resize((48, 32)), file_format, **options)
+    for file_format, options in [
+        ("JPEG", {"exif": Image.Exif()}),
+        ("JPEG", {"progressive": True, "icc_profile": icc_profile()}),
+        ("PNG", {"icc_profile": icc_profile()}),
+        ("GIF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "raw"}),
+        ("WEBP", {}),
+        ("BMP", {}),
+    ]
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=300, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=12),
+    kept=st.floats(0, 1),
+)
+def test_changed_bytes_give_a_picture_or_an_image_error(seed, changes, kept):
+    data = bytearray(seed)
+    for place, value in changes:
+        # headers are where readers stumble: half of the changes go there
+        data[int(place * 2 * min(200, len(data))) if place < 0.5 else int(place * len(data))] = value
+    try:
+        picture = decoded(bytes(data[: int(len(data) * (kept * 2 if kept < 0.5 else 1))]))
+    except ImageError as error:
+        assert "\n" not in str(error)
+    else:
+        assert picture.dtype == np.uint8
+        assert picture.ndim == 3
+        assert picture.size
+
+
+def test_read_image_names_the_file(tmp_path):
+    for name, message in (("none.jpg", "No such file"), (".", "not a regular file")):
+        with pytest.raises(ImageError, match=message) as caught:
+            read_image(tmp_path / name, max_pixels=LIMIT)
+        assert str(caught.value).startswith(f"{tmp_path / name}: ")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match="not a regular file"):
+        read_image(tmp_path / "pipe.jpg", max_pixels=LIMIT)
+
+
+def test_resize_short_side_keeps_the_aspect():
+    picture = read_image(PHOTO, max_pixels=LIMIT)
+    assert resize_short_side(picture, 128).shape == (128, 192, 3)
+    assert resize_short_side(picture.transpose(1, 0, 2), 100).shape == (150, 100, 3)
+    assert np.array_equal(resize_short_side(picture, 256), picture)
+    assert abs(resize_short_side(picture, 64).mean() - picture.mean()) < 1
+
+
+def test_resize_and_crop_takes_the_centre():
+    wide = np.zeros((10, 30, 3), np.uint8)
+    wide[:, 10:20] = 200
+    assert (resize_and_crop(wide, 20) == 200).all()
+    assert resize_and_crop(np.zeros((1, 30_000, 3), np.uint8), 64).shape == (64, 64, 3)
+
+
+def test_crop_to_aspect_cuts_both_ends():
+    tall = np.arange(100, dtype=np.uint8)[:, None, None].repeat(20, 1).repeat(3, 2)
+    cropped = crop_to_aspect(tall, 2.0)
+    assert cropped.shape == (40, 20, 3)
+    assert (cropped[0, 0, 0], cropped[-1, 0, 0]) == (30, 69)
+    assert crop_to_aspect(tall, 5.0).shape == tall.shape
+
+
+def test_tensors_hold_minus_one_to_one_and_come_back_exactly():
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    ramp[..., 1] = 7
+    tensor = to_tensor([ramp, ramp[::-1]])
+    assert tensor.shape == (2, 3, 16, 16)
+    assert tensor.dtype == torch.float32
+    assert (tensor.min().item(), tensor.max().item()) == (-1.0, 1.0)
+    assert torch.allclose(tensor[:, 1], torch.tensor(7 / 127.5 - 1))
+    back = to_arrays(tensor)
+    assert np.array_equal(back[0], ramp)
+    assert np.array_equal(back[1], ramp[::-1])
+    assert to_tensor(ramp).shape == (1, 3, 16, 16)
+
+
+def test_to_arrays_rounds_and_clips():
+    values = torch.tensor([-3.0, -1.0, 0.4 / 127.5, 0.6 / 127.5, 1.0, 9.0]).reshape(1, 1, 1, 6).expand(1, 3, 1, 6)
+    assert to_arrays(values)[0][0, :, 0].tolist() == [0, 0, 128, 128, 255, 255]
+    assert to_arrays(values.bfloat16())[0].dtype == np.uint8
+
+
+def test_pixels_to_float_maps_the_ends():
+    assert pixels_to_float(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+
+
+def test_png_is_lossless():
+    picture = read_image(PHOTO, max_pixels=LIMIT)
+    assert np.array_equal(decoded(encode_png(picture)), picture)
+
+
+def test_write_image_follows_the_ending_and_leaves_nothing_else(tmp_path):
+    picture = read_image(PHOTO, max_pixels=LIMIT)
+    for name, file_format in (("a.png", "PNG"), ("b.JPG", "JPEG"), ("c.webp", "WEBP"), ("d" * 246 + ".png", "PNG")):
+        write_image(tmp_path / name, picture)
+        assert Image.open(tmp_path / name).format == file_format
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_write_image_says_what_it_cannot_do(tmp_path):
+    picture = np.zeros((2, 2, 3), np.uint8)
+    with pytest.raises(UserError, match=r"x\.bmp: pictures are written as \.png"):
+        write_image(tmp_path / "x.bmp", picture)
+    with pytest.raises(UserError, match=r"x\.png: cannot be written: No such file"):
+        write_image(tmp_path / "missing" / "x.png", picture)
+    with pytest.raises(ValueError, match=r"got float32 \(2, 2, 3\)"):
+        write_image(tmp_path / "x.png", picture.astype(np.float32))
+
+
+def test_grid_places_pictures_under_their_titles():
+    red, blue = np.full((10, 20, 3), RED, np.uint8), np.full((20, 10, 3), BLUE, np.uint8)
+    grid = picture_grid([[red, blue], [blue]], ["first", "second"], ["one", "two"], cell=100)
+    is_red, is_blue = (grid == RED).all(-1), (grid == BLUE).all(-1)
+    assert is_red.sum() == 100 * 50  # fitted into its cell, aspect kept
+    assert is_blue.sum() == 2 * 50 * 100
+    assert tuple(grid[-1, -1]) == WHITE  # the second row's second cell
+    rows, columns = np.nonzero(is_red)
+    above, left = grid[: rows.min() - 25], grid[:, : columns.min()]
+    assert (above[:, columns.min() :] < 128).any()
+    assert (left < 128).any()
+
+
+def test_grid_without_titles_has_no_room_for_them():
+    grid = picture_grid([[np.zeros((8, 8, 3), np.uint8)]], cell=50)
+    assert grid.shape == (58, 58, 3)
+
+
+def test_grid_refuses_titles_that_do_not_fit():
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match="1 column titles for 2 columns"):
+        picture_grid([[picture, picture]], ["only"])
+    with pytest.raises(ValueError, match="at least one picture"):
+        picture_grid([[]])
+
+
+def test_a_long_title_stays_within_its_column():
+    black = np.zeros((8, 8, 3), np.uint8)
+    long_title = picture_grid([[black, black]], ["", "an endless title " * 20], cell=100)
+    title_band = long_title[:20]
+    assert (title_band[:, :104] == 255).all()
+    assert (title_band[:, 104:] < 128).any()
+
+
+def test_importing_it_does_not_import_torch():
+    code = "import sys, quantart.images, quantart.data.prepare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

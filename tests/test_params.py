@@ -1,0 +1,236 @@
+"""The parameter file: what is shipped loads, what can't work is refused in one line that names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.errors import UserError
+from quantart.params import DiscriminatorParams, Params, load_params
+
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+
+# what the messages below quote, whatever the shipped values are
+SHAPE = {
+    "data.resolution": 128,
+    "data.short_side": 144,
+    "model.ch": 16,
+    "model.ch_mult": [1, 2, 4],
+    "model.embed_dim": 32,
+    "stage1.base.crop": 64,
+    "stage1.base.discriminator_start": None,
+    "stage1.domain.crop": 128,
+    "stage1.discriminator.n_layers": 2,
+    "stage2.train.crop": 16,
+    "stage2.discriminator.n_layers": 0,
+}
+
+
+def write(folder: Path, changes: dict[str, Any]) -> Path:
+    """The shipped file with `changes` (dotted key to value) on top of `SHAPE`."""
+    values = yaml.safe_load(SHIPPED.read_text())
+    for key, value in {**SHAPE, **changes}.items():
+        *sections, last = key.split(".")
+        section = values
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[last] = value
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    return str(caught.value)
+
+
+def test_the_shipped_file_loads_and_holds_every_section() -> None:
+    params = load_params(SHIPPED)
+    assert set(yaml.safe_load(SHIPPED.read_text())) == set(Params.model_fields)
+    assert params.latent_side == params.data.resolution // params.model.downsampling
+
+
+def test_what_is_computed_from_the_values(tmp_path: Path) -> None:
+    params = load_params(write(tmp_path, {"data.content": "photos", "data.style": "paintings"}))
+    assert params.model.downsampling == 4
+    assert params.latent_side == 32
+    assert (params.data.folder("content"), params.data.folder("style")) == ("photos", "paintings")
+    assert params.stage1.training("base").crop == 64
+    assert params.stage1.training("content") == params.stage1.training("style") == params.stage1.domain
+    ddconfig = params.model.ddconfig(128)
+    assert (ddconfig["resolution"], ddconfig["ch"], ddconfig["ch_mult"]) == (128, 16, [1, 2, 4])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stage2.train.stepz": 3}, "params.yaml: stage2.train.stepz: unknown key"),
+        ({"traning": {}}, "params.yaml: traning: unknown key"),
+        (
+            {"stage2.train.steps": "many"},
+            "params.yaml: stage2.train.steps = 'many': input should be a valid integer",
+        ),
+        ({"stage2.train.steps": True}, "params.yaml: stage2.train.steps = True: input should be a valid integer"),
+        (
+            {"stage2.train.steps": 0},
+            "params.yaml: stage2.train.steps = 0: input should be greater than or equal to 1",
+        ),
+        ({"data.test_share": 1.0}, "params.yaml: data.test_share = 1.0: input should be less than 1"),
+        (
+            {"stage2.train.learning_rate": -0.001},
+            "params.yaml: stage2.train.learning_rate = -0.001: input should be greater than 0",
+        ),
+        (
+            {"stage2.train.learning_rate": float("inf")},
+            "params.yaml: stage2.train.learning_rate = inf: input should be a finite number",
+        ),
+        (
+            {"stage1.discriminator.loss": "wasserstein"},
+            "params.yaml: stage1.discriminator.loss = 'wasserstein': input should be 'hinge' or 'vanilla'",
+        ),
+        (
+            {"stage2.train.betas": [0.9]},
+            "params.yaml: stage2.train.betas = [0.9]: list should have at least 2 items after validation, not 1",
+        ),
+        (
+            {"stage2.train.betas": [0.5, 1.0]},
+            "params.yaml: stage2.train.betas.1 = 1.0: input should be less than 1",
+        ),
+    ],
+)
+def test_an_unknown_key_a_wrong_type_and_a_bad_range_name_key_and_value(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    assert refusal(write(tmp_path, changes)) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"data.short_side": 100},
+            "params.yaml: data: short_side 100 is smaller than resolution 128; use at least 128",
+        ),
+        (
+            {"data.val_share": 0.5, "data.test_share": 0.5},
+            "params.yaml: data: val_share 0.5 and test_share 0.5 leave nothing to train on; "
+            "their sum must stay below 1",
+        ),
+        (
+            {"data.resolution": 130},
+            "params.yaml: data.resolution 130 is not divisible by the downsampling 4 "
+            "(model.ch_mult has 3 levels); use 128",
+        ),
+        (
+            {"stage1.base.crop": 66},
+            "params.yaml: stage1.base.crop 66 is not divisible by the downsampling 4 "
+            "(model.ch_mult has 3 levels); use 64",
+        ),
+        (
+            {"stage1.domain.crop": 148},
+            "params.yaml: stage1.domain.crop 148 is larger than data.short_side 144",
+        ),
+        (
+            {"model.embed_dim": 40},
+            "params.yaml: model: embed_dim = 40 is not divisible into 32 groups; use 32, 64 or less than 32",
+        ),
+        (
+            {"model.ch": 20},
+            "params.yaml: model: ch·2 = 40 is not divisible into 32 groups; use 32, 64 or less than 32",
+        ),
+        (
+            {"stage2.train.crop": 33},
+            "params.yaml: stage2.train.crop 33 is larger than the latents (32 codes: data.resolution 128 / 4)",
+        ),
+        (
+            {"stage2.discriminator.n_layers": 3},
+            "params.yaml: stage2.discriminator.n_layers 3 leaves nothing of a 16-wide input "
+            "(too small for the discriminator); use fewer layers or a larger crop",
+        ),
+        (
+            {"stage1.discriminator.n_layers": 6},
+            "params.yaml: stage1.discriminator.n_layers 6 leaves nothing of a 128-wide input "
+            "(too small for the discriminator); use fewer layers or a larger crop",
+        ),
+        (
+            {"stage1.base.crop": 8, "stage1.base.discriminator_start": 10},
+            "params.yaml: stage1.discriminator.n_layers 2 leaves nothing of a 8-wide input "
+            "(too small for the discriminator); use fewer layers or a larger crop",
+        ),
+        (
+            {"stage2.train.checkpoint_every": 50, "stage2.train.log_every": 40},
+            "params.yaml: stage2.train: checkpoint_every 50 is not a multiple of log_every 40",
+        ),
+    ],
+)
+def test_an_impossible_combination_says_what_would_be_right(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    assert refusal(write(tmp_path, changes)) == message
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, {})
+    values = yaml.safe_load(path.read_text())
+    del values["model"]["n_embed"]
+    path.write_text(yaml.safe_dump(values))
+    assert refusal(path) == "params.yaml: model.n_embed: missing"
+
+
+def test_every_fault_has_its_line(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, {"model.ch": 0, "encode.coppies": 3}))
+    assert message.splitlines() == [
+        "params.yaml: model.ch = 0: input should be greater than or equal to 1",
+        "params.yaml: encode.coppies: unknown key",
+    ]
+
+
+def test_a_file_that_is_missing_broken_or_empty_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    assert refusal(path) == f"{path}: not found; run inside a QuantArt project, which has a params.yaml"
+    path.write_text("data: [1, 2\nmodel: 3")
+    assert refusal(path).startswith(f"{path}: not valid YAML: ")
+    assert "\n" not in refusal(path)
+    path.write_bytes(b"seed: \xff\xfe")
+    assert refusal(path).startswith(f"{path}: not valid YAML: ")
+    path.write_text("")
+    assert refusal(path) == f"{path}: holds no parameters; it must be a mapping with data, model, stage1, …"
+
+
+def test_numbers_in_scientific_notation_are_numbers_as_they_are_for_dvc(tmp_path: Path) -> None:
+    path = write(tmp_path, {"stage2.train.learning_rate": 0.125})
+    path.write_text(path.read_text().replace("0.125", "1e-3"))
+    assert load_params(path).stage2.train.learning_rate == 1e-3
+
+
+def test_parameters_never_change(tmp_path: Path) -> None:
+    params = load_params(SHIPPED)
+    with pytest.raises(ValueError, match="frozen"):
+        params.seed = 1  # type: ignore[misc]
+
+
+@given(side=st.integers(1, 40), n_layers=st.integers(0, 4))
+@settings(deadline=None, max_examples=40)
+def test_the_discriminators_check_refuses_exactly_what_the_network_cannot_take(side: int, n_layers: int) -> None:
+    disc = DiscriminatorParams(ndf=1, n_layers=n_layers, weight=1.0, reference_order=False)
+    network = NLayerDiscriminator(1, 1, n_layers).eval()
+    try:
+        network(torch.zeros(1, 1, side, side))
+        works = True
+    except RuntimeError:
+        works = False
+    try:
+        Params._discriminator_fits("n_layers", disc, side)
+        allowed = True
+    except ValueError:
+        allowed = False
+    assert allowed == works

@@ -1,0 +1,78 @@
+"""Finding the project and the places in it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from quantart.errors import UserError
+from quantart.project import Project, find_project
+
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _no_chosen_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QUANTART_PROJECT", raising=False)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    (root / "data" / "raw").mkdir(parents=True)
+    shutil.copy(SHIPPED, root)
+    return root
+
+
+def test_found_from_its_root_and_from_any_folder_inside(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (root, root / "data" / "raw"):
+        monkeypatch.chdir(folder)
+        assert find_project() == Project(root)
+
+
+def test_the_environment_chooses_it_from_anywhere(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QUANTART_PROJECT", "project")
+    assert find_project() == Project(root)
+
+
+def test_outside_of_one_it_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    message = f"{tmp_path}: no params.yaml here or in a folder above; go to a QuantArt project first"
+    with pytest.raises(UserError) as caught:
+        find_project()
+    assert str(caught.value) == message
+
+
+def test_a_chosen_folder_is_not_searched_upwards(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("QUANTART_PROJECT", str(root / "data"))
+    with pytest.raises(UserError, match="no params.yaml"):
+        find_project()
+
+
+def test_pictures_may_lie_inside_or_outside_the_project(root: Path) -> None:
+    text = SHIPPED.read_text().replace("data/sample/photos", "mine").replace("data/sample/paintings", "/elsewhere")
+    (root / "params.yaml").write_text(text)
+    assert Project(root).source("content") == root / "mine"
+    assert Project(root).source("style") == Path("/elsewhere")
+
+
+def test_every_place_is_where_the_pipeline_declares_it() -> None:
+    project = Project(Path("p"))
+    declared = (SHIPPED.parent / "dvc.yaml").read_text()
+    for place in (
+        project.prepared("content").parent / "${key}",
+        project.codes("content").parent / "${item.domain}",
+        project.stage1_model("base"),
+        project.link("stage1_base"),
+        project.reports / "metrics.json",
+        project.link("export"),
+    ):
+        assert f"- {place.relative_to('p')}\n" in f"{declared}\n"
+    assert project.stage1_model("style") == Path("p/models/stage1_style")
+    assert project.stage2_model("discrete") == Path("p/models/stage2_discrete")
+    assert project.link("stage2_continuous") == Path("p/runs/stage2_continuous.json")
+    assert project.checkpoints("stage1_base").parts[1] == ".quantart"

@@ -1,0 +1,75 @@
+"""The last lines of `make run`."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from quantart.project import Project
+from quantart.summary import print_summary
+
+METRICS = {
+    "discrete": {
+        "psnr": 21.26789,
+        "gram_squeezenet1_1": 0.125,
+        "n": 48,
+        "baselines": {"adain": {"psnr": 20.0, "n": 48}},
+    },
+    "continuous": {"psnr": 22.5, "gram_squeezenet1_1": 0.25, "n": 48, "baselines": {}},
+    "reconstruction": {"style": {"psnr": 25.0, "n": 21}},
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "reports" / "grids").mkdir(parents=True)
+    (tmp_path / "reports" / "metrics.json").write_text(json.dumps(METRICS))
+    for name in ("discrete", "continuous"):
+        (tmp_path / "reports" / "grids" / f"{name}.png").touch()
+    return Project(tmp_path)
+
+
+def shown(project: Project) -> str:
+    out = io.StringIO()
+    print_summary(project, Console(file=out, width=120))
+    return out.getvalue()
+
+
+def row(text: str, name: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.strip(" │").startswith(name)]
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_metrics_stand_side_by_side(project: Project) -> None:
+    text = shown(project)
+    assert row(text, "psnr") == ["psnr", "21.268", "22.500"]
+    assert row(text, "gram_squeezenet1_1") == ["gram_squeezenet1_1", "0.125", "0.250"]
+    assert "baselines" not in text
+
+
+def test_it_says_where_to_look(project: Project) -> None:
+    text = shown(project)
+    assert "reports/grids/continuous.png  reports/grids/discrete.png" in text
+    assert "make ui" in text
+    assert "registered" not in text
+
+
+def test_a_registered_model_is_named_with_how_to_serve_it(project: Project) -> None:
+    project.link("export").parent.mkdir()
+    project.link("export").write_text(json.dumps({"name": "quantart", "version": "3", "alias": "challenger"}))
+    text = shown(project)
+    assert "quantart version 3, alias challenger" in text
+    assert "quantart serve" in text
+
+
+def test_one_variant_alone_is_enough(project: Project) -> None:
+    (project.reports / "metrics.json").write_text(json.dumps({"continuous": METRICS["continuous"]}))
+    assert row(shown(project), "psnr") == ["psnr", "22.500"]
+
+
+def test_before_anything_was_evaluated_it_says_what_to_run(tmp_path: Path) -> None:
+    assert shown(Project(tmp_path)) == "Nothing evaluated yet: run make run or dvc repro.\n"

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from quantart.errors import UserError
+from quantart.tracking.links import RunLink, read_link, write_link
+
+
+def test_a_link_reads_as_it_was_written(tmp_path: Path) -> None:
+    link = RunLink(stage="stage2_discrete", run_id="3f2a", experiment="quantart", metrics={"val/total_loss": 0.5})
+    path = tmp_path / "runs" / "stage2_discrete.json"
+    write_link(path, link)
+    assert read_link(path) == link
+    assert [file.name for file in path.parent.iterdir()] == ["stage2_discrete.json"]
+
+
+def test_a_stage_that_has_not_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"stage1_base\.json: not found; .*has not run"):
+        read_link(tmp_path / "stage1_base.json")
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"stage": "stage1_base"}', '{"unknown": 1}'])
+def test_a_damaged_link_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "stage1_base.json").write_text(text)
+    with pytest.raises(UserError, match=r"stage1_base\.json: not a link to a run"):
+        read_link(tmp_path / "stage1_base.json")

@@ -1,0 +1,110 @@
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from quantart.errors import UserError
+from quantart.tracking.store import EXPERIMENT, configure, real_root, tracking_uri
+
+
+def test_the_default_store_is_at_the_projects_root_from_any_folder(
+    tmp_path: Path, own_store: pytest.MonkeyPatch
+) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    project.mkdir()
+    elsewhere.mkdir()
+    own_store.chdir(elsewhere)
+    uri = configure(Path("../project"))
+    assert uri == f"sqlite:///{project}/mlflow.db"
+    assert mlflow.get_tracking_uri() == uri == os.environ["MLFLOW_TRACKING_URI"]
+    assert (project / "mlflow.db").is_file()
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    assert experiment.artifact_location == (project / "mlartifacts").as_uri()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_an_open_store_is_configured_again_at_once(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
+    configure(tmp_path)
+    began = time.perf_counter()
+    configure(tmp_path)
+    assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, "sqlite:////home/me/art/mlflow.db"),
+        ("sqlite:///runs.db", "sqlite:////home/me/art/runs.db"),
+        ("sqlite:///../runs.db", "sqlite:////home/me/art/../runs.db"),
+        ("sqlite:////var/runs.db", "sqlite:////var/runs.db"),
+        ("http://tracking:5000", "http://tracking:5000"),
+    ],
+)
+def test_the_environment_decides_and_relative_paths_start_at_the_root(
+    given: str | None, expected: str, own_store: pytest.MonkeyPatch
+) -> None:
+    if given is not None:
+        own_store.setenv("MLFLOW_TRACKING_URI", given)
+    assert tracking_uri(Path("/home/me/art")) == expected
+
+
+@pytest.mark.parametrize("copy", [".dvc/tmp/exps/tmp1a2b", ".dvc/tmp/exps/standalone/tmp1a2b"])
+def test_a_queued_experiments_copy_uses_the_real_projects_store(copy: str, tmp_path: Path) -> None:
+    assert real_root(tmp_path / copy) == tmp_path
+    assert real_root(tmp_path) == tmp_path
+
+
+def test_two_processes_that_start_on_an_empty_folder_both_log(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
+    code = (
+        "import sys, mlflow, pathlib; from quantart.tracking.store import configure;"
+        "configure(pathlib.Path(sys.argv[1])); mlflow.start_run(run_name=sys.argv[2]); mlflow.end_run()"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], stderr=subprocess.PIPE, text=True)
+        for name in ("a", "b")
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    configure(tmp_path)
+    assert set(mlflow.search_runs()["tags.mlflow.runName"]) == {"a", "b"}
+
+
+def test_an_outdated_schema_is_named_with_its_remedy(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
+    configure(tmp_path)
+    old = tmp_path / "old" / "mlflow.db"
+    old.parent.mkdir()
+    with sqlite3.connect(tmp_path / "mlflow.db") as source, sqlite3.connect(old) as target:
+        source.backup(target)
+        target.execute("update alembic_version set version_num = '0123456789ab'")
+    own_store.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(UserError, match="written by another version of MLflow.*mlflow db upgrade sqlite:///"):
+        configure(tmp_path / "old")
+
+
+def test_a_file_that_is_no_database_is_refused_at_once(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"not a database at all" * 100)
+    began = time.perf_counter()
+    with pytest.raises(UserError, match=r"mlflow\.db: the tracking store can't be used: file is not a database"):
+        configure(tmp_path)
+    assert time.perf_counter() - began < 5
+
+
+def test_a_server_that_is_down_is_said_soon_and_without_its_password(
+    tmp_path: Path, own_store: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        own_store.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
+        began = time.perf_counter()
+        with pytest.raises(UserError, match="the tracking server does not answer") as refused:
+            configure(tmp_path)
+    assert time.perf_counter() - began < 20
+    assert "secret" not in str(refused.value)
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ

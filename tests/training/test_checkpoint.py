@@ -1,0 +1,225 @@
+"""Checkpoints: what is written comes back to the bit, what is damaged is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from quantart.errors import UserError
+from quantart.training.checkpoint import Checkpoints, TrainingState, fingerprint
+from quantart.training.means import Means
+
+PRINT = fingerprint(parameters={"steps": 4}, seed=0)
+
+
+def make_state(seed: int) -> TrainingState:
+    """Two networks with batch statistics, an optimiser each, averaged weights: all kinds of state there are."""
+    torch.manual_seed(seed)
+    step = nn.ModuleDict({"model": nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), "discriminator": nn.Linear(4, 1)})
+    optimizers = {
+        "generator": torch.optim.AdamW(step["model"].parameters(), lr=0.1, fused=True),
+        "discriminator": torch.optim.Adam(step["discriminator"].parameters(), lr=0.1, fused=True),
+    }
+    averaged = AveragedModel(step["model"], multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=False)
+    return TrainingState(step, optimizers, averaged, Means())
+
+
+def learn(state: TrainingState, steps: range) -> None:
+    for number in steps:
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(number))
+        state.step["discriminator"](state.step["model"](x)).square().mean().backward()  # type: ignore[index]
+        for optimizer in state.optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad()
+        state.means.add({"mean": x.mean()})
+        assert isinstance(state.averaged, AveragedModel)
+        state.averaged.update_parameters(state.step["model"])  # type: ignore[index]
+
+
+def assert_same(one: TrainingState, other: TrainingState) -> None:
+    ours, theirs = one.tensors(), other.tensors()
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path, said: list[str]) -> Checkpoints:
+    checkpoints = Checkpoints(tmp_path / "stage1", PRINT, said.append)
+    checkpoints.prepare()
+    return checkpoints
+
+
+@pytest.fixture
+def saved(checkpoints: Checkpoints) -> dict[int, TrainingState]:
+    """States of steps 2 and 4, both with a checkpoint."""
+    states = {}
+    for step in (2, 4):
+        states[step] = make_state(seed=0)
+        learn(states[step], range(step))
+        checkpoints.save(states[step], step)
+    return states
+
+
+def weights_of(checkpoints: Checkpoints, step: int) -> Path:
+    return checkpoints.folder / f"step-{step:08d}" / "state.safetensors"
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_everything_comes_back_to_the_bit_and_training_goes_on_as_it_would_have(
+    checkpoints: Checkpoints, saved: dict[int, TrainingState], said: list[str]
+) -> None:
+    resumed = make_state(seed=1)
+    assert checkpoints.restore(resumed) == 4
+    assert_same(resumed, saved[4])
+    assert said == [f"resuming after step 4 from {checkpoints.folder}/step-00000004"]
+
+    for state in (resumed, saved[4]):
+        learn(state, range(4, 7))
+    assert_same(resumed, saved[4])
+
+
+def test_all_that_training_goes_on_from_is_part_of_it(saved: dict[int, TrainingState]) -> None:
+    tensors = saved[4].tensors()
+    for name in (
+        "step/model.1.running_mean",
+        "averaged/n_averaged",
+        "averaged/module.0.weight",
+        "optimizer/generator/0/exp_avg_sq",
+        "optimizer/discriminator/1/step",
+        "means/sum/mean",
+        "means/count/mean",
+    ):
+        assert name in tensors
+        assert tensors[name].any(), name
+
+
+def test_a_checkpoint_before_an_optimisers_first_step_comes_back(checkpoints: Checkpoints) -> None:
+    fresh, other = make_state(seed=0), make_state(seed=1)
+    checkpoints.save(fresh, 1)
+    assert checkpoints.restore(other) == 1
+    assert_same(fresh, other)
+
+
+def test_with_none_training_starts_at_0_and_nothing_changes(checkpoints: Checkpoints) -> None:
+    state, untouched = make_state(seed=0), make_state(seed=0)
+    assert checkpoints.restore(state) == checkpoints.last_step() == 0
+    assert_same(state, untouched)
+
+
+@pytest.mark.parametrize("damage", ["bit", "truncated", "zeroed", "missing", "no json"])
+def test_the_one_before_a_damaged_one_is_used_and_it_is_said(
+    checkpoints: Checkpoints, saved: dict[int, TrainingState], said: list[str], damage: str
+) -> None:
+    path = weights_of(checkpoints, 4)
+    if damage == "bit":
+        flip_a_bit(path)
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-7])
+    elif damage == "zeroed":
+        path.write_bytes(bytes(path.stat().st_size))
+    elif damage == "missing":
+        path.unlink()
+    else:
+        (path.parent / "state.json").write_text("{")
+    resumed = make_state(seed=1)
+    assert checkpoints.restore(resumed) == 2
+    assert_same(resumed, saved[2])
+    assert f"{path.parent} is damaged" in said[0]
+
+
+def test_with_all_damaged_it_stops_and_changes_nothing(
+    checkpoints: Checkpoints, saved: dict[int, TrainingState]
+) -> None:
+    for step in saved:
+        flip_a_bit(weights_of(checkpoints, step))
+    state, untouched = make_state(seed=1), make_state(seed=1)
+    with pytest.raises(UserError) as caught:
+        checkpoints.restore(state)
+    folder = checkpoints.folder
+    assert str(caught.value) == f"every checkpoint in {folder} is damaged; remove that folder to start afresh"
+    assert_same(state, untouched)
+
+
+def test_the_newest_two_are_kept(checkpoints: Checkpoints) -> None:
+    state = make_state(seed=0)
+    for step in (1, 2, 10):
+        checkpoints.save(state, step)
+    assert sorted(path.name for path in checkpoints.folder.glob("step-*")) == ["step-00000002", "step-00000010"]
+    assert checkpoints.last_step() == 10
+
+
+def test_what_a_kill_left_half_written_is_no_checkpoint(
+    checkpoints: Checkpoints, saved: dict[int, TrainingState]
+) -> None:
+    half = checkpoints.folder / "writing-00000006"
+    half.mkdir()
+    (half / "state.safetensors").write_bytes(b"half")
+    assert checkpoints.last_step() == 4
+    learn(saved[4], range(4, 6))
+    checkpoints.save(saved[4], 6)
+    resumed = make_state(seed=1)
+    assert checkpoints.restore(resumed) == 6
+    assert_same(resumed, saved[4])
+    assert not half.exists()
+
+
+def test_where_it_cannot_be_written_the_one_before_stays(
+    checkpoints: Checkpoints, saved: dict[int, TrainingState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(tensors: dict[str, Tensor], path: Path) -> None:
+        path.write_bytes(b"part of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("quantart.training.checkpoint.save_file", no_space)
+    with pytest.raises(UserError, match=r"step 6 could not be written to .* \(No space left on device\); the one"):
+        checkpoints.save(saved[4], 6)
+    resumed = make_state(seed=1)
+    assert checkpoints.restore(resumed) == 4
+    assert not list(checkpoints.folder.glob("writing-*"))
+
+
+def test_the_run_is_remembered(checkpoints: Checkpoints) -> None:
+    assert checkpoints.run_id is None
+    checkpoints.run_id = "abc"
+    again = Checkpoints(checkpoints.folder, PRINT)
+    again.prepare()
+    assert again.run_id == "abc"
+
+
+def test_what_other_parameters_left_is_kept_aside_and_never_mixed_in(
+    checkpoints: Checkpoints, saved: dict[int, TrainingState], said: list[str]
+) -> None:
+    checkpoints.run_id = "abc"
+    other = Checkpoints(checkpoints.folder, fingerprint(parameters={"steps": 5}, seed=0), said.append)
+    other.prepare()
+    assert other.run_id is None
+    assert other.restore(make_state(seed=1)) == 0
+    (aside,) = [path for path in checkpoints.folder.parent.iterdir() if path != checkpoints.folder]
+    assert (aside / "step-00000004" / "state.safetensors").is_file()
+    assert said == [f"parameters or data changed since the checkpoint: starting afresh (the old one is in {aside})"]
+
+
+def test_clearing_leaves_nothing(checkpoints: Checkpoints, saved: dict[int, TrainingState]) -> None:
+    checkpoints.clear()
+    assert not checkpoints.folder.exists()
+    assert checkpoints.last_step() == 0
+
+
+def test_a_fingerprint_follows_values_and_not_the_order_of_keys() -> None:
+    assert fingerprint(a={"x": 1, "y": [2.0]}, b="c") == fingerprint(b="c", a={"y": [2.0], "x": 1})
+    assert fingerprint(a={"x": 1}) != fingerprint(a={"x": 2})

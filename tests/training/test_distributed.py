@@ -1,0 +1,57 @@
+"""Two processes, each with half of a batch, train the network that one process with the whole batch trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from models.networks import small_stage_1
+from torch.nn.parallel import DistributedDataParallel
+
+from quantart.components.codebook import EmaCodebook
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.losses.stage_1 import Stage1Loss
+from quantart.training.stage_1 import Stage1Step
+
+STEPS = 4
+
+
+def train(rank: int | None) -> dict[str, torch.Tensor]:
+    """Four steps, k-means at the second; `rank` None: the whole batch in one process."""
+    torch.set_num_threads(1)
+    model = small_stage_1()
+    # ActNorm: BatchNorm's statistics are each process's own
+    loss = Stage1Loss(NLayerDiscriminator(3, 4, 1, use_actnorm=True), None, disc_start=2)
+    codebook = EmaCodebook(model.quantize, decay=0.5, revive_below=0.4)
+    step = Stage1Step(model, loss, quantize_from=1, codebook=codebook).train()
+    optimizers = {
+        "generator": torch.optim.SGD(step.generator_parameters(), 0.01),
+        "discriminator": torch.optim.SGD(step.discriminator_parameters(), 0.01),
+    }
+    wrapped = step if rank is None else DistributedDataParallel(step, find_unused_parameters=True)
+    for i in range(STEPS):
+        x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(i)) * 2 - 1
+        for phase, optimizer in optimizers.items():
+            if phase == "discriminator" and not step.discriminator_runs(i):
+                continue
+            wrapped(x if rank is None else x.chunk(2)[rank], phase, i).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return step.state_dict()
+
+
+def work(rank: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
+    torch.save(train(rank), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
+    mp.spawn(work, args=(tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    joint = train(None)
+    for name, value in joint.items():
+        assert torch.equal(first[name], second[name]), name
+        assert torch.allclose(first[name], value, rtol=1e-4, atol=1e-5), name

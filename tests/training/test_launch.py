@@ -1,0 +1,115 @@
+"""Device, precision and processes follow Accelerate's configuration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from quantart.errors import UserError
+from quantart.training.launch import default_precision, launch_if_wanted, make_accelerator, processes_wanted
+
+# a module that several processes run: each leaves a file with what it was told
+WHERE = """
+import os, pathlib, sys
+rank, world = os.environ["RANK"], os.environ["WORLD_SIZE"]
+pathlib.Path(sys.argv[1], f"rank-{rank}").write_text(f"{world} {' '.join(sys.argv[2:])}")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No configuration of the machine's own, and no device state of another test."""
+    for name in [name for name in os.environ if name.startswith("ACCELERATE_")] + ["LOCAL_RANK"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("quantart.training.launch.default_config_file", str(tmp_path / "none.yaml"))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    path = tmp_path / "accelerate.yaml"
+    path.write_text("num_processes: 3\nmixed_precision: bf16\n")
+    monkeypatch.setenv("ACCELERATE_CONFIG_FILE", str(path))
+    return path
+
+
+def test_one_process_without_configuration() -> None:
+    assert processes_wanted() == 1
+    launch_if_wanted("never_started", [])
+
+
+def test_the_configuration_file_says_how_many(configured: Path) -> None:
+    assert processes_wanted() == 3
+
+
+def test_the_environment_goes_before_the_file(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_NUM_PROCESSES", "2")
+    assert processes_wanted() == 2
+
+
+def test_a_number_of_processes_that_is_none_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_NUM_PROCESSES", "two")
+    with pytest.raises(UserError, match="^ACCELERATE_NUM_PROCESSES='two' is not a number of processes$"):
+        processes_wanted()
+
+
+def test_a_configuration_file_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_CONFIG_FILE", "two_gpus.yaml")
+    with pytest.raises(UserError, match="^ACCELERATE_CONFIG_FILE='two_gpus.yaml': no such file$"):
+        processes_wanted()
+
+
+def test_a_process_that_was_launched_launches_none(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    launch_if_wanted("never_started", [])
+
+
+def test_several_processes_run_the_module_with_its_arguments(tmp_path: Path) -> None:
+    (tmp_path / "where.py").write_text(WHERE)
+    start = (
+        f"from quantart.training.launch import launch_if_wanted; launch_if_wanted('where', [{str(tmp_path)!r}, 'x'])"
+    )
+    environment = {**os.environ, "ACCELERATE_NUM_PROCESSES": "2", "PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", start], env=environment, check=True, capture_output=True, timeout=240)
+    assert {path.name: path.read_text() for path in tmp_path.glob("rank-*")} == {"rank-0": "2 x", "rank-1": "2 x"}
+
+
+def test_the_precision_is_what_is_asked_for(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    accelerator = make_accelerator(seed=0)
+    assert (accelerator.mixed_precision, accelerator.device.type) == ("bf16", "cpu")
+
+
+def test_the_environments_precision_goes_before_the_files(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert make_accelerator(seed=0).mixed_precision == "no"
+
+
+def test_without_a_wish_the_device_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert make_accelerator(seed=0).mixed_precision == default_precision(cpu=True)
+
+
+def test_a_precision_we_cannot_do_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
+    with pytest.raises(UserError, match="^mixed precision 'fp8' is not supported; use 'bf16' or 'no'$"):
+        make_accelerator(seed=0)
+
+
+def test_the_seed_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    draws = []
+    for _ in range(2):
+        make_accelerator(seed=5)
+        draws.append(torch.rand(3))
+    assert torch.equal(*draws)

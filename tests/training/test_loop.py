@@ -1,0 +1,361 @@
+"""The training loop, with both real training steps in small on real pictures."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from quantart.components.codebook import EmaCodebook
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.data.batches import Schedule
+from quantart.errors import StoppedBySignal, UserError
+from quantart.images import read_image, resize_and_crop, to_tensor
+from quantart.losses.lpips import LPIPS
+from quantart.losses.stage_1 import Stage1Loss
+from quantart.losses.stage_2 import Stage2Loss
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.params import TrainingParams
+from quantart.training.checkpoint import Checkpoints
+from quantart.training.loop import Task, learning_rate, train
+from quantart.training.stage_1 import Stage1Step
+from quantart.training.stage_2 import Stage2Step
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+SIDE, BATCH, N_EMBED, EMBED_DIM = 32, 2, 16, 8
+TINY = {
+    "double_z": False,
+    "z_channels": EMBED_DIM,
+    "resolution": SIDE,
+    "in_channels": 3,
+    "out_ch": 3,
+    "ch": 8,
+    "ch_mult": [1, 2],
+    "num_res_blocks": 1,
+    "attn_resolutions": [],
+    "dropout": 0.2,
+}
+PARAMS = TrainingParams(
+    steps=8,
+    batch_size=BATCH,
+    crop=SIDE,
+    learning_rate=1e-3,
+    betas=[0.9, 0.95],
+    weight_ema=0.9,
+    log_every=2,
+    validate_every=4,
+    checkpoint_every=4,
+)
+CLOCKS = {"train/images_per_second", "train/data_wait_share"}  # the only values that differ from run to run
+
+
+class Recorder:
+    """Keeps what the loop reports."""
+
+    def __init__(self) -> None:
+        self.values: dict[int, dict[str, float]] = {}
+        self.images: dict[int, dict[str, np.ndarray]] = {}
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        self.values.setdefault(step, {}).update(values)
+
+    def image(self, key: str, array: np.ndarray, step: int) -> None:
+        self.images.setdefault(step, {})[key] = array
+
+    def repeatable(self) -> dict[int, dict[str, float]]:
+        return {
+            step: {name: value for name, value in values.items() if name not in CLOCKS}
+            for step, values in self.values.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True, mixed_precision="no")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> dict[str, Tensor]:
+    """Six photographs and six paintings, float `(6, 3, 32, 32)` in [-1, 1]."""
+    return {
+        domain: to_tensor(
+            [resize_and_crop(read_image(path, max_pixels=10**8), SIDE) for path in sorted(folder.glob("*.jpg"))[:6]]
+        )
+        for domain, folder in (("content", SAMPLE / "photos"), ("style", SAMPLE / "paintings"))
+    }
+
+
+@pytest.fixture(scope="module")
+def perceptual() -> LPIPS:
+    return LPIPS("squeezenet1_1")
+
+
+def validate(model: nn.Module) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """A figure that shows which weights were validated, and whether dropout was off."""
+    weights = torch.cat([p.flatten() for p in model.parameters()])
+    figures = {"val/weights": float(weights.double().sum()), "val/training": float(model.training)}
+    return figures, {"val/grid": np.zeros((2, 2, 3), np.uint8)}
+
+
+def vqgan(seed: int) -> ExperimentStage1:
+    torch.manual_seed(seed)
+    return ExperimentStage1(TINY, N_EMBED, EMBED_DIM, legacy=False)
+
+
+def stage1_task(pictures: dict[str, Tensor], perceptual: LPIPS) -> Task:
+    """Stage 1: k-means at step 2, then moving averages; the discriminator from step 3; dropout."""
+    model = vqgan(seed=0)
+    loss = Stage1Loss(NLayerDiscriminator(3, 4, 1), perceptual, perceptual_weight=0.1, disc_start=3)
+    codebook = EmaCodebook(model.quantize, decay=0.9, revive_below=0.5, seed=0)
+    step = Stage1Step(model, loss, quantize_from=2, codebook=codebook)
+    schedule = Schedule(6, BATCH, seed=0, stream=0)
+    return Task("stage 1", step, lambda k: pictures["style"][schedule.indices(k)], validate)
+
+
+def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> Task:
+    """Stage 2 on the codes or latents of two VQGANs; the discriminator from step 3."""
+    networks = {"content": vqgan(seed=0).eval(), "style": vqgan(seed=1).eval()}
+    torch.manual_seed(2)
+    model = ExperimentStage2.from_stage1(networks["content"], networks["style"], variant=variant, block_num=1)
+    inputs = []
+    for stream, (domain, network) in enumerate(networks.items()):
+        with torch.no_grad():
+            latents = network.latents(pictures[domain])
+        encoded = network.quantize.nearest(latents) if variant == "discrete" else latents
+        inputs.append((encoded, Schedule(6, BATCH, seed=0, stream=stream)))
+
+    def batch(k: int) -> tuple[Tensor, ...]:
+        return tuple(encoded[schedule.indices(k)] for encoded, schedule in inputs)
+
+    loss = Stage2Loss(NLayerDiscriminator(EMBED_DIM, 4, 0), disc_start=3)
+    return Task(f"stage 2, {variant}", Stage2Step(model, loss), batch, validate)
+
+
+MakeTask = Callable[[], Task]
+
+
+@pytest.fixture
+def stage1(pictures: dict[str, Tensor], perceptual: LPIPS) -> MakeTask:
+    return lambda: stage1_task(pictures, perceptual)
+
+
+@pytest.fixture(params=["discrete", "continuous"])
+def stage2(request: pytest.FixtureRequest, pictures: dict[str, Tensor]) -> MakeTask:
+    return lambda: stage2_task(pictures, request.param)
+
+
+@pytest.fixture(params=["stage1", "discrete", "continuous"])
+def make_task(request: pytest.FixtureRequest, pictures: dict[str, Tensor], perceptual: LPIPS) -> MakeTask:
+    """Makes the task anew each time, as a new process would."""
+    if request.param == "stage1":
+        return lambda: stage1_task(pictures, perceptual)
+    return lambda: stage2_task(pictures, request.param)
+
+
+class Runs:
+    """Starts training runs, all with one folder of checkpoints."""
+
+    def __init__(self, accelerator: Accelerator, folder: Path) -> None:
+        self.accelerator = accelerator
+        self.checkpoints = Checkpoints(folder, "fingerprint", say=lambda text: None)
+
+    def __call__(self, task: Task, logger: Recorder | None = None, **changes: Any) -> dict[str, Tensor]:
+        """The state of the model that training returns."""
+        params = TrainingParams.model_validate({**PARAMS.model_dump(), **changes})
+        self.checkpoints.prepare()
+        model = train(
+            task,
+            params,
+            seed=0,
+            accelerator=self.accelerator,
+            checkpoints=self.checkpoints,
+            logger=logger or Recorder(),
+        )
+        return model.state_dict()
+
+    def fresh(self, task: Task, logger: Recorder | None = None, **changes: Any) -> dict[str, Tensor]:
+        """The same, with nothing to resume from and nothing left."""
+        self.checkpoints.clear()
+        state = self(task, logger, **changes)
+        self.checkpoints.clear()
+        return state
+
+
+@pytest.fixture
+def run(accelerator: Accelerator, tmp_path: Path) -> Runs:
+    return Runs(accelerator, tmp_path / "checkpoints")
+
+
+def before_step(task: Task, step: int, act: Callable[[], None]) -> Task:
+    """`task`, with something that happens while the batch of `step` (counted from 0) is fetched."""
+
+    def batch(k: int) -> Any:
+        if k == step:
+            act()
+        return task.batch(k)
+
+    return replace(task, batch=batch)
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def furthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    return max(float((value - other[name]).abs().max()) for name, value in one.items())
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 5, 8])
+def test_stopped_by_a_signal_and_resumed_it_ends_as_if_nothing_had_been(
+    make_task: MakeTask, run: Runs, stopped_after: int
+) -> None:
+    undisturbed, logger = Recorder(), Recorder()
+    expected = run.fresh(make_task(), undisturbed)
+
+    stop = before_step(make_task(), stopped_after - 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(StoppedBySignal, match=f"a checkpoint was written after step {stopped_after};"):
+        run(stop, logger)
+    assert run.checkpoints.last_step() == stopped_after
+    resumed = run(make_task(), logger)
+
+    assert_same(resumed, expected)
+    assert logger.repeatable() == undisturbed.repeatable()
+
+
+def test_after_a_crash_it_goes_on_from_the_last_checkpoint_to_the_same_end(make_task: MakeTask, run: Runs) -> None:
+    undisturbed, logger = Recorder(), Recorder()
+    expected = run.fresh(make_task(), undisturbed)
+
+    def crash() -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        run(before_step(make_task(), 7, crash), logger)
+    assert run.checkpoints.last_step() == 4
+    assert_same(run(make_task(), logger), expected)
+    assert logger.repeatable() == undisturbed.repeatable()
+
+
+def test_every_term_is_logged_each_interval(stage1: MakeTask, run: Runs) -> None:
+    logger = Recorder()
+    run.fresh(stage1(), logger, steps=7)
+    assert list(logger.values) == [2, 4, 6, 7]
+    always = {"total_loss", "rec_loss", "p_loss", "nll_loss", "quant_loss", "grad_norm", "learning_rate"} | {
+        name.removeprefix("train/") for name in CLOCKS
+    }
+    coded = {"usage", "perplexity", "revived"}
+    adversarial = {"g_loss", "d_weight", "disc_factor", "disc_loss", "logits_real", "logits_fake"}
+    assert logger.values[2].keys() == {f"train/{name}" for name in always}
+    full = {f"train/{name}" for name in always | coded | adversarial}
+    assert logger.values[6].keys() == full
+    assert logger.values[7].keys() == full | {"val/weights", "val/training"}
+
+
+def test_a_logged_value_is_the_mean_over_its_interval(stage1: MakeTask, run: Runs) -> None:
+    each, pairs = Recorder(), Recorder()
+    run.fresh(stage1(), each, log_every=1)
+    run.fresh(stage1(), pairs, log_every=2)
+    for name in ("train/rec_loss", "train/grad_norm"):
+        mean = (each.values[5][name] + each.values[6][name]) / 2
+        assert pairs.values[6][name] == pytest.approx(mean, rel=1e-6)
+    # the discriminator sets in at step 3 (counted from 0), so one of the two steps before has it
+    assert pairs.values[4]["train/disc_loss"] == pytest.approx(each.values[4]["train/disc_loss"], rel=1e-6)
+
+
+def test_validation_sees_the_averaged_weights_without_dropout(stage1: MakeTask, run: Runs) -> None:
+    logger = Recorder()
+    returned = run.fresh(stage1(), logger)
+    assert list(logger.images) == [4, 8]
+    assert logger.values[8]["val/training"] == 0.0
+    weights = torch.cat([value.flatten() for value in returned.values()])
+    assert logger.values[8]["val/weights"] == pytest.approx(float(weights.double().sum()), rel=1e-12)
+
+
+def test_validation_changes_nothing(make_task: MakeTask, run: Runs) -> None:
+    assert_same(run.fresh(make_task(), validate_every=1), run.fresh(make_task(), validate_every=8))
+
+
+def test_the_averaged_weights_are_what_the_decay_makes_of_the_weights_of_each_step(stage1: MakeTask, run: Runs) -> None:
+    constant = {"schedule": "constant", "log_every": 1, "checkpoint_every": 1}
+    first, second = (run.fresh(stage1(), steps=steps, weight_ema=0.0, **constant) for steps in (1, 2))
+    averaged = run.fresh(stage1(), steps=2, weight_ema=0.75, **constant)
+    assert furthest(averaged, second) > 1e-4
+    for name, value in averaged.items():
+        torch.testing.assert_close(value, 0.75 * first[name] + 0.25 * second[name], rtol=1e-5, atol=1e-7)
+
+
+def test_a_network_that_comes_in_eval_mode_is_trained_with_dropout_too(stage1: MakeTask, run: Runs) -> None:
+    opened = stage1()
+    opened.step.model.eval()  # as `from_pretrained` gives it
+    assert_same(run.fresh(opened), run.fresh(stage1()))
+
+
+def test_stage_2_leaves_the_two_vqgans_as_they_are(stage2: MakeTask, run: Runs) -> None:
+    before = {name: value.clone() for name, value in stage2().step.model.state_dict().items()}
+    after = run.fresh(stage2())
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("model_x2y.") for name in changed)
+
+
+def test_the_discriminator_learns_at_its_own_rate(stage1: MakeTask, run: Runs) -> None:
+    task = replace(stage1(), discriminator_learning_rate_factor=0.1)
+    discriminator = task.step.loss.discriminator
+    assert discriminator is not None
+    before = discriminator.main[0].weight.detach().clone()
+    run.fresh(task, steps=4, schedule="constant")
+    # its only step is the fourth, and Adam's first step is as long as the rate
+    assert float((discriminator.main[0].weight.detach() - before).abs().max()) == pytest.approx(1e-4, rel=1e-3)
+
+
+def test_a_loss_that_is_not_finite_stops_training_at_the_last_good_checkpoint(stage1: MakeTask, run: Runs) -> None:
+    task = stage1()
+    spoilt = replace(task, batch=lambda k: task.batch(k) * (float("nan") if k == 4 else 1.0))
+    with pytest.raises(UserError) as caught:
+        run(spoilt)
+    message = str(caught.value)
+    assert message.startswith("training stopped at step 6: ")
+    assert "rec_loss" in message
+    assert message.endswith(
+        " is not finite. The last checkpoint is good; lower the learning rate or set grad_clip, then run again"
+    )
+    assert run.checkpoints.last_step() == 4
+    assert all(value.isfinite().all() for value in run(stage1()).values())
+
+
+def test_out_of_memory_says_which_parameters_to_lower(stage1: MakeTask, run: Runs) -> None:
+    class Greedy(Stage1Step):
+        def _generator(self, x: Tensor, step: int) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
+
+    task = stage1()
+    assert isinstance(task.step, Stage1Step)
+    with pytest.raises(UserError) as caught:
+        run(replace(task, step=Greedy(task.step.model, task.step.loss)))
+    assert str(caught.value) == (
+        "out of memory with batch_size 2 and crop 32: lower batch_size or crop of this stage in params.yaml "
+        "(CUDA out of memory. Tried to allocate 2.00 GiB.)"
+    )
+
+
+def test_the_rate_falls_along_half_a_cosine_to_zero(stage1: MakeTask, run: Runs) -> None:
+    rates = [learning_rate(PARAMS, step) for step in (0, 2, 4, 6, 8)]
+    np.testing.assert_allclose(rates, [1e-3, 0.85355339e-3, 0.5e-3, 0.14644661e-3, 0.0], atol=1e-12)
+    constant = PARAMS.model_copy(update={"schedule": "constant"})
+    assert {learning_rate(constant, step) for step in range(9)} == {1e-3}
+
+    logger = Recorder()
+    run.fresh(stage1(), logger)
+    assert logger.values[4]["train/learning_rate"] == learning_rate(PARAMS, 3)

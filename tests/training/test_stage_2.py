@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from models.networks import small_stage_1
+
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.losses.stage_2 import Stage2Loss
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.training.stage_2 import Stage2Step
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def make_step(variant: str = "discrete", disc_start: int = 0) -> Stage2Step:
+    model = ExperimentStage2.from_stage1(small_stage_1(1), small_stage_1(2), variant=variant, block_num=1)
+    return Stage2Step(model, Stage2Loss(NLayerDiscriminator(8, 4, 0), disc_start=disc_start)).train()
+
+
+def batch(variant: str = "discrete") -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    if variant == "continuous":
+        content, style = (torch.randn(2, 8, 8, 8, generator=generator) for _ in range(2))
+    else:
+        content, style = (torch.randint(16, (2, 8, 8), generator=generator) for _ in range(2))
+    return content, style
+
+
+@pytest.mark.parametrize("variant", ["discrete", "continuous"])
+def test_only_the_style_transfer_network_and_the_discriminator_are_trained(variant: str) -> None:
+    step = make_step(variant)
+    before = {name: value.clone() for name, value in step.model.state_dict().items()}
+    parameters = {"generator": step.generator_parameters(), "discriminator": step.discriminator_parameters()}
+    for phase, trained in parameters.items():
+        optimizer = torch.optim.SGD(trained, 0.1)
+        step(batch(variant), phase, 0).loss.backward()
+        optimizer.step()
+    changed = {name for name, value in step.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("model_x2y.") for name in changed)
+    assert {id(p) for p in parameters["generator"]} == {id(p) for p in step.model.model_x2y.parameters()}
+
+
+def test_indices_are_looked_up_in_each_domains_own_codebook() -> None:
+    step = make_step()
+    content, style = batch()
+    logs = step(batch(), "generator", 0).logs
+    model = step.model
+    z_c, z_s = model.quantize_enc.lookup(content), model.quantize_dec.lookup(style)
+    output = model.transfer(z_c, z_s)
+    assert logs["reverse_loss"].item() == pytest.approx((output.z - z_c).square().mean().item(), rel=1e-5)
+    used = output.indices.unique()
+    assert logs["usage"].item() == pytest.approx(len(used) / 16)
+    assert 1.0 <= logs["perplexity"].item() <= len(used) + 1e-4
+
+
+def test_the_continuous_variant_has_no_codes_to_log() -> None:
+    logs = make_step("continuous")(batch("continuous"), "generator", 0).logs
+    assert "usage" not in logs
+    assert logs["quant_x2y_loss"].item() == 0.0
+
+
+def test_the_discriminator_waits_for_its_start() -> None:
+    step = make_step(disc_start=3)
+    assert [step.discriminator_runs(s) for s in (2, 3)] == [False, True]
+    assert "g_loss" not in step(batch(), "generator", 2).logs
+
+
+def test_style_is_real_and_the_output_fake() -> None:
+    step = make_step().eval()
+    step(batch(), "generator", 0)
+    logs = step(batch(), "discriminator", 0).logs
+    z_c, z_s = step.model.quantize_enc.lookup(batch()[0]), step.model.quantize_dec.lookup(batch()[1])
+    with torch.no_grad():
+        fake = step.model.transfer(z_c, z_s).z
+        assert logs["logits_real"].item() == pytest.approx(step.loss.judge(z_s).mean().item(), abs=1e-6)
+        assert logs["logits_fake"].item() == pytest.approx(step.loss.judge(fake).mean().item(), abs=1e-6)
