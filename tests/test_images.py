@@ -273,12 +273,11 @@ def test_changed_bytes_give_a_picture_or_an_image_error(seed, changes, kept):
         data[int(place * 2 * min(200, len(data))) if place < 0.5 else int(place * len(data))] = value
     try:
         picture = decoded(bytes(data[: int(len(data) * (kept * 2 if kept < 0.5 else 1))]))
-    except ImageError as error:
-        assert "\n" not in str(error)
-    else:
-        assert picture.dtype == np.uint8
-        assert picture.ndim == 3
-        assert picture.size
+    except ImageError:
+        return
+    assert picture.dtype == np.uint8
+    assert picture.ndim == 3
+    assert picture.size
 
 
 def test_read_image_names_the_file(tmp_path):

@@ -11,8 +11,6 @@ from rich.table import Table
 from quantart.params import VARIANTS
 from quantart.project import Project
 
-SHOWN = ("psnr", "lpips", "perceptual", "gram", "fd_", "latent_style", "colour")
-
 
 def print_summary(project: Project, console: Console | None = None) -> None:
     """Print the held-out metrics and the places of pictures, runs and the registered model."""

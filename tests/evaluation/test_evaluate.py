@@ -17,7 +17,7 @@ from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Domain
 
-LPIPS_NAME, GRAM, FD = "lpips_squeezenet1_1", "gram_squeezenet1_1", "fd_squeezenet1_1"
+LPIPS_NAME, GRAM, FD = "perceptual_squeezenet1_1", "gram_squeezenet1_1", "fd_squeezenet1_1"
 Pictures = dict[Domain, PackedPictures]
 
 

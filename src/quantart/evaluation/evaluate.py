@@ -88,10 +88,10 @@ def evaluate_transfer(
 def measure(lpips: LPIPS, output: Observed, content: Observed, style: Observed) -> dict[str, Tensor]:
     """The metrics of each pair, `(b,)` each; smaller is better.
 
-    `lpips_…` and `latent_content` are distances to the photograph, the others to the painting.
+    `perceptual_…` (or `lpips_…`) and `latent_content` are distances to the photograph, the others to the painting.
     """
     return {
-        f"lpips_{lpips.network}": lpips.distance(content.features, output.features),
+        lpips.metric: lpips.distance(content.features, output.features),
         f"gram_{lpips.network}": metrics.relative_distance(output.grams, style.grams),
         f"meanstd_{lpips.network}": metrics.relative_distance(output.moments, style.moments),
         "colour_rgb": metrics.colour_distance(output.colours, style.colours),
@@ -116,7 +116,7 @@ def evaluate_reconstruction(
         counts += code_counts(quantized.indices, len(counts))
         measured = {
             "psnr": metrics.psnr(reconstruction, targets),
-            f"lpips_{lpips.network}": lpips(targets, reconstruction.clamp(-1, 1)),
+            lpips.metric: lpips(targets, reconstruction.clamp(-1, 1)),
         }
         files = [pictures.files[index] for index in indices]
         tables.append(pd.DataFrame({"method": MODEL, "file": files, **_columns(measured)}))

@@ -57,6 +57,11 @@ class LPIPS(nn.Module):
         self.to(memory_format=torch.channels_last)  # half the time of the default layout on a CPU
         self.eval()
 
+    @property
+    def metric(self) -> str:
+        """Name for what it measures: `lpips_…` only with the calibrated channel weights, else `perceptual_…`."""
+        return f"{'lpips' if len(self.heads) else 'perceptual'}_{self.network}"
+
     def train(self, mode: bool = True) -> LPIPS:
         """Stays in eval mode: the distance must not change while something else is trained."""
         return super().train(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
@@ -9,14 +10,19 @@ from quantart.components.precision import full_precision
 from quantart.losses.adversarial import AdversarialLoss, Kind, Logs, adaptive_weight, detached
 from quantart.losses.lpips import LPIPS
 
+COARSE = 8  # pixels
+
 
 class Stage1Loss(AdversarialLoss):
     """nll + λ · disc_weight · disc_factor · g + codebook_weight · codebook.
 
-    nll = mean(|x − x̂| + perceptual_weight · p(x, x̂)), g = −mean(D(x̂)) and λ the adaptive weight.
+    nll = mean(|x − x̂| + perceptual_weight · p(x, x̂) + coarse_weight · |x₈ − x̂₈|), g = −mean(D(x̂)) and λ the adaptive
+    weight. x₈ is x averaged over squares of 8 pixels.
 
     Args:
         perceptual: the distance p; None leaves it out, whatever its weight.
+        coarse_weight: 0 in the reference. Above, colours of areas are kept, which L1 and the perceptual distance let
+            wash out in a small network.
         disc_weight: factor of the adaptive weight.
         discriminator, disc_start, disc_factor, disc_loss: see `AdversarialLoss`.
     """
@@ -27,6 +33,7 @@ class Stage1Loss(AdversarialLoss):
         perceptual: LPIPS | None,
         *,
         perceptual_weight: float = 1.0,
+        coarse_weight: float = 0.0,
         codebook_weight: float = 1.0,
         disc_start: int = 0,
         disc_weight: float = 0.8,
@@ -36,6 +43,7 @@ class Stage1Loss(AdversarialLoss):
         super().__init__(discriminator, disc_start, disc_factor, disc_loss)
         self.perceptual = perceptual
         self.perceptual_weight = perceptual_weight
+        self.coarse_weight = coarse_weight
         self.codebook_weight = codebook_weight
         self.disc_weight = disc_weight
 
@@ -54,8 +62,12 @@ class Stage1Loss(AdversarialLoss):
         rec_loss = (x - reconstruction).abs().mean()
         p_loss = rec_loss.new_zeros(()) if self.perceptual is None else self.perceptual(x, reconstruction).mean()
         nll = rec_loss + self.perceptual_weight * p_loss
+        logs = {"rec_loss": rec_loss, "p_loss": p_loss, "quant_loss": codebook_loss}
+        if self.coarse_weight:
+            logs["coarse_loss"] = F.avg_pool2d(x - reconstruction, COARSE).abs().mean()
+            nll = nll + self.coarse_weight * logs["coarse_loss"]
+        logs["nll_loss"] = nll
         total = nll + self.codebook_weight * codebook_loss
-        logs = {"nll_loss": nll, "rec_loss": rec_loss, "p_loss": p_loss, "quant_loss": codebook_loss}
         if adversarial:
             g_loss = -self.judge(reconstruction).mean()
             d_weight = self.disc_weight * adaptive_weight(nll, g_loss, last_layer)

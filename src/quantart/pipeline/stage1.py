@@ -90,6 +90,7 @@ def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> 
         NLayerDiscriminator(3, disc.ndf, disc.n_layers) if adversarial else None,
         LPIPS(stage1.loss.perceptual_network),
         perceptual_weight=stage1.loss.perceptual_weight,
+        coarse_weight=stage1.loss.coarse_weight,
         codebook_weight=stage1.loss.codebook_weight,
         disc_start=training.discriminator_start or 0,
         disc_weight=disc.weight,
@@ -146,7 +147,7 @@ def validate(
     share_of = used / used.sum()
     metrics: dict[str, Any] = {
         "psnr": torch.cat(psnrs).mean(),
-        f"lpips_{perceptual.network}": torch.cat(distances).mean(),
+        perceptual.metric: torch.cat(distances).mean(),
         "codebook_usage": (used > 0).float().mean(),
         "codebook_perplexity": torch.exp(-(share_of * share_of.clamp_min(1e-10).log()).sum()),
     }

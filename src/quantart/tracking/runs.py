@@ -49,20 +49,37 @@ class DataUsed:
 
 
 class StageRun:
-    """Writes to one run, whether it is active or ended long ago; its status stays as it is."""
+    """Writes to one run, whether it is active or ended long ago; its status stays as it is.
 
-    def __init__(self, run_id: str) -> None:
+    Args:
+        continued: the run goes on after a stop: what it logged between its last checkpoint and the stop comes again
+            and is left out, since MLflow would keep both.
+    """
+
+    def __init__(self, run_id: str, *, continued: bool = False) -> None:
         self.run_id = run_id
         self._client = MlflowClient()
+        self._continued = continued
+        self._last_steps: dict[str, int] = {}
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Log numbers (also NumPy's and 0-d tensors) under `step`, in one call."""
         now = int(time.time() * 1000)
-        self._client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items()])
+        new = [Metric(k, float(v), now, step) for k, v in values.items() if self._is_new(k, step)]
+        if new:
+            self._client.log_batch(self.run_id, metrics=new)
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
         self._client.log_image(self.run_id, array, key=key, step=step, synchronous=True)
+
+    def _is_new(self, key: str, step: int) -> bool:
+        if not self._continued:
+            return True
+        if key not in self._last_steps:
+            history = self._client.get_metric_history(self.run_id, key)
+            self._last_steps[key] = max((metric.step for metric in history), default=-1)
+        return step > self._last_steps[key]
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or what is in a folder, to the run's artifacts, under `folder`."""
@@ -146,7 +163,7 @@ def stage_run(
         )
         status = "FAILED"
         try:
-            run = StageRun(active.info.run_id)
+            run = StageRun(active.info.run_id, continued=run_id is not None)
             run.params(params, stage)
             if datasets:
                 run.datasets(datasets)

@@ -1,0 +1,75 @@
+"""The map from the paper to the code is true."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+class Row(NamedTuple):
+    name: str
+    file: Path
+
+
+def rows() -> list[Row]:
+    """The table's rows: the name in code, and the file that its link leads to."""
+    found = []
+    for line in (DOCS / "research-to-code.md").read_text(encoding="utf8").splitlines():
+        if line.startswith("|") and "](" in line:
+            *_, name, link, _ = (cell.strip() for cell in line.split("|"))
+            text, target = re.fullmatch(r"\[`(.+)`\]\((.+)\)", link).groups()  # type: ignore[union-attr]
+            assert target == f"../{text}"
+            found.append(Row(name.strip("`"), DOCS / target))
+    return found
+
+
+def names_in(source: str) -> set[str]:
+    """Everything a module defines: `Class`, `function`, `Class.method` and `self.attribute`."""
+    names = set()
+    tree = ast.parse(source)
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            names |= {ast.unparse(target) for target in node.targets if isinstance(target, ast.Attribute)}
+    return names
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
+def test_the_name_is_in_its_file(row: Row) -> None:
+    assert row.name in names_in(row.file.read_text(encoding="utf8"))
+
+
+def test_every_concept_of_the_paper_has_its_row() -> None:
+    assert {row.name for row in rows()} >= {
+        "ExperimentStage1",
+        "ExperimentStage2",
+        "self.encoder",
+        "self.encoder_real",
+        "self.decoder",
+        "VectorQuantizer",
+        "self.embedding",
+        "VectorQuantizer.forward",
+        "StyleTransferModule",
+        "calc_content_loss",
+        "calc_style_loss",
+        "Stage2Loss",
+        "NLayerDiscriminator",
+        "LPIPS",
+    }
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf8"))
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert missing == []
