@@ -161,7 +161,7 @@ class QuantizerParams(_Section):
 class Stage1Loss(_Section):
     perceptual_network: PerceptualNetwork = "squeezenet1_1"
     perceptual_weight: Weight
-    coarse_weight: Weight = Field(0.0, description="of the L1 distance of 8 × 8 pixel means; 0 in the reference")
+    chroma_weight: Weight = Field(0.0, description="of the L1 distance of chroma, 4 × 4 pixels; 0 in the reference")
     codebook_weight: Weight = 1.0
 
 

@@ -30,14 +30,17 @@ def test_summary_holds_means_of_pairs_and_values_of_sets() -> None:
             "pair": [0, 1, 0],
             "content": ["a", "b", "a"],
             "gram": [1.0, 2.0, 5.0],
+            "colour": [10.0, 30.0, 50.0],
         }
     )
     scores = by_method(summarise(table, {"model": {"fd": 7.0}}))
     assert list(scores) == ["model", "adain"]
-    assert list(scores["model"]) == ["gram", "fd"]
-    gram, fd = scores["model"].values()
+    assert list(scores["model"]) == ["gram", "colour", "fd"]
+    gram, colour, fd = scores["model"].values()
     assert (gram.value, gram.n) == (1.5, 2)
     assert 1.0 <= gram.low <= gram.value <= gram.high <= 2.0
+    assert (colour.value, colour.n) == (20.0, 2)
+    assert 10.0 <= colour.low <= colour.high <= 30.0
     assert (fd.value, fd.n) == (7.0, 2)
     assert np.isnan(fd.low)
     assert scores["adain"]["gram"].value == pytest.approx(5.0)

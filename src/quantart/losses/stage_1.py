@@ -10,19 +10,17 @@ from quantart.components.precision import full_precision
 from quantart.losses.adversarial import AdversarialLoss, Kind, Logs, adaptive_weight, detached
 from quantart.losses.lpips import LPIPS
 
-COARSE = 8  # pixels
-
 
 class Stage1Loss(AdversarialLoss):
     """nll + λ · disc_weight · disc_factor · g + codebook_weight · codebook.
 
-    nll = mean(|x − x̂| + perceptual_weight · p(x, x̂) + coarse_weight · |x₈ − x̂₈|), g = −mean(D(x̂)) and λ the adaptive
-    weight. x₈ is x averaged over squares of 8 pixels.
+    nll = mean(|x − x̂| + perceptual_weight · p(x, x̂) + chroma_weight · |c − ĉ|), g = −mean(D(x̂)) and λ the adaptive
+    weight. c is the chroma of x: each channel less the mean of the three, averaged over squares of 4 pixels.
 
     Args:
         perceptual: the distance p; None leaves it out, whatever its weight.
-        coarse_weight: 0 in the reference. Above, colours of areas are kept, which L1 and the perceptual distance let
-            wash out in a small network.
+        chroma_weight: 0 in the reference. A small codebook spends its codes on light and dark, which L1 and the
+            perceptual distance see first, and lets red and green wash out to brown; this makes it keep colours.
         disc_weight: factor of the adaptive weight.
         discriminator, disc_start, disc_factor, disc_loss: see `AdversarialLoss`.
     """
@@ -33,7 +31,7 @@ class Stage1Loss(AdversarialLoss):
         perceptual: LPIPS | None,
         *,
         perceptual_weight: float = 1.0,
-        coarse_weight: float = 0.0,
+        chroma_weight: float = 0.0,
         codebook_weight: float = 1.0,
         disc_start: int = 0,
         disc_weight: float = 0.8,
@@ -43,7 +41,7 @@ class Stage1Loss(AdversarialLoss):
         super().__init__(discriminator, disc_start, disc_factor, disc_loss)
         self.perceptual = perceptual
         self.perceptual_weight = perceptual_weight
-        self.coarse_weight = coarse_weight
+        self.chroma_weight = chroma_weight
         self.codebook_weight = codebook_weight
         self.disc_weight = disc_weight
 
@@ -63,9 +61,10 @@ class Stage1Loss(AdversarialLoss):
         p_loss = rec_loss.new_zeros(()) if self.perceptual is None else self.perceptual(x, reconstruction).mean()
         nll = rec_loss + self.perceptual_weight * p_loss
         logs = {"rec_loss": rec_loss, "p_loss": p_loss, "quant_loss": codebook_loss}
-        if self.coarse_weight:
-            logs["coarse_loss"] = F.avg_pool2d(x - reconstruction, COARSE).abs().mean()
-            nll = nll + self.coarse_weight * logs["coarse_loss"]
+        if self.chroma_weight:
+            difference = F.avg_pool2d(x - reconstruction, 4)
+            logs["chroma_loss"] = (difference - difference.mean(1, keepdim=True)).abs().mean()
+            nll = nll + self.chroma_weight * logs["chroma_loss"]
         logs["nll_loss"] = nll
         total = nll + self.codebook_weight * codebook_loss
         if adversarial:

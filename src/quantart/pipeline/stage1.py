@@ -46,8 +46,7 @@ def run(project: Project, domain: Stage1Domain) -> None:
     def make_task(accelerator: Accelerator) -> Task:
         model = _model(params, start)
         step = make_step(model, params, domain)
-        perceptual = step.loss.perceptual
-        assert perceptual is not None  # noqa: S101 - make_step always gives one
+        perceptual = step.loss.perceptual or LPIPS(params.stage1.loss.perceptual_network).to(accelerator.device)
         return Task(
             name=f"stage 1, {domain}",
             step=step,
@@ -88,9 +87,9 @@ def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> 
     adversarial = training.discriminator_start is not None
     loss = Stage1Loss(
         NLayerDiscriminator(3, disc.ndf, disc.n_layers) if adversarial else None,
-        LPIPS(stage1.loss.perceptual_network),
+        LPIPS(stage1.loss.perceptual_network) if stage1.loss.perceptual_weight else None,
         perceptual_weight=stage1.loss.perceptual_weight,
-        coarse_weight=stage1.loss.coarse_weight,
+        chroma_weight=stage1.loss.chroma_weight,
         codebook_weight=stage1.loss.codebook_weight,
         disc_start=training.discriminator_start or 0,
         disc_weight=disc.weight,
