@@ -1,4 +1,4 @@
-"""A tiny project of its own through the real `dvc repro`: real pictures, training, MLflow store, registry, prediction."""
+"""A tiny project of its own through the real `dvc repro`: real training, store, registry and prediction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def call(root: Path, *command: str, check: bool = True) -> subprocess.CompletedP
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone's files with twelve pictures a domain, after one `dvc repro`."""
     root = tmp_path_factory.mktemp("project")
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
@@ -93,7 +92,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     call(root, "git", "add", ".")
     call(root, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "tiny project")
     call(root, "dvc", "repro")
-    yield root
+    return root
 
 
 def ran(output: str) -> list[str]:

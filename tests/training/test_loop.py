@@ -100,7 +100,7 @@ def perceptual() -> LPIPS:
     return LPIPS("squeezenet1_1")
 
 
-def validate(model: nn.Module) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def validate(model: nn.Module, done: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """A figure that shows which weights were validated, and whether dropout was off."""
     weights = torch.cat([p.flatten() for p in model.parameters()])
     figures = {"val/weights": float(weights.double().sum()), "val/training": float(model.training)}

@@ -11,11 +11,21 @@ from quantart.losses.adversarial import AdversarialLoss, Kind, Logs, adaptive_we
 from quantart.losses.lpips import LPIPS
 
 
+def calc_chroma_loss(x: Tensor, reconstruction: Tensor) -> Tensor:
+    """Mean absolute difference of colour without light and dark, of pictures `(b, 3, h, w)` over 4 × 4 pixels; 0-d.
+
+    The two opponent axes are orange to blue, (R − B) / 2, and magenta to green, (R + B) / 2 − G; natural pictures vary
+    less along the second, which counts double so that it is not learned last.
+    """
+    r, g, b = F.avg_pool2d(x - reconstruction, 4).unbind(1)
+    return ((r - b) / 2).abs().mean() + 2.0 * ((r + b) / 2 - g).abs().mean()
+
+
 class Stage1Loss(AdversarialLoss):
     """nll + λ · disc_weight · disc_factor · g + codebook_weight · codebook.
 
     nll = mean(|x − x̂| + perceptual_weight · p(x, x̂) + chroma_weight · |c − ĉ|), g = −mean(D(x̂)) and λ the adaptive
-    weight. c is the chroma of x: each channel less the mean of the three, averaged over squares of 4 pixels.
+    weight. c is the chroma of x, see `calc_chroma_loss`.
 
     Args:
         perceptual: the distance p; None leaves it out, whatever its weight.
@@ -62,8 +72,7 @@ class Stage1Loss(AdversarialLoss):
         nll = rec_loss + self.perceptual_weight * p_loss
         logs = {"rec_loss": rec_loss, "p_loss": p_loss, "quant_loss": codebook_loss}
         if self.chroma_weight:
-            difference = F.avg_pool2d(x - reconstruction, 4)
-            logs["chroma_loss"] = (difference - difference.mean(1, keepdim=True)).abs().mean()
+            logs["chroma_loss"] = calc_chroma_loss(x, reconstruction)
             nll = nll + self.chroma_weight * logs["chroma_loss"]
         logs["nll_loss"] = nll
         total = nll + self.codebook_weight * codebook_loss

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
+from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.data.batches import Schedule, share
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
@@ -51,7 +52,14 @@ def run(project: Project, domain: Stage1Domain) -> None:
             name=f"stage 1, {domain}",
             step=step,
             batch=Batches(train, params, domain, accelerator),
-            validate=lambda m: validate(m, val, perceptual, params.data.resolution, accelerator.device),
+            validate=lambda m, done: validate(
+                m,
+                val,
+                perceptual,
+                params.data.resolution,
+                accelerator.device,
+                quantize=done > params.stage1.training(domain).quantize_from,
+            ),
             discriminator_learning_rate_factor=params.stage1.discriminator.learning_rate_factor,
         )
 
@@ -129,27 +137,33 @@ class Batches:
 
 
 def validate(
-    model: ExperimentStage1, pictures: list[PackedPictures], perceptual: LPIPS, resolution: int, device: torch.device
+    model: ExperimentStage1,
+    pictures: list[PackedPictures],
+    perceptual: LPIPS,
+    resolution: int,
+    device: torch.device,
+    quantize: bool,
 ) -> tuple[dict[str, float], Pictures]:
-    """PSNR, perceptual distance and codebook use on validation pictures; a grid of inputs and reconstructions."""
+    """PSNR, perceptual distance and codebook use on validation pictures; a grid of inputs and reconstructions.
+
+    Args:
+        quantize: whether the codebook is in use already; before, latents are decoded as they are.
+    """
     each = VALIDATION_PICTURES // len(pictures)
     inputs = torch.cat([p.centre(range(min(each, len(p))), resolution) for p in pictures])
     psnrs, distances, codes, outputs = [], [], [], []
     for part in pixels_to_float(inputs).to(device).split(8):
-        output, quantized = model(part)
-        output = output.float().clamp(-1, 1)
+        z = model.latents(part)
+        quantized = model.quantize(z)
+        output = model.decode(quantized.z_q if quantize else z).float().clamp(-1, 1)
         psnrs.append(psnr(output, part))
         distances.append(perceptual(output, part))
         codes.append(quantized.indices.flatten())
         outputs.append(output)
-    used = torch.bincount(torch.cat(codes), minlength=model.config["n_embed"]).float()
-    share_of = used / used.sum()
-    metrics: dict[str, Any] = {
-        "psnr": torch.cat(psnrs).mean(),
-        perceptual.metric: torch.cat(distances).mean(),
-        "codebook_usage": (used > 0).float().mean(),
-        "codebook_perplexity": torch.exp(-(share_of * share_of.clamp_min(1e-10).log()).sum()),
-    }
+    used = code_counts(torch.cat(codes), model.quantize.n_e)
+    metrics: dict[str, Any] = {"psnr": torch.cat(psnrs).mean(), perceptual.metric: torch.cat(distances).mean()}
+    if quantize:
+        metrics |= {f"codebook_{name}": value for name, value in codebook_statistics(used).items()}
     shown = torch.linspace(0, len(inputs) - 1, min(GRID_ROWS, len(inputs))).long()
     result = torch.cat(outputs)[shown]
     rows = zip(to_arrays(pixels_to_float(inputs[shown])), to_arrays(result.cpu()), strict=True)

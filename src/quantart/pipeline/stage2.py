@@ -42,7 +42,7 @@ def run(project: Project, variant: Variant) -> None:
             name=f"stage 2, {variant}",
             step=step,
             batch=Batches(codes["content"], codes["style"], params, variant, accelerator),
-            validate=lambda m: validate(
+            validate=lambda m, _: validate(
                 m, pictures[0], pictures[1], params.data.resolution, step.loss.scale, accelerator.device
             ),
             discriminator_learning_rate_factor=params.stage2.discriminator.learning_rate_factor,

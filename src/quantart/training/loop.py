@@ -45,14 +45,14 @@ class Logger(Protocol):
 class Task:
     """What one training run needs beside its parameters.
 
-    `batch(step)` gives this process's share of the step's batch, on its device; `validate(model)` gives metrics
-    (named `val/…`) and picture grids (uint8 `(h, w, 3)`) of a model in eval mode.
+    `batch(step)` gives this process's share of the step's batch, on its device; `validate(model, done)` gives
+    metrics (named `val/…`) and picture grids (uint8 `(h, w, 3)`) of a model in eval mode after `done` steps.
     """
 
     name: str
     step: AdversarialStep
     batch: Callable[[int], Any]
-    validate: Callable[[Any], tuple[dict[str, float], Pictures]]
+    validate: Callable[[Any, int], tuple[dict[str, float], Pictures]]
     discriminator_learning_rate_factor: float = 1.0
 
 
@@ -182,7 +182,7 @@ def _validate(
     was_training = model.training
     model.eval()
     with torch.inference_mode(), accelerator.autocast():
-        metrics, pictures = task.validate(model)
+        metrics, pictures = task.validate(model, done)
     model.train(was_training)
     logger.metrics(metrics, done)
     for key, picture in pictures.items():
