@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from quantart.errors import UserError
 from quantart.images import (
@@ -242,6 +243,13 @@ def test_a_png_with_a_wrong_checksum_is_refused():
     data[data.index(b"IHDR") + 17] ^= 1  # the first byte of the header's CRC
     with pytest.raises(ImageError):
         decoded(bytes(data))
+
+
+def test_a_text_bomb_is_refused():
+    bomb = PngInfo()
+    bomb.add_text("comment", " " * 2_000_000, zip=True)  # Pillow answers with a ValueError
+    with pytest.raises(ImageError, match="broken picture: Decompressed data too large"):
+        decoded(encoded(two_colours(), pnginfo=bomb))
 
 
 SEEDS = [

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
-from models.networks import small_stage_1
 from torch.nn.parallel import DistributedDataParallel
 
 from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.stage_1 import Stage1Loss
+from quantart.models.stage_1 import ExperimentStage1
 from quantart.training.stage_1 import Stage1Step
 
 STEPS = 4
+DDCONFIG = {
+    "ch": 8,
+    "ch_mult": [1, 2],
+    "num_res_blocks": 1,
+    "attn_resolutions": [],
+    "resolution": 16,
+    "z_channels": 6,
+}
 
 
 def train(rank: int | None) -> dict[str, torch.Tensor]:
     """Four steps, k-means at the second; `rank` None: the whole batch in one process."""
     torch.set_num_threads(1)
-    model = small_stage_1()
+    torch.manual_seed(0)
+    model = ExperimentStage1(DDCONFIG, n_embed=16, embed_dim=8)
     # ActNorm: BatchNorm's statistics are each process's own
     loss = Stage1Loss(NLayerDiscriminator(3, 4, 1, use_actnorm=True), None, disc_start=2)
     codebook = EmaCodebook(model.quantize, decay=0.5, revive_below=0.4)
@@ -49,9 +59,14 @@ def work(rank: int, folder: Path) -> None:
 
 
 def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
-    mp.spawn(work, args=(tmp_path,), nprocs=2)
+    workers = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
+    assert [worker.wait() for worker in workers] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     joint = train(None)
     for name, value in joint.items():
         assert torch.equal(first[name], second[name]), name
         assert torch.allclose(first[name], value, rtol=1e-4, atol=1e-5), name
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), Path(sys.argv[2]))

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models.networks import small_stage_1
 
 from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.training.stage_1 import Stage1Step
+
+from ..models.networks import small_stage_1
 
 
 def pictures(seed: int = 0) -> torch.Tensor:

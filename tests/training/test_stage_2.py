@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models.networks import small_stage_1
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.stage_2 import Stage2Step
+
+from ..models.networks import small_stage_1
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

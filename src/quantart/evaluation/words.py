@@ -56,9 +56,9 @@ def transfer_section(variant: str, evaluation: Evaluation) -> str:
 
 {len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
 `perceptual` (or `lpips`) and `latent_content` are distances to the photograph, the others to the painting or, `fd`, to
-all paintings; smaller is better. `usage` and `perplexity` tell how much of the style codebook the pictures use. ± is half the
-bootstrap 95 % interval over pairs. The Fréchet distance `fd` depends on the number of pictures: compare it between
-equal numbers.
+all paintings; smaller is better. `usage` and `perplexity` tell how much of the style codebook the pictures use. ± is
+half the bootstrap 95 % interval over pairs. The Fréchet distance `fd` depends on the number of pictures: compare it
+between equal numbers.
 
 {_table(evaluation.summary)}
 
