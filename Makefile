@@ -37,5 +37,5 @@ clean:  ## remove what the pipeline made (not the environment, the runs or the c
 	rm -rf data/prepared data/codes models reports runs .quantart
 
 lock:  ## write requirements.lock from the versions installed now
-	python -m pip freeze --exclude-editable \
+	python -m pip freeze --all --exclude pip --exclude-editable \
 	  | sed -E '/^(nvidia-|cuda-|triton)/ s/$$/ ; sys_platform == "linux"/' > requirements.lock

@@ -60,7 +60,7 @@ def work(rank: int, folder: Path) -> None:
 
 def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
     workers = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
-    assert [worker.wait() for worker in workers] == [0, 0]
+    assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     joint = train(None)
     for name, value in joint.items():
