@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from quantart.errors import UserError
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+HeldOut = Annotated[float, Field(gt=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Domain = Literal["content", "style"]
@@ -39,8 +40,8 @@ class DataParams(_Section):
     resolution: int = Field(ge=32, description="side in pixels of the square that the networks see")
     short_side: int = Field(ge=32, description="short side in pixels of the stored pictures")
     max_aspect: float = Field(2.0, ge=1.0, description="longer pictures are cropped at both ends to this ratio")
-    val_share: Share = Field(0.08, description="share of the pictures used for validation while training")
-    test_share: Share = Field(0.14, description="share of the pictures kept for the evaluation")
+    val_share: HeldOut = Field(0.08, description="share of the pictures used for validation while training")
+    test_share: HeldOut = Field(0.14, description="share of the pictures kept for the evaluation")
     max_pixels: Count = Field(100_000_000, description="pictures with more pixels are set aside undecoded")
     max_rejected_share: float = Field(0.05, ge=0.0, le=1.0, description="a larger share set aside stops the stage")
 

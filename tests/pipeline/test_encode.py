@@ -107,11 +107,6 @@ def test_the_other_copies_are_crops_and_flips_of_the_same_pictures(
         assert not torch.equal(codes, stored.codes(np.arange(len(source))))
 
 
-def test_validation_pictures_have_one_row_each(project: Project) -> None:
-    validation = PackedPictures(project.prepared("style"), "val")
-    assert len(StoredCodes(project.codes("style"), "val")) == len(validation) > 0
-
-
 def test_the_index_names_the_data(project: Project) -> None:
     index = json.loads((project.codes("style") / "index.json").read_text())
     assert index["pictures"]["train"] == pictures(project).digest

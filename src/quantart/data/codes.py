@@ -1,11 +1,11 @@
 """Stored codes: what the frozen encoders say of each picture, written once, read by stage 2 at random.
 
-A folder holds for each split (`train`, `val`)
+A folder holds for a split (the pipeline stores `train`)
 
 - `<split>_codes.npy`: uint16 `(n, h, w)`, indices into the codebook (uint32 above 65,536 codes);
 - `<split>_latents.npy`: the latents before quantisation, bfloat16 stored as uint16 `(n, c, h, w)`;
 
-and `index.json`: the digest of the pictures, the stage-1 run, the rows per picture. Both arrays are memory-mapped.
+and `index.json`: the digest of the pictures and the rows per picture. Both arrays are memory-mapped.
 Training pictures have several rows: copy 0 of every picture (centred), then copy 1 (a random crop, perhaps flipped), ….
 """
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from quantart.data.codes import CodeWriter
 from quantart.data.pictures import PackedPictures
-from quantart.data.splits import Split
 from quantart.images import pixels_to_float
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.params import Domain, Params
@@ -19,21 +18,17 @@ from quantart.project import Project
 
 
 def run(project: Project, domain: Domain) -> None:
-    """Write `data/codes/<domain>`: several rows for each training picture, one for each validation picture."""
+    """Write `data/codes/<domain>`: several rows for each training picture."""
     params = project.params()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = ExperimentStage1.from_pretrained(project.stage1_model(domain)).eval().to(device)
     writer = CodeWriter(project.codes(domain), params.model.n_embed)
-    digests = {}
-    rows_per_picture: dict[Split, int] = {"train": params.encode.copies, "val": 1}
-    for split, copies in rows_per_picture.items():
-        pictures = PackedPictures(project.prepared(domain), split)
-        digests[split] = pictures.digest
-        rows = copies * len(pictures)
-        batches = _encoded(model, _rows(pictures, copies, params), device)
-        total = -(-len(pictures) // params.encode.batch_size) * copies
-        writer.write(split, rows, progress(batches, total, f"encode {domain}, {split}"))
-    writer.finish({"pictures": digests, "copies": params.encode.copies, "resolution": params.data.resolution})
+    copies = params.encode.copies
+    pictures = PackedPictures(project.prepared(domain), "train")
+    batches = _encoded(model, _rows(pictures, copies, params), device)
+    total = -(-len(pictures) // params.encode.batch_size) * copies
+    writer.write("train", copies * len(pictures), progress(batches, total, f"encode {domain}"))
+    writer.finish({"pictures": {"train": pictures.digest}, "copies": copies, "resolution": params.data.resolution})
 
 
 def _rows(pictures: PackedPictures, copies: int, params: Params) -> Iterator[Tensor]:

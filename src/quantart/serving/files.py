@@ -51,7 +51,7 @@ def find_network(project: Project | None, model: str | None) -> Path:
         if not folder.is_dir():
             raise UserError(f"{folder}: not trained yet; `make run` or `dvc repro` trains it, or give --model")
         return folder
-    if "://" not in model and ":/" not in model:
+    if ":/" not in model:
         return Path(model)
     import mlflow
     from mlflow.exceptions import MlflowException

@@ -132,6 +132,7 @@ def train(
             if done % params.validate_every == 0 or done == params.steps:
                 _validate(task, averaged, step_module, accelerator, logger, done)
             if done % params.checkpoint_every == 0 or done == params.steps or interrupt.requested:
+                _stop_if_not_finite(totals.peek(), done)
                 if accelerator.is_main_process:
                     checkpoints.save(state, done)
                 accelerator.wait_for_everyone()

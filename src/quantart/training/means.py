@@ -33,6 +33,10 @@ class Means:
         self._sums, self._counts = {}, {}
         return dict(zip(names, means.tolist(), strict=True))
 
+    def peek(self) -> dict[str, float]:
+        """The sums so far of this process: finite as long as every value was."""
+        return {name: float(value) for name, value in self._sums.items()}
+
     def tensors(self) -> dict[str, Tensor]:
         """For a checkpoint: `sum/…` and `count/…` of each value."""
         sums = {f"sum/{name}": value for name, value in self._sums.items()}
