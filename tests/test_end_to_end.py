@@ -161,7 +161,7 @@ def test_changed_stage2_runs_stage2_and_what_follows_and_setting_it_back_restore
     assert (project / "runs" / "stage2_discrete.json").read_text() != before
     difference = call(project, "dvc", "params", "diff").stdout
     assert "style_weight" in difference
-    set_params(project, {"stage2.loss.style_weight": 10.0})
+    set_params(project, {"stage2.loss.style_weight": 15.0})
     result = call(project, "dvc", "repro")
     assert ran(result.stdout) == []
     assert (project / "runs" / "stage2_discrete.json").read_text() == before

@@ -162,7 +162,6 @@ class QuantizerParams(_Section):
 class Stage1Loss(_Section):
     perceptual_network: PerceptualNetwork = "squeezenet1_1"
     perceptual_weight: Weight
-    chroma_weight: Weight = Field(0.0, description="of the L1 distance of chroma, 4 × 4 pixels; 0 in the reference")
     codebook_weight: Weight = 1.0
 
 
@@ -185,7 +184,7 @@ class Stage2Discriminator(DiscriminatorParams):
 
 
 class Stage1Params(_Section):
-    init_from: str | None = Field(None, description="folder of a VQGAN that replaces the base")
+    init_from: str | None = Field(None, description="folder of a VQGAN that the base starts from")
     base: Stage1Training
     domain: Stage1Training
     quantizer: QuantizerParams

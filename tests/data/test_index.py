@@ -9,7 +9,7 @@ from quantart.errors import UserError
 
 ROWS = [
     IndexRow('a,"b"\r\n\n\t🐼\rc.jpg', "0" * 64, "train", 2, 3, 0),
-    IndexRow("é é.jpg", "f" * 64, "test", 1, 1, 18),
+    IndexRow("é\ré.jpg", "f" * 64, "test", 1, 1, 18),
 ]
 
 

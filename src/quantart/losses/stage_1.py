@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
@@ -11,26 +10,14 @@ from quantart.losses.adversarial import AdversarialLoss, Kind, Logs, adaptive_we
 from quantart.losses.lpips import LPIPS
 
 
-def calc_chroma_loss(x: Tensor, reconstruction: Tensor) -> Tensor:
-    """Mean absolute difference of colour without light and dark, of pictures `(b, 3, h, w)` over 4 × 4 pixels; 0-d.
-
-    The two opponent axes are orange to blue, (R − B) / 2, and magenta to green, (R + B) / 2 − G; natural pictures vary
-    less along the second, which counts double so that it is not learned last.
-    """
-    r, g, b = F.avg_pool2d(x - reconstruction, 4).unbind(1)
-    return ((r - b) / 2).abs().mean() + 2.0 * ((r + b) / 2 - g).abs().mean()
-
-
 class Stage1Loss(AdversarialLoss):
     """nll + λ · disc_weight · disc_factor · g + codebook_weight · codebook.
 
-    nll = mean(|x − x̂| + perceptual_weight · p(x, x̂) + chroma_weight · |c − ĉ|), g = −mean(D(x̂)) and λ the adaptive
-    weight. c is the chroma of x, see `calc_chroma_loss`.
+    nll = mean(|x − x̂| + perceptual_weight · p(x, x̂)), g = −mean(D(x̂)) and λ the adaptive
+    weight.
 
     Args:
         perceptual: the distance p; None leaves it out, whatever its weight.
-        chroma_weight: 0 in the reference. A small codebook spends its codes on light and dark, which L1 and the
-            perceptual distance see first, and lets red and green wash out to brown; this makes it keep colours.
         disc_weight: factor of the adaptive weight.
         discriminator, disc_start, disc_factor, disc_loss: see `AdversarialLoss`.
     """
@@ -41,7 +28,6 @@ class Stage1Loss(AdversarialLoss):
         perceptual: LPIPS | None,
         *,
         perceptual_weight: float = 1.0,
-        chroma_weight: float = 0.0,
         codebook_weight: float = 1.0,
         disc_start: int = 0,
         disc_weight: float = 0.8,
@@ -51,7 +37,6 @@ class Stage1Loss(AdversarialLoss):
         super().__init__(discriminator, disc_start, disc_factor, disc_loss)
         self.perceptual = perceptual
         self.perceptual_weight = perceptual_weight
-        self.chroma_weight = chroma_weight
         self.codebook_weight = codebook_weight
         self.disc_weight = disc_weight
 
@@ -71,9 +56,6 @@ class Stage1Loss(AdversarialLoss):
         p_loss = rec_loss.new_zeros(()) if self.perceptual is None else self.perceptual(x, reconstruction).mean()
         nll = rec_loss + self.perceptual_weight * p_loss
         logs = {"rec_loss": rec_loss, "p_loss": p_loss, "quant_loss": codebook_loss}
-        if self.chroma_weight:
-            logs["chroma_loss"] = calc_chroma_loss(x, reconstruction)
-            nll = nll + self.chroma_weight * logs["chroma_loss"]
         logs["nll_loss"] = nll
         total = nll + self.codebook_weight * codebook_loss
         if adversarial:
