@@ -13,8 +13,7 @@ from quantart.losses.lpips import LPIPS
 class Stage1Loss(AdversarialLoss):
     """nll + λ · disc_weight · disc_factor · g + codebook_weight · codebook.
 
-    nll = mean(|x − x̂| + perceptual_weight · p(x, x̂)), g = −mean(D(x̂)) and λ the adaptive
-    weight.
+    nll = mean(|x − x̂| + perceptual_weight · p(x, x̂)), g = −mean(D(x̂)) and λ the adaptive weight.
 
     Args:
         perceptual: the distance p; None leaves it out, whatever its weight.
@@ -55,9 +54,8 @@ class Stage1Loss(AdversarialLoss):
         rec_loss = (x - reconstruction).abs().mean()
         p_loss = rec_loss.new_zeros(()) if self.perceptual is None else self.perceptual(x, reconstruction).mean()
         nll = rec_loss + self.perceptual_weight * p_loss
-        logs = {"rec_loss": rec_loss, "p_loss": p_loss, "quant_loss": codebook_loss}
-        logs["nll_loss"] = nll
         total = nll + self.codebook_weight * codebook_loss
+        logs = {"nll_loss": nll, "rec_loss": rec_loss, "p_loss": p_loss, "quant_loss": codebook_loss}
         if adversarial:
             g_loss = -self.judge(reconstruction).mean()
             d_weight = self.disc_weight * adaptive_weight(nll, g_loss, last_layer)
