@@ -16,6 +16,7 @@ METRICS = {
     "discrete": {
         "psnr": 21.26789,
         "gram_squeezenet1_1": 0.125,
+        "usage": 0.5,
         "n": 48,
         "baselines": {"adain": {"psnr": 20.0, "n": 48}},
     },
@@ -47,6 +48,7 @@ def row(text: str, name: str) -> list[str]:
 def test_metrics_stand_side_by_side(project: Project) -> None:
     text = shown(project)
     assert row(text, "psnr") == ["psnr", "21.268", "22.500"]
+    assert row(text, "usage") == ["usage", "0.500", "–"]  # the continuous variant has no codebook
     assert row(text, "gram_squeezenet1_1") == ["gram_squeezenet1_1", "0.125", "0.250"]
     assert "baselines" not in text
 

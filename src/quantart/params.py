@@ -207,6 +207,7 @@ class NetworkParams(_Section):
     residual: bool = True
     use_conv: bool = True
     use_selfatt: bool = True
+    adain_start: bool = Field(False, description="start from the content with the style's means and deviations")
 
 
 class Stage2Loss(_Section):

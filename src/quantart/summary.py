@@ -43,7 +43,8 @@ def _table(metrics: dict[str, Any]) -> Table:
         table.add_column(variant, justify="right")
     names = [name for name, value in metrics[variants[0]].items() if isinstance(value, float)]
     for name in names:
-        table.add_row(name, *(f"{metrics[variant][name]:.3f}" for variant in variants))
+        values = (metrics[variant].get(name) for variant in variants)
+        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
     return table
 
 

@@ -29,3 +29,12 @@ def test_switches_leave_parts_out() -> None:
     assert parts() == {"res_block", "self_attn_block", "attn_block"}
     assert parts(use_conv=False) == {"self_attn_block", "attn_block"}
     assert parts(use_selfatt=False) == {"res_block", "attn_block"}
+
+
+def test_adain_start_begins_with_the_styles_means_and_deviations() -> None:
+    torch.manual_seed(0)
+    content, style = torch.randn(2, 8, 6, 6), 3.0 * torch.randn(2, 8, 4, 5) + 1.0
+    output = StyleTransferModule(8, block_num=0, adain_start=True)(content, style)
+    assert torch.allclose(output.mean((2, 3)), style.mean((2, 3)), atol=1e-5)
+    assert torch.allclose(output.std((2, 3), correction=0), style.std((2, 3), correction=0), atol=1e-5)
+    assert torch.equal(StyleTransferModule(8, block_num=0)(content, style), content)

@@ -7,6 +7,24 @@ from torch import Tensor, nn
 from quantart.components.blocks import AttnBlock, ResnetBlock
 
 
+def adain(content: Tensor, style: Tensor) -> Tensor:
+    """Content with each channel's mean and standard deviation over space those of the style.
+
+    Adaptive instance normalisation (Huang & Belongie, ICCV 2017): content `(b, c, h, w)`, style `(b, c, h2, w2)`.
+    """
+    normalised = (content - _mean(content)) / _deviation(content)
+    return normalised * _deviation(style) + _mean(style)
+
+
+def _mean(latents: Tensor) -> Tensor:
+    return latents.mean((2, 3), keepdim=True)
+
+
+def _deviation(latents: Tensor) -> Tensor:
+    # a channel without any contrast would divide by 0
+    return latents.std((2, 3), keepdim=True, correction=0).clamp_min(1e-5)
+
+
 class StyleTransferBlock(nn.Module):
     """Residual block, self-attention, cross-attention to the style, in this order."""
 
@@ -33,6 +51,7 @@ class StyleTransferModule(nn.Module):
         residual: the attention blocks add to their input.
         use_conv: each block begins with a residual block of convolutions.
         use_selfatt: each block attends to the content itself before the style.
+        adain_start: the first block takes `adain(content, style)` in place of the content (not in the paper).
     """
 
     def __init__(
@@ -42,8 +61,10 @@ class StyleTransferModule(nn.Module):
         residual: bool = True,
         use_conv: bool = True,
         use_selfatt: bool = True,
+        adain_start: bool = False,
     ) -> None:
         super().__init__()
+        self.adain_start = adain_start
         self.blocks = nn.ModuleList(
             StyleTransferBlock(channels, residual, use_conv, use_selfatt) for _ in range(block_num)
         )
@@ -54,6 +75,8 @@ class StyleTransferModule(nn.Module):
         Returns:
             `(b, c, h, w)`, not quantised.
         """
+        if self.adain_start and style is not None:
+            content = adain(content, style)
         for block in self.blocks:
             content = block(content, style)
         return content

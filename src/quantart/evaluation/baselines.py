@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from quantart.components import style_transfer
 from quantart.models.stage_2 import ExperimentStage2
 
 
@@ -29,11 +30,9 @@ def transfer(model: ExperimentStage2, content: Tensor, style: Tensor) -> Renderi
 def adain(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:
     """Content latents given the mean and standard deviation of the style's, then quantised (no training).
 
-    Adaptive instance normalisation (Huang & Belongie, ICCV 2017), channel by channel. The continuous variant, which
-    has no codebook, leaves the latents as they are.
+    The continuous variant, which has no codebook, leaves the latents as they are.
     """
-    normalised = (content - _mean(content)) / _deviation(content)
-    return _quantise(model, normalised * _deviation(style) + _mean(style))
+    return _quantise(model, style_transfer.adain(content, style))
 
 
 def style_vqgan(model: ExperimentStage2, photographs: Tensor) -> Rendering:
@@ -55,12 +54,3 @@ def _quantise(model: ExperimentStage2, latents: Tensor) -> Rendering:
 
 def _decode(model: ExperimentStage2, latents: Tensor, indices: Tensor | None) -> Rendering:
     return Rendering(model.decode(latents).clamp(-1, 1), latents, indices)
-
-
-def _mean(latents: Tensor) -> Tensor:
-    return latents.mean((2, 3), keepdim=True)
-
-
-def _deviation(latents: Tensor) -> Tensor:
-    # a channel without any contrast would divide by 0
-    return latents.std((2, 3), keepdim=True, correction=0).clamp_min(1e-5)

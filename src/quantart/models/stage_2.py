@@ -38,7 +38,7 @@ class ExperimentStage2(Pretrained):
 
     Args:
         ddconfig, n_embed, embed_dim, beta, legacy: as of both `ExperimentStage1`.
-        block_num, residual, use_conv, use_selfatt: see `StyleTransferModule`.
+        block_num, residual, use_conv, use_selfatt, adain_start: see `StyleTransferModule`.
 
     Raises:
         UserError: an unknown variant.
@@ -53,6 +53,7 @@ class ExperimentStage2(Pretrained):
         residual: bool = True,
         use_conv: bool = True,
         use_selfatt: bool = True,
+        adain_start: bool = False,
         variant: Variant = "discrete",
         beta: float = 0.25,
         legacy: bool = True,
@@ -69,6 +70,7 @@ class ExperimentStage2(Pretrained):
             "residual": residual,
             "use_conv": use_conv,
             "use_selfatt": use_selfatt,
+            "adain_start": adain_start,
             "variant": variant,
             "beta": beta,
             "legacy": legacy,
@@ -83,7 +85,7 @@ class ExperimentStage2(Pretrained):
         self.quant_conv = nn.Conv2d(z_channels, embed_dim, 1)
         self.quant_conv_real = nn.Conv2d(z_channels, embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, z_channels, 1)
-        self.model_x2y = StyleTransferModule(embed_dim, block_num, residual, use_conv, use_selfatt)
+        self.model_x2y = StyleTransferModule(embed_dim, block_num, residual, use_conv, use_selfatt, adain_start)
 
     @classmethod
     def from_stage1(
@@ -96,6 +98,7 @@ class ExperimentStage2(Pretrained):
         residual: bool = True,
         use_conv: bool = True,
         use_selfatt: bool = True,
+        adain_start: bool = False,
     ) -> Self:
         """Put a new style transfer network between two trained VQGANs, whose weights are copied.
 
@@ -111,6 +114,7 @@ class ExperimentStage2(Pretrained):
             residual=residual,
             use_conv=use_conv,
             use_selfatt=use_selfatt,
+            adain_start=adain_start,
             variant=variant,
         )
         model.encoder.load_state_dict(content.encoder.state_dict())
