@@ -42,9 +42,12 @@ def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
-def test_one_process_without_configuration() -> None:
+def test_one_process_without_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(os, "execv", lambda *command: started.append(command))
     assert processes_wanted() == 1
     launch_if_wanted("never_started", [])
+    assert started == []
 
 
 def test_the_configuration_file_says_how_many(configured: Path) -> None:
@@ -69,8 +72,13 @@ def test_a_configuration_file_that_is_not_there_is_a_sentence(monkeypatch: pytes
 
 
 def test_a_process_that_was_launched_launches_none(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(os, "execv", lambda *command: started.append(command))
+    launch_if_wanted("another", [])
+    assert len(started) == 1
     monkeypatch.setenv("LOCAL_RANK", "0")
     launch_if_wanted("never_started", [])
+    assert len(started) == 1
 
 
 def test_several_processes_run_the_module_with_its_arguments(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ whole. In a phase only some parameters take part: wrap it with `find_unused_para
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
@@ -28,7 +29,7 @@ class StepOutput(NamedTuple):
     """Detached 0-d tensors."""
 
 
-class AdversarialStep(nn.Module):
+class AdversarialStep(nn.Module, ABC):
     """A generator's phase followed by a discriminator's phase on the same batch.
 
     Args:
@@ -65,11 +66,11 @@ class AdversarialStep(nn.Module):
         """What the discriminator's phase trains; empty without a discriminator."""
         return [] if self.loss.discriminator is None else list(self.loss.discriminator.parameters())
 
-    def _generator(self, batch: Any, step: int) -> StepOutput:
-        raise NotImplementedError
+    @abstractmethod
+    def _generator(self, batch: Any, step: int) -> StepOutput: ...
 
-    def _discriminator(self, batch: Any, step: int) -> StepOutput:
-        raise NotImplementedError
+    @abstractmethod
+    def _discriminator(self, batch: Any, step: int) -> StepOutput: ...
 
     def _keep_fake(self, fake: Tensor) -> None:
         self._fake = None if self.reference_order else fake.detach()
