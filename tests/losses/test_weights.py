@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def test_no_download_is_an_error_that_says_where_to_put_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(urllib.request, "_opener", None)  # urllib keeps the proxies of its first request for good
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
