@@ -33,7 +33,7 @@ lint: setup  ## formatting, lint and types
 ui: setup  ## open the MLflow UI
 	quantart ui
 
-clean:  ## remove what the pipeline made (not the environment, the runs or the cache)
+clean:  ## remove what the pipeline made (not the environment, MLflow's runs or DVC's cache)
 	rm -rf data/prepared data/codes models reports runs .quantart
 
 lock:  ## write requirements.lock from the versions installed now

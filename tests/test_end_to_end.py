@@ -167,6 +167,13 @@ def test_changed_stage2_runs_stage2_and_what_follows_and_setting_it_back_restore
     assert (project / "runs" / "stage2_discrete.json").read_text() == before
 
 
+def test_serving_what_is_not_registered_is_a_sentence(project: Path) -> None:
+    result = call(project, "quantart", "serve", "--model", "models:/quantart@champion", check=False)
+    assert result.returncode == 2
+    assert "models:/quantart@champion: no model there" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_mistake_in_params_stops_before_any_work(project: Path) -> None:
     text = (project / "params.yaml").read_text()
     try:

@@ -152,6 +152,19 @@ def test_an_unknown_key_a_wrong_type_and_a_bad_range_name_key_and_value(
             "params.yaml: stage2.train.crop 33 is larger than the latents (32 codes: data.resolution 128 / 4)",
         ),
         (
+            {"stage1.base.batch_size": 1},
+            "params.yaml: stage1.base.batch_size 1 leaves nothing for one of the two domains; use at least 2",
+        ),
+        (
+            {"stage1.base.crop": 16},
+            "params.yaml: stage1.base.crop 16 is too small for the perceptual loss; use at least 32, "
+            "or set stage1.loss.perceptual_weight to 0",
+        ),
+        (
+            {"stage1.base.steps": 300},
+            "params.yaml: stage1.base: quantize_from 400 is not before the end of the training (300 steps)",
+        ),
+        (
             {"stage2.discriminator.n_layers": 3},
             "params.yaml: stage2.discriminator.n_layers 3 leaves nothing of a 16-wide input "
             "(too small for the discriminator); use fewer layers or a larger crop",

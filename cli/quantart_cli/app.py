@@ -200,10 +200,13 @@ def serve(
 
     Example: quantart serve --port 5001
     """
+    from quantart.serving.server import check_model
     from quantart.serving.server import serve as run_server
 
+    address = model or f"models:/{_project().params().export.name}@challenger"
     _use_store()
-    run_server(model or f"models:/{_project().params().export.name}@challenger", host, port)
+    check_model(address)
+    run_server(address, host, port)
 
 
 @app.command(rich_help_panel=USE)

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from quantart.errors import UserError
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
-HeldOut = Annotated[float, Field(gt=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Domain = Literal["content", "style"]
@@ -26,6 +25,7 @@ PerceptualNetwork = Literal["squeezenet1_1", "alexnet", "vgg16"]
 
 DOMAINS: tuple[Domain, ...] = ("content", "style")
 VARIANTS: tuple[Variant, ...] = ("discrete", "continuous")
+SMALLEST_PERCEPTUAL = 32  # pixels, what the perceptual networks can take
 
 
 class _Section(BaseModel):
@@ -40,8 +40,8 @@ class DataParams(_Section):
     resolution: int = Field(ge=32, description="side in pixels of the square that the networks see")
     short_side: int = Field(ge=32, description="short side in pixels of the stored pictures")
     max_aspect: float = Field(2.0, ge=1.0, description="longer pictures are cropped at both ends to this ratio")
-    val_share: HeldOut = Field(0.08, description="share of the pictures used for validation while training")
-    test_share: HeldOut = Field(0.14, description="share of the pictures kept for the evaluation")
+    val_share: Share = Field(0.08, description="share of the pictures used for validation while training")
+    test_share: Share = Field(0.14, description="share of the pictures kept for the evaluation")
     max_pixels: Count = Field(100_000_000, description="pictures with more pixels are set aside undecoded")
     max_rejected_share: float = Field(0.05, ge=0.0, le=1.0, description="a larger share set aside stops the stage")
 
@@ -143,6 +143,14 @@ class Stage1Training(TrainingParams):
     )
     discriminator_start: int | None = Field(None, ge=0, description="step; null: no discriminator")
 
+    @model_validator(mode="after")
+    def _sets_in_before_the_end(self) -> Stage1Training:
+        starts = {"quantize_from": self.quantize_from, "discriminator_start": self.discriminator_start}
+        for name, start in starts.items():
+            if start is not None and start >= self.steps:
+                raise ValueError(f"{name} {start} is not before the end of the training ({self.steps} steps)")
+        return self
+
 
 class QuantizerParams(_Section):
     """How the codebook learns."""
@@ -226,7 +234,7 @@ class Stage2Params(_Section):
 
 class EvaluateParams(_Section):
     network: PerceptualNetwork = "squeezenet1_1"
-    pairs: Count = Field(description="held-out (photograph, painting) pairs; fixed by the seed")
+    pairs: int = Field(ge=2, description="held-out (photograph, painting) pairs; fixed by the seed")
     batch_size: Count = 8
 
 
@@ -254,6 +262,8 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Params:
+        if self.stage1.base.batch_size < 2:
+            raise ValueError("stage1.base.batch_size 1 leaves nothing for one of the two domains; use at least 2")
         down = self.model.downsampling
         for key, pixels in {
             "data.resolution": self.data.resolution,
@@ -276,6 +286,12 @@ class Params(_Section):
         if self.stage1.base.discriminator_start is not None:
             self._discriminator_fits("stage1.discriminator.n_layers", self.stage1.discriminator, self.stage1.base.crop)
         self._discriminator_fits("stage2.discriminator.n_layers", self.stage2.discriminator, self.stage2.train.crop)
+        for name, training in {"base": self.stage1.base, "domain": self.stage1.domain}.items():
+            if self.stage1.loss.perceptual_weight and training.crop < SMALLEST_PERCEPTUAL:
+                raise ValueError(
+                    f"stage1.{name}.crop {training.crop} is too small for the perceptual loss; "
+                    f"use at least {SMALLEST_PERCEPTUAL}, or set stage1.loss.perceptual_weight to 0"
+                )
         return self
 
     @staticmethod

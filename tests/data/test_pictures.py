@@ -83,7 +83,7 @@ def test_the_whole_short_side_may_be_taken_but_no_more(prepared):
     pictures = PackedPictures(prepared, "val")
     assert pictures.centre([0], 48).shape == (1, 3, 48, 48)
     assert pictures.crops([0], 48, np.full((1, 3), 0.9)).shape == (1, 3, 48, 48)
-    with pytest.raises(ValueError, match="crops of 49 pixels do not fit .* short side of 48"):
+    with pytest.raises(UserError, match="crops of 49 pixels do not fit .* short side is 48"):
         pictures.centre([0], 49)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from quantart.data.index import PIXELS_FILE, read_index
 from quantart.data.splits import SPLITS, Split
+from quantart.errors import UserError
 from quantart.images import Picture, centre_crop
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ class PackedPictures:
 
     def _check_side(self, side: int) -> None:
         if side > self.short_side:
-            raise ValueError(f"crops of {side} pixels do not fit into pictures with a short side of {self.short_side}")
+            raise UserError(
+                f"crops of {side} pixels do not fit into the prepared pictures, whose short side is {self.short_side}; "
+                "run `quantart prepare` again"
+            )
 
     def _digest(self) -> str:
         lines = (f"{row.sha256} {row.height} {row.width}\n" for row in self._rows)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from quantart.errors import UserError
 from quantart.models.pretrained import Pretrained
 from quantart.params import TrainingParams
 from quantart.project import Project
@@ -57,6 +58,10 @@ def run_training(
         out: the model folder, replaced when all is done.
     """
     accelerator = make_accelerator(seed)
+    if training.batch_size % accelerator.num_processes:
+        raise UserError(
+            f"{stage}: batch_size {training.batch_size} is not divisible by {accelerator.num_processes} processes"
+        )
     checkpoints = Checkpoints(
         project.checkpoints(stage),
         fingerprint(parameters=parameters, datasets=[data.digest for data in datasets], upstream=upstream, seed=seed),

@@ -8,8 +8,26 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from quantart.errors import UserError
+
 TIMEOUT_SECONDS = 300  # a large picture on a slow CPU; MLflow's own limit is 60
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def check_model(uri: str) -> None:
+    """See that there is a model to serve.
+
+    Raises:
+        UserError: nothing is registered or stored at `uri`.
+    """
+    try:
+        mlflow.models.get_model_info(uri)
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{uri}: no model there ({reason}); `dvc repro` trains and registers one") from None
 
 
 def serve(uri: str, host: str = "127.0.0.1", port: int = 5001) -> NoReturn:

@@ -22,7 +22,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import StoppedBySignal, UserError
-from quantart.tracking.store import EXPERIMENT, configure
+from quantart.tracking.store import EXPERIMENT, configure, without_password
 
 SYSTEM_METRICS_SECONDS = 5
 LONGEST_PARAM = 500
@@ -193,7 +193,11 @@ def _find(run_id: str) -> Run:
     try:
         return MlflowClient().get_run(run_id)
     except MlflowException as error:
-        raise UserError(f"run {run_id} is not in the tracking store {mlflow.get_tracking_uri()}: {error}") from None
+        store = without_password(mlflow.get_tracking_uri())
+        raise UserError(
+            f"run {run_id} is not in the tracking store {store} ({error}); `dvc repro -f` makes new runs, "
+            "after removing .quantart/checkpoints where training was to go on"
+        ) from None
 
 
 def _tags(project: Path, stage: str, upstream: Mapping[str, str]) -> dict[str, str]:

@@ -51,7 +51,7 @@ def configure(project: Path) -> str:
             with _impatient():
                 _open_experiment(None if uri.startswith("http") else root / "mlartifacts")
     except (MlflowException, sqlite3.Error, OSError) as error:
-        raise UserError(_without_password(_advice(uri, error))) from error
+        raise UserError(without_password(_advice(uri, error))) from error
     return uri
 
 
@@ -115,5 +115,5 @@ def _advice(uri: str, error: Exception) -> str:
     return f"{uri}: the tracking store can't be used: {text}"
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
     return re.sub(r"//[^/@\s]+@", "//…@", text)

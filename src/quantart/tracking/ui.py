@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
 
 import mlflow
 
+from quantart.tracking.store import without_password
 
-def show_ui(host: str, port: int) -> NoReturn:
-    """Replace this process by `mlflow ui` on the store that is configured."""
+
+def show_ui(host: str, port: int) -> None:
+    """Replace this process by `mlflow ui` on the store that is configured; a tracking server has a UI of its own."""
     uri = mlflow.get_tracking_uri()
+    if uri.startswith("http"):
+        print(f"the runs are on a tracking server: open {without_password(uri)} in a browser")
+        return
     address = f"http://{host}:{port}"
-    print(f"runs of {uri}\nopen {address} in a browser; Ctrl-C ends it", file=sys.stderr, flush=True)
+    print(f"runs of {without_password(uri)}\nopen {address} in a browser; Ctrl-C ends it", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and arguments

@@ -117,7 +117,14 @@ class Checkpoints:
             if not path.is_file() or _sha256(path) != meta.get("sha256"):
                 self._say(f"checkpoint {folder} is damaged (its checksum differs): trying the one before it")
                 continue
-            state.load(load_file(path))
+            try:
+                state.load(load_file(path))
+            except (RuntimeError, KeyError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"checkpoint {folder} does not fit this version's network ({reason}); remove {self.folder} "
+                    "to start afresh"
+                ) from None
             self._say(f"resuming after step {meta['step']} from {folder}")
             return int(meta["step"])
         if found:

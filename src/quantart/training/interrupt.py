@@ -19,6 +19,10 @@ class Interrupt:
     def requested(self) -> bool:
         return self._signum is not None
 
+    def request(self) -> None:
+        """Stop as after SIGTERM, unless a signal came already."""
+        self._signum = self._signum or signal.SIGTERM
+
     def stop_if_requested(self, step: int) -> None:
         if self._signum is not None:
             raise StoppedBySignal(

@@ -37,6 +37,7 @@ def launch_if_wanted(module: str, arguments: list[str]) -> None:
         launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     else:
         launcher = ["accelerate.commands.launch", "--multi_gpu", f"--num_processes={processes}"]
+        launcher.append(f"--mixed_precision={_precision(cpu=False)}")
         if config := os.environ.get("ACCELERATE_CONFIG_FILE"):
             launcher.append(f"--config_file={config}")
     os.execv(sys.executable, [sys.executable, "-m", *launcher, "-m", module, *arguments])  # noqa: S606 - our own interpreter
@@ -49,16 +50,20 @@ def make_accelerator(seed: int) -> Accelerator:
         UserError: the precision asked for is not one the device can do.
     """
     cpu = _on_cpu()
-    precision = os.environ.get("ACCELERATE_MIXED_PRECISION") or _configured("mixed_precision") or default_precision(cpu)
-    if precision not in {"no", "bf16"}:
-        raise UserError(f"mixed precision {precision!r} is not supported; use 'bf16' or 'no'")
     accelerator = Accelerator(
         cpu=cpu,
-        mixed_precision=precision,
+        mixed_precision=_precision(cpu),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     set_seed(seed)
     return accelerator
+
+
+def _precision(cpu: bool) -> str:
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION") or _configured("mixed_precision") or default_precision(cpu)
+    if precision not in {"no", "bf16"}:
+        raise UserError(f"mixed precision {precision!r} is not supported; use 'bf16' or 'no'")
+    return precision
 
 
 def default_precision(cpu: bool) -> str:
@@ -71,7 +76,8 @@ def default_precision(cpu: bool) -> str:
 
 
 def _on_cpu() -> bool:
-    return os.environ.get("ACCELERATE_USE_CPU", "").lower() in {"1", "true", "yes"} or not torch.cuda.is_available()
+    asked = os.environ.get("ACCELERATE_USE_CPU") or _configured("use_cpu") or ""
+    return asked.lower() in {"1", "true", "yes"} or not torch.cuda.is_available()
 
 
 def _configured(key: str) -> str | None:
@@ -84,5 +90,8 @@ def _configured(key: str) -> str | None:
         if chosen:
             raise UserError(f"ACCELERATE_CONFIG_FILE={chosen!r}: no such file")
         return None
-    value = (yaml.safe_load(path.read_text(encoding="utf8")) or {}).get(key)
+    try:
+        value = (yaml.safe_load(path.read_text(encoding="utf8")) or {}).get(key)
+    except (yaml.YAMLError, AttributeError):
+        raise UserError(f"{path}: not a configuration of Accelerate; `accelerate config` writes one") from None
     return None if value is None else str(value)

@@ -131,8 +131,10 @@ def train(
                 bar.advance(done)
             if done % params.validate_every == 0 or done == params.steps:
                 _validate(task, averaged, step_module, accelerator, logger, done)
+            if _on_any(interrupt.requested, accelerator):
+                interrupt.request()  # where only another process was told to stop
             if done % params.checkpoint_every == 0 or done == params.steps or interrupt.requested:
-                _stop_if_not_finite(totals.peek(), done)
+                _stop_if_not_finite(totals.peek(accelerator), done)
                 if accelerator.is_main_process:
                     checkpoints.save(state, done)
                 accelerator.wait_for_everyone()
@@ -157,6 +159,13 @@ def _optimizers(step: AdversarialStep, params: TrainingParams, factor: float) ->
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float, factor: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * factor
+
+
+def _on_any(flag: bool, accelerator: Accelerator) -> bool:
+    """Whether `flag` is set in any process: all must leave the loop after the same step."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum") > 0)
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel | None:

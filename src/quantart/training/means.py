@@ -33,9 +33,13 @@ class Means:
         self._sums, self._counts = {}, {}
         return dict(zip(names, means.tolist(), strict=True))
 
-    def peek(self) -> dict[str, float]:
-        """The sums so far of this process: finite as long as every value was."""
-        return {name: float(value) for name, value in self._sums.items()}
+    def peek(self, accelerator: Accelerator) -> dict[str, float]:
+        """The sums so far over all processes: finite as long as every value was."""
+        names = sorted(self._sums)
+        if not names:
+            return {}
+        sums = torch.stack([self._sums[name].to(accelerator.device) for name in names])
+        return dict(zip(names, accelerator.reduce(sums, reduction="sum").tolist(), strict=True))
 
     def tensors(self) -> dict[str, Tensor]:
         """For a checkpoint: `sum/…` and `count/…` of each value."""
