@@ -161,6 +161,10 @@ class QuantizerParams(_Section):
     )
     beta: Weight = Field(0.25, description="weight of the commitment term")
     legacy: bool = Field(description="put beta on the codebook term instead, as Taming Transformers' first release")
+    cosine: bool = Field(False, description="scale latents and codes to length 1; the nearest code is by angle")
+    rotation: bool = Field(
+        False, description="pass the gradient to the latents by the rotation trick instead of straight through"
+    )
     decay: Share = Field(0.97, description="of the moving averages (ema)")
     revive_below: Weight = Field(
         0.05, description="codes used less than this share of the mean use are replaced by latents of the batch (ema)"

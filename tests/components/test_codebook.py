@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantart.components.codebook import EmaCodebook, KMeansCodebook, kmeans
+from quantart.components.codebook import CodeWindow, EmaCodebook, KMeansCodebook, kmeans
 from quantart.components.quantizer import VectorQuantizer
 
 
@@ -108,3 +108,27 @@ def test_the_quantizer_stays_the_models_own() -> None:
     assert set(codebook.state_dict()) == {"reservoir", "filled", "counts"}
     assert set(quantizer.state_dict()) == {"embedding.weight"}
     assert not quantizer.embedding.weight.requires_grad
+
+
+def test_cosine_codes_follow_the_latents_directions() -> None:
+    quantizer = VectorQuantizer(2, 2, cosine=True)
+    quantizer.embedding.weight.data = torch.tensor([[5.0, 0.0], [0.0, 5.0]])
+    codebook = EmaCodebook(quantizer, decay=0.0, revive_below=0.0)
+    z = torch.tensor([[3.0, 4.0], [-2.0, 0.0]]).T.reshape(1, 2, 1, 2)
+    codebook.update(z, torch.tensor([[[0, 1]]]), step=0)
+    assert torch.allclose(quantizer.codes, torch.tensor([[0.6, 0.8], [-1.0, 0.0]]))
+    codebook.observe(z, step=0)
+    assert torch.allclose(codebook.reservoir[-2:].norm(dim=1), torch.ones(2))
+
+
+def test_the_window_counts_the_newest_indices_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CodeWindow, "WINDOW", 4)
+    window = CodeWindow(4)
+    window.add(torch.tensor([[0, 1]]))
+    assert window.statistics()["usage"] == 0.5
+    window.add(torch.tensor([2, 2, 3]))
+    assert window.indices.tolist() == [1, 2, 2, 3]
+    assert window.statistics()["usage"] == 0.75
+    assert window.statistics()["perplexity"].item() == pytest.approx(2.0**1.5)
+    window.add(torch.tensor([0, 0, 0, 1, 1, 1]))
+    assert window.indices.tolist() == [0, 1, 1, 1]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantart.components.quantizer import VectorQuantizer, code_counts, codebook_statistics
+from quantart.components.quantizer import VectorQuantizer, code_counts, codebook_statistics, rotate_to
 
 
 def quantizer(n_e: int = 20, e_dim: int = 6, **options: bool) -> VectorQuantizer:
@@ -65,6 +65,57 @@ def test_gradient_passes_straight_through() -> None:
     z, weight = torch.randn(1, 6, 2, 2, requires_grad=True), torch.randn(1, 6, 2, 2)
     (q(z).z_q * weight).sum().backward()
     assert torch.equal(z.grad, weight)
+
+
+def test_cosine_compares_directions_alone() -> None:
+    q = VectorQuantizer(2, 2, cosine=True)
+    q.embedding.weight.data = torch.tensor([[100.0, 0.0], [0.0, 0.01]])
+    z = torch.tensor([0.1, 3.0]).view(1, 2, 1, 1)  # nearer to the second code in angle, and of no code's length
+    result = q(z)
+    assert result.indices.item() == 1
+    assert result.z_q.flatten().tolist() == [0.0, 1.0]
+    unit = z / z.norm()
+    assert result.loss.item() == pytest.approx(
+        1.25 * (unit.flatten() - torch.tensor([0.0, 1.0])).square().mean().item()
+    )
+    assert torch.equal(q.project(q.project(z)), q.project(z))
+
+
+def test_cosine_codes_are_used_at_length_one_and_stored_as_they_are() -> None:
+    q = quantizer(cosine=True)
+    assert torch.allclose(q.lookup(torch.arange(20).view(1, 4, 5)).norm(dim=1), torch.ones(1, 4, 5))
+    assert q.embedding.weight.norm(dim=1).std() > 0.1
+
+
+def test_rotation_gives_the_codes_and_turns_their_gradient_back_to_the_latents() -> None:
+    z, q, weight = (torch.randn(5, dtype=torch.float64) for _ in range(3))
+    latent = z.view(1, 5, 1, 1).clone().requires_grad_()
+    turned = rotate_to(q.view(1, 5, 1, 1), latent)
+    (turned.flatten() @ weight).backward()
+    assert torch.equal(turned.flatten(), q)
+    # the rotation in the plane of z and q that takes z's direction to q's, built from an orthonormal basis of it
+    e = z / z.norm()
+    f = q - (q @ e) * e
+    f = f / f.norm()
+    angle = torch.acos(q @ e / q.norm())
+    plane = torch.outer(e, e) + torch.outer(f, f)
+    rotation = torch.eye(5) - plane + angle.cos() * plane + angle.sin() * (torch.outer(f, e) - torch.outer(e, f))
+    assert torch.allclose(rotation @ e, q / q.norm())
+    assert torch.allclose(latent.grad.flatten(), q.norm() / z.norm() * rotation.T @ weight)
+
+
+def test_rotation_changes_the_gradient_alone() -> None:
+    straight, rotated = quantizer(), quantizer(rotation=True)
+    z = torch.randn(2, 6, 3, 3)
+    gradients = []
+    for q in (straight, rotated):
+        latents = z.clone().requires_grad_()
+        result = q(latents)
+        result.z_q.square().sum().backward()
+        gradients.append(latents.grad)
+    assert torch.equal(straight(z).indices, rotated(z).indices)
+    assert torch.allclose(straight(z).z_q, rotated(z).z_q, atol=1e-6)
+    assert not torch.allclose(gradients[0], gradients[1], atol=0.1)
 
 
 def test_statistics_of_known_counts() -> None:

@@ -28,7 +28,7 @@ DDCONFIG = {
 
 
 def train(rank: int | None) -> dict[str, torch.Tensor]:
-    """Four steps, k-means at the second; `rank` None: the whole batch in one process."""
+    """Four steps, k-means at the second; `rank` None: the whole batch in one process. State and last statistics."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = ExperimentStage1(DDCONFIG, n_embed=16, embed_dim=8)
@@ -41,15 +41,18 @@ def train(rank: int | None) -> dict[str, torch.Tensor]:
         "discriminator": torch.optim.SGD(step.discriminator_parameters(), 0.01),
     }
     wrapped = step if rank is None else DistributedDataParallel(step, find_unused_parameters=True)
+    logs: dict[str, torch.Tensor] = {}
     for i in range(STEPS):
         x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(i)) * 2 - 1
         for phase, optimizer in optimizers.items():
             if phase == "discriminator" and not step.discriminator_runs(i):
                 continue
-            wrapped(x if rank is None else x.chunk(2)[rank], phase, i).loss.backward()
+            output = wrapped(x if rank is None else x.chunk(2)[rank], phase, i)
+            output.loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-    return step.state_dict()
+            logs |= output.logs
+    return step.state_dict() | {name: logs[name] for name in ("usage", "perplexity", "revived")}
 
 
 def work(rank: int, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Codebooks that stay alive: k-means initialisation, moving averages and revival of dead codes.
+"""Codebooks that stay alive: k-means initialisation, moving averages, revival of dead codes, and their health.
 
 These modules steer the `VectorQuantizer` they are given and keep their own buffers beside it, so the model's state dict
 stays the plain quantiser's. With several processes, every one comes to the same codebook: latents and counts are
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from quantart.components.distributed import all_rows, all_sum, from_first
-from quantart.components.quantizer import VectorQuantizer, code_counts
+from quantart.components.quantizer import VectorQuantizer, code_counts, codebook_statistics
 
 RESERVOIR_PER_CODE = 16
 KMEANS_ROUNDS = 10
@@ -41,7 +41,7 @@ class KMeansCodebook(nn.Module):
     @torch.no_grad()
     def observe(self, z: Tensor, step: int) -> None:
         """Keep as many latents of this batch `(b, c, h, w)` as there are codes, in place of the oldest."""
-        rows = all_rows(_rows(z))
+        rows = all_rows(_rows(self.quantizer.project(z)))
         if len(rows) > self.quantizer.n_e:
             pick = torch.randperm(len(rows), generator=self._generator(step))[: self.quantizer.n_e]
             rows = rows[pick.to(rows.device)]
@@ -97,8 +97,10 @@ class EmaCodebook(KMeansCodebook):
             0-d, the number of codes revived.
         """
         codes = self.quantizer.embedding.weight
+        codes.copy_(self.quantizer.codes)
         used = all_sum(code_counts(indices, self.quantizer.n_e))
-        sums = all_sum(torch.zeros_like(codes).index_add_(0, indices.reshape(-1), _rows(z)))
+        rows = _rows(self.quantizer.project(z))
+        sums = all_sum(torch.zeros_like(codes).index_add_(0, indices.reshape(-1), rows))
         mean_use = used.mean()
         used, sums = used / mean_use, sums / mean_use
         self.counts.mul_(self.decay).add_(used, alpha=1.0 - self.decay)
@@ -115,6 +117,28 @@ class EmaCodebook(KMeansCodebook):
         codes.copy_(torch.where(dead[:, None], self.reservoir[len(self.reservoir) - 1 - age], codes))
         self.counts.masked_fill_(dead, 1.0)
         return dead.sum()
+
+
+class CodeWindow(nn.Module):
+    """The last `WINDOW` indices chosen by all processes together, and what they say of the codebook's health."""
+
+    WINDOW = 65_536
+
+    def __init__(self, n_e: int) -> None:
+        super().__init__()
+        self.n_e = n_e
+        self.indices: Tensor
+        self.register_buffer("indices", torch.full((self.WINDOW,), -1, dtype=torch.int32))
+
+    @torch.no_grad()
+    def add(self, indices: Tensor) -> None:
+        """Put the indices of a batch (any shape) in place of the oldest."""
+        rows = all_rows(indices.flatten().int())[-self.WINDOW :]
+        self.indices.copy_(torch.cat([self.indices[len(rows) :], rows]))
+
+    def statistics(self) -> dict[str, Tensor]:
+        """`usage` and `perplexity` of `codebook_statistics`, over as many indices as there are so far."""
+        return codebook_statistics(code_counts(self.indices[self.indices >= 0].long(), self.n_e))
 
 
 def kmeans(points: Tensor, k: int, rounds: int, generator: torch.Generator) -> Tensor:

@@ -32,22 +32,46 @@ class VectorQuantizer(nn.Module):
         n_e: number of codes.
         e_dim: length of a code.
         beta: weight β of the commitment term (of the codebook term if `legacy`).
+        cosine: latents and codes are scaled to length 1, so that the nearest code is the one of the smallest angle
+            (Yu et al., "Vector-quantized image modeling with improved VQGAN", ICLR 2022).
+        rotation: the gradient passes by `rotate_to` instead of straight through.
     """
 
-    def __init__(self, n_e: int, e_dim: int, beta: float = 0.25, legacy: bool = True) -> None:
+    def __init__(
+        self,
+        n_e: int,
+        e_dim: int,
+        beta: float = 0.25,
+        legacy: bool = True,
+        cosine: bool = False,
+        rotation: bool = False,
+    ) -> None:
         super().__init__()
         self.n_e = n_e
         self.e_dim = e_dim
         self.beta = beta
         self.legacy = legacy
+        self.cosine = cosine
+        self.rotation = rotation
         self.embedding = nn.Embedding(n_e, e_dim)
         nn.init.uniform_(self.embedding.weight, -1.0 / n_e, 1.0 / n_e)
+
+    @property
+    def codes(self) -> Tensor:
+        """`(n_e, e_dim)`, the codes as they are used: of length 1 if `cosine`."""
+        weight = self.embedding.weight
+        return unit_length(weight) if self.cosine else weight
+
+    def project(self, z: Tensor) -> Tensor:
+        """Latents `(b, c, h, w)` as they are compared with the codes: scaled to length 1 if `cosine`."""
+        return unit_length(z) if self.cosine else z
 
     @torch.no_grad()
     def nearest(self, z: Tensor) -> Tensor:
         """Latents `(b, c, h, w)` to the indices of their nearest codes `(b, h, w)` int64."""
+        z = self.project(z)
         b, c, h, w = z.shape
-        codes = self.embedding.weight
+        codes = self.codes
         # bfloat16 distances would pick wrong codes, so autocast is off here
         with torch.autocast(z.device.type, enabled=False):
             flat = full_precision(z).permute(0, 2, 3, 1).reshape(-1, c)
@@ -57,16 +81,37 @@ class VectorQuantizer(nn.Module):
 
     def lookup(self, indices: Tensor) -> Tensor:
         """Indices `(b, h, w)` to codes `(b, c, h, w)`."""
-        return self.embedding(indices).permute(0, 3, 1, 2).contiguous()
+        return F.embedding(indices, self.codes).permute(0, 3, 1, 2).contiguous()
 
     def forward(self, z: Tensor) -> Quantized:
         """Latents `(b, c, h, w)` to codes, in float32 whatever the autocast."""
-        z = full_precision(z)
+        z = self.project(full_precision(z))
         indices = self.nearest(z)
         codes = self.lookup(indices)
         codebook, commitment = F.mse_loss(codes, z.detach()), F.mse_loss(z, codes.detach())
         loss = self.beta * codebook + commitment if self.legacy else codebook + self.beta * commitment
-        return Quantized(z + (codes - z).detach(), loss, indices)
+        z_q = rotate_to(codes, z) if self.rotation and z.requires_grad else z + (codes - z).detach()
+        return Quantized(z_q, loss, indices)
+
+
+def unit_length(z: Tensor) -> Tensor:
+    """Each vector along dimension 1 divided by its length, in float32: latents `(b, c, h, w)` or codes `(n, c)`."""
+    return F.normalize(full_precision(z), dim=1)
+
+
+def rotate_to(codes: Tensor, z: Tensor) -> Tensor:
+    """The codes `(b, c, h, w)`, with a gradient that reaches the latents `z` turned as the latents are to their codes.
+
+    The rotation trick of Fifty et al., "Restructuring vector quantization with the rotation trick" (2024), section 4:
+    q = λ R z with λ = ‖q‖ / ‖z‖ and R = I − 2 r rᵀ + 2 q̂ ẑᵀ, r = (q̂ + ẑ) / ‖q̂ + ẑ‖, where λ and R count as constant.
+    """
+    with torch.no_grad():
+        unit_q, unit_z = F.normalize(codes, dim=1), F.normalize(z, dim=1)
+        r = F.normalize(unit_q + unit_z, dim=1)
+        scale = codes.norm(dim=1, keepdim=True) / z.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    turned = z - 2.0 * (z * r).sum(1, keepdim=True) * r + 2.0 * (z * unit_z).sum(1, keepdim=True) * unit_q
+    turned = scale * turned
+    return turned + (codes - turned).detach()  # equal to the codes but for rounding: now exactly
 
 
 def code_counts(indices: Tensor, n_e: int) -> Tensor:

@@ -20,11 +20,18 @@ class ExperimentStage1(Pretrained):
         ddconfig: arguments of `Encoder` and `Decoder`.
         n_embed: number of codes.
         embed_dim: length of a code.
-        beta, legacy: see `VectorQuantizer`.
+        beta, legacy, cosine, rotation: see `VectorQuantizer`.
     """
 
     def __init__(
-        self, ddconfig: dict[str, Any], n_embed: int, embed_dim: int, beta: float = 0.25, legacy: bool = True
+        self,
+        ddconfig: dict[str, Any],
+        n_embed: int,
+        embed_dim: int,
+        beta: float = 0.25,
+        legacy: bool = True,
+        cosine: bool = False,
+        rotation: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
@@ -33,16 +40,18 @@ class ExperimentStage1(Pretrained):
             "embed_dim": embed_dim,
             "beta": beta,
             "legacy": legacy,
+            "cosine": cosine,
+            "rotation": rotation,
         }
         self.encoder = Encoder(**ddconfig)
         self.decoder = Decoder(**ddconfig)
-        self.quantize = VectorQuantizer(n_embed, embed_dim, beta, legacy)
+        self.quantize = VectorQuantizer(n_embed, embed_dim, beta, legacy, cosine, rotation)
         self.quant_conv = nn.Conv2d(ddconfig["z_channels"], embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
 
     def latents(self, x: Tensor) -> Tensor:
-        """Pictures to latents before quantisation."""
-        return self.quant_conv(self.encoder(x))
+        """Pictures to latents before quantisation (of length 1 if the codes are)."""
+        return self.quantize.project(self.quant_conv(self.encoder(x)))
 
     def encode(self, x: Tensor) -> Quantized:
         """Pictures to codes."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 from torch import Tensor, nn
 
 from quantart.components.autoencoder import Decoder, Encoder
-from quantart.components.quantizer import VectorQuantizer
+from quantart.components.quantizer import VectorQuantizer, unit_length
 from quantart.components.style_transfer import StyleTransferModule
 from quantart.errors import UserError
 from quantart.models.pretrained import Pretrained
@@ -37,7 +37,7 @@ class ExperimentStage2(Pretrained):
     "continuous" works on latents and has no codebooks.
 
     Args:
-        ddconfig, n_embed, embed_dim, beta, legacy: as of both `ExperimentStage1`.
+        ddconfig, n_embed, embed_dim, beta, legacy, cosine, rotation: as of both `ExperimentStage1`.
         block_num, residual, use_conv, use_selfatt, adain_start: see `StyleTransferModule`.
 
     Raises:
@@ -57,6 +57,8 @@ class ExperimentStage2(Pretrained):
         variant: Variant = "discrete",
         beta: float = 0.25,
         legacy: bool = True,
+        cosine: bool = False,
+        rotation: bool = False,
     ) -> None:
         super().__init__()
         if variant not in get_args(Variant):
@@ -74,14 +76,16 @@ class ExperimentStage2(Pretrained):
             "variant": variant,
             "beta": beta,
             "legacy": legacy,
+            "cosine": cosine,
+            "rotation": rotation,
         }
         z_channels = ddconfig["z_channels"]
         self.encoder = Encoder(**ddconfig)
         self.encoder_real = Encoder(**ddconfig)
         self.decoder = Decoder(**ddconfig)
         if variant == "discrete":
-            self.quantize_enc = VectorQuantizer(n_embed, embed_dim, beta, legacy)
-            self.quantize_dec = VectorQuantizer(n_embed, embed_dim, beta, legacy)
+            self.quantize_enc = VectorQuantizer(n_embed, embed_dim, beta, legacy, cosine, rotation)
+            self.quantize_dec = VectorQuantizer(n_embed, embed_dim, beta, legacy, cosine, rotation)
         self.quant_conv = nn.Conv2d(z_channels, embed_dim, 1)
         self.quant_conv_real = nn.Conv2d(z_channels, embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, z_channels, 1)
@@ -130,12 +134,12 @@ class ExperimentStage2(Pretrained):
 
     def content_latents(self, x: Tensor) -> Tensor:
         """Content pictures `(b, 3, h, w)` to what `transfer` takes: codes, or latents in the continuous variant."""
-        z = self.quant_conv(self.encoder(x))
+        z = self._projected(self.quant_conv(self.encoder(x)))
         return self.quantize_enc(z).z_q if self.variant == "discrete" else z
 
     def style_latents(self, y: Tensor) -> Tensor:
         """Style pictures `(b, 3, h, w)` to what `transfer` takes: codes, or latents in the continuous variant."""
-        z = self.quant_conv_real(self.encoder_real(y))
+        z = self._projected(self.quant_conv_real(self.encoder_real(y)))
         return self.quantize_dec(z).z_q if self.variant == "discrete" else z
 
     def transfer(self, content: Tensor, style: Tensor, quantize: bool = True) -> Transferred:
@@ -144,11 +148,14 @@ class ExperimentStage2(Pretrained):
         Args:
             quantize: replace the output by its nearest style codes; the continuous variant never does.
         """
-        h = self.model_x2y(content, style)
+        h = self._projected(self.model_x2y(content, style))
         if not quantize or self.variant == "continuous":
             return Transferred(h, h, h.new_zeros(()), None)
         quantized = self.quantize_dec(h)
         return Transferred(quantized.z_q, h, quantized.loss, quantized.indices)
+
+    def _projected(self, z: Tensor) -> Tensor:
+        return unit_length(z) if self.config["cosine"] else z
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents or codes of the style domain `(b, c, h, w)` to pictures `(b, 3, f·h, f·w)`, not clamped."""

@@ -189,7 +189,15 @@ def _model(params: Params, start: Path | None) -> ExperimentStage1:
     ddconfig = shape.ddconfig(params.data.resolution)
     if start is None:
         quantizer = params.stage1.quantizer
-        return ExperimentStage1(ddconfig, shape.n_embed, shape.embed_dim, quantizer.beta, quantizer.legacy)
+        return ExperimentStage1(
+            ddconfig,
+            shape.n_embed,
+            shape.embed_dim,
+            quantizer.beta,
+            quantizer.legacy,
+            quantizer.cosine,
+            quantizer.rotation,
+        )
     model = ExperimentStage1.from_pretrained(start)
     theirs = {**model.config["ddconfig"], "n_embed": model.config["n_embed"], "embed_dim": model.config["embed_dim"]}
     ours = {**ddconfig, "n_embed": shape.n_embed, "embed_dim": shape.embed_dim}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from quantart.components.codebook import EmaCodebook, KMeansCodebook
+from quantart.components.codebook import CodeWindow, EmaCodebook, KMeansCodebook
 from quantart.components.quantizer import Quantized
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.training.step import AdversarialStep, StepOutput, batch_statistics
+from quantart.training.step import AdversarialStep, StepOutput
 
 
 class Stage1Step(AdversarialStep):
@@ -39,6 +39,7 @@ class Stage1Step(AdversarialStep):
         self.codebook: KMeansCodebook | None = codebook
         if codebook is None and quantize_from > 0:
             self.codebook = KMeansCodebook(model.quantize)
+        self.window = CodeWindow(model.quantize.n_e)
 
     def _generator(self, x: Tensor, step: int) -> StepOutput:
         z = self.model.latents(x)
@@ -78,7 +79,8 @@ class Stage1Step(AdversarialStep):
             self.codebook.observe(z, step)
         if quantized is None:
             return {}
-        logs = batch_statistics(quantized.indices, self.model.quantize.n_e)
+        self.window.add(quantized.indices)
+        logs = self.window.statistics()
         if self.training and isinstance(self.codebook, EmaCodebook):
             logs["revived"] = self.codebook.update(z, quantized.indices, step)
         return logs

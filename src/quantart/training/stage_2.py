@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from quantart.components.codebook import CodeWindow
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2, Transferred
-from quantart.training.step import AdversarialStep, StepOutput, batch_statistics
+from quantart.training.step import AdversarialStep, StepOutput
 
 
 class Stage2Step(AdversarialStep):
@@ -27,6 +28,7 @@ class Stage2Step(AdversarialStep):
         super().__init__(model, loss, reference_order)
         model.requires_grad_(False)
         model.model_x2y.requires_grad_(True)
+        self.window = CodeWindow(model.quantize_dec.n_e) if model.variant == "discrete" else None
 
     def _generator(self, batch: tuple[Tensor, Tensor], step: int) -> StepOutput:
         content, style = self._latents(batch)
@@ -35,8 +37,9 @@ class Stage2Step(AdversarialStep):
         total, logs = self.loss.generator(
             output.z, content, style, output.loss, step, adversarial=self.discriminator_runs(step)
         )
-        if output.indices is not None:
-            logs |= batch_statistics(output.indices, self.model.quantize_dec.n_e)
+        if self.window is not None and output.indices is not None:
+            self.window.add(output.indices)
+            logs |= self.window.statistics()
         return StepOutput(total, logs)
 
     def _discriminator(self, batch: tuple[Tensor, Tensor], step: int) -> StepOutput:

@@ -13,8 +13,6 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from quantart.components.distributed import all_sum
-from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.losses.adversarial import AdversarialLoss
 
 Phase = Literal["generator", "discriminator"]
@@ -92,8 +90,3 @@ def frozen(module: nn.Module | None) -> Iterator[None]:
         yield
     finally:
         module.requires_grad_(True)
-
-
-def batch_statistics(indices: Tensor, n_e: int) -> dict[str, Tensor]:
-    """`usage` and `perplexity` of the codes in this batch, over all processes."""
-    return codebook_statistics(all_sum(code_counts(indices, n_e)))
