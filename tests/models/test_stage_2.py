@@ -60,3 +60,13 @@ def test_continuous_variant_never_quantises() -> None:
 def test_unknown_variant_is_named() -> None:
     with pytest.raises(UserError, match="'discreet'.*discrete, continuous"):
         ExperimentStage2.from_stage1(small_stage_1(), small_stage_1(), variant="discreet")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("variant", ["discrete", "continuous"])
+def test_cosine_codes_stay_at_length_one_on_their_whole_way(variant: str) -> None:
+    content, style = (small_stage_1(seed, cosine=True) for seed in (1, 2))
+    model = ExperimentStage2.from_stage1(content, style, variant=variant, block_num=1).eval()
+    latents = model.content_latents(pictures(0)), model.style_latents(pictures(1))
+    for z in (*latents, model.transfer(*latents).z):
+        assert torch.allclose(z.norm(dim=1), torch.ones(2, 8, 8))
