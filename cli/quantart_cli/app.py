@@ -15,7 +15,7 @@ from quantart import __version__
 if TYPE_CHECKING:
     from quantart.project import Project
 
-ORDER = ["prepare", "train", "encode", "evaluate", "export", "stylize", "serve", "ui", "summary"]
+ORDER = ["prepare", "train", "encode", "evaluate", "export", "import-checkpoint", "stylize", "serve", "ui", "summary"]
 
 
 class InOrder(TyperGroup):
@@ -158,14 +158,43 @@ def evaluate(
 
 
 @app.command(rich_help_panel=PIPELINE)
-def export() -> None:
+def export(
+    run_id: Annotated[
+        str | None, typer.Option(help="A stage-2 run in MLflow; default: this project's, of export.variant.")
+    ] = None,
+) -> None:
     """Package the model, register it, and point the alias `challenger` to it.
 
     Example: quantart export
     """
     from quantart.pipeline import export as stage
 
-    stage.run(_project())
+    stage.run(_project(), run_id)
+
+
+@app.command("import-checkpoint", rich_help_panel=USE)
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="Of the QuantArt reference or of Taming Transformers.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the model, new or empty.")],
+    config: Annotated[Path | None, typer.Option(help="The YAML file it was trained with.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help="Side in pixels it was trained at.")] = None,
+    legacy: Annotated[
+        bool, typer.Option("--legacy/--no-legacy", help="Form of the codebook loss it was trained with.")
+    ] = True,
+    residual: Annotated[
+        bool | None,
+        typer.Option("--residual/--no-residual", help="Whether attention adds to its input; default: it does."),
+    ] = None,
+) -> None:
+    """Turn a checkpoint into a model's folder; inside a project, into a run as well.
+
+    Example: quantart import-checkpoint vqgan_wikiart.ckpt models/wikiart --resolution 256
+    """
+    from quantart.pipeline import import_checkpoint as work
+    from quantart.project import project_if_any
+
+    project = project_if_any()
+    work.run(project, checkpoint, out, config=config, resolution=resolution, legacy=legacy, residual=residual)
 
 
 @app.command(rich_help_panel=USE)

@@ -196,7 +196,11 @@ class Stage2Discriminator(DiscriminatorParams):
 
 
 class Stage1Params(_Section):
-    init_from: str | None = Field(None, description="folder of a VQGAN that the base starts from")
+    init_from: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of a VQGAN, e.g. an imported one, in place of the base, which then does not train",
+    )
     base: Stage1Training
     domain: Stage1Training
     quantizer: QuantizerParams
@@ -230,6 +234,10 @@ class Stage2Loss(_Section):
 
 
 class Stage2Params(_Section):
+    stage1_content: str | None = Field(
+        None, min_length=1, description="folder of a VQGAN that takes the place of the trained one of the photographs"
+    )
+    stage1_style: str | None = Field(None, min_length=1, description="likewise of the paintings")
     train: TrainingParams
     network: NetworkParams
     loss: Stage2Loss

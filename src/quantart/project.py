@@ -53,13 +53,19 @@ def find_project() -> Project:
     Raises:
         UserError: neither this folder nor one above it has a params.yaml.
     """
-    if chosen := os.environ.get("QUANTART_PROJECT"):
-        start = Path(chosen).resolve()
-        candidates = [start]
-    else:
-        start = Path.cwd().resolve()
-        candidates = [start, *start.parents]
-    for folder in candidates:
+    chosen = os.environ.get("QUANTART_PROJECT")
+    start = Path(chosen or Path.cwd()).resolve()
+    for folder in [start] if chosen else [start, *start.parents]:
         if (folder / "params.yaml").is_file():
             return Project(folder)
     raise UserError(f"{start}: no params.yaml here or in a folder above; go to a QuantArt project first")
+
+
+def project_if_any() -> Project | None:
+    """As `find_project`, but None where there is none; a `$QUANTART_PROJECT` that names none is still a mistake."""
+    try:
+        return find_project()
+    except UserError:
+        if os.environ.get("QUANTART_PROJECT"):
+            raise
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +15,7 @@ from quantart.errors import UserError
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+DISCRIMINATOR = "discriminator.safetensors"  # beside an imported VQGAN: what fine-tuning goes on with
 
 
 class Pretrained(nn.Module):
@@ -25,8 +27,7 @@ class Pretrained(nn.Module):
         """Write the network to `folder`, which is made if absent."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        save_file(state, folder / WEIGHTS)
+        save_weights(self, folder / WEIGHTS)
         config = {"model": type(self).__name__, **self.config}
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf8")
 
@@ -53,8 +54,16 @@ class Pretrained(nn.Module):
         return network.eval()
 
 
-def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Write a network's state dict as safetensors."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, path)
+
+
+def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str, *, assign: bool = False) -> None:
     """Load a state dict whose keys and shapes must be exactly the network's.
+
+    Args:
+        assign: put the tensors themselves into the network, which may be on the meta device, in place of copying.
 
     Raises:
         UserError: names `source` and the missing, unexpected or misshapen keys; the network is then unchanged.
@@ -73,7 +82,13 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str) -> 
     text = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)
     if text:
         raise UserError(f"{source}: does not fit an {type(network).__name__}: {text}")
-    network.load_state_dict(state)
+    network.load_state_dict(state, assign=assign)
+
+
+def file_sha256(path: Path) -> str:
+    """Checksum in hex by which weights are recognised."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _some(keys: set[str], most: int = 8) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file
 from torch import Tensor
 
 from quantart.components.codebook import EmaCodebook
@@ -20,9 +22,10 @@ from quantart.evaluation.metrics import psnr
 from quantart.images import picture_grid, pixels_to_float, to_arrays
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
+from quantart.models.pretrained import DISCRIMINATOR
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.params import DOMAINS, Domain, Params, Stage1Domain
-from quantart.pipeline.training import GRID_ROWS, VALIDATION_PICTURES, run_training
+from quantart.pipeline.training import GRID_ROWS, VALIDATION_PICTURES, run_training, take_over
 from quantart.project import Project
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import DataUsed
@@ -31,22 +34,35 @@ from quantart.training.stage_1 import Stage1Step
 
 
 def run(project: Project, domain: Stage1Domain) -> None:
-    """Train the VQGAN of `domain` into `models/stage1_<domain>`.
+    """Train the VQGAN of `domain` into `models/stage1_<domain>`, or take it over where params.yaml names one.
 
     Raises:
         UserError: the parameters, the prepared pictures or the VQGAN to start from are not there or don't fit.
     """
     params = project.params()
     stage = f"stage1_{domain}"
+    if taken := _taken(project, params, domain):
+        take_over(
+            project,
+            stage=stage,
+            parameters=_parameters(params, domain) | {"taken_from": str(taken)},
+            model=_model(params, project.root / taken),
+            source=project.root / taken,
+            seed=params.seed,
+            out=project.stage1_model(domain),
+        )
+        return
     domains: tuple[Domain, ...] = DOMAINS if domain == "base" else (domain,)
     train = [_pictures(project, d, "train") for d in domains]
     val = [_pictures(project, d, "val") for d in domains]
-    start = _start(project, params, domain)
+    start = None if domain == "base" else project.stage1_model("base")
     upstream = {} if domain == "base" else {"stage1_base": read_link(project.link("stage1_base")).run_id}
 
     def make_task(accelerator: Accelerator) -> Task:
         model = _model(params, start)
         step = make_step(model, params, domain)
+        if start is not None and step.loss.discriminator is not None:
+            _start_discriminator(step.loss.discriminator, start / DISCRIMINATOR, accelerator.print)
         perceptual = step.loss.perceptual or LPIPS(params.stage1.loss.perceptual_network).to(accelerator.device)
         return Task(
             name=f"stage 1, {domain}",
@@ -66,11 +82,8 @@ def run(project: Project, domain: Stage1Domain) -> None:
     run_training(
         project,
         stage=stage,
-        parameters={
-            "domain": domain,
-            "resolution": params.data.resolution,
-            "init_from": params.stage1.init_from,
-            "model": params.model.model_dump(),
+        parameters=_parameters(params, domain)
+        | {
             "train": params.stage1.training(domain).model_dump(),
             "quantizer": params.stage1.quantizer.model_dump(),
             "loss": params.stage1.loss.model_dump(),
@@ -86,6 +99,10 @@ def run(project: Project, domain: Stage1Domain) -> None:
         make_task=make_task,
         out=project.stage1_model(domain),
     )
+
+
+def _parameters(params: Params, domain: Stage1Domain) -> dict[str, Any]:
+    return {"domain": domain, "resolution": params.data.resolution, "model": params.model.model_dump()}
 
 
 def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> Stage1Step:
@@ -177,33 +194,71 @@ def _pictures(project: Project, domain: Domain, split: Any) -> PackedPictures:
     return pictures
 
 
-def _start(project: Project, params: Params, domain: Stage1Domain) -> Path | None:
-    """Folder of the VQGAN to start from, None for fresh weights."""
+def _taken(project: Project, params: Params, domain: Stage1Domain) -> str | None:
+    """Folder of the VQGAN that takes the place of training; None: train.
+
+    Every folder that params.yaml names is opened first, so that a mistake in one stops the first stage already.
+    """
+    named = {
+        "stage1.init_from": params.stage1.init_from,
+        "stage2.stage1_content": params.stage2.stage1_content,
+        "stage2.stage1_style": params.stage2.stage1_style,
+    }
+    for key, folder in named.items():
+        if folder:
+            try:
+                _model(params, project.root / folder)
+            except UserError as error:
+                raise UserError(f"{key}: {error}") from None
+    base, content, style = named.values()
     if domain == "base":
-        return project.root / params.stage1.init_from if params.stage1.init_from else None
-    return project.stage1_model("base")
+        # with both domains given nobody goes on from the base; the pipeline still has one
+        return base or (content if style else None)
+    return content if domain == "content" else style
 
 
 def _model(params: Params, start: Path | None) -> ExperimentStage1:
-    shape = params.model
+    """A VQGAN of the shape and with the codebook loss of params.yaml, with the weights in `start` if there are any."""
+    shape, quantizer = params.model, params.stage1.quantizer
     ddconfig = shape.ddconfig(params.data.resolution)
-    if start is None:
-        quantizer = params.stage1.quantizer
-        return ExperimentStage1(
-            ddconfig,
-            shape.n_embed,
-            shape.embed_dim,
-            quantizer.beta,
-            quantizer.legacy,
-            quantizer.cosine,
-            quantizer.rotation,
-        )
-    model = ExperimentStage1.from_pretrained(start)
-    theirs = {**model.config["ddconfig"], "n_embed": model.config["n_embed"], "embed_dim": model.config["embed_dim"]}
-    ours = {**ddconfig, "n_embed": shape.n_embed, "embed_dim": shape.embed_dim}
-    if differing := [key for key in ours if key != "dropout" and ours[key] != theirs[key]]:
-        raise UserError(
-            f"{start}: its network differs from params.yaml in "
-            + ", ".join(f"{key} ({theirs[key]}, params.yaml says {ours[key]})" for key in differing)
-        )
+    model = ExperimentStage1(
+        ddconfig,
+        shape.n_embed,
+        shape.embed_dim,
+        quantizer.beta,
+        quantizer.legacy,
+        quantizer.cosine,
+        quantizer.rotation,
+    )
+    if start is not None:
+        given = ExperimentStage1.from_pretrained(start)
+        ours, theirs = _shape(model.config), _shape(given.config)
+        if differing := [key for key in ours if ours[key] != theirs[key]]:
+            raise UserError(
+                f"{start}: its network differs from params.yaml in "
+                + ", ".join(f"{key} ({theirs[key]}, params.yaml says {ours[key]})" for key in differing)
+            )
+        model.load_state_dict(given.state_dict())
     return model
+
+
+def _shape(config: dict[str, Any]) -> dict[str, Any]:
+    """What two VQGANs must have in common to be of one shape; the resolution only says where attention is."""
+    ddconfig = config["ddconfig"]
+    sides = [ddconfig["resolution"] // 2**level for level in range(len(ddconfig["ch_mult"]))]
+    levels = [level for level, side in enumerate(sides) if side in ddconfig["attn_resolutions"]]
+    same = ("in_channels", "out_ch", "ch", "ch_mult", "num_res_blocks", "z_channels", "double_z")
+    shape = {key: ddconfig[key] for key in same} | {"levels with attention": levels}
+    return shape | {key: config[key] for key in ("embed_dim", "n_embed", "cosine")}
+
+
+def _start_discriminator(discriminator: NLayerDiscriminator, weights: Path, say: Callable[[str], None]) -> None:
+    """Go on with the discriminator of an imported VQGAN, where there is one of this shape."""
+    if not weights.is_file():
+        return
+    state, expected = load_file(weights), discriminator.state_dict()
+    if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in expected.items()}:
+        discriminator.load_state_dict(state)
+        say("the discriminator goes on from the imported one")
+    else:
+        say("the imported discriminator differs from stage1.discriminator in shape; a new one starts")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from quantart.errors import UserError
-from quantart.models.pretrained import Pretrained
+from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, Pretrained, file_sha256
 from quantart.params import TrainingParams
 from quantart.project import Project
 from quantart.tracking.links import RunLink, write_link
@@ -90,6 +90,37 @@ def run_training(
     accelerator.end_training()
 
 
+def take_over(
+    project: Project,
+    *,
+    stage: str,
+    parameters: dict[str, Any],
+    model: Pretrained,
+    source: Path,
+    seed: int,
+    out: Path,
+) -> None:
+    """Make a model that is there already the result of a stage: its folder, tracked run and link, without training.
+
+    Args:
+        stage, parameters: see `run_training`.
+        model: opened from `source`.
+        source: folder of the model, whose discriminator comes along.
+        out: the model folder, replaced when all is done.
+    """
+    accelerator = make_accelerator(seed)
+    if accelerator.is_main_process:
+        kept = source / DISCRIMINATOR
+        with stage_run(project.root, stage=stage.split("_")[0], name=stage, params=parameters) as run:
+            run.set_tags({"taken_over.sha256": file_sha256(source / WEIGHTS)})
+            _replace(out, model, beside=[kept] if kept.is_file() else [])
+            run.artifact(out, "model")
+            write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
+    accelerator.wait_for_everyone()
+    accelerator.print(f"{stage}: taken over from {source}, nothing to train")
+    accelerator.end_training()
+
+
 def _tracked(
     project: Project,
     stage: str,
@@ -118,9 +149,11 @@ def _machine(accelerator: Accelerator) -> dict[str, str]:
     }
 
 
-def _replace(out: Path, model: Pretrained) -> None:
+def _replace(out: Path, model: Pretrained, beside: Iterable[Path] = ()) -> None:
     fresh = out.with_name(f".{out.name}.writing")
     shutil.rmtree(fresh, ignore_errors=True)
     model.save_pretrained(fresh)
+    for file in beside:
+        shutil.copyfile(file, fresh / file.name)
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)

@@ -1,0 +1,140 @@
+"""Reads the tensors of a PyTorch Lightning checkpoint without running anything that is pickled in it.
+
+Beside `state_dict`, Lightning (1.0.8 in the reference's time) pickled the callbacks' states under their classes, best
+scores as NumPy scalars, and hyper-parameters as OmegaConf or AttributeDict objects. `torch.load(weights_only=True)`
+refuses such names. Those that are known and harmless are given to it as inert stand-ins, which take anything and do
+nothing, so that no code of theirs is ever imported; every other name is refused.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import zipfile
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from quantart.errors import UserError
+
+ZIP_MAGIC = b"PK\x03\x04"
+LEGACY_PICKLES = 5  # magic number, protocol, machine, the object, keys of its storages
+_TYPES = ("bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "set", "str", "tuple")
+# a name of a builtin type is a mark of OmegaConf's typed nodes; protocol 2 calls the module by its Python 2 name
+_INERT = {f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _TYPES} | {
+    "argparse.Namespace",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "typing.Any",
+}
+_INERT_PACKAGES = ("omegaconf.", "pytorch_lightning.callbacks.", "lightning.pytorch.callbacks.")
+_INERT_MAPPINGS = {"collections.defaultdict", "pytorch_lightning.utilities.parsing.AttributeDict"}
+# torch.load itself decides about these
+_LEFT_TO_TORCH = ("torch.", "collections.OrderedDict", "collections.Counter", "_codecs.encode")
+
+
+class _Inert:
+    """Stands for an object whose content nobody reads."""
+
+    def __new__(cls, *_: Any) -> _Inert:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _InertMapping:
+    """Stands for a subclass of dict, which the unpickler would not fill."""
+
+    def __new__(cls, *_: Any) -> Any:
+        return OrderedDict()
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors under `state_dict` of a checkpoint, or the file's own where it is a bare state dict; on the CPU.
+
+    Raises:
+        UserError: the file is not there, truncated, no checkpoint, or holds objects other than the known harmless ones.
+    """
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give a checkpoint file") from None
+    names = _pickled_names(path, zipped)
+    if refused := sorted(name for name in names if not _is_inert(name) and not name.startswith(_LEFT_TO_TORCH)):
+        raise UserError(_refusal(path, ", ".join(refused)))
+    stand_ins = [(_InertMapping if name in _INERT_MAPPINGS else _Inert, name) for name in names if _is_inert(name)]
+    try:
+        with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]  # its stub lacks the pairs
+            # mapped: optimiser states, two thirds of a checkpoint, are then never read
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except Exception as error:  # damaged bytes surface as almost any exception of the unpickler
+        found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, UnpicklingError) else None
+        if found:
+            raise UserError(_refusal(path, found[1])) from None
+        reason = " ".join((str(error) or type(error).__name__).split()).partition(". ")[0]
+        raise UserError(f"{path}: not a whole checkpoint, it is truncated or of another kind ({reason})") from None
+    return _state_dict(loaded, path)
+
+
+def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not state:
+        raise UserError(f"{path}: holds no state_dict; it must be a checkpoint of the reference's trainer")
+    if strange := [str(key) for key, value in state.items() if not isinstance(value, Tensor)]:
+        raise UserError(f"{path}: its state_dict holds more than tensors: {', '.join(strange[:8])}")
+    return state
+
+
+def _refusal(path: Path, names: str) -> str:
+    return (
+        f"{path}: refused, since opening it as its author meant would run {names}; a checkpoint may hold tensors "
+        "and the trainer's own records only"
+    )
+
+
+def _is_inert(name: str) -> bool:
+    return name in _INERT or name in _INERT_MAPPINGS or name.startswith(_INERT_PACKAGES)
+
+
+def _pickled_names(path: Path, zipped: bool) -> set[str]:
+    """`module.name` of every global that the pickles in the file would import, found without unpickling."""
+    names: set[str] = set()
+    texts: deque[str] = deque(maxlen=2)
+    try:
+        for pickle in _pickles(path, zipped):
+            for opcode, argument, _ in pickletools.genops(pickle):
+                if opcode.name in {"GLOBAL", "INST"}:
+                    names.add(str(argument).replace(" ", ".", 1))
+                elif opcode.name == "STACK_GLOBAL":
+                    names.add(".".join(texts))
+                elif isinstance(argument, str):
+                    texts.append(argument)
+    except (ValueError, OSError, zipfile.BadZipFile):
+        pass  # what is left of a damaged file is judged by torch.load
+    return names
+
+
+def _pickles(path: Path, zipped: bool) -> Iterator[IO[bytes]]:
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith("data.pkl"):
+                    with archive.open(name) as file:
+                        yield file
+    else:
+        with path.open("rb") as file:
+            for _ in range(LEGACY_PICKLES):
+                yield file
