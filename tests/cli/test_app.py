@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shlex
 import shutil
@@ -76,7 +77,7 @@ def mistake(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_help_reads_like_a_table_of_contents() -> None:
-    listed = re.findall(r"^│ ([\w-]+) ", help_of(), flags=re.MULTILINE)
+    listed = re.findall(r"^│ (\w[\w-]*) ", help_of(), flags=re.MULTILINE)
     assert listed[:5] == ["prepare", "train", "encode", "evaluate", "export"]
     assert listed[5:] == ["import-checkpoint", "stylize", "serve", "ui", "summary"]
     assert re.findall(r"^│ (\w+) ", help_of("train"), flags=re.MULTILINE) == ["stage1", "stage2"]
@@ -196,6 +197,19 @@ def test_before_anything_was_trained_stylize_says_what_trains_it(
     said = mistake(f"stylize {PHOTO} --style {PHOTO} --out out.png", monkeypatch, capsys)
     assert "not trained yet" in said
     assert "dvc repro" in said
+
+
+def test_a_checkpoint_that_cannot_be_imported_is_a_sentence_and_leaves_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "ref.ckpt").write_bytes(pickle.dumps(print, 2))
+    said = mistake("import-checkpoint ref.ckpt models/ref --resolution 256", monkeypatch, capsys)
+    assert said.startswith("error: ref.ckpt: refused, ")
+    assert "would run builtins.print" in said
+    said = mistake("import-checkpoint ref.ckpt models/ref --config no.yaml", monkeypatch, capsys)
+    assert said.startswith("error: no.yaml: cannot be read")
+    assert "No such file" in mistake("import-checkpoint no.ckpt models/ref", monkeypatch, capsys)
+    assert sorted(file.name for file in project.iterdir()) == ["params.yaml", "ref.ckpt"]
 
 
 def test_work_stopped_by_a_signal_ends_with_its_code(

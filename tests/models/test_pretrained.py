@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from safetensors.torch import load_file, save_file
 
 from quantart.errors import UserError
@@ -31,6 +32,15 @@ def test_round_trip_keeps_weights_and_configuration(tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_the_hubs_mixin_opens_the_folder(folder: Path) -> None:
+    class OnTheHub(PyTorchModelHubMixin, ExperimentStage1):
+        pass
+
+    opened = OnTheHub.from_pretrained(folder, local_files_only=True, strict=True)
+    assert opened.config == small_stage_1().config
+    assert torch.equal(opened.quantize.embedding.weight, small_stage_1().quantize.embedding.weight)
 
 
 def change(path: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:

@@ -141,7 +141,7 @@ def config_file(
     path: Path, ddconfig: dict[str, Any], target: str = "taming.models.vqgan.VQModel", **params: Any
 ) -> Path:
     model = {"target": target, "params": {"embed_dim": 8, "n_embed": 16, "ddconfig": ddconfig, **params}}
-    path.write_text(yaml.safe_dump({"model": {"base_learning_rate": 4.5e-6, **model}, "data": {}}))
+    path.write_text(yaml.safe_dump({"model": {"base_learning_rate": 4.5e-6, **model}, "data": {}}, sort_keys=False))
     return path
 
 
@@ -206,7 +206,10 @@ Edit = Callable[[dict[str, Tensor]], object]
         (lambda s: s.update({"encoder.conv_in.weight": torch.zeros(8)}), "not a convolution: encoder.conv_in.weight$"),
         (lambda s: s.update({"encoder.conv_out.weight": torch.zeros(12, 16, 3, 3)}), "mean and variance"),
         (lambda s: s.pop("loss.discriminator.main.3.bias"), r"loss.discriminator.\*: .* missing: main.3.bias$"),
-        (lambda s: s.update({"encoder.conv_in.weight": torch.zeros(3, 3, 3, 3)}), "of another shape: encoder"),
+        (
+            lambda s: s.update({"encoder.conv_in.weight": torch.zeros(3, 3, 3, 3)}),
+            "missing: encoder.* of another shape: .* more$",
+        ),
         (
             lambda s: s.update({"encoder.conv_in.weight": torch.zeros(40, 3, 3, 3)}),
             "of another shape|no ExperimentStage1",
@@ -224,7 +227,7 @@ def test_a_stage_2_checkpoint_without_one_codebook_is_refused() -> None:
     for name in ("quantize_enc", "quantize_dec"):
         state = stage_2_state()
         del state[f"{name}.embedding.weight"]
-        with pytest.raises(UserError, match=f"missing: {name}.embedding.weight$|{name}.embedding.weight"):
+        with pytest.raises(UserError, match=f"missing: {name}.embedding.weight"):
             from_state_dict(state, Settings(), "a.ckpt")
 
 
@@ -334,7 +337,7 @@ def test_what_lightning_writes_beside_the_tensors_is_tolerated(
         torch.load(path, weights_only=True)
     opened = open_reference(path, Settings())
     assert torch.equal(opened.network.quant_conv.weight, small_stage_1().quant_conv.weight)
-    assert torch.serialization.get_safe_globals() == []
+    assert not any("omegaconf" in str(known) for known in torch.serialization.get_safe_globals())
 
 
 def test_an_instance_of_a_harmless_class_can_not_be_called(tmp_path: Path) -> None:

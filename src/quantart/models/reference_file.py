@@ -25,8 +25,8 @@ from quantart.errors import UserError
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_PICKLES = 5  # magic number, protocol, machine, the object, keys of its storages
 _TYPES = ("bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "set", "str", "tuple")
-# a name of a builtin type is a mark of OmegaConf's typed nodes; protocol 2 calls the module by its Python 2 name
-_INERT = {f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _TYPES} | {
+# a builtin type alone is a mark of OmegaConf's typed nodes
+_INERT = {f"builtins.{name}" for name in _TYPES} | {
     "argparse.Namespace",
     "numpy.core.multiarray._reconstruct",
     "numpy.core.multiarray.scalar",
@@ -84,7 +84,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, UnpicklingError) else None
         if found:
             raise UserError(_refusal(path, found[1])) from None
-        reason = " ".join((str(error) or type(error).__name__).split()).partition(". ")[0]
+        told = str(error).rpartition("WeightsUnpickler error: ")[2] or type(error).__name__
+        reason = " ".join(told.split()).partition(". ")[0]
         raise UserError(f"{path}: not a whole checkpoint, it is truncated or of another kind ({reason})") from None
     return _state_dict(loaded, path)
 
@@ -117,7 +118,8 @@ def _pickled_names(path: Path, zipped: bool) -> set[str]:
         for pickle in _pickles(path, zipped):
             for opcode, argument, _ in pickletools.genops(pickle):
                 if opcode.name in {"GLOBAL", "INST"}:
-                    names.add(str(argument).replace(" ", ".", 1))
+                    # protocol 2 calls the module by its Python 2 name
+                    names.add(str(argument).replace(" ", ".", 1).replace("__builtin__.", "builtins.", 1))
                 elif opcode.name == "STACK_GLOBAL":
                     names.add(".".join(texts))
                 elif isinstance(argument, str):

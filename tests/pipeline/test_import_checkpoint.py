@@ -1,0 +1,283 @@
+"""Import into a folder and a run; what evaluation, registration and training then make of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.data.codes import StoredCodes
+from quantart.data.prepare import prepare_domain
+from quantart.errors import UserError
+from quantart.images import read_image
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.params import DOMAINS
+from quantart.pipeline import encode, evaluate, export, stage1, stage2
+from quantart.pipeline.import_checkpoint import run
+from quantart.project import Project
+from quantart.serving.files import stylize_file
+from quantart.tracking.links import read_link
+
+ROOT = Path(__file__).parents[2]
+MODEL: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [16], "z_channels": 8}
+MODEL |= {"embed_dim": 8, "n_embed": 16, "dropout": 0.0}
+SHAPE = {"double_z": False, "resolution": 32, "in_channels": 3, "out_ch": 3}
+SHAPE |= {key: MODEL[key] for key in ("ch", "ch_mult", "num_res_blocks", "attn_resolutions", "z_channels", "dropout")}
+SHORT = {"steps": 2, "log_every": 1, "validate_every": 2, "checkpoint_every": 2, "batch_size": 2, "quantize_from": 0}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of small networks with its pictures prepared."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    set_params(project)
+    for domain in DOMAINS:
+        prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
+    return project
+
+
+def set_params(project: Project, **changes: Any) -> None:
+    """Write a params.yaml of small networks; `stage1__init_from=x` sets stage1.init_from."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
+    params["data"] |= {"resolution": 32, "short_side": 36}
+    params["model"] = MODEL
+    for part in ("base", "domain"):
+        params["stage1"][part] |= {**SHORT, "crop": 32, "discriminator_start": 0}
+    params["stage1"]["discriminator"] |= {"ndf": 4, "n_layers": 2}
+    params["stage2"]["train"] |= {key: value for key, value in SHORT.items() if key != "quantize_from"} | {"crop": 8}
+    params["stage2"]["network"]["block_num"] = 1
+    params["encode"]["copies"] = 1
+    params["evaluate"]["pairs"] = 2
+    for key, value in changes.items():
+        section, name = key.split("__")
+        params[section][name] = value
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+@pytest.fixture
+def project(pictures: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Another project beside it, with the same pictures and store."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{pictures.root}/mlflow.db")
+    fresh = Project(tmp_path / "project")
+    (fresh.root / "data").mkdir(parents=True)
+    (fresh.root / "data" / "prepared").symlink_to(pictures.root / "data" / "prepared")
+    set_params(fresh)
+    return fresh
+
+
+def vqgan(seed: int) -> ExperimentStage1:
+    torch.manual_seed(seed)
+    model = ExperimentStage1(SHAPE, 16, 8)
+    torch.nn.init.normal_(model.quantize.embedding.weight)
+    return model
+
+
+def stage_1_checkpoint(folder: Path, seed: int = 0, **options: Any) -> Path:
+    judge = NLayerDiscriminator(3, **{"ndf": 4, "n_layers": 2, **options}).state_dict()
+    judge["main.0.bias"].fill_(7.0)
+    state = vqgan(seed).state_dict() | {f"loss.discriminator.{key}": value for key, value in judge.items()}
+    path = folder / f"vqgan{seed}.ckpt"
+    torch.save({"state_dict": state, "global_step": 1, "epoch": 0}, path)
+    return path
+
+
+def stage_2_checkpoint(folder: Path) -> Path:
+    model = ExperimentStage2.from_stage1(vqgan(1), vqgan(2), block_num=1)
+    torch.save({"state_dict": model.state_dict()}, folder / "landscape2art.ckpt")
+    return folder / "landscape2art.ckpt"
+
+
+def tracked(run_id: str) -> Run:
+    return MlflowClient().get_run(run_id)
+
+
+def test_outside_of_a_project_a_folder_is_written_and_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = stage_1_checkpoint(tmp_path)
+    (tmp_path / "out").mkdir()  # an empty folder may be there
+    assert run(None, checkpoint, tmp_path / "out", resolution=32) is None
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "config.json",
+        "discriminator.safetensors",
+        "model.safetensors",
+    ]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out", "vqgan0.ckpt"]
+    model = ExperimentStage1.from_pretrained(tmp_path / "out")
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in vqgan(0).state_dict().items())
+    said = capsys.readouterr().out
+    assert "no project here" in said
+    assert yaml.safe_load(said[said.index("model:\n") :])["model"] == MODEL
+
+
+def test_a_fault_leaves_no_folder_and_what_is_there_stays(project: Project, tmp_path: Path) -> None:
+    checkpoint = stage_1_checkpoint(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match="give --resolution"):
+        run(project, checkpoint, tmp_path / "out")
+    (tmp_path / "cut.ckpt").write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(UserError, match="truncated"):
+        run(project, tmp_path / "cut.ckpt", tmp_path / "out")
+    (tmp_path / "cut.ckpt").unlink()
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    for out in (tmp_path / "out", checkpoint):
+        with pytest.raises(UserError, match="is there already; give a folder that is new or empty"):
+            run(project, checkpoint, out, resolution=32)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_without_its_tracking_store_nothing_is_written(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'vqgan0.ckpt'}")
+    with pytest.raises(UserError, match="the tracking store can't be used"):
+        run(project, stage_1_checkpoint(tmp_path), tmp_path / "out", resolution=32)
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_imported_stage_2_network_is_measured_registered_and_paints(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = stage_2_checkpoint(tmp_path)
+    run_id = run(project, checkpoint, project.root / "models" / "imported", resolution=32)
+    assert run_id is not None
+    assert f"quantart evaluate --run-id {run_id}" in (said := capsys.readouterr().out)
+    assert "--model models/imported" in said
+    logged = tracked(run_id)
+    assert (logged.info.run_name, logged.info.status) == ("import_landscape2art", "FINISHED")
+    assert logged.data.tags["stage"] == "stage2"
+    assert logged.data.tags["imported.sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert logged.data.params["stage2.variant"] == "discrete"
+    assert logged.data.params["stage2.network.block_num"] == "1"
+    assert logged.data.params["stage2.model.ch_mult"] == "[1, 2]"
+
+    measured = evaluate.run(project, run_id)
+    assert measured["discrete"]["n"] == 2
+    assert any(key.startswith("eval/gram") for key in tracked(run_id).data.metrics)
+    registered = export.run(project, run_id)
+    assert (registered.run_id, registered.alias) == (run_id, "challenger")
+    assert not project.link("export").exists()  # the pipeline's
+    version = MlflowClient().get_model_version_by_alias("quantart", "challenger")
+    assert version.tags["variant"] == "discrete"
+    assert f"import_landscape2art` ({run_id})" in version.description
+
+    photo, painting = (next((ROOT / "data/sample" / kind).glob("*.jpg")) for kind in ("photos", "paintings"))
+    stylize_file(photo, painting, tmp_path / "out.png", project.root / "models" / "imported")
+    assert min(read_image(tmp_path / "out.png", max_pixels=10**6).shape[:2]) == 32
+
+
+def test_an_imported_vqgan_is_measured_on_both_domains_and_not_registered(project: Project, tmp_path: Path) -> None:
+    run_id = run(project, stage_1_checkpoint(tmp_path), tmp_path / "out", resolution=32)
+    assert run_id is not None
+    assert evaluate.run(project, run_id)["reconstruction"].keys() == {"content", "style"}
+    with pytest.raises(UserError, match=f"run {run_id}: its network is an ExperimentStage1; only a stage-2"):
+        export.run(project, run_id)
+    with pytest.raises(UserError, match="run 0123 is not in the tracking store"):
+        export.run(project, "0123")
+
+
+def test_init_from_takes_the_place_of_the_base_and_the_domains_go_on_from_it(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(None, stage_1_checkpoint(tmp_path), project.root / "models" / "imagenet", resolution=32)
+    set_params(project, stage1__init_from="models/imagenet")
+    stage1.run(project, "base")
+    base = ExperimentStage1.from_pretrained(project.stage1_model("base"))
+    assert all(torch.equal(value, base.state_dict()[key]) for key, value in vqgan(0).state_dict().items())
+    assert not base.config["legacy"]  # the codebook loss is that of params.yaml
+    logged = tracked(read_link(project.link("stage1_base")).run_id)
+    assert logged.data.params["stage1.taken_from"] == "models/imagenet"
+    assert logged.info.status == "FINISHED"
+    weights = (project.root / "models" / "imagenet" / "model.safetensors").read_bytes()
+    assert logged.data.tags["taken_over.sha256"] == hashlib.sha256(weights).hexdigest()
+    assert mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="model/config.json")
+
+    capsys.readouterr()
+    stage1.run(project, "content")
+    assert "the discriminator goes on from the imported one" in capsys.readouterr().out
+    tags = tracked(read_link(project.link("stage1_content")).run_id).data.tags
+    assert tags["upstream.stage1_base"] == logged.info.run_id
+    trained = ExperimentStage1.from_pretrained(project.stage1_model("content")).state_dict()
+    key = "decoder.conv_out.weight"
+    assert 0 < (trained[key] - base.state_dict()[key]).abs().max() < 0.05
+
+
+def test_a_discriminator_of_another_shape_is_left_and_said(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(None, stage_1_checkpoint(tmp_path, ndf=8), project.root / "models" / "imagenet", resolution=32)
+    set_params(project, stage1__init_from="models/imagenet")
+    stage1.run(project, "base")
+    stage1.run(project, "style")
+    assert "the imported discriminator differs from stage1.discriminator in shape" in capsys.readouterr().out
+
+
+def test_two_vqgans_take_the_place_of_all_of_stage_1(project: Project, tmp_path: Path) -> None:
+    for seed, domain in enumerate(DOMAINS, start=1):
+        run(None, stage_1_checkpoint(tmp_path, seed), tmp_path / domain, resolution=32)
+    set_params(project, stage2__stage1_content=str(tmp_path / "content"), stage2__stage1_style=str(tmp_path / "style"))
+    stage1.run(project, "base")
+    for domain in DOMAINS:
+        stage1.run(project, domain)
+        encode.run(project, domain)
+        assert len(StoredCodes(project.codes(domain), "train"))
+    for seed, stage in {1: "stage1_base", 2: "stage1_style"}.items():
+        taken = ExperimentStage1.from_pretrained(project.root / "models" / stage).state_dict()
+        assert torch.equal(taken["quantize.embedding.weight"], vqgan(seed).quantize.embedding.weight)
+        logged = tracked(read_link(project.link(stage)).run_id).data
+        assert "stage1.train.steps" not in logged.params
+        assert not [key for key in logged.tags if key.startswith("upstream.")]
+    stage2.run(project, "discrete")
+    tags = tracked(read_link(project.link("stage2_discrete")).run_id).data.tags
+    assert tags["upstream.stage1_style"] == read_link(project.link("stage1_style")).run_id
+    painter = ExperimentStage2.from_pretrained(project.stage2_model("discrete"))
+    assert torch.equal(painter.quantize_dec.embedding.weight, vqgan(2).quantize.embedding.weight)
+
+
+def test_a_folder_that_does_not_fit_stops_the_first_stage(project: Project, tmp_path: Path) -> None:
+    def fault() -> str:
+        with pytest.raises(UserError) as error:
+            stage1.run(project, "base")
+        assert not project.stage1_model("base").exists()
+        return str(error.value)
+
+    set_params(project, stage2__stage1_style="models/none")
+    assert re.fullmatch(r"stage2.stage1_style: .*models/none: holds no model; .*", fault())
+    run(None, stage_2_checkpoint(tmp_path), tmp_path / "second", resolution=32)
+    set_params(project, stage1__init_from=str(tmp_path / "second"))
+    assert "stage1.init_from: " in fault()
+    assert "not the configuration of an ExperimentStage1" in fault()
+    run(None, stage_1_checkpoint(tmp_path), tmp_path / "vqgan", resolution=64)
+    other = {**MODEL, "n_embed": 32, "attn_resolutions": []}
+    set_params(project, stage2__stage1_content=str(tmp_path / "vqgan"))
+    config = yaml.safe_load((project.root / "params.yaml").read_text()) | {"model": other}
+    (project.root / "params.yaml").write_text(yaml.safe_dump(config))
+    assert fault().startswith("stage2.stage1_content: ")
+    assert "levels with attention ([1], params.yaml says [])" in fault()
+    assert "n_embed (16, params.yaml says 32)" in fault()
+
+
+def test_a_vqgan_imported_at_another_resolution_fits_where_its_attention_is_at_the_same_levels(
+    project: Project, tmp_path: Path
+) -> None:
+    run(None, stage_1_checkpoint(tmp_path), tmp_path / "vqgan", resolution=64)
+    assert json.loads((tmp_path / "vqgan" / "config.json").read_text())["ddconfig"]["attn_resolutions"] == [32]
+    set_params(project, stage1__init_from=str(tmp_path / "vqgan"))
+    stage1.run(project, "base")
+    assert ExperimentStage1.from_pretrained(project.stage1_model("base")).config["ddconfig"] == SHAPE
