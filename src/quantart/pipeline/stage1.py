@@ -40,18 +40,22 @@ def run(project: Project, domain: Stage1Domain) -> None:
         UserError: the parameters, the prepared pictures or the VQGAN to start from are not there or don't fit.
     """
     params = project.params()
-    stage = f"stage1_{domain}"
-    if taken := _taken(project, params, domain):
+    taken = _taken(project, params, domain)
+    if taken is None:
+        _train(project, params, domain)
+    else:
         take_over(
             project,
-            stage=stage,
-            parameters=_parameters(params, domain) | {"taken_from": str(taken)},
+            stage=f"stage1_{domain}",
+            parameters=_parameters(params, domain) | {"taken_from": taken},
             model=_model(params, project.root / taken),
             source=project.root / taken,
             seed=params.seed,
             out=project.stage1_model(domain),
         )
-        return
+
+
+def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
     domains: tuple[Domain, ...] = DOMAINS if domain == "base" else (domain,)
     train = [_pictures(project, d, "train") for d in domains]
     val = [_pictures(project, d, "val") for d in domains]
@@ -81,7 +85,7 @@ def run(project: Project, domain: Stage1Domain) -> None:
 
     run_training(
         project,
-        stage=stage,
+        stage=f"stage1_{domain}",
         parameters=_parameters(params, domain)
         | {
             "train": params.stage1.training(domain).model_dump(),
