@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "data" / "sample" / "photos" / "cat.jpg"
 READING_PARAMS = [
     "prepare --domain content",
+    "pair",
     "train stage1 --domain base",
     "train stage2 --variant discrete",
     "encode --domain style",
@@ -77,7 +78,7 @@ def mistake(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_help_reads_like_a_table_of_contents() -> None:
     listed = re.findall(r"^│ (\w+) ", help_of(), flags=re.MULTILINE)
-    assert listed == ["prepare", "train", "encode", "evaluate", "export", "stylize", "serve", "ui", "summary"]
+    assert listed == ["prepare", "pair", "train", "encode", "evaluate", "export", "stylize", "serve", "ui", "summary"]
     assert re.findall(r"^│ (\w+) ", help_of("train"), flags=re.MULTILINE) == ["stage1", "stage2"]
 
 
