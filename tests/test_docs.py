@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ast
+import csv
 import re
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
+
+from quantart.data.sources import find_pictures
+from quantart.params import Domain
+from quantart.project import Project
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -66,6 +73,26 @@ def test_every_concept_of_the_paper_has_its_row() -> None:
         "NLayerDiscriminator",
         "LPIPS",
     }
+
+
+def test_the_sources_of_pictures_work_as_written(tmp_path: Path) -> None:
+    text = (DOCS / "data.md").read_text(encoding="utf8")
+    (tmp_path / "data").symlink_to(DOCS.parent / "data")
+    for commands in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        subprocess.run(["bash", "-euc", commands], cwd=tmp_path, check=True)
+    shipped = yaml.safe_load((DOCS.parent / "params.yaml").read_text())
+    counts = []
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        changes = yaml.safe_load(block)["data"]
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(shipped | {"data": shipped["data"] | changes}))
+        project = Project(tmp_path)
+        domain: Domain = "content" if "content" in changes else "style"
+        if project.source(domain).exists():
+            table = project.params().data.table(domain)
+            counts.append(len(find_pictures(project.source(domain), table, project.source_root(domain))))
+    photos = csv.DictReader((DOCS.parent / "data/sample/manifest.csv").open(encoding="utf8"))
+    public_domain = sum(row["licence"] == "Public domain" and row["file"].startswith("photos/") for row in photos)
+    assert counts == [81, 40, public_domain, 146, 1]
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)

@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = [
     "prepare@content",
     "prepare@style",
+    "pair",
     "stage1_base",
     "stage1@content",
     "stage1@style",
@@ -129,6 +130,9 @@ def test_each_training_stage_is_a_run_with_its_lineage(project: Path) -> None:
     steps = [m.step for m in store.get_metric_history(discrete.info.run_id, "train/total_loss")]
     assert steps == [2, 4, 6, 8]
     assert any(key.startswith("eval/") for key in discrete.data.metrics)
+    assert {"pairs/val.csv", "pairs/test.csv"} == {
+        artifact.path for artifact in store.list_artifacts(discrete.info.run_id, "pairs")
+    }
     assert {inputs.dataset.name for inputs in discrete.inputs.dataset_inputs} >= {"content", "style"}
 
 

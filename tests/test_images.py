@@ -27,6 +27,7 @@ from quantart.images import (
     read_image,
     resize_and_crop,
     resize_short_side,
+    squash,
     to_arrays,
     to_tensor,
     write_image,
@@ -307,6 +308,16 @@ def test_resize_short_side_keeps_the_aspect():
     assert resize_short_side(picture.transpose(1, 0, 2), 100).shape == (150, 100, 3)
     assert np.array_equal(resize_short_side(picture, 256), picture)
     assert abs(resize_short_side(picture, 64).mean() - picture.mean()) < 1
+
+
+def test_squash_makes_a_square_of_all_of_it():
+    picture = read_image(PHOTO, max_pixels=10**7)
+    squashed = squash(picture, 64)
+    assert squashed.shape == (64, 64, 3)
+    for half in (slice(None, 32), slice(32, None)):
+        part = picture[:, : picture.shape[1] // 2] if half.start is None else picture[:, picture.shape[1] // 2 :]
+        assert abs(squashed[:, half].mean() - part.mean()) < 1
+    assert np.array_equal(squash(squashed, 64), squashed)
 
 
 def test_resize_and_crop_takes_the_centre():

@@ -126,6 +126,29 @@ def test_an_unknown_key_a_wrong_type_and_a_bad_range_name_key_and_value(
             "their sum must stay below 1",
         ),
         (
+            {"data.content": "photos", "data.content_table": {"where": "genre == landscape"}},
+            "params.yaml: data: content_table is for a table (.csv) or a list (.txt), but content is 'photos'; "
+            "set it to null",
+        ),
+        (
+            {"data.style": "some.txt", "data.style_table": {"root": "paintings", "where": "genre == landscape"}},
+            "params.yaml: data: style_table has a column or a filter, but style is a list; give its root only",
+        ),
+        (
+            {"data.style": "all.csv", "data.style_table": {"where": "genre = landscape"}},
+            "params.yaml: data.style_table: 'genre = landscape' is no filter; write `column == value` or "
+            "`column != value`, several joined by ` and `, with quotes around a value that holds ` and `: "
+            '`genre == "sea and sky"`',
+        ),
+        (
+            {"data.style": "all.csv", "data.style_table": {"filter": "x"}},
+            "params.yaml: data.style_table.filter: unknown key",
+        ),
+        (
+            {"data.style": "one.JPG", "data.paired": True},
+            "params.yaml: data: paired pictures need two sets of the same names, but style is one picture",
+        ),
+        (
             {"data.resolution": 130},
             "params.yaml: data.resolution 130 is not divisible by the downsampling 4 "
             "(model.ch_mult has 3 levels); use 128",
@@ -189,6 +212,18 @@ def test_an_impossible_combination_says_what_would_be_right(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     assert refusal(write(tmp_path, changes)) == message
+
+
+def test_sources_that_fit_are_taken(tmp_path: Path) -> None:
+    table = {"column": "file", "where": "genre == still life", "root": None}
+    changes = {"data.content": "some.txt", "data.content_table": {"root": "photos"}}
+    params = load_params(write(tmp_path, changes | {"data.style": "all.CSV", "data.style_table": table}))
+    content, style = params.data.table("content"), params.data.table("style")
+    assert content is not None
+    assert content.root == "photos"
+    assert style is not None
+    assert (style.column, style.where, style.root) == ("file", "genre == still life", None)
+    assert load_params(write(tmp_path, {"data.style": "one.jpg"})).data.table("style") is None
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

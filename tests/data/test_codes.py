@@ -124,3 +124,14 @@ def test_a_split_that_is_missing_or_damaged_is_a_sentence(tmp_path: Path, codes:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match="no stored codes of split 'train'"):
         StoredCodes(folder, "train")
+
+
+def test_codes_of_a_smaller_resolution_than_the_crop_are_a_sentence(
+    tmp_path: Path, codes: Tensor, latents: Tensor
+) -> None:
+    stored = store(tmp_path / "codes", codes, latents)
+    rows, draws = np.array([0]), np.zeros((1, 2))
+    for read in (stored.codes, stored.latents):
+        with pytest.raises(UserError, match=r"codes: its codes are 6 × 6 a picture, too few for crops of 7"):
+            read(rows, SIDE + 1, draws)
+    stored.check_crop(SIDE)

@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from quantart.data.files import PictureFile
 from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
 
 PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
 GEOMETRY = Geometry(short_side=64, max_aspect=2.0, max_pixels=1_000_000)
 
 
+def load(path: Path, geometry: Geometry = GEOMETRY) -> Loaded | Rejected:
+    return load_picture(PictureFile(path.name, path), geometry)
+
+
 def test_a_photograph_is_scaled_and_hashed():
-    loaded = load_picture(PHOTO, GEOMETRY)
+    loaded = load(PHOTO)
     assert isinstance(loaded, Loaded)
     assert loaded.sha256 == hashlib.sha256(PHOTO.read_bytes()).hexdigest()
     assert loaded.picture.shape == (64, 96, 3)
@@ -26,7 +31,7 @@ def test_a_photograph_is_scaled_and_hashed():
 
 def test_a_long_picture_is_cropped_to_the_aspect(tmp_path):
     Image.new("RGB", (2000, 100)).save(tmp_path / "long.png")
-    loaded = load_picture(tmp_path / "long.png", GEOMETRY)
+    loaded = load(tmp_path / "long.png")
     assert isinstance(loaded, Loaded)
     assert loaded.picture.shape == (64, 128, 3)
 
@@ -34,7 +39,7 @@ def test_a_long_picture_is_cropped_to_the_aspect(tmp_path):
 @pytest.mark.parametrize(("side", "usable"), [(1, False), (15, False), (16, True)])
 def test_pictures_enlarged_beyond_use_are_set_aside(tmp_path, side, usable):
     Image.new("RGB", (side, 400)).save(tmp_path / "small.png")
-    loaded = load_picture(tmp_path / "small.png", GEOMETRY)
+    loaded = load(tmp_path / "small.png")
     assert isinstance(loaded, Loaded) is usable
     if isinstance(loaded, Rejected):
         assert loaded.reason.startswith(f"too small: {side} × 400 pixels, the short side must have at least 16")
@@ -43,7 +48,7 @@ def test_pictures_enlarged_beyond_use_are_set_aside(tmp_path, side, usable):
 def test_what_can_not_be_read_is_a_reason_and_no_exception(tmp_path):
     (tmp_path / "circle.jpg").symlink_to(tmp_path / "circle.jpg")
     (tmp_path / "cut.jpg").write_bytes(PHOTO.read_bytes()[:5000])
-    reasons = {name: load_picture(tmp_path / name, GEOMETRY) for name in ("circle.jpg", "cut.jpg", "none.jpg")}
+    reasons = {name: load(tmp_path / name) for name in ("circle.jpg", "cut.jpg", "none.jpg")}
     assert reasons["circle.jpg"] == Rejected("cannot be read: Too many levels of symbolic links")
     assert reasons["none.jpg"] == Rejected("cannot be read: No such file or directory")
     cut = reasons["cut.jpg"]
@@ -56,4 +61,27 @@ def test_odd_metadata_makes_no_noise(tmp_path):
     Image.open(PHOTO).save(tmp_path / "odd.jpg", exif=exif)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert isinstance(load_picture(tmp_path / "odd.jpg", GEOMETRY), Loaded)
+        assert isinstance(load(tmp_path / "odd.jpg"), Loaded)
+
+
+def test_squashed_a_picture_is_a_square_with_all_of_it_inside(tmp_path):
+    halves = np.zeros((100, 900, 3), np.uint8)
+    halves[:, 450:] = 255
+    Image.fromarray(halves).save(tmp_path / "long.png")
+    loaded = load(tmp_path / "long.png", Geometry(64, 2.0, 1_000_000, squash=True))
+    assert isinstance(loaded, Loaded)
+    assert loaded.picture.shape == (64, 64, 3)
+    assert loaded.picture[:, :30].max() < 5  # the resampling rings a little at the edge
+    assert loaded.picture[:, 34:].min() > 250
+
+
+def test_a_part_of_a_file_is_a_picture(tmp_path):
+    data = PHOTO.read_bytes()
+    (tmp_path / "many").write_bytes(b"before" + data + b"after")
+    loaded = load_picture(PictureFile("x", tmp_path / "many", 6, len(data)), GEOMETRY)
+    assert isinstance(loaded, Loaded)
+    assert loaded.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_a_known_fault_is_the_reason_and_nothing_is_opened(tmp_path):
+    assert load_picture(PictureFile("x", tmp_path, fault="a link"), GEOMETRY) == Rejected("a link")

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import tarfile
 from functools import partial
 from pathlib import Path
 
@@ -243,3 +244,86 @@ def test_without_a_terminal_each_tenth_is_a_line(photos, tmp_path, capfd):
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 10
     assert lines[-1] == "preparing content: 12 of 12"
+
+
+def test_a_picture_of_its_own_is_in_every_split(tmp_path):
+    source = SAMPLE / "paintings" / "met_435600.jpg"
+    report = prepare_domain(source, tmp_path / "out", params(), domain="style", workers=1)
+    assert (report.found, report.kept, report.splits) == (1, 1, {"train": 1, "val": 1, "test": 1})
+    expected = resize_short_side(read_image(source, max_pixels=10**7), 48)
+    for split in SPLITS:
+        pictures = PackedPictures(tmp_path / "out", split)
+        assert pictures.files == ["met_435600.jpg"]
+        assert pictures.short_side == 48
+        assert np.array_equal(pictures.picture(0), expected)
+    assert report.bytes == (tmp_path / "out" / "pictures.bin").stat().st_size == 3 * expected.size
+    (tmp_path / "bad.jpg").touch()
+    with pytest.raises(UserError, match="1 of 1 pictures can't be used"):
+        prepare_domain(tmp_path / "bad.jpg", tmp_path / "out", params(), domain="style")
+
+
+def test_a_table_names_the_pictures_and_what_it_names_wrongly_is_set_aside(photos, tmp_path):
+    names = sorted(path.name for path in photos.iterdir())
+    rows = "".join(f'"{name}",{"keep" if place < 8 else "leave"}\n' for place, name in enumerate(names))
+    (tmp_path / "info.csv").write_text(f'filename,what\n{rows}gone.jpg,keep\n../secret.jpg,keep\n"=x,y.jpg",keep\n')
+    shutil.copy(photos / names[0], tmp_path / "secret.jpg")
+    wanted = params(content="info.csv", content_table={"where": "what == keep"}, max_rejected_share=0.3)
+    report = prepare_content(tmp_path / "info.csv", tmp_path / "out", wanted, root=photos)
+    assert (report.found, report.kept) == (11, 8)
+    assert [row.file for row in read_index(tmp_path / "out")] == names[:8]
+    assert table(tmp_path / "out" / "rejected.csv") == [
+        {"file": "../secret.jpg", "reason": "leads out of its folder with `..`"},
+        {"file": "./=x,y.jpg", "reason": "cannot be read: No such file or directory"},
+        {"file": "gone.jpg", "reason": "cannot be read: No such file or directory"},
+    ]
+    with pytest.raises(UserError, match=r"3 of 11 pictures can't be used, more than data.max_rejected_share 0.27"):
+        prepare_content(
+            tmp_path / "info.csv",
+            tmp_path / "out",
+            wanted.model_copy(update={"max_rejected_share": 0.27}),
+            root=photos,
+        )
+
+
+def test_a_shard_gives_the_same_pictures_as_its_folder_in_processes_too(photos, tmp_path):
+    with tarfile.open(tmp_path / "photos.tar", "w") as archive:
+        for path in photos.iterdir():  # in the order of the disk
+            archive.add(path, path.name)
+    prepare_content(photos, tmp_path / "folder", params())
+    prepare_domain(tmp_path / "photos.tar", tmp_path / "shard", params(), domain="content", workers=2)
+    assert contents(tmp_path / "folder") == contents(tmp_path / "shard")
+
+
+def test_squashed_pictures_are_squares(photos, tmp_path):
+    report = prepare_content(photos, tmp_path / "out", params(resize="squash"))
+    assert {(row.height, row.width) for row in read_index(tmp_path / "out")} == {(48, 48)}
+    assert report.longest_side == 48
+
+
+def test_paired_pictures_are_split_by_name_whatever_else_is_there(photos, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for path, painting in zip(sorted(photos.iterdir())[2:], sorted((SAMPLE / "paintings").iterdir()), strict=False):
+        Image.open(painting).save(other / f"{path.stem}.png")
+    paired = params(paired=True, val_share=0.3, test_share=0.3)
+    prepare_content(photos, tmp_path / "content", paired)
+    prepare_domain(other, tmp_path / "style", paired, domain="style", workers=1)
+    splits = {Path(row.file).stem: row.split for row in read_index(tmp_path / "content")}
+    assert set(splits.values()) == set(SPLITS)
+    partners = {Path(row.file).stem: row.split for row in read_index(tmp_path / "style")}
+    assert len(partners) == 10
+    assert partners.items() <= splits.items()
+
+
+def test_two_pictures_of_the_same_name_can_not_both_have_the_partner(photos, tmp_path):
+    Image.new("RGB", (60, 60), "red").save(photos / "cat.png")
+    shutil.copy(SAMPLE / "photos" / "cat.jpg", photos)
+    report = prepare_content(photos, tmp_path / "out", params(paired=True, test_share=0.4, max_rejected_share=0.1))
+    assert report.rejected == [("cat.png", "has the same name as cat.jpg; partners are found by name")]
+    assert prepare_content(photos, tmp_path / "out", params()).rejected == []
+
+
+def test_a_split_that_no_name_falls_into_is_said_before_anything_is_trained(photos, tmp_path):
+    with pytest.raises(UserError, match=r"^data\.content: none of 12 pictures falls into split 'val', which goes by"):
+        prepare_content(photos, tmp_path / "out", params(paired=True, val_share=0.0001))
+    assert not (tmp_path / "out").exists()

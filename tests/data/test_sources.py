@@ -1,14 +1,16 @@
-"""Finding pictures in folders as people have them."""
+"""Finding pictures in folders as people have them, and in what else names pictures."""
 
 from __future__ import annotations
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from quantart.data.sources import find_pictures, table_name
+from quantart.data.sources import find_pictures
 from quantart.errors import UserError
+from quantart.params import TableParams
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -18,7 +20,9 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def found(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in find_pictures(folder)]
+    pictures = find_pictures(folder)
+    assert all(picture.fault is None and picture.size is None for picture in pictures)
+    return [picture.path.relative_to(folder).as_posix() for picture in pictures]
 
 
 def test_pictures_are_found_recursively_in_sorted_order(tmp_path):
@@ -55,10 +59,12 @@ def test_the_folder_itself_may_be_a_link(tmp_path):
 
 
 def test_a_missing_folder_a_file_and_an_empty_folder_are_said(tmp_path):
-    touch(tmp_path, "file.jpg", "empty/readme.txt")
+    touch(tmp_path, "file.zip", "full.tar.gz", "with/1.jpg", "with/shards.tgz", "empty/readme.txt")
     for name, message in (
         ("none", "there is no such folder"),
-        ("file.jpg", "is a file; give a folder"),
+        ("file.zip", r"is a file of no known kind; give a folder of pictures, a list \(\.txt\), a table \(\.csv\)"),
+        ("full.tar.gz", "a compressed tar; unpack it into a folder, or decompress it to a plain .tar"),
+        ("with", "shards.tgz: a compressed tar"),
         ("empty", r"no picture in this folder or below it \(1 other files; pictures end in \.jpg"),
     ):
         with pytest.raises(UserError, match=message) as caught:
@@ -77,14 +83,38 @@ def test_a_folder_that_cannot_be_listed_is_said(tmp_path):
         (tmp_path / "closed").chmod(0o700)
 
 
-@pytest.mark.parametrize("name", ["=cmd.jpg", "+1.jpg", "-1.jpg", "@x.jpg", "\t=1.jpg", "\r=1.jpg"])
-def test_names_in_tables_are_no_formulas_but_still_paths(tmp_path, name):
-    touch(tmp_path, name)
-    written = table_name(tmp_path / name, tmp_path)
-    assert written == f"./{name}"
-    assert (tmp_path / written).exists()
+def test_shards_in_a_folder_are_among_its_pictures(tmp_path):
+    touch(tmp_path, "b.jpg", "deep/1.jpg")
+    for name in ("a.tar", "deep/c.tar"):
+        with tarfile.open(tmp_path / name, "w") as archive:
+            archive.add(tmp_path / "b.jpg", "inside/x.jpg")
+    assert [picture.name for picture in find_pictures(tmp_path)] == [
+        "a.tar/inside/x.jpg",
+        "b.jpg",
+        "deep/1.jpg",
+        "deep/c.tar/inside/x.jpg",
+    ]
 
 
-def test_names_in_tables_are_valid_text(tmp_path):
-    assert table_name(tmp_path / os.fsdecode(b"\xe9.jpg"), tmp_path) == "\\udce9.jpg"
-    assert table_name(tmp_path / "a b" / "é=.jpg", tmp_path) == "a b/é=.jpg"
+def test_one_picture_is_a_source(tmp_path):
+    touch(tmp_path, "the one.JPG")
+    (picture,) = find_pictures(tmp_path / "the one.JPG")
+    assert (picture.name, picture.path) == ("the one.JPG", tmp_path / "the one.JPG")
+
+
+def test_a_list_and_a_table_are_read_relative_to_their_folder_or_to_a_root(tmp_path):
+    touch(tmp_path, "pictures/1.jpg", "pictures/2.jpg")
+    (tmp_path / "pictures" / "some.txt").write_text("2.jpg\n")
+    assert [picture.path for picture in find_pictures(tmp_path / "pictures" / "some.txt")] == [
+        tmp_path / "pictures" / "2.jpg"
+    ]
+    (tmp_path / "all.csv").write_text("picture,genre\n2.jpg,portrait\n1.jpg,still life\n")
+    by_column = TableParams(column="picture")
+    named = find_pictures(tmp_path / "all.csv", by_column, tmp_path / "pictures")
+    assert [picture.path.name for picture in named] == ["1.jpg", "2.jpg"]
+    filtered = TableParams(column="picture", where="genre == still life")
+    assert [p.name for p in find_pictures(tmp_path / "all.csv", filtered, tmp_path / "pictures")] == ["1.jpg"]
+    with pytest.raises(UserError, match=r"all.csv: no column 'filename'; its columns are picture, genre"):
+        find_pictures(tmp_path / "all.csv", None, tmp_path / "pictures")
+    with pytest.raises(UserError, match=r"gone: there is no such folder, to which the pictures' names would be relat"):
+        find_pictures(tmp_path / "all.csv", by_column, tmp_path / "gone")

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from quantart.data.splits import assign_splits, split_of
+from quantart.data.splits import assign_splits, split_of, split_of_name
 
 HASHES = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(20_000)]
 
@@ -54,3 +54,10 @@ def test_training_comes_first_and_order_does_not_matter():
     assert sorted(assign_splits(low, 0.1, 0.1).values()) == ["test", "train"]
     assert assign_splits(low[::-1], 0.1, 0.1) == assign_splits(low, 0.1, 0.1)
     assert assign_splits([], 0.1, 0.1) == {}
+
+
+def test_a_name_fixes_its_split_and_names_spread_as_the_shares_say():
+    splits = {name: split_of_name(name, 0.2, 0.3) for name in map(str, range(2000))}
+    assert splits == {name: split_of_name(name, 0.2, 0.3) for name in splits}
+    counts = [list(splits.values()).count(split) for split in ("train", "val", "test")]
+    assert counts == pytest.approx([1000, 400, 600], abs=80)

@@ -13,6 +13,7 @@ import yaml
 from torch import Tensor
 
 from quantart.data.codes import StoredCodes
+from quantart.data.pairs import name_number
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
@@ -110,7 +111,7 @@ def test_the_other_copies_are_crops_and_flips_of_the_same_pictures(
 def test_the_index_names_the_data(project: Project) -> None:
     index = json.loads((project.codes("style") / "index.json").read_text())
     assert index["pictures"]["train"] == pictures(project).digest
-    assert (index["copies"], index["resolution"]) == (COPIES, SIDE)
+    assert (index["copies"], index["resolution"], index["paired"]) == (COPIES, SIDE, False)
 
 
 def test_again_gives_the_same_files(project: Project) -> None:
@@ -134,3 +135,19 @@ def test_the_size_of_the_batches_does_not_move_rows(project: Project, stored: St
 def test_without_a_model_or_pictures_it_is_a_sentence(project: Project) -> None:
     with pytest.raises(UserError, match="stage1_content"):
         encode.run(project, "content")
+
+
+def test_paired_a_picture_is_cropped_by_its_name_alone(project: Project, tmp_path: Path) -> None:
+    other = Project(shutil.copytree(project.root, tmp_path / "other"))
+    params = yaml.safe_load((other.root / "params.yaml").read_text())
+    params["data"]["paired"] = True
+    (other.root / "params.yaml").write_text(yaml.safe_dump(params))
+    encode.run(other, "style")
+    source, whole = pictures(other), StoredCodes(other.codes("style"), "train")
+    model = ExperimentStage1.from_pretrained(other.stage1_model("style"))
+    assert whole.index["paired"] is True
+    for place, file in enumerate(source.files):
+        draws = np.random.default_rng([project.params().seed, 1, name_number(f"{Path(file).stem}.png")]).random((1, 3))
+        with torch.inference_mode():
+            codes = model.encode(pixels_to_float(source.crops([place], SIDE, draws))).indices
+        assert (whole.codes(np.array([len(source) + place])) == codes).double().mean() > 0.99

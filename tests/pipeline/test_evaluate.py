@@ -1,4 +1,7 @@
+import csv
+import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import DOMAINS
-from quantart.pipeline.evaluate import load_model, run
+from quantart.pipeline import pair
+from quantart.pipeline.evaluate import _Evaluator, load_model, run
 from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import stage_run
@@ -40,6 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     (project.root / "params.yaml").write_text(yaml.safe_dump(params))
     for domain in DOMAINS:
         prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
+    pair.run(project)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
         for stage, network in networks().items():
@@ -87,6 +92,10 @@ def test_all_runs_of_the_pipeline_are_measured_and_know_it(project: Project) -> 
         table = mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="eval/table.csv")
         assert len(pd.read_csv(table)) == 14 * 6
         assert client.list_artifacts(logged.info.run_id, "images")
+        stored = project.pairs("test").read_bytes()
+        used = mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="pairs/test.csv")
+        assert Path(used).read_bytes() == stored
+        assert logged.data.tags["pairs.test"] == hashlib.sha256(stored).hexdigest()
         assert logged.info.status == "FINISHED"
     style = client.get_run(run_id(project, "stage1_style")).data.metrics
     assert style["eval/style/psnr"] == pytest.approx(metrics["reconstruction"]["style"]["psnr"], rel=1e-5)
@@ -125,6 +134,26 @@ def test_the_model_comes_from_the_run_and_not_from_the_projects_folder(project: 
         hidden.rename(folder)
     original = ExperimentStage2.from_pretrained(folder).state_dict()
     assert all(torch.equal(value, original[key]) for key, value in model.state_dict().items())
+
+
+def test_the_stored_pairs_are_the_measured_ones(project: Project, tmp_path: Path) -> None:
+    other = Project(tmp_path / "other")
+    shutil.copytree(project.root, other.root)
+    lines = other.pairs("test").read_text().splitlines(keepends=True)
+    other.pairs("test").write_text("".join([lines[0], lines[5], lines[3]]))
+    discrete = run_id(project, "stage2_discrete")
+    evaluator = _Evaluator(other, other.params())
+    table = evaluator.transfer(load_model(discrete)).table  # type: ignore[arg-type]
+    measured = table[table.method == "model"]
+    expected = [next(csv.reader([line])) for line in (lines[5], lines[3])]
+    assert list(zip(measured["content"], measured["style"], strict=True)) == [(row[0], row[2]) for row in expected]
+
+    other.pairs("test").write_text("".join([lines[0], lines[5].replace(".jpg", ".png", 1)]))
+    with pytest.raises(UserError, match=r"test.csv: names '.*png' .*run `quantart pair` again"):
+        run(other, discrete)
+    other.pairs("test").unlink()
+    with pytest.raises(UserError, match=r"test.csv: not found; run `quantart pair` first"):
+        run(other, discrete)
 
 
 def test_a_run_without_a_model_and_an_unknown_run_are_a_sentence(project: Project) -> None:

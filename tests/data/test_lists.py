@@ -1,0 +1,145 @@
+"""Lists and tables of pictures as people have them, and names that want out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quantart.data.files import PictureFile
+from quantart.data.lists import listed_pictures, tabled_pictures
+from quantart.errors import UserError
+
+WIKIART = 'filename,artist,title,genre\n1.jpg,van Gogh,"Sea, with boats",landscape\n2.jpg,Degas,Two,genre painting\n'
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Pictures in a folder of their own, and one beside it."""
+    for name in ("root/1.jpg", "root/two words.jpg", "root/deep/line\nbreak.jpg", "outside.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path / "root"
+
+
+def written(folder: Path, content: str | bytes, name: str = "list.txt") -> Path:
+    path = folder.parent / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def faults(pictures: list[PictureFile]) -> dict[str, str | None]:
+    return {picture.name: picture.fault for picture in pictures}
+
+
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_list_has_a_path_a_line_whatever_editor_wrote_it(root, bom, end):
+    lines = ["1.jpg", "", "# a comment", "  two words.jpg  ", "./deep/2.jpg", "é\u2028.jpg"]
+    pictures = listed_pictures(written(root, bom + end.join(lines).encode()), root)
+    assert [picture.name for picture in pictures] == ["1.jpg", "two words.jpg", "deep/2.jpg", "é\u2028.jpg"]
+    assert [picture.path for picture in pictures[:2]] == [root / "1.jpg", root / "two words.jpg"]
+    assert not [picture for picture in pictures if picture.fault]  # that 2.jpg is missing is seen when it is opened
+
+
+def test_names_that_lead_out_of_the_root_are_set_aside_each_with_its_reason(root):
+    (root / "link.jpg").symlink_to(root.parent / "outside.jpg")
+    (root / "up").symlink_to(root.parent)
+    (root / "inner.jpg").symlink_to(root / "1.jpg")
+    names = [
+        "../outside.jpg",
+        "/etc/passwd",
+        "link.jpg",
+        "up/outside.jpg",
+        "nul\0.jpg",
+        "inner.jpg",
+        str(root / "1.jpg"),
+    ]
+    for pictures in (
+        listed_pictures(written(root, "\n".join(names)), root),
+        tabled_pictures(written(root, "\n".join(["filename", *names])), root, "filename", None),
+    ):
+        assert faults(pictures) == {
+            "../outside.jpg": "leads out of its folder with `..`",
+            "/etc/passwd": "an absolute path; names are relative to the pictures' root",
+            "link.jpg": "a link that leads out of root",
+            "up/outside.jpg": "a link that leads out of root",
+            "nul\0.jpg": "cannot be read: embedded null byte",
+            "inner.jpg": None,
+            str(root / "1.jpg"): "an absolute path; names are relative to the pictures' root",
+        }
+
+
+def test_the_root_itself_may_be_a_link(root):
+    (root.parent / "to root").symlink_to(root)
+    assert faults(listed_pictures(written(root, "1.jpg"), root.parent / "to root")) == {"1.jpg": None}
+
+
+def test_a_list_that_is_no_text_or_empty_is_a_sentence(root):
+    with pytest.raises(UserError, match=r"list.txt: not UTF-8 text \(byte 2\); save it as UTF-8"):
+        listed_pictures(written(root, b"1.\xe9pg"), root)
+    with pytest.raises(UserError, match=r"list.txt: names no picture; write one path a line, relative to .*root"):
+        listed_pictures(written(root, "# nothing\n\n"), root)
+    with pytest.raises(UserError, match=r"root: cannot be read: Is a directory"):
+        listed_pictures(root, root)
+
+
+def test_a_table_is_read_with_its_mark_line_ends_and_quotes(root):
+    rows = (
+        'filename,title,genre\r\n1.jpg,"Sea, with ""boats""",landscape\r\n\r\n"deep/line\nbreak.jpg",x, landscape\r\n'
+    )
+    table = written(root, b"\xef\xbb\xbf" + rows.encode(), "info.csv")
+    pictures = tabled_pictures(table, root, "filename", "genre == landscape")
+    assert faults(pictures) == {"1.jpg": None, "deep/line\nbreak.jpg": None}
+    assert all(picture.path.is_file() for picture in pictures)
+    quoted = tabled_pictures(table, root, "filename", "title == 'Sea, with \"boats\"'")
+    assert [picture.name for picture in quoted] == ["1.jpg"]
+
+
+def test_all_clauses_must_hold_for_a_row(root):
+    table = written(root, WIKIART, "info.csv")
+    for where, names in (
+        (None, ["1.jpg", "2.jpg"]),
+        ("genre == genre painting", ["2.jpg"]),
+        ("genre != landscape and artist == Degas", ["2.jpg"]),
+        ("title == Sea, with boats", ["1.jpg"]),
+    ):
+        assert [picture.name for picture in tabled_pictures(table, root, "filename", where)] == names
+
+
+def test_an_unknown_column_names_those_there_are(root):
+    table = written(root, WIKIART, "info.csv")
+    for column, where in (("file", None), ("filename", "file == x")):
+        with pytest.raises(
+            UserError, match=r"info.csv: no column 'file'; its columns are filename, artist, title, genre"
+        ):
+            tabled_pictures(table, root, column, where)
+    with pytest.raises(UserError, match=r"no column 'filename'; its columns are none"):
+        tabled_pictures(written(root, "", "info.csv"), root, "filename", None)
+
+
+def test_a_filter_that_leaves_nothing_says_what_there_would_be(root):
+    with pytest.raises(
+        UserError, match=r"no row where genre == sea; 'genre' has the values 'landscape', 'genre painting'$"
+    ):
+        tabled_pictures(written(root, WIKIART, "info.csv"), root, "filename", "genre == sea")
+    many = "filename,n\n" + "".join(f"{i}.jpg,{i}\n" for i in range(13))
+    with pytest.raises(UserError, match=r"'9' and 3 more$"):
+        tabled_pictures(written(root, many, "info.csv"), root, "filename", "n == x")
+    with pytest.raises(UserError, match=r"has a header and no row that names a picture"):
+        tabled_pictures(written(root, "filename\n", "info.csv"), root, "filename", None)
+
+
+def test_rows_whose_columns_can_not_be_told_apart_or_without_a_name_are_set_aside(root):
+    table = written(root, "filename,genre\n1.jpg,sea, with boats\n2.jpg\n,sea\n3.jpg,sea\n", "info.csv")
+    assert faults(tabled_pictures(table, root, "filename", "genre == sea")) == {
+        "1.jpg": "line 2 has 3 cells where the header has 2",
+        "2.jpg": "line 3 has 1 cells where the header has 2",
+        "line 4": "no name in column 'filename'",
+        "3.jpg": None,
+    }
+
+
+def test_a_cell_without_end_is_a_sentence(root):
+    with pytest.raises(UserError, match=r"info.csv: line \d+ is no CSV \(field larger than field limit"):
+        tabled_pictures(written(root, 'filename\n"' + "x" * 200_000, "info.csv"), root, "filename", None)

@@ -1,0 +1,104 @@
+"""Tar shards: read in place, never unpacked."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from quantart.data.shards import shard_pictures
+from quantart.errors import UserError
+from quantart.images import read_file
+
+PHOTOS = Path(__file__).parents[2] / "data" / "sample" / "photos"
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes = b"", **fields: object) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    for key, value in fields.items():
+        setattr(member, key, value)
+    archive.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Path:
+    """Three real photographs, one behind a name that needs an extended header, and what lies beside them."""
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        add(archive, "000.json", b"{}")
+        archive.add(PHOTOS / "crab.jpg", "000.jpg")
+        add(archive, "deep", type=tarfile.DIRTYPE)
+        archive.add(PHOTOS / "cat.jpg", f"./deep/{'é' * 80} 1.JPG")
+        add(archive, "._000.jpg", b"x")
+        add(archive, "line\nbreak.jpg", (PHOTOS / "pika.jpg").read_bytes())
+    return tmp_path / "shard.tar"
+
+
+def test_each_picture_is_where_it_says(shard):
+    before = set(shard.parent.iterdir())
+    found = list(shard_pictures(shard, "train/"))
+    assert [picture.name for picture in found] == [
+        "train/000.jpg",
+        f"train/deep/{'é' * 80} 1.JPG",
+        "train/line\nbreak.jpg",
+    ]
+    for picture, original in zip(found, ("crab.jpg", "cat.jpg", "pika.jpg"), strict=True):
+        assert read_file(picture.path, picture.offset, picture.size) == (PHOTOS / original).read_bytes()
+    assert set(shard.parent.iterdir()) == before
+
+
+def test_links_devices_and_names_that_lead_out_are_set_aside(tmp_path):
+    with tarfile.open(tmp_path / "evil.tar", "w") as archive:
+        add(archive, "good.jpg", b"x")
+        add(archive, "soft.jpg", type=tarfile.SYMTYPE, linkname="/etc/passwd")
+        add(archive, "hard.jpg", type=tarfile.LNKTYPE, linkname="good.jpg")
+        add(archive, "pipe.jpg", type=tarfile.FIFOTYPE)
+        add(archive, "../out.jpg", b"x")
+        add(archive, "/tmp/abs.jpg", b"x")
+        add(archive, "a/../../out.jpg", b"x")
+    assert {picture.name: picture.fault for picture in shard_pictures(tmp_path / "evil.tar")} == {
+        "good.jpg": None,
+        "soft.jpg": "a link; only files inside the archive are read",
+        "hard.jpg": "a link; only files inside the archive are read",
+        "pipe.jpg": "no regular file; only files inside the archive are read",
+        "../out.jpg": "leads out of its folder with `..`",
+        "/tmp/abs.jpg": "an absolute path; names are relative to the pictures' root",
+        "a/../../out.jpg": "leads out of its folder with `..`",
+    }
+
+
+def test_a_shard_that_is_compressed_is_a_sentence_whatever_its_name(shard):
+    packed = shard.with_name("packed.tar")
+    packed.write_bytes(gzip.compress(shard.read_bytes()))
+    with pytest.raises(UserError, match=r"packed.tar: compressed in spite of its name; decompress it to a plain .tar"):
+        list(shard_pictures(packed))
+
+
+@pytest.mark.parametrize("cut", [100, 1024, 40_000, 10_240])
+def test_a_shard_that_is_cut_off_is_a_sentence_wherever_it_ends(shard, cut):
+    shard.write_bytes(shard.read_bytes()[:cut])
+    with pytest.raises(UserError, match=r"shard.tar: no tar, damaged or cut off \(.*\); make it again"):
+        list(shard_pictures(shard))
+
+
+def test_a_broken_header_in_the_middle_is_no_end(shard):
+    data = bytearray(shard.read_bytes())
+    (_, second, _) = shard_pictures(shard)
+    place = data.rindex(b"line\nbreak", second.offset)
+    data[place : place + 5] = b"\xff" * 5  # its checksum no longer fits
+    shard.write_bytes(data)
+    with pytest.raises(UserError, match="no end marker at byte"):
+        list(shard_pictures(shard))
+
+
+def test_what_is_no_tar_or_no_file_is_a_sentence(tmp_path):
+    (tmp_path / "photo.tar").write_bytes((PHOTOS / "crab.jpg").read_bytes())
+    (tmp_path / "empty.tar").touch()
+    for name in ("photo.tar", "empty.tar"):
+        with pytest.raises(UserError, match=f"{name}: no tar, damaged or cut off"):
+            list(shard_pictures(tmp_path / name))
+    with pytest.raises(UserError, match="gone.tar: no regular file"):
+        list(shard_pictures(tmp_path / "gone.tar"))
