@@ -34,7 +34,7 @@ ui: setup  ## open the MLflow UI
 	quantart ui
 
 clean:  ## remove what the pipeline made (not the environment, MLflow's runs or DVC's cache)
-	rm -rf data/prepared data/codes models reports runs .quantart
+	rm -rf data/prepared data/pairs data/codes models reports runs .quantart
 
 lock:  ## write requirements.lock from the versions installed now
 	python -m pip freeze --all --exclude pip --exclude-editable \

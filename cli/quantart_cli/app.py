@@ -15,7 +15,7 @@ from quantart import __version__
 if TYPE_CHECKING:
     from quantart.project import Project
 
-ORDER = ["prepare", "train", "encode", "evaluate", "export", "stylize", "serve", "ui", "summary"]
+ORDER = ["prepare", "pair", "train", "encode", "evaluate", "export", "stylize", "serve", "ui", "summary"]
 
 
 class InOrder(TyperGroup):
@@ -95,6 +95,17 @@ def prepare(
     from quantart.pipeline import prepare as stage
 
     stage.run(_project(), domain.value, workers=workers)
+
+
+@app.command(rich_help_panel=PIPELINE)
+def pair() -> None:
+    """Fix which held-out pictures are measured together.
+
+    Example: quantart pair
+    """
+    from quantart.pipeline import pair as stage
+
+    stage.run(_project())
 
 
 @train_app.command("stage1")

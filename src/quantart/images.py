@@ -80,8 +80,8 @@ def decode_image(data: bytes, *, max_pixels: int) -> Picture:
         raise ImageError(f"broken picture: {_one_line(error)}") from error
 
 
-def read_file(path: Path) -> bytes:
-    """Read a regular file whole.
+def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
+    """Read a regular file whole, or `size` bytes of it from `offset` on.
 
     Raises:
         ImageError: it can't be read, or is a pipe, device or folder. The message does not name the file.
@@ -89,7 +89,9 @@ def read_file(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ImageError("not a regular file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read() if size is None else file.read(size)
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror or error}") from error
 
@@ -187,6 +189,13 @@ def crop_to_aspect(array: Picture, max_aspect: float) -> Picture:
     height, width = array.shape[:2]
     longest = max(1, int(min(height, width) * max_aspect))
     return centre_crop(array, min(height, longest), min(width, longest))
+
+
+def squash(array: Picture, side: int) -> Picture:
+    """Scale `(h, w, 3)` to `(side, side, 3)` whatever its aspect."""
+    if array.shape[:2] == (side, side):
+        return array
+    return np.array(to_pillow(array).resize((side, side), Image.Resampling.LANCZOS))
 
 
 def resize_and_crop(array: Picture, side: int) -> Picture:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from quantart.data.files import is_picture
+from quantart.data.where import parse_where
 from quantart.errors import UserError
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -32,13 +34,41 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class TableParams(_Section):
+    """How a table (`.csv`) or a list (`.txt`) names pictures."""
+
+    column: str | None = Field(None, min_length=1, description="of a table: the one with the names; null: `filename`")
+    where: str | None = Field(None, description="of a table: which rows, `genre == landscape and year != 1900`")
+    root: str | None = Field(
+        None,
+        description="folder that the names are relative to and stay inside of, relative to the project's root or "
+        "absolute; null: the one that the table or list lies in",
+    )
+
+    @model_validator(mode="after")
+    def _filter_can_be_read(self) -> TableParams:
+        if self.where is not None:
+            parse_where(self.where)
+        return self
+
+
 class DataParams(_Section):
     """Where the pictures are and how they are prepared."""
 
-    content: str = Field(description="folder of photographs, relative to the project's root or absolute")
-    style: str = Field(description="folder of paintings, likewise")
+    content: str = Field(
+        description="photographs: a folder, a list (.txt), a table (.csv), a shard (.tar) or one picture, relative to "
+        "the project's root or absolute"
+    )
+    style: str = Field(description="paintings, likewise")
+    content_table: TableParams | None = Field(None, description="how the list or table `content` is read")
+    style_table: TableParams | None = Field(None, description="how the list or table `style` is read")
+    paired: bool = Field(False, description="pictures of both domains with the same name belong together")
     resolution: int = Field(ge=32, description="side in pixels of the square that the networks see")
     short_side: int = Field(ge=32, description="short side in pixels of the stored pictures")
+    resize: Literal["short_side", "squash"] = Field(
+        "short_side",
+        description="short_side: the aspect is kept; squash: a square of short_side, aspect lost, as in the reference",
+    )
     max_aspect: float = Field(2.0, ge=1.0, description="longer pictures are cropped at both ends to this ratio")
     val_share: Share = Field(0.08, description="share of the pictures used for validation while training")
     test_share: Share = Field(0.14, description="share of the pictures kept for the evaluation")
@@ -59,8 +89,27 @@ class DataParams(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _sources_fit(self) -> DataParams:
+        for domain in DOMAINS:
+            source, table = self.folder(domain), self.table(domain)
+            kind = Path(source).suffix.lower()
+            if table is not None and kind not in {".csv", ".txt"}:
+                raise ValueError(
+                    f"{domain}_table is for a table (.csv) or a list (.txt), but {domain} is {source!r}; set it to null"
+                )
+            if table is not None and kind == ".txt" and (table.column is not None or table.where is not None):
+                raise ValueError(f"{domain}_table has a column or a filter, but {domain} is a list; give its root only")
+            if self.paired and is_picture(source):
+                raise ValueError(f"paired pictures need two sets of the same names, but {domain} is one picture")
+        return self
+
     def folder(self, domain: Domain) -> str:
+        """The source of a domain's pictures as it was given: mostly a folder."""
         return self.content if domain == "content" else self.style
+
+    def table(self, domain: Domain) -> TableParams | None:
+        return self.content_table if domain == "content" else self.style_table
 
 
 class ModelParams(_Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from quantart.errors import UserError
 from quantart.params import Domain, Params, Stage1Domain, Variant, load_params
@@ -20,11 +21,20 @@ class Project:
         return load_params(self.root / "params.yaml")
 
     def source(self, domain: Domain) -> Path:
-        """Folder of the user's pictures."""
+        """The user's pictures: a folder, list, table, shard or one picture."""
         return self.root / self.params().data.folder(domain)
+
+    def source_root(self, domain: Domain) -> Path | None:
+        """Folder that the names in a list or table are relative to; None: the one it lies in."""
+        table = self.params().data.table(domain)
+        return self.root / table.root if table is not None and table.root is not None else None
 
     def prepared(self, domain: Domain) -> Path:
         return self.root / "data" / "prepared" / domain
+
+    def pairs(self, split: Literal["val", "test"]) -> Path:
+        """File with the held-out pairs of a split."""
+        return self.root / "data" / "pairs" / f"{split}.csv"
 
     def codes(self, domain: Domain) -> Path:
         return self.root / "data" / "codes" / domain

@@ -70,6 +70,7 @@ class StoredCodes:
     """
 
     def __init__(self, folder: Path, split: str) -> None:
+        self.folder = folder
         try:
             self.index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf8"))
             self._codes = np.load(folder / f"{split}_codes.npy", mmap_mode="r", allow_pickle=False)
@@ -85,12 +86,23 @@ class StoredCodes:
         """Number of pictures the rows were made from."""
         return len(self) // int(self.index["copies"])
 
+    def check_crop(self, crop: int) -> None:
+        """Raises UserError where crops of `crop` × `crop` codes don't fit into the stored ones."""
+        height, width = self._codes.shape[-2:]
+        if crop > min(height, width):
+            raise UserError(
+                f"{self.folder}: its codes are {height} × {width} a picture, too few for crops of {crop} "
+                "(stage2.train.crop): they were made with another resolution; run `quantart encode` again"
+            )
+
     def codes(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
         """Codes of `rows`: int64 `(b, h, w)`, or `(b, crop, crop)` cut at the places `draws` `(b, 2)` in [0, 1) say."""
+        self.check_crop(crop or 0)
         return torch.from_numpy(_cut(self._codes, rows, crop, draws).astype(np.int64))
 
     def latents(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
         """Latents of `rows`, likewise: float32 `(b, c, h, w)` or `(b, c, crop, crop)`."""
+        self.check_crop(crop or 0)
         return torch.from_numpy(_cut(self._latents, rows, crop, draws)).view(torch.bfloat16).float()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
-from quantart.images import ImageError, Picture, crop_to_aspect, decode_image, read_file, resize_short_side
+from quantart.data.files import PictureFile
+from quantart.images import ImageError, Picture, crop_to_aspect, decode_image, read_file, resize_short_side, squash
 
 # a picture enlarged more than this shows the resampling's own pattern, not a photograph or a painting
 MAX_ENLARGEMENT = 4
@@ -15,11 +15,19 @@ MAX_ENLARGEMENT = 4
 
 @dataclass(frozen=True)
 class Geometry:
-    """How pictures are stored. `short_side` in pixels, `max_aspect` long over short, `max_pixels` before scaling."""
+    """How pictures are stored.
+
+    Attributes:
+        short_side: in pixels.
+        max_aspect: long over short side; longer pictures lose their ends.
+        max_pixels: before scaling.
+        squash: every picture becomes a square of `short_side` whole, its aspect lost, as in the reference.
+    """
 
     short_side: int
     max_aspect: float
     max_pixels: int
+    squash: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,10 +45,13 @@ class Rejected:
     reason: str
 
 
-def load_picture(path: Path, geometry: Geometry) -> Loaded | Rejected:
-    """Read, decode, crop and scale one file. Never raises for what is in the file."""
+def load_picture(file: PictureFile, geometry: Geometry) -> Loaded | Rejected:
+    """Read, decode, crop and scale one picture. Never raises for what is in the file."""
+    if file.fault is not None:
+        return Rejected(file.fault)
     try:
-        data = read_file(path)  # read once: a file that changes meanwhile still has the hash of what was decoded
+        # read once: a file that changes meanwhile still has the hash of what was decoded
+        data = read_file(file.path, file.offset, file.size)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata would tear the progress bar
             picture = decode_image(data, max_pixels=geometry.max_pixels)
@@ -57,4 +68,6 @@ def _fit(picture: Picture, geometry: Geometry) -> Picture:
             f"too small: {width} × {height} pixels, the short side must have at least {smallest} "
             f"(a {MAX_ENLARGEMENT}th of data.short_side)"
         )
+    if geometry.squash:
+        return squash(picture, geometry.short_side)
     return resize_short_side(crop_to_aspect(picture, geometry.max_aspect), geometry.short_side)

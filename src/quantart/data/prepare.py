@@ -1,4 +1,4 @@
-"""From a folder of pictures to one packed file: checked, cropped, scaled and split.
+"""From a source of pictures to one packed file: checked, cropped, scaled and split.
 
 A prepared folder holds
 
@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantart.data.contact_sheet import contact_sheet
+from quantart.data.files import PictureFile, is_picture, pair_name
 from quantart.data.index import PIXELS_FILE, IndexRow, write_index, write_table
 from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
-from quantart.data.sources import find_pictures, table_name
-from quantart.data.splits import SPLITS, Split, assign_splits
+from quantart.data.sources import find_pictures
+from quantart.data.splits import SPLITS, Split, assign_splits, split_of_name
 from quantart.errors import UserError
 from quantart.images import write_image
 from quantart.progress import progress
@@ -49,11 +50,12 @@ BATCH = 512  # pictures that may wait in memory for their turn
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What became of each picture file: `found = kept + duplicates + rejected`.
+    """What became of each picture: `found = kept + duplicates + rejected`.
 
     Attributes:
-        found: files with a picture's ending.
-        splits: kept pictures per split.
+        found: pictures that the source names.
+        kept: different usable ones.
+        splits: kept pictures per split; a domain of one single picture has it in each.
         duplicates: (file, the file kept in its place).
         rejected: (file, reason).
         short_side: of every kept picture, in pixels.
@@ -63,16 +65,13 @@ class PrepareReport:
 
     domain: str
     found: int
+    kept: int
     splits: dict[Split, int]
     duplicates: list[tuple[str, str]]
     rejected: list[tuple[str, str]]
     short_side: int
     longest_side: int
     bytes: int
-
-    @property
-    def kept(self) -> int:
-        return sum(self.splits.values())
 
     def summary(self) -> str:
         """One line for the terminal."""
@@ -102,25 +101,32 @@ class PrepareReport:
 
 @dataclass
 class _Packed:
-    """What has been written so far. The rows' splits are set at the end, which needs all hashes."""
+    """What has been written so far. The rows' splits are set at the end, which needs all hashes.
+
+    Attributes:
+        file_of: the kept file of each sha256.
+        file_named: the kept file of each name that partners share; stays empty where pictures have no partners.
+    """
 
     rows: list[IndexRow] = field(default_factory=list)
     file_of: dict[str, str] = field(default_factory=dict)
+    file_named: dict[str, str] = field(default_factory=dict)
     duplicates: list[tuple[str, str]] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
     bytes: int = 0
 
 
 def prepare_domain(
-    source: Path, out: Path, params: DataParams, *, domain: Domain, workers: int | None = None
+    source: Path, out: Path, params: DataParams, *, domain: Domain, root: Path | None = None, workers: int | None = None
 ) -> PrepareReport:
-    """Prepare all pictures under `source` into the folder `out`, which is replaced as a whole at the end.
+    """Prepare all pictures of `source` into the folder `out`, which is replaced as a whole at the end.
 
     Args:
-        source: folder of pictures, searched recursively.
+        source: folder, list, table, shard or one picture, see `find_pictures`.
         out: a new folder, an empty one, or an earlier prepared one.
         params: size, splits and limits.
-        domain: named in the report and in messages.
+        domain: named in the report and in messages; says which of `params`' tables describes the source.
+        root: folder that the names of a list or table are relative to; None: the one it lies in.
         workers: processes; None: one per core, fewer for few pictures.
 
     Raises:
@@ -128,13 +134,14 @@ def prepare_domain(
     """
     _check_out(source, out)
     try:
-        paths = find_pictures(source)
+        files = find_pictures(source, params.table(domain), root)
     except UserError as error:
         raise UserError(f"data.{domain}: {error}") from error
     partial_folder = _empty_sibling(out, "partial")
     partial_folder.mkdir(parents=True)
     try:
-        report = _fill(partial_folder, source, paths, params, domain, workers)
+        single = source.is_file() and is_picture(source.name)
+        report = _fill(partial_folder, files, params, domain, single, workers)
         _replace_folder(partial_folder, out)
     finally:
         shutil.rmtree(partial_folder, ignore_errors=True)
@@ -142,21 +149,21 @@ def prepare_domain(
 
 
 def _fill(
-    folder: Path, source: Path, paths: list[Path], params: DataParams, domain: Domain, workers: int | None
+    folder: Path, files: list[PictureFile], params: DataParams, domain: Domain, single: bool, workers: int | None
 ) -> PrepareReport:
-    geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels)
-    results = progress(_load_all(paths, geometry, workers), len(paths), f"preparing {domain}")
-    names = [table_name(path, source) for path in paths]
-    packed = _pack(zip(names, results, strict=True), folder / PIXELS_FILE)
-    _check_rejected(packed.rejected, len(paths), params, domain)
+    geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels, params.resize == "squash")
+    results = progress(_load_all(files, geometry, workers), len(files), f"preparing {domain}")
+    packed = _pack(zip((file.name for file in files), results, strict=True), folder / PIXELS_FILE, params.paired)
+    _check_rejected(packed.rejected, len(files), params, domain)
 
-    splits = assign_splits(packed.file_of, params.val_share, params.test_share)
-    write_index(folder, [row._replace(split=splits[row.sha256]) for row in packed.rows])
+    rows = _in_every_split(packed, folder / PIXELS_FILE) if single else _split(packed, params, domain)
+    write_index(folder, rows)
     write_table(folder / REJECTED_FILE, ("file", "reason"), packed.rejected)
     report = PrepareReport(
         domain=domain,
-        found=len(paths),
-        splits={split: list(splits.values()).count(split) for split in SPLITS},
+        found=len(files),
+        kept=len(packed.rows),
+        splits={split: [row.split for row in rows].count(split) for split in SPLITS},
         duplicates=packed.duplicates,
         rejected=packed.rejected,
         short_side=params.short_side,
@@ -168,28 +175,53 @@ def _fill(
     return report
 
 
-def _load_all(paths: list[Path], geometry: Geometry, workers: int | None) -> Iterator[Loaded | Rejected]:
-    """The pictures in the order of `paths`, over several processes where that pays."""
+def _split(packed: _Packed, params: DataParams, domain: Domain) -> list[IndexRow]:
+    """The rows with their splits: by content, or by name where partners must share one."""
+    shares = params.val_share, params.test_share
+    if not params.paired:
+        splits = assign_splits(packed.file_of, *shares)
+        return [row._replace(split=splits[row.sha256]) for row in packed.rows]
+    rows = [row._replace(split=split_of_name(pair_name(row.file), *shares)) for row in packed.rows]
+    for split, share in zip(SPLITS, (1.0, *shares), strict=True):
+        if share and split not in {row.split for row in rows}:
+            raise UserError(
+                f"data.{domain}: none of {len(rows)} pictures falls into split {split!r}, which goes by their names "
+                "where data.paired is true; change data.val_share or data.test_share, or add pictures"
+            )
+    return rows
+
+
+def _in_every_split(packed: _Packed, path: Path) -> list[IndexRow]:
+    """A single picture as the training, the validation and the test picture: packed once for each."""
+    (row,) = packed.rows
+    pixels = path.read_bytes()
+    path.write_bytes(pixels * len(SPLITS))
+    packed.bytes = len(pixels) * len(SPLITS)
+    return [row._replace(split=split, offset=len(pixels) * place) for place, split in enumerate(SPLITS)]
+
+
+def _load_all(files: list[PictureFile], geometry: Geometry, workers: int | None) -> Iterator[Loaded | Rejected]:
+    """The pictures in the order of `files`, over several processes where that pays."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = workers or max(1, min(cores, len(paths) // PICTURES_PER_WORKER))
+    workers = workers or max(1, min(cores, len(files) // PICTURES_PER_WORKER))
     load = partial(load_picture, geometry=geometry)
     if workers == 1:
-        yield from map(load, paths)
+        yield from map(load, files)
         return
     # spawn: a forked copy of a process with threads (the bar's, torch's) may hang
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for start in range(0, len(paths), BATCH):
-            batch = paths[start : start + BATCH]
+        for start in range(0, len(files), BATCH):
+            batch = files[start : start + BATCH]
             try:
                 yield from pool.map(load, batch, chunksize=4)
             except BrokenProcessPool as error:
                 raise UserError(
-                    f"a worker process died while reading one of {batch[0]} … {batch[-1]}; if memory ran out, "
-                    "lower data.max_pixels or the number of workers"
+                    f"a worker process died while reading one of {batch[0].name!r} … {batch[-1].name!r}; "
+                    "if memory ran out, lower data.max_pixels or the number of workers"
                 ) from error
 
 
-def _pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path) -> _Packed:
+def _pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path, paired: bool) -> _Packed:
     packed = _Packed()
     with path.open("wb") as file:
         for name, result in results:
@@ -197,6 +229,8 @@ def _pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path) -> _Pack
                 packed.rejected.append((name, result.reason))
             elif result.sha256 in packed.file_of:
                 packed.duplicates.append((name, packed.file_of[result.sha256]))
+            elif paired and (other := packed.file_named.setdefault(pair_name(name), name)) != name:
+                packed.rejected.append((name, f"has the same name as {other}; partners are found by name"))
             else:
                 height, width = result.picture.shape[:2]
                 packed.file_of[result.sha256] = name
@@ -223,7 +257,7 @@ def _check_rejected(rejected: list[tuple[str, str]], found: int, params: DataPar
 
 
 def _check_out(source: Path, out: Path) -> None:
-    if out.resolve().is_relative_to(source.resolve()):
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise UserError(f"{out} lies inside the pictures' folder {source}; give the folder of the pictures alone")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: a file is where the prepared folder should be; remove it")

@@ -1,45 +1,86 @@
-"""Finding the pictures of a domain."""
+"""Finding the pictures of a domain: in a folder, a list, a table, a shard, or one file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from quantart.data.files import EXTENSIONS, SHARD, PictureFile, is_picture, table_name
+from quantart.data.lists import listed_pictures, tabled_pictures
+from quantart.data.shards import refuse_compressed, shard_pictures
 from quantart.errors import UserError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+if TYPE_CHECKING:
+    from quantart.params import TableParams
 
-# a spreadsheet takes a cell that begins so for a formula
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+LIST, TABLE = ".txt", ".csv"
+FILENAME_COLUMN = "filename"
 
 
-def find_pictures(folder: Path) -> list[Path]:
-    """All files under `folder` whose names end as pictures' do, sorted by their path relative to it.
+def find_pictures(source: Path, table: TableParams | None = None, root: Path | None = None) -> list[PictureFile]:
+    """All pictures of a source, sorted by their names in it.
 
-    Hidden files and folders are skipped. Links to folders are followed, each folder once. Whether a file is a picture
-    indeed is for `images.decode_image` to say.
+    Whether a file is a picture indeed is for `images.decode_image` to say. What the source names but must not or can't
+    give (a path out of its root, a link in a tar) is among them, with its fault.
+
+    Args:
+        source: a folder (searched recursively, shards in it included), a list (`.txt`), a table (`.csv`), a shard
+            (`.tar`) or one picture.
+        table: of a table: its column with the names, and which rows; None: `filename`, all.
+        root: folder that the names in a list or table are relative to; None: the one it lies in.
 
     Raises:
-        UserError: no such folder, one that can't be listed, or no picture in it.
+        UserError: no such source, one that can't be read, or no picture in it.
     """
-    if not folder.is_dir():
-        what = "is a file" if folder.is_file() else "there is no such folder"
-        raise UserError(f"{folder}: {what}; give a folder of pictures")
+    root = root or source.parent
+    kind = source.suffix.lower()
+    if source.is_dir():
+        return _sorted(_in_folder(source))
+    refuse_compressed(source)
+    if not source.is_file():
+        raise UserError(f"{source}: there is no such folder or file; give a folder of pictures")
+    if kind == LIST:
+        pictures = listed_pictures(source, root)
+    elif kind == TABLE:
+        column = (table and table.column) or FILENAME_COLUMN
+        pictures = tabled_pictures(source, root, column, table.where if table else None)
+    elif kind == SHARD:
+        pictures = list(shard_pictures(source))
+    elif is_picture(source.name):
+        pictures = [PictureFile(table_name(source.name), source)]
+    else:
+        raise UserError(
+            f"{source}: is a file of no known kind; give a folder of pictures, a list ({LIST}), a table ({TABLE}), "
+            f"a shard ({SHARD}) or one picture ({', '.join(EXTENSIONS)})"
+        )
+    if not pictures:
+        raise UserError(f"{source}: no picture in it (pictures end in {', '.join(EXTENSIONS)})")
+    return _sorted(pictures)
+
+
+def _sorted(pictures: list[PictureFile]) -> list[PictureFile]:
+    return sorted(pictures, key=lambda picture: picture.name)
+
+
+def _in_folder(folder: Path) -> list[PictureFile]:
+    """Hidden files and folders are skipped. Links to folders are followed, each folder once."""
     files = list(_walk(folder))
-    pictures = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    pictures: list[PictureFile] = []
+    for path in files:
+        refuse_compressed(path)
+        name = path.relative_to(folder).as_posix()
+        if is_picture(path.name):
+            pictures.append(PictureFile(table_name(name), path))
+        elif path.suffix.lower() == SHARD:
+            pictures.extend(shard_pictures(path, f"{name}/"))
     if not pictures:
         raise UserError(
             f"{folder}: no picture in this folder or below it ({len(files)} other files; "
             f"pictures end in {', '.join(EXTENSIONS)})"
         )
-    return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def table_name(path: Path, folder: Path) -> str:
-    """The relative path as it is written into tables: valid UTF-8 and no formula, but still a path."""
-    name = path.relative_to(folder).as_posix().encode("utf8", "backslashreplace").decode("utf8")
-    return f"./{name}" if name.startswith(_FORMULA_STARTS) else name
+    return pictures
 
 
 def _walk(folder: Path) -> Iterator[Path]:

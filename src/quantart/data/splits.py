@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
@@ -20,6 +21,11 @@ def split_of(sha256_hex: str, val_share: float, test_share: float) -> Split:
     if place < test_share:
         return "test"
     return "val" if place < test_share + val_share else "train"
+
+
+def split_of_name(name: str, val_share: float, test_share: float) -> Split:
+    """The split of a picture by its name alone, so that partners of two domains, which share a name, share a split."""
+    return split_of(hashlib.sha256(name.encode()).hexdigest(), val_share, test_share)
 
 
 def assign_splits(hashes: Iterable[str], val_share: float, test_share: float) -> dict[str, Split]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from quantart.data.codes import CodeWriter
+from quantart.data.pairs import name_number
 from quantart.data.pictures import PackedPictures
 from quantart.images import pixels_to_float
 from quantart.models.stage_1 import ExperimentStage1
@@ -28,19 +29,34 @@ def run(project: Project, domain: Domain) -> None:
     batches = _encoded(model, _rows(pictures, copies, params), device)
     total = -(-len(pictures) // params.encode.batch_size) * copies
     writer.write("train", copies * len(pictures), progress(batches, total, f"encode {domain}"))
-    writer.finish({"pictures": {"train": pictures.digest}, "copies": copies, "resolution": params.data.resolution})
+    writer.finish(
+        {
+            "pictures": {"train": pictures.digest},
+            "copies": copies,
+            "resolution": params.data.resolution,
+            "paired": params.data.paired,
+        }
+    )
 
 
 def _rows(pictures: PackedPictures, copies: int, params: Params) -> Iterator[Tensor]:
     """uint8 batches: all pictures centred, then all of them cropped and flipped at random, `copies - 1` times."""
     side = params.data.resolution
     for copy in range(copies):
-        draws = np.random.default_rng([params.seed, copy]).random((len(pictures), 3))
+        draws = _draws(pictures, copy, params)
         for indices in np.array_split(np.arange(len(pictures)), -(-len(pictures) // params.encode.batch_size)):
             if copy == 0:
                 yield pictures.centre(indices, side)
             else:
                 yield pictures.crops(indices, side, draws[indices])
+
+
+def _draws(pictures: PackedPictures, copy: int, params: Params) -> np.ndarray:
+    """Places and flips of a copy's crops, uniform in [0, 1): `(n, 3)`; partners have the same where data is paired."""
+    if not params.data.paired:
+        return np.random.default_rng([params.seed, copy]).random((len(pictures), 3))
+    seeds = ([params.seed, copy, name_number(file)] for file in pictures.files)
+    return np.stack([np.random.default_rng(seed).random(3) for seed in seeds])
 
 
 @torch.inference_mode()

@@ -14,11 +14,11 @@ import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from quantart.data.pairs import read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.figures import GRID_PAIRS, transfer_grid
-from quantart.evaluation.pairs import held_out_pairs
 from quantart.evaluation.rendering import MODEL
 from quantart.evaluation.reports import write_reports
 from quantart.losses.lpips import LPIPS
@@ -26,6 +26,7 @@ from quantart.models.pretrained import CONFIG
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import DOMAINS, VARIANTS, Domain, Params
+from quantart.pipeline.pair import log_pairs
 from quantart.project import Project
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import DataUsed, StageRun, open_run
@@ -44,7 +45,7 @@ def run(project: Project, run_id: str | None = None) -> dict[str, Any]:
         What is in `metrics.json`.
 
     Raises:
-        UserError: wrong parameters, no trained model, no test picture, or a run that is unknown or has no model.
+        UserError: wrong parameters, no trained model, no test picture or pair, a run that is unknown or has no model.
     """
     params = project.params()
     configure(project.root)
@@ -57,6 +58,7 @@ def run(project: Project, run_id: str | None = None) -> dict[str, Any]:
         if isinstance(model, ExperimentStage2):
             transfers[model.variant] = evaluator.transfer(model)
             _log(stage_run, transfers[model.variant], "eval")
+            log_pairs(stage_run, project.pairs("test"))
             stage_run.datasets([evaluator.used(domain) for domain in DOMAINS])
             continue
         for domain in _domains(each):
@@ -109,17 +111,16 @@ class _Evaluator:
         for domain, pictures in self._pictures.items():
             if not len(pictures):
                 raise UserError(f"{project.prepared(domain)}: no test picture; raise data.test_share or add pictures")
+        self._pairs = read_pairs(project.pairs("test"), self._pictures["content"], self._pictures["style"])
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._lpips = self._placed(LPIPS(params.evaluate.network))
 
     def transfer(self, model: ExperimentStage2) -> Evaluation:
-        contents, styles = self._pictures["content"], self._pictures["style"]
-        pairs = held_out_pairs(len(contents), len(styles), self._params.evaluate.pairs, self._params.seed)
         return evaluate_transfer(
             self._placed(model),
-            contents,
-            styles,
-            pairs,
+            self._pictures["content"],
+            self._pictures["style"],
+            self._pairs,
             lpips=self._lpips,
             side=self._side(model),
             batch_size=self._params.evaluate.batch_size,

@@ -8,7 +8,7 @@ from quantart.project import Project
 
 
 def run(project: Project, domain: Domain, workers: int | None = None) -> PrepareReport:
-    """Prepare the folder that `data.<domain>` names in the project's `params.yaml`.
+    """Prepare the pictures that `data.<domain>` names in the project's `params.yaml`.
 
     Args:
         workers: processes; None: one per core.
@@ -17,4 +17,11 @@ def run(project: Project, domain: Domain, workers: int | None = None) -> Prepare
         UserError: wrong parameters, no picture, or too many that can't be used.
     """
     params = project.params()
-    return prepare_domain(project.source(domain), project.prepared(domain), params.data, domain=domain, workers=workers)
+    return prepare_domain(
+        project.source(domain),
+        project.prepared(domain),
+        params.data,
+        domain=domain,
+        root=project.source_root(domain),
+        workers=workers,
+    )

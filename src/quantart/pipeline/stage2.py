@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.data.batches import Schedule, share
 from quantart.data.codes import StoredCodes
+from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
+from quantart.errors import UserError
 from quantart.evaluation.metrics import latent_content, latent_style
 from quantart.images import picture_grid, pixels_to_float, to_arrays
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS, Params, Variant
-from quantart.pipeline.training import GRID_ROWS, VALIDATION_PICTURES, run_training
+from quantart.params import DOMAINS, Domain, Params, Variant
+from quantart.pipeline.training import GRID_ROWS, run_training
 from quantart.project import Project
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import DataUsed
@@ -29,21 +34,27 @@ def run(project: Project, variant: Variant) -> None:
     """Train the style transfer network of `variant` into `models/stage2_<variant>`.
 
     Raises:
-        UserError: the parameters, the stored codes or the stage-1 models are not there or don't fit.
+        UserError: the parameters, the stored codes, the pairs or the stage-1 models are not there or don't fit.
     """
     params = project.params()
     codes = {domain: StoredCodes(project.codes(domain), "train") for domain in DOMAINS}
+    pictures = [PackedPictures(project.prepared(domain), "val") for domain in DOMAINS]
+    pairs = read_pairs(project.pairs("val"), pictures[0], pictures[1])
+    known = training_partners(project, codes) if params.data.paired else None
 
     def make_task(accelerator: Accelerator) -> Task:
         model = make_model(project, params, variant)
         step = make_step(model, params, latent_variance(codes["style"]))
-        pictures = [PackedPictures(project.prepared(domain), "val") for domain in DOMAINS]
+        if known is None:
+            batch = Batches(codes["content"], codes["style"], params, variant, accelerator)
+        else:
+            batch = PairedBatches(codes["content"], codes["style"], known, params, variant, accelerator)
         return Task(
             name=f"stage 2, {variant}",
             step=step,
-            batch=Batches(codes["content"], codes["style"], params, variant, accelerator),
+            batch=batch,
             validate=lambda m, _: validate(
-                m, pictures[0], pictures[1], params.data.resolution, step.loss.scale, accelerator.device
+                m, pictures[0], pictures[1], pairs, params.data.resolution, step.loss.scale, accelerator.device
             ),
             discriminator_learning_rate_factor=params.stage2.discriminator.learning_rate_factor,
         )
@@ -51,7 +62,12 @@ def run(project: Project, variant: Variant) -> None:
     run_training(
         project,
         stage=f"stage2_{variant}",
-        parameters={"variant": variant, "resolution": params.data.resolution, **params.stage2.model_dump()},
+        parameters={
+            "variant": variant,
+            "resolution": params.data.resolution,
+            "paired": params.data.paired,
+            **params.stage2.model_dump(),
+        },
         training=params.stage2.train,
         datasets=[
             DataUsed(domain, stored.index["pictures"]["train"], params.data.folder(domain), "training", stored.pictures)
@@ -61,6 +77,7 @@ def run(project: Project, variant: Variant) -> None:
         seed=params.seed,
         make_task=make_task,
         out=project.stage2_model(variant),
+        pairs=project.pairs("val"),
     )
 
 
@@ -91,45 +108,108 @@ def make_step(model: ExperimentStage2, params: Params, variance: float) -> Stage
     return Stage2Step(model, loss, reference_order=disc.reference_order)
 
 
+Rows = NDArray[np.int64]
+Draws = NDArray[np.float64]
+
+
 class Batches:
     """Random (content, style) pairs of stored codes or latents, cut at random places."""
 
     def __init__(
         self, content: StoredCodes, style: StoredCodes, params: Params, variant: Variant, accelerator: Accelerator
     ) -> None:
-        size = params.stage2.train.batch_size
-        self._sources = [
-            (stored, Schedule(len(stored), size, seed=params.seed, stream=stream))
-            for stream, stored in enumerate((content, style))
-        ]
-        self._share = share(size, accelerator.process_index, accelerator.num_processes)
+        self._size = params.stage2.train.batch_size
+        self._seed = params.seed
         self._crop = params.stage2.train.crop
+        for stored in (content, style):
+            stored.check_crop(self._crop)
+        self._codes = (content, style)
+        self._share = share(self._size, accelerator.process_index, accelerator.num_processes)
         self._discrete = variant == "discrete"
         self._device = accelerator.device
+        self._schedules = [self._schedule(len(stored), stream) for stream, stored in enumerate(self._codes)]
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """This process's content and style: codes `(b, crop, crop)` or latents `(b, c, crop, crop)`."""
-        content, style = (self._read(stored, schedule, step) for stored, schedule in self._sources)
+        content, style = (
+            self._read(stored, rows[self._share], draws[self._share])
+            for stored, (rows, draws) in zip(self._codes, self._drawn(step), strict=True)
+        )
         return content, style
 
-    def _read(self, stored: StoredCodes, schedule: Schedule, step: int) -> Tensor:
-        rows, draws = schedule.indices(step)[self._share], schedule.draws(step, 2)[self._share]
+    def _drawn(self, step: int) -> list[tuple[Rows, Draws]]:
+        """Rows `(batch_size,)` and crop places `(batch_size, 2)` of the joint batch, for content and style."""
+        return [(schedule.indices(step), schedule.draws(step, 2)) for schedule in self._schedules]
+
+    def _read(self, stored: StoredCodes, rows: Rows, draws: Draws) -> Tensor:
         read = stored.codes if self._discrete else stored.latents
         return read(rows, self._crop, draws).to(self._device, non_blocking=True)
+
+    def _schedule(self, n: int, stream: int) -> Schedule:
+        return Schedule(n, self._size, seed=self._seed, stream=stream)
+
+
+class PairedBatches(Batches):
+    """Partners: the same copy of two pictures that belong together, cut at the same place.
+
+    Args:
+        pairs: places of partners among the training pictures of both domains.
+    """
+
+    def __init__(
+        self,
+        content: StoredCodes,
+        style: StoredCodes,
+        pairs: Pairs,
+        params: Params,
+        variant: Variant,
+        accelerator: Accelerator,
+    ) -> None:
+        super().__init__(content, style, params, variant, accelerator)
+        copies = np.arange(int(content.index["copies"]))[:, None]
+        # copy k of picture i is row k · pictures + i
+        self._rows = [
+            (copies * stored.pictures + places).ravel()
+            for stored, places in zip(self._codes, np.array(pairs).T, strict=True)
+        ]
+        self._joint = self._schedule(len(self._rows[0]), stream=0)
+
+    def _drawn(self, step: int) -> list[tuple[Rows, Draws]]:
+        items, draws = self._joint.indices(step), self._joint.draws(step, 2)
+        return [(rows[items], draws) for rows in self._rows]
+
+
+def training_partners(project: Project, codes: dict[Domain, StoredCodes]) -> Pairs:
+    """Places of partners among the training pictures that the codes were made from.
+
+    Raises:
+        UserError: the codes are of other pictures than the prepared ones, were not made for pairs, or have no partners.
+    """
+    pictures = {domain: PackedPictures(project.prepared(domain), "train") for domain in DOMAINS}
+    copies = codes["content"].index["copies"]
+    for domain, stored in codes.items():
+        same = stored.index["pictures"]["train"] == pictures[domain].digest and stored.index["copies"] == copies
+        if not same or not stored.index.get("paired"):
+            raise UserError(
+                f"{stored.folder}: its codes are of other pictures or not for pairs; run `quantart encode` again"
+            )
+    if not (known := partners(pictures["content"].files, pictures["style"].files)):
+        raise UserError("data.paired: no training picture has a partner; run `quantart pair`, which lists them")
+    return known
 
 
 def validate(
     model: ExperimentStage2,
     content_pictures: PackedPictures,
     style_pictures: PackedPictures,
+    pairs: Sequence[tuple[int, int]],
     resolution: int,
     scale: float,
     device: torch.device,
 ) -> tuple[dict[str, float], Pictures]:
     """Latent distances on validation pairs, in units of the latents' variance; a grid of content, style, output."""
-    pairs = np.arange(VALIDATION_PICTURES)
-    contents = pixels_to_float(content_pictures.centre(pairs % len(content_pictures), resolution))
-    styles = pixels_to_float(style_pictures.centre(pairs % len(style_pictures), resolution))
+    contents = pixels_to_float(content_pictures.centre([content for content, _ in pairs], resolution))
+    styles = pixels_to_float(style_pictures.centre([style for _, style in pairs], resolution))
     content_distances, style_distances, outputs = [], [], []
     for x, y in zip(contents.to(device).split(8), styles.to(device).split(8), strict=True):
         content, style = model.content_latents(x), model.style_latents(y)

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from quantart.errors import UserError
 from quantart.models.pretrained import Pretrained
 from quantart.params import TrainingParams
+from quantart.pipeline.pair import log_pairs
 from quantart.project import Project
 from quantart.tracking.links import RunLink, write_link
 from quantart.tracking.runs import DataUsed, StageRun, stage_run
@@ -46,6 +47,7 @@ def run_training(
     seed: int,
     make_task: Callable[[Accelerator], Task],
     out: Path,
+    pairs: Path | None = None,
 ) -> None:
     """Train one stage as one tracked run and write its model folder and `runs/<stage>.json`.
 
@@ -56,6 +58,7 @@ def run_training(
         upstream: stage to run id of what this stands on.
         make_task: builds model, losses and batches once the device is known.
         out: the model folder, replaced when all is done.
+        pairs: file of the validation pairs, kept with the run.
     """
     accelerator = make_accelerator(seed)
     if training.batch_size % accelerator.num_processes:
@@ -77,6 +80,8 @@ def run_training(
         if run is not None:
             checkpoints.run_id = run.run_id
             run.set_tags(_machine(accelerator))
+            if pairs is not None:
+                log_pairs(run, pairs)
         model = train(
             task, training, seed=seed, accelerator=accelerator, checkpoints=checkpoints, logger=run or _Silent()
         )

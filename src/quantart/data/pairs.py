@@ -1,0 +1,71 @@
+"""Which content picture goes with which style picture: partners by name, and held-out pairs kept in a file.
+
+The file is a CSV table, `content, content_sha256, style, style_sha256`: the names in the prepared folders' indices and
+the digests of the original files, so that a pair means the same two pictures or nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from quantart.data.files import pair_name
+from quantart.data.index import write_table
+from quantart.data.pictures import PackedPictures
+from quantart.errors import UserError
+
+Pairs = list[tuple[int, int]]
+COLUMNS = ["content", "content_sha256", "style", "style_sha256"]
+
+
+def partners(contents: Sequence[str], styles: Sequence[str]) -> Pairs:
+    """Indices `(content, style)` of the files that share a name (see `pair_name`), in the order of `contents`."""
+    style_of = {pair_name(file): index for index, file in enumerate(styles)}
+    names = [pair_name(file) for file in contents]
+    return [(index, style_of[name]) for index, name in enumerate(names) if name in style_of]
+
+
+def name_number(file: str) -> int:
+    """A number in [0, 2⁶⁴) that partners share and other pictures do not: the seed of what is drawn for both alike."""
+    return int.from_bytes(hashlib.sha256(pair_name(file).encode()).digest()[:8], "big")
+
+
+def write_pairs(path: Path, contents: PackedPictures, styles: PackedPictures, pairs: Pairs) -> None:
+    """Write pairs of indices into the two splits."""
+    rows = [(contents.files[c], contents.sha256[c], styles.files[s], styles.sha256[s]) for c, s in pairs]
+    write_table(path, COLUMNS, rows)
+
+
+def read_pairs(path: Path, contents: PackedPictures, styles: PackedPictures) -> Pairs:
+    """The file's pairs as indices into the two splits.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or it names a picture that a split does not have.
+    """
+    try:
+        with path.open(encoding="utf8", newline="") as file:
+            header, *rows = csv.reader(file)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run `quantart pair` first") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run `quantart pair` again") from None
+    if header != COLUMNS or not rows or any(len(row) != len(COLUMNS) for row in rows):
+        raise UserError(f"{path}: no table of pairs; run `quantart pair` again")
+    places = [_places(pictures) for pictures in (contents, styles)]
+    return [(_find(path, places[0], *row[:2]), _find(path, places[1], *row[2:])) for row in rows]
+
+
+def _places(pictures: PackedPictures) -> dict[tuple[str, str], int]:
+    return {key: index for index, key in enumerate(zip(pictures.files, pictures.sha256, strict=True))}
+
+
+def _find(path: Path, places: dict[tuple[str, str], int], file: str, sha256: str) -> int:
+    try:
+        return places[file, sha256]
+    except KeyError:
+        raise UserError(
+            f"{path}: names {file!r} (sha256 {sha256[:12]}…), which the prepared pictures do not have; "
+            "run `quantart pair` again"
+        ) from None

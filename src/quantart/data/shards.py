@@ -1,0 +1,72 @@
+"""Pictures inside tar files: where each begins and how long it is. Nothing is unpacked to disk."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from quantart.data.files import PictureFile, is_picture, leads_outside, table_name
+from quantart.errors import UserError
+
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
+_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
+
+
+def refuse_compressed(path: Path) -> None:
+    """Raises UserError for the name of a compressed tar: a picture in it can't be reached without unpacking all."""
+    if path.name.lower().endswith(COMPRESSED):
+        raise UserError(f"{path}: a compressed tar; unpack it into a folder, or decompress it to a plain .tar")
+
+
+def shard_pictures(path: Path, prefix: str = "") -> Iterator[PictureFile]:
+    """The members of a tar whose names end as pictures' do, in their order, named `prefix` + their name.
+
+    Hidden members are skipped, as in folders. Links, devices, sparse files and names that lead out of the archive are
+    given with their fault.
+
+    Raises:
+        UserError: it can't be read, is compressed, or is damaged.
+    """
+    try:
+        if not path.is_file():
+            raise UserError(f"{path}: no regular file; give a plain .tar")
+        length = path.stat().st_size
+        with path.open("rb") as file, tarfile.open(fileobj=_plain(file, path), mode="r:") as archive:
+            while (member := archive.next()) is not None:
+                archive.members = []  # type: ignore[attr-defined]  # else it would keep them all
+                if is_picture(member.name) and not _is_hidden(member.name):
+                    yield _picture(member, path, prefix, length)
+            file.seek(archive.offset)
+            end = file.read(tarfile.BLOCKSIZE)
+            if not end or end.strip(b"\0"):  # tarfile takes a broken header for the end, and a missing end for one
+                raise tarfile.ReadError(f"no end marker at byte {archive.offset}")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
+        raise UserError(f"{path}: no tar, damaged or cut off ({error}); make it again") from None
+
+
+def _plain(file: BinaryIO, path: Path) -> BinaryIO:
+    if file.read(6).startswith(_MAGIC):
+        raise UserError(f"{path}: compressed in spite of its name; decompress it to a plain .tar")
+    file.seek(0)
+    return file
+
+
+def _picture(member: tarfile.TarInfo, path: Path, prefix: str, length: int) -> PictureFile:
+    fault = leads_outside(member.name)
+    if fault is None and not member.isreg():
+        fault = "a link" if member.issym() or member.islnk() else "no regular file"
+        fault += "; only files inside the archive are read"
+    if fault is None and member.issparse():
+        fault = "a sparse file; only plain files are read"
+    if fault is None and member.offset_data + member.size > length:
+        fault = "cut off: the archive ends before it does"
+    name = member.name if fault else PurePosixPath(member.name).as_posix()
+    return PictureFile(table_name(f"{prefix}{name}"), path, member.offset_data, member.size, fault)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") and part not in {".", ".."} for part in PurePosixPath(name).parts)
