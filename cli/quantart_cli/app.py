@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from quantart.project import Project
 
 ORDER = [
+    "preset",
     "prepare",
     "pair",
     "train",
@@ -46,8 +47,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 train_app = typer.Typer(help="Train a stage: the VQGANs (stage1) or the style transfer network (stage2).")
+preset_app = typer.Typer(help="Set params.yaml up for a task of the paper, or for your own pictures.")
+SET_UP = "Set up"
 PIPELINE = "Pipeline (what dvc.yaml calls, in order)"
 USE = "Use"
+app.add_typer(preset_app, name="preset", rich_help_panel=SET_UP, no_args_is_help=True)
 app.add_typer(train_app, name="train", rich_help_panel=PIPELINE, no_args_is_help=True)
 
 
@@ -93,6 +97,44 @@ def root(
     ] = False,
 ) -> None:
     pass
+
+
+@preset_app.command("list")
+def list_presets() -> None:
+    """List the presets.
+
+    Example: quantart preset list
+    """
+    from rich.console import Console
+
+    from quantart.presets import preset_table
+
+    Console().print(preset_table(_project()))
+
+
+@preset_app.command("show")
+def show_preset(name: Annotated[str, typer.Argument(help="One of `quantart preset list`.")]) -> None:
+    """Print the params.yaml that a preset gives; what differs from the present one is marked.
+
+    Example: quantart preset show coco2art
+    """
+    from quantart.presets import show_preset
+
+    print(show_preset(_project(), name), end="")
+
+
+@preset_app.command("use")
+def use_preset(name: Annotated[str, typer.Argument(help="One of `quantart preset list`.")]) -> None:
+    """Write params.yaml from a preset, keep the one before beside it, and say what changed.
+
+    The preset decides data, model, stage1, encode and stage2; your seed, evaluate and export stay as they are, but for
+    what the preset names.
+
+    Example: quantart preset use custom_unpaired
+    """
+    from quantart.presets import use_preset
+
+    print(use_preset(_project(), name))
 
 
 @app.command(rich_help_panel=PIPELINE)

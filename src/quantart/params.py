@@ -381,17 +381,34 @@ def load_params(path: Path) -> Params:
         UserError: the file is missing or not YAML, or a value is wrong; one line for each fault.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf8"), _Loader)  # noqa: S506 - a SafeLoader
+        raw = read_mapping(path)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run inside a QuantArt project, which has a params.yaml") from None
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{path.name}: {sentence}" for _, sentence in faults(error))) from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a YAML file of parameters, or of some of them, holds; not checked further.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it is not YAML, or no mapping.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf8"), _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: holds no parameters; it must be a mapping with data, model, stage1, …")
-    try:
-        return Params.model_validate(raw)
-    except ValidationError as error:
-        raise UserError("\n".join(f"{path.name}: {_fault(e)}" for e in error.errors())) from None
+    return raw
+
+
+def faults(error: ValidationError) -> list[tuple[str, str]]:
+    """(dotted key, sentence) of each fault; the key is empty where several sections don't fit together."""
+    return [(".".join(str(part) for part in each["loc"]), _fault(each)) for each in error.errors()]
 
 
 def _fault(error: Any) -> str:

@@ -80,6 +80,7 @@ def mistake(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_help_reads_like_a_table_of_contents() -> None:
     listed = re.findall(r"^│ (\w[\w-]*) ", help_of(), flags=re.MULTILINE)
     assert listed == [
+        "preset",
         "prepare",
         "pair",
         "train",
@@ -93,6 +94,35 @@ def test_help_reads_like_a_table_of_contents() -> None:
         "summary",
     ]
     assert re.findall(r"^│ (\w+) ", help_of("train"), flags=re.MULTILINE) == ["stage1", "stage2"]
+    assert re.findall(r"^│ (\w+) ", help_of("preset"), flags=re.MULTILINE) == ["list", "show", "use"]
+
+
+def test_presets_are_listed_shown_and_used(project: Path) -> None:
+    shutil.copytree(ROOT / "presets", project / "presets")
+
+    def said(command: str) -> str:
+        result = CliRunner().invoke(app, shlex.split(command), env={"COLUMNS": "80"})
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    listed = said("preset list").splitlines()
+    assert len(listed) == len([*(ROOT / "presets").glob("[!_]*.yaml")]) + 1
+    assert max(map(len, listed)) <= 80
+    assert "coco2art                  photographs (MS-COCO) to artworks (WikiArt)" in map(str.rstrip, listed)
+    assert "  ch: 128                          # now 8\n" in said("preset show coco2art")
+    assert "model.ch: 8 -> 128\n" in said("preset use coco2art")
+    assert "  ch: 128 " in (project / "params.yaml").read_text()
+    assert said("preset use coco2art").startswith("nothing changed: ")
+
+
+def test_a_preset_that_is_none_is_a_sentence(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "presets: not found; " in mistake("preset list", monkeypatch, capsys)
+    shutil.copytree(ROOT / "presets", project / "presets")
+    for command in ("use", "show"):
+        said = mistake(f"preset {command} face2arts", monkeypatch, capsys)
+        assert said.startswith("error: no preset 'face2arts'; did you mean face2art")
 
 
 def test_every_registered_command_is_listed() -> None:

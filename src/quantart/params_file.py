@@ -1,0 +1,108 @@
+"""The text of `params.yaml`: written with the meaning of each field beside it, compared key by key."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from quantart.params import Params
+
+WIDTH = 120  # columns of a written line
+_COMMENT = re.compile(r":?[ \t]+#[ \t]*(.*)")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value that differs; a missing one is `None`, like YAML's null."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {as_yaml(self.old)} -> {as_yaml(self.new)}"
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[Change]:
+    """What differs between two nested mappings, in the order of the keys; a list counts as one value."""
+    found: list[Change] = []
+    for name in dict.fromkeys([*new, *old]):
+        key, was, now = f"{prefix}{name}", old.get(name), new.get(name)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            found += changes(was, now, f"{key}.")
+        elif was != now:
+            found.append(Change(key, was, now))
+    return found
+
+
+def as_yaml(value: Any) -> str:
+    """A value on one line, as it stands in a YAML file."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def read_comments(text: str) -> dict[str, str]:
+    """The comment at the end of the line of each dotted key, of a file that `load_params` takes."""
+    root = yaml.compose(text, yaml.SafeLoader)
+    return dict(_comments(text, root, "")) if root is not None else {}
+
+
+def _comments(text: str, node: yaml.Node, prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in node.value:
+        name = f"{prefix}{key.value}"
+        section = isinstance(value, yaml.MappingNode) and not value.flow_style
+        if comment := _COMMENT.match(text, (key if section else value).end_mark.index):
+            yield name, comment[1].strip()
+        if section:
+            yield from _comments(text, value, f"{name}.")
+
+
+def descriptions(section: BaseModel, prefix: str = "") -> dict[str, str]:
+    """What each field says of itself in `params.py`, by dotted key."""
+    found: dict[str, str] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            found |= descriptions(value, f"{prefix}{name}.")
+        elif field.description:
+            found[f"{prefix}{name}"] = field.description
+    return found
+
+
+def render(params: Params, comments: Mapping[str, str], head: str = "") -> str:
+    """All of `params` as YAML that `load_params` reads back to the same.
+
+    Args:
+        comments: by dotted key; put at the end of the line, or above it where the line would be too long.
+        head: lines for the top of the file, without `#`.
+    """
+    lines = [f"# {line}" for line in head.splitlines()]
+    return "\n".join([*lines, *_render(params, comments, "", "")]) + "\n"
+
+
+def _render(section: BaseModel, comments: Mapping[str, str], prefix: str, indent: str) -> Iterator[str]:
+    for name in type(section).model_fields:
+        key, value = f"{prefix}{name}", getattr(section, name)
+        nested = isinstance(value, BaseModel)
+        if nested and not indent:
+            yield ""
+        line = f"{indent}{name}:" if nested else f"{indent}{name}: {as_yaml(value)}"
+        yield from _commented(line, comments.get(key, ""), indent)
+        if nested:
+            yield from _render(value, comments, f"{key}.", f"{indent}  ")
+
+
+def _commented(line: str, comment: str, indent: str) -> list[str]:
+    if not comment:
+        return [line]
+    beside = f"{line:<34} # {comment}"
+    if len(beside) <= WIDTH:
+        return [beside]
+    above = textwrap.wrap(comment, WIDTH - len(indent) - 2, break_long_words=False, break_on_hyphens=False)
+    return [*(f"{indent}# {part}" for part in above), line]
