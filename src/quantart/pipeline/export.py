@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,9 +14,11 @@ from mlflow.exceptions import MlflowException
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.images import Picture
-from quantart.params import Domain
+from quantart.models.fidelity import ALPHA_OF
+from quantart.params import VARIANTS, Domain, Variant
 from quantart.project import Project
-from quantart.serving.package import RegisteredModel, log_and_register
+from quantart.serving.package import log_and_register
+from quantart.serving.registered import RegisteredModel, write_registered
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.runs import open_run
 
@@ -26,31 +26,35 @@ LINEAGE = ("git.", "dvc.", "upstream.")
 
 
 def run(project: Project) -> RegisteredModel:
-    """Register the network of the variant that `export` names, from its MLflow run, and write `runs/export.json`.
+    """Register the trained networks, one model with both variants where both are there; write `runs/export.json`.
 
-    Its input example is the first held-out photograph and painting; description and tags of the version tell what it
-    stands on and what the evaluation measured.
+    The networks come from their MLflow runs. The variant that `export` names is the run that the model is logged to,
+    and what the model does where no alpha is given. Its input example is the first held-out photograph and painting;
+    description and tags of the version tell what it stands on and what the evaluation measured.
 
     Raises:
-        UserError: wrong parameters, a stage that has not run, no held-out picture, or a run without its network.
+        UserError: wrong parameters, a stage that has not run, no held-out picture, a run without its network, or two
+            networks that can't be mixed.
     """
     params = project.params().export
     link = read_link(project.link(f"stage2_{params.variant}"))
+    others = {v: project.link(f"stage2_{v}") for v in VARIANTS if v != params.variant}
+    links = {params.variant: link} | {v: read_link(path) for v, path in others.items() if path.is_file()}
     example = _held_out(project, "content"), _held_out(project, "style")
-    open_run(project.root, link.run_id)
-    trained = MlflowClient().get_run(link.run_id)
-    metrics = _evaluation(trained)
+    runs = {variant: _find(project, each) for variant, each in links.items()}
+    metrics = _evaluation(runs[params.variant])
     with TemporaryDirectory() as folder:
         registered = log_and_register(
-            _download(link, folder),
+            {variant: _download(each, Path(folder, variant)) for variant, each in links.items()},
+            variant=params.variant,
             run_id=link.run_id,
             name=params.name,
             example=example,
-            description=_description(trained, params.variant, metrics),
-            tags={"variant": params.variant, **_lineage(trained), **{k: f"{v:.6g}" for k, v in metrics.items()}},
+            description=_description(runs, metrics),
+            tags=_tags(runs) | {name: f"{value:.6g}" for name, value in metrics.items()},
         )
-    project.link("export").write_text(json.dumps(asdict(registered), indent=2) + "\n", encoding="utf8")
-    print(f"{registered.name} version {registered.version} is now {registered.uri}")
+    write_registered(project, registered)
+    print(f"{registered.uri} is now {registered.name}@{registered.alias}")
     return registered
 
 
@@ -61,12 +65,20 @@ def _held_out(project: Project, domain: Domain) -> Picture:
     return pictures.picture(0)
 
 
-def _download(link: RunLink, folder: str) -> Path:
+def _find(project: Project, link: RunLink) -> Run:
+    open_run(project.root, link.run_id)
+    return MlflowClient().get_run(link.run_id)
+
+
+def _download(link: RunLink, folder: Path) -> Path:
+    """The run's network, as `folder`, in a folder that is there."""
+    place = folder.with_suffix(".run")
+    place.mkdir()
     try:
-        path = mlflow.artifacts.download_artifacts(run_id=link.run_id, artifact_path=link.model, dst_path=folder)
+        path = mlflow.artifacts.download_artifacts(run_id=link.run_id, artifact_path=link.model, dst_path=str(place))
     except (MlflowException, OSError) as error:
         raise UserError(f"run {link.run_id}: its network is gone ({error}); train {link.stage} again") from error
-    return Path(path)
+    return Path(path).rename(folder)
 
 
 def _evaluation(trained: Run) -> dict[str, float]:
@@ -78,15 +90,32 @@ def _evaluation(trained: Run) -> dict[str, float]:
     }
 
 
+def _tags(runs: Mapping[Variant, Run]) -> dict[str, str]:
+    """Which runs the networks come from and what these stand on; the first is the one that the model is logged to."""
+    variant, *others = runs
+    tags = {
+        "variant": variant,
+        **{f"run.{each}": run.info.run_id for each, run in runs.items()},
+        **_lineage(runs[variant]),
+    }
+    return tags | {f"{other}.{key}": value for other in others for key, value in _lineage(runs[other]).items()}
+
+
 def _lineage(trained: Run) -> dict[str, str]:
     return {key: value for key, value in trained.data.tags.items() if key.startswith(LINEAGE)}
 
 
-def _description(trained: Run, variant: str, metrics: Mapping[str, float]) -> str:
+def _description(runs: Mapping[Variant, Run], metrics: Mapping[str, float]) -> str:
     """Markdown for the version's page in the registry."""
-    lines = [f"Style transfer network, {variant}, of the run `{trained.info.run_name}` ({trained.info.run_id})."]
+    lines = [
+        f"Style transfer network, {variant}, of the run `{run.info.run_name}` ({run.info.run_id})."
+        for variant, run in runs.items()
+    ]
+    variant = next(iter(runs))
+    alpha = f"alpha (visual fidelity) is {ALPHA_OF[variant]:g}"
+    lines.append(f"By default {alpha}: {variant}." if len(runs) > 1 else f"It is alone: {alpha}, always.")
     if metrics:
-        lines += ["", "| measured on held-out pictures | |", "|---|---|"]
+        lines += ["", f"| {variant}, measured on held-out pictures | |", "|---|---|"]
         lines += [f"| {name.removeprefix('eval/')} | {value:.4g} |" for name, value in metrics.items()]
     else:
         lines.append("It has not been evaluated.")
