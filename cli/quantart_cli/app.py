@@ -173,7 +173,7 @@ def evaluate(
 
 @app.command(rich_help_panel=PIPELINE)
 def export() -> None:
-    """Package the model, register it, and point the alias `challenger` to it.
+    """Package the trained variants as one model, register it, and point the alias `challenger` to it.
 
     Example: quantart export
     """
