@@ -141,8 +141,8 @@ def test_one_variant_alone_fixes_alpha(variant: Variant, alpha: float, said: str
 
 
 def test_models_of_another_shape_are_not_mixed() -> None:
-    other = model("continuous", ddconfig={**DDCONFIG, "ch": 16}, embed_dim=4)
-    with pytest.raises(UserError, match=r"differ in ch \(8 and 16\), embed_dim \(8 and 4\)"):
+    other = model("continuous", ddconfig={**DDCONFIG, "ch": 16}, embed_dim=4, cosine=True)
+    with pytest.raises(UserError, match=r"differ in ch \(8 and 16\), embed_dim \(8 and 4\), cosine \(False and True\)"):
         FidelityControl(model("discrete"), other)
 
 

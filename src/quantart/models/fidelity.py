@@ -183,12 +183,9 @@ def _mix_style(model: ExperimentStage2, content: Tensor, style: Tensor, beta: fl
 
 
 def _check_alike(discrete: ExperimentStage2, continuous: ExperimentStage2) -> None:
-    one, other = (
-        {**model.config["ddconfig"], "embed_dim": model.config["embed_dim"]} for model in (discrete, continuous)
-    )
-    if differing := [
-        f"{key} ({one.get(key)} and {other.get(key)})" for key in one | other if one.get(key) != other.get(key)
-    ]:
+    one, other = map(_shape, (discrete, continuous))
+    keys = [key for key in one | other if one.get(key) != other.get(key)]
+    if differing := [f"{key} ({one.get(key)} and {other.get(key)})" for key in keys]:
         raise UserError(
             f"the discrete and the continuous network differ in {', '.join(differing)}; "
             "only networks of one shape can be mixed"
@@ -201,6 +198,11 @@ def _check_alike(discrete: ExperimentStage2, continuous: ExperimentStage2) -> No
                     f"the discrete and the continuous network differ in the weights of `{name}`: they stand on "
                     "different stage-1 models and can't be mixed; train both on the same (`dvc repro` does)"
                 )
+
+
+def _shape(model: ExperimentStage2) -> dict[str, Any]:
+    """What must be equal for latents and decoders to be mixed; each transfer network may have a shape of its own."""
+    return {**model.config["ddconfig"], **{key: model.config[key] for key in ("embed_dim", "cosine")}}
 
 
 def _checked(name: str, value: Any, span: str) -> float:
