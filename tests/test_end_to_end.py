@@ -142,13 +142,18 @@ def test_registered_model_paints_a_picture(project: Path) -> None:
     photo = next((project / "data" / "sample" / "photos").iterdir())
     painting = next((project / "data" / "sample" / "paintings").iterdir())
     out = project / "painted.png"
-    address = "models:/quantart@challenger"
-    call(project, "quantart", "stylize", str(photo), "--style", str(painting), "--out", str(out), "--model", address)
+    command = ["quantart", "stylize", str(photo), "--style", str(painting), "--out", str(out)]
+    call(project, *command, "--model", "models:/quantart@challenger", "--alpha", "0.5", "--beta", "0.5")
     from quantart.images import read_image
 
     painted = read_image(out, max_pixels=10**6)
     assert min(painted.shape[:2]) == 32
     assert painted.std() > 1.0
+    call(project, *command, "--force", "--alpha", "0.5", "--beta", "0.5")  # with the project's own folders
+    assert (read_image(out, max_pixels=10**6) == painted).all()
+    refused = call(project, *command, "--force", "--alpha", "nan", check=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "alpha = nan: must be a number from 0 (continuous) to 1 (discrete)" in refused.stderr
 
 
 def test_repeated_run_does_nothing(project: Path) -> None:
@@ -169,6 +174,17 @@ def test_changed_stage2_runs_stage2_and_what_follows_and_setting_it_back_restore
     result = call(project, "dvc", "repro")
     assert ran(result.stdout) == []
     assert (project / "runs" / "stage2_discrete.json").read_text() == before
+
+
+def test_fidelity_control_is_measured_beside_the_pipelines_own_metrics(project: Path) -> None:
+    before = (project / "reports" / "metrics.json").read_bytes()
+    call(project, "quantart", "evaluate", "--alpha", "0.5")
+    assert (project / "reports" / "metrics.json").read_bytes() == before
+    assert (project / "reports" / "fidelity" / "a0.50_b1.00" / "metrics.json").is_file()
+    run_id = json.loads((project / "runs" / "stage2_discrete.json").read_text())["run_id"]
+    assert any(key.startswith("eval/a0.50_b1.00/") for key in client(project).get_run(run_id).data.metrics)
+    call(project, "quantart", "evaluate", "--run-id", run_id, "--alpha", "0.25")  # finds the continuous run itself
+    assert (project / "reports" / "runs" / run_id / "a0.25_b1.00" / "metrics.json").is_file()
 
 
 def test_serving_what_is_not_registered_is_a_sentence(project: Path) -> None:

@@ -62,9 +62,11 @@ def test_it_says_where_to_look(project: Project) -> None:
 
 def test_a_registered_model_is_named_with_how_to_serve_it(project: Project) -> None:
     project.link("export").parent.mkdir()
-    project.link("export").write_text(json.dumps({"name": "quantart", "version": "3", "alias": "challenger"}))
+    project.link("export").write_text(
+        json.dumps({"name": "quantart", "version": "3", "alias": "challenger", "run_id": "3f2a"})
+    )
     text = shown(project)
-    assert "quantart version 3, alias challenger" in text
+    assert "models:/quantart/3" in text
     assert "quantart serve" in text
 
 

@@ -71,6 +71,16 @@ class Variant(StrEnum):
     continuous = "continuous"
 
 
+Alpha = Annotated[
+    float | None,
+    typer.Option(
+        help="Visual fidelity, 1 (discrete) to 0 (continuous); default: the exported variant's, or the run's."
+    ),
+]
+Beta = Annotated[float, typer.Option(help="Style fidelity, 1 (style) to 0 (content).")]
+SERVED = "Registry address; default: the version in runs/export.json, or else the alias `challenger`."
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"quantart {__version__}")
@@ -212,23 +222,27 @@ def evaluate(
     run_id: Annotated[
         str | None, typer.Option(help="A training run in MLflow; default: this project's latest.")
     ] = None,
+    alpha: Alpha = None,
+    beta: Beta = 1.0,
 ) -> None:
     """Measure on held-out pairs beside baselines, and log it to the run.
 
-    Example: quantart evaluate --run-id 3f2a9c
+    Another alpha or beta than the model's own is logged and reported under its own name.
+
+    Example: quantart evaluate --run-id 3f2a9c --alpha 0.5
     """
     from quantart.pipeline import evaluate as stage
 
-    stage.run(_project(), run_id)
+    stage.run(_project(), run_id, alpha=alpha, beta=beta)
 
 
 @app.command(rich_help_panel=PIPELINE)
 def export(
     run_id: Annotated[
-        str | None, typer.Option(help="A stage-2 run in MLflow; default: this project's, of export.variant.")
+        str | None, typer.Option(help="A stage-2 run in MLflow; default: this project's, of both variants.")
     ] = None,
 ) -> None:
-    """Package the model, register it, and point the alias `challenger` to it.
+    """Package the trained variants as one model, register it, and point the alias `challenger` to it.
 
     Example: quantart export
     """
@@ -268,25 +282,28 @@ def stylize(
     style: Annotated[Path, typer.Option(help="The painting.")],
     out: Annotated[Path, typer.Option(help="Where the picture goes.")],
     model: Annotated[
-        str | None, typer.Option(help="A folder, or a registry address such as models:/quantart@champion.")
+        str | None,
+        typer.Option(help="A folder, or an address such as models:/quantart@champion; default: this project's models."),
     ] = None,
+    alpha: Alpha = None,
+    beta: Beta = 1.0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
 ) -> None:
     """Paint a photograph in the manner of a painting.
 
     Example: quantart stylize photo.jpg --style painting.jpg --out out.png
     """
-    from quantart.serving.files import find_network, stylize_file
+    from quantart.serving.files import named_networks, project_networks, stylize_file
 
     if model is not None and ":/" in model:
         _use_store()
-    project = None if model else _project()
-    stylize_file(photo, style, out, find_network(project, model), force=force)
+    networks = named_networks(model, alpha) if model else project_networks(_project(), alpha)
+    stylize_file(photo, style, out, networks, beta=beta, force=force)
 
 
 @app.command(rich_help_panel=USE)
 def serve(
-    model: Annotated[str | None, typer.Option(help="Registry address; default: the registered challenger.")] = None,
+    model: Annotated[str | None, typer.Option(help=SERVED)] = None,
     host: Annotated[str, typer.Option(help="Address to listen at; the default is this machine only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 5001,
 ) -> None:
@@ -294,10 +311,11 @@ def serve(
 
     Example: quantart serve --port 5001
     """
+    from quantart.serving.registered import default_address
     from quantart.serving.server import check_model
     from quantart.serving.server import serve as run_server
 
-    address = model or f"models:/{_project().params().export.name}@challenger"
+    address = model or default_address(_project())
     _use_store()
     check_model(address)
     run_server(address, host, port)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from quantart.params import VARIANTS
 from quantart.project import Project
+from quantart.serving.registered import read_registered
 
 
 def print_summary(project: Project, console: Console | None = None) -> None:
@@ -20,15 +21,15 @@ def print_summary(project: Project, console: Console | None = None) -> None:
         console.print("Nothing evaluated yet: run [bold]make run[/] or [bold]dvc repro[/].")
         return
     console.print(_table(metrics))
-    export = _read(project.link("export"))
+    registered = read_registered(project)
     places = {
         "pictures": "  ".join(_shown(path, project) for path in sorted((project.reports / "grids").glob("*.png"))),
         "in words": _shown(project.reports / "summary.md", project),
         "runs": "make ui, then http://127.0.0.1:5000",
         "plots": "dvc plots show",
     }
-    if export:
-        places["registered"] = f"{export['name']} version {export['version']}, alias {export['alias']}"
+    if registered:
+        places["registered"] = registered.uri
         places["serve it"] = "quantart serve"
     places["stylise one"] = "quantart stylize PHOTO --style PAINTING --out OUT.png"
     for name, place in places.items():

@@ -1,24 +1,169 @@
+"""Fidelity control: its corners are the models themselves, byte for byte, and nothing that is stored changes."""
+
 from __future__ import annotations
 
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
 import torch
+from torch import Tensor
 
-from quantart.models.fidelity import mix_decode, mix_latents
-from quantart.models.stage_2 import ExperimentStage2
+from quantart.errors import UserError
+from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, mix_decode, mix_latents, settle
+from quantart.models.stage_2 import ExperimentStage2, Variant
 
-from .networks import small_stage_1
+from .networks import DDCONFIG, small_stage_1
+
+
+def model(
+    variant: Variant, seeds: tuple[int, int] = (1, 2), transfer_seed: int = 0, **options: Any
+) -> ExperimentStage2:
+    content, style = (small_stage_1(seed, **options) for seed in seeds)
+    torch.manual_seed(transfer_seed)
+    return ExperimentStage2.from_stage1(content, style, variant=variant, block_num=1).eval()
+
+
+@pytest.fixture
+def control() -> FidelityControl:
+    """Both variants with the same encoders; decoders and transfer networks of their own."""
+    continuous = model("continuous", transfer_seed=7)
+    torch.manual_seed(8)
+    for parameter in continuous.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return FidelityControl(model("discrete"), continuous)
+
+
+@pytest.fixture
+def pictures() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(5)
+    content, style = (torch.rand(2, 3, 16, 16) * 2 - 1 for _ in range(2))
+    return content, style
 
 
 @torch.no_grad()
-def test_the_corners_are_the_plain_models() -> None:
-    discrete = ExperimentStage2.from_stage1(small_stage_1(1), small_stage_1(2), block_num=1).eval()
-    continuous = ExperimentStage2.from_stage1(
-        small_stage_1(3), small_stage_1(4), variant="continuous", block_num=1
-    ).eval()
-    x, y = (torch.rand(1, 3, 16, 16) * 2 - 1 for _ in range(2))
-    before = {name: value.clone() for name, value in discrete.state_dict().items()}
-    for model, alpha in ((discrete, 1.0), (continuous, 0.0)):
-        z = mix_latents(discrete, continuous, x, y, alpha, beta=1.0)
-        assert torch.allclose(mix_decode(discrete, continuous, z, alpha), model(x, y), atol=1e-5)
-        content = mix_latents(discrete, continuous, x, y, alpha, beta=0.0)
-        assert torch.allclose(content, model.content_latents(x), atol=1e-6)
-    assert all(torch.equal(value, before[name]) for name, value in discrete.state_dict().items())
+@pytest.mark.parametrize("variant", ["discrete", "continuous"])
+def test_alpha_at_its_ends_is_the_one_model_byte_for_byte(
+    variant: Variant, control: FidelityControl, pictures: tuple[Tensor, Tensor]
+) -> None:
+    alone: ExperimentStage2 = getattr(control, variant)
+    setattr(control, "continuous" if variant == "discrete" else "discrete", None)  # and the other does nothing
+    assert torch.equal(control(*pictures, alpha=ALPHA_OF[variant]), alone(*pictures))
+    content = alone.decode(alone.content_latents(pictures[0]))
+    alone.model_x2y = torch.nn.Module()  # fails when called
+    assert torch.equal(control(*pictures, alpha=ALPHA_OF[variant], beta=0.0), content)
+
+
+@torch.no_grad()
+def test_between_its_ends_all_four_latents_and_both_decoders_are_mixed(
+    control: FidelityControl, pictures: tuple[Tensor, Tensor]
+) -> None:
+    discrete, continuous = control.discrete, control.continuous
+    assert discrete is not None
+    assert continuous is not None
+    alpha, beta = 0.3, 0.8
+    parts = []
+    for each in (discrete, continuous):
+        z_c = each.content_latents(pictures[0])
+        parts.append(beta * each.transfer(z_c, each.style_latents(pictures[1])).z + (1 - beta) * z_c)
+    z = alpha * parts[0] + (1 - alpha) * parts[1]
+    by_hand = copy.deepcopy(discrete)
+    for name, parameter in by_hand.named_parameters():
+        parameter.copy_(alpha * parameter + (1 - alpha) * dict(continuous.named_parameters()).get(name, parameter))
+    torch.testing.assert_close(control(*pictures, alpha=alpha, beta=beta), by_hand.decode(z), rtol=0, atol=1e-5)
+    assert not torch.allclose(by_hand.decode(z), discrete.decode(z), atol=1e-2)
+
+
+@torch.no_grad()
+def test_the_corners_of_the_mixture_are_the_plain_models(
+    control: FidelityControl, pictures: tuple[Tensor, Tensor]
+) -> None:
+    assert control.discrete is not None
+    assert control.continuous is not None
+    both = control.discrete, control.continuous
+    for plain, alpha in zip(both, (1.0, 0.0), strict=True):
+        z = mix_latents(*both, *pictures, alpha, beta=1.0)
+        torch.testing.assert_close(mix_decode(*both, z, alpha), plain(*pictures), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_no_call_changes_what_is_stored(control: FidelityControl, pictures: tuple[Tensor, Tensor]) -> None:
+    before = {name: value.clone() for name, value in control.state_dict().items()}
+    first = control(*pictures, alpha=1.0)
+    for alpha, beta in [(0.5, 1.0), (0.0, 0.5), (0.9, 0.0)]:
+        control(*pictures, alpha=alpha, beta=beta)
+    assert torch.equal(control(*pictures, alpha=1.0), first)
+    after = control.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+
+
+@torch.no_grad()
+def test_without_alpha_it_is_the_discrete_model_where_there_is_one(
+    control: FidelityControl, pictures: tuple[Tensor, Tensor]
+) -> None:
+    assert control.discrete is not None
+    assert control.continuous is not None
+    assert torch.equal(control(*pictures), control.discrete(*pictures))
+    alone = FidelityControl(None, control.continuous)
+    assert torch.equal(alone(*pictures), control.continuous(*pictures))
+
+
+@pytest.mark.parametrize("value", [1.5, -1e-9, float("nan"), float("inf"), True, "0.5"])
+def test_what_is_no_number_from_0_to_1_is_named(value: Any, control: FidelityControl) -> None:
+    nothing = torch.empty(0)
+    with pytest.raises(UserError, match=r"alpha = .*: must be a number from 0 \(continuous\) to 1 \(discrete\)"):
+        control(nothing, nothing, alpha=value)
+    with pytest.raises(UserError, match=r"beta = .*: must be a number from 0 \(content\) to 1 \(style\)"):
+        control(nothing, nothing, beta=value)
+    with pytest.raises(UserError, match="beta = None"):
+        control.settle(beta=None)  # type: ignore[arg-type]
+
+
+def test_numbers_of_other_kinds_are_numbers() -> None:
+    assert settle(np.float32(0.5), 1, ["discrete", "continuous"]) == Fidelity(0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("variant", "alpha", "said"),
+    [
+        ("discrete", 0.5, "alpha = 0.5: needs the continuous network, .* the discrete one is here, .* alpha at 1"),
+        ("discrete", 0.0, "alpha = 0: needs the continuous network"),
+        ("continuous", 1.0, "alpha = 1: needs the discrete network, .* alpha at 0"),
+    ],
+)
+def test_one_variant_alone_fixes_alpha(variant: Variant, alpha: float, said: str) -> None:
+    control = FidelityControl.of(model(variant))
+    assert control.settle(ALPHA_OF[variant], 0.5) == (ALPHA_OF[variant], 0.5)
+    with pytest.raises(UserError, match=said):
+        control.settle(alpha)
+
+
+def test_models_of_another_shape_are_not_mixed() -> None:
+    other = model("continuous", ddconfig={**DDCONFIG, "ch": 16}, embed_dim=4, cosine=True)
+    with pytest.raises(UserError, match=r"differ in ch \(8 and 16\), embed_dim \(8 and 4\), cosine \(False and True\)"):
+        FidelityControl(model("discrete"), other)
+
+
+@pytest.mark.parametrize(("seeds", "part"), [((3, 2), "encoder"), ((1, 3), "encoder_real")])
+def test_models_on_other_encoders_are_not_mixed(seeds: tuple[int, int], part: str) -> None:
+    with pytest.raises(UserError, match=f"differ in the weights of `{part}`: .* train both on the same"):
+        FidelityControl(model("discrete"), model("continuous", seeds))
+
+
+def test_a_model_in_the_others_place_is_named() -> None:
+    discrete = model("discrete")
+    with pytest.raises(UserError, match="given as the continuous one is discrete"):
+        FidelityControl(None, discrete)
+    with pytest.raises(UserError, match="2 networks are discrete"):
+        FidelityControl.of(discrete, discrete)
+    with pytest.raises(UserError, match="none was given"):
+        FidelityControl(None, None)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "name"), [(0.5, 1, "a0.50_b1.00"), (0.505, 0, "a0.505_b0.00"), (1e-5, 1.0, "a1e-05_b1.00")]
+)
+def test_every_setting_has_a_name_of_its_own(alpha: float, beta: float, name: str) -> None:
+    assert settle(alpha, beta, ["discrete", "continuous"]).name == name

@@ -49,8 +49,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
         for stage, network in networks().items():
             network.save_pretrained(project.root / "models" / stage)
-            setting = {"domain": stage.split("_")[1]}
-            with stage_run(project.root, stage=stage.split("_")[0], name=stage, params=setting) as trained:
+            kind, which = stage.split("_")
+            setting = {"variant": which, "loss": 5} if kind == "stage2" else {"domain": which}
+            upstream = {"stage1_content": "c0", "stage1_style": "50"} if kind == "stage2" else {}
+            with stage_run(project.root, stage=kind, name=stage, params=setting, upstream=upstream) as trained:
                 trained.artifact(project.root / "models" / stage, "model")
             write_link(project.link(stage), RunLink(stage, trained.run_id, "quantart"))
         yield project
@@ -123,6 +125,71 @@ def test_a_stage_1_run_is_measured_on_its_own_domain(project: Project) -> None:
     metrics = run(project, run_id(project, "stage1_style"))
     assert metrics.keys() == {"reconstruction"}
     assert metrics["reconstruction"].keys() == {"style"}
+
+
+def test_under_fidelity_control_metrics_and_reports_have_their_own_place(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(project)
+    discrete, continuous = (run_id(project, f"stage2_{variant}") for variant in ("discrete", "continuous"))
+    client = MlflowClient()
+    plain = {key: value for key, value in client.get_run(discrete).data.metrics.items()}
+    before = {path: path.read_bytes() for path in project.reports.rglob("*") if path.is_file()}
+
+    metrics = run(project, alpha=0.5)
+
+    assert metrics.keys() == {"a0.50_b1.00"}
+    assert f"run {discrete} (discrete) with run {continuous} (continuous)" in capsys.readouterr().out
+    folder = project.reports / "fidelity" / "a0.50_b1.00"
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert (folder / "grids/a0.50_b1.00.png").stat().st_size > 10_000
+    assert {path: path.read_bytes() for path in before} == before
+    logged = client.get_run(discrete).data
+    gram = "gram_squeezenet1_1"
+    assert logged.metrics[f"eval/a0.50_b1.00/{gram}"] == pytest.approx(metrics["a0.50_b1.00"][gram], rel=1e-5)
+    assert metrics["a0.50_b1.00"]["baselines"]["adain"][gram] == pytest.approx(plain[f"eval/adain/{gram}"], rel=1e-5)
+    assert metrics["a0.50_b1.00"][gram] != pytest.approx(plain[f"eval/{gram}"], rel=1e-3)
+    assert plain.items() <= logged.metrics.items()
+    assert logged.tags["eval/a0.50_b1.00/sibling"] == continuous
+
+
+def test_alpha_at_the_other_end_measures_the_other_variant(project: Project) -> None:
+    both = run(project)
+    named = run(project, run_id(project, "stage2_discrete"), alpha=0.0)["a0.00_b1.00"]
+    for metric in ("gram_squeezenet1_1", "perceptual_squeezenet1_1", "colour_rgb"):
+        assert named[metric] == pytest.approx(both["continuous"][metric], rel=1e-3)
+    folder = project.reports / "runs" / run_id(project, "stage2_discrete") / "a0.00_b1.00"
+    assert (folder / "summary.md").exists()
+
+
+def test_a_models_own_alpha_and_beta_are_the_plain_evaluation(project: Project) -> None:
+    continuous = run_id(project, "stage2_continuous")
+    assert run(project, continuous, alpha=0.0, beta=1.0) == run(project, continuous)
+    assert not any(key.startswith("eval/a0.00") for key in MlflowClient().get_run(continuous).data.metrics)
+
+
+def test_without_a_sibling_alpha_is_fixed_and_beta_is_not(project: Project) -> None:
+    upstream = {"stage1_content": "c0", "stage1_style": "50"}
+    setting = {"variant": "discrete", "loss": 7}  # the continuous run was told another loss
+    with stage_run(project.root, stage="stage2", name="lonely", params=setting, upstream=upstream) as lonely:
+        lonely.artifact(project.stage2_model("discrete"), "model")
+    with pytest.raises(UserError, match=r"alpha = 0.5 needs a continuous run too, .* alpha is fixed at 1$"):
+        run(project, lonely.run_id, alpha=0.5)
+    assert run(project, lonely.run_id, beta=0.5).keys() == {"a1.00_b0.50"}
+
+
+def test_alpha_of_a_project_with_one_variant_and_of_stage_1_is_a_sentence(project: Project) -> None:
+    link = project.link("stage2_continuous")
+    hidden = link.rename(link.with_name("hidden"))
+    try:
+        with pytest.raises(UserError, match="alpha = 0.5: needs the continuous network, and only the discrete one"):
+            run(project, alpha=0.5)
+    finally:
+        hidden.rename(link)
+    with pytest.raises(UserError, match="its model is of stage 1; alpha and beta are for runs of stage 2"):
+        run(project, run_id(project, "stage1_style"), beta=0.5)
+    with pytest.raises(UserError, match="alpha = 1.5: must be a number from 0"):
+        run(project, alpha=1.5)
 
 
 def test_the_model_comes_from_the_run_and_not_from_the_projects_folder(project: Project) -> None:

@@ -17,23 +17,30 @@ from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
 from quantart.images import decode_image, encode_png
+from quantart.models.fidelity import FidelityControl
+from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS
+from quantart.params import DOMAINS, Variant
 from quantart.pipeline.export import run
 from quantart.project import Project
 from quantart.serving.stylizer import Stylizer
-from quantart.tracking.links import RunLink, write_link
+from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import open_run, stage_run
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def network() -> ExperimentStage2:
+def network_of(variant: Variant) -> ExperimentStage2:
     shape: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
     shape |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
     torch.manual_seed(0)
-    return ExperimentStage2(shape, n_embed=16, embed_dim=8, block_num=1).eval()
+    vqgans = [ExperimentStage1(shape, n_embed=16, embed_dim=8) for _ in DOMAINS]
+    return ExperimentStage2.from_stage1(*vqgans, block_num=1, variant=variant).eval()
+
+
+@pytest.fixture(scope="module")
+def network() -> ExperimentStage2:
+    return network_of("discrete")
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +53,21 @@ def project(tmp_path_factory: pytest.TempPathFactory, network: ExperimentStage2)
     (project.root / "params.yaml").write_text(yaml.safe_dump(params))
     for domain in DOMAINS:
         prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
-    network.save_pretrained(project.stage2_model("discrete"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
-        upstream = {"stage1_content": "c0", "stage1_style": "50"}
-        with stage_run(project.root, stage="stage2", name="stage2_discrete", params={}, upstream=upstream) as trained:
-            trained.artifact(project.stage2_model("discrete"), "model")
-        link = RunLink(stage="stage2_discrete", run_id=trained.run_id, experiment="quantart")
-        write_link(project.link("stage2_discrete"), link)
+        train(project, network)
         yield project
+
+
+def train(project: Project, network: ExperimentStage2) -> str:
+    """A finished run of a network, and the link to it; its id."""
+    stage = f"stage2_{network.variant}"
+    network.save_pretrained(project.stage2_model(network.variant))
+    upstream = {"stage1_content": "c0", "stage1_style": "50"}
+    with stage_run(project.root, stage="stage2", name=stage, params={}, upstream=upstream) as trained:
+        trained.artifact(project.stage2_model(network.variant), "model")
+    write_link(project.link(stage), RunLink(stage=stage, run_id=trained.run_id, experiment="quantart"))
+    return trained.run_id
 
 
 def test_a_trained_run_becomes_the_challenger(project: Project, network: ExperimentStage2) -> None:
@@ -88,6 +101,71 @@ def test_exporting_again_makes_the_next_version_the_challenger(project: Project)
     assert run(project).version == str(before + 1)
     version = MlflowClient().get_model_version_by_alias("painter", "challenger")
     assert int(version.version) == before + 1
+
+
+def test_one_variant_alone_is_packaged_alone(project: Project) -> None:
+    registered = run(project)
+    version = MlflowClient().get_model_version("painter", registered.version)
+    assert "alpha (visual fidelity) is 1, always" in version.description
+    assert "run.continuous" not in version.tags
+    package = Path(mlflow.artifacts.download_artifacts(registered.uri))
+    assert [file.parent.name for file in package.rglob("*.safetensors")] == ["discrete"]
+
+
+def test_both_variants_are_one_model_with_the_lineage_of_both(project: Project, tmp_path: Path) -> None:
+    both = copy_of(project, tmp_path)
+    continuous = network_of("continuous")
+    torch.nn.init.normal_(continuous.model_x2y.blocks[0].res_block.conv2.weight)  # type: ignore[union-attr, arg-type]
+    continuous_run = train(both, continuous)
+    discrete_run = read_link(both.link("stage2_discrete")).run_id
+    registered = run(both)
+    assert registered.run_id == discrete_run
+    version = MlflowClient().get_model_version("painter", registered.version)
+    assert (version.tags["run.discrete"], version.tags["run.continuous"]) == (discrete_run, continuous_run)
+    assert version.tags["continuous.upstream.stage1_style"] == "50"
+    assert "By default alpha (visual fidelity) is 1: discrete." in version.description
+    assert continuous_run in version.description
+
+    photo, painting = (PackedPictures(both.prepared(domain), "test").picture(0) for domain in DOMAINS)
+    frame = pd.DataFrame([{"content": encode_png(photo), "style": encode_png(painting)}], dtype=object)
+    control = FidelityControl(network_of("discrete"), continuous)
+    model = mlflow.pyfunc.load_model(registered.uri)
+    for params in ({}, {"alpha": 0.0}, {"alpha": 0.5, "beta": 0.5}):
+        image = base64.b64decode(model.predict(frame, params=params)["image"][0])
+        expected = Stylizer(control).stylize(photo, painting, **params)
+        assert np.array_equal(decode_image(image, max_pixels=10**8), expected)
+
+
+def test_the_exported_variant_is_the_default(project: Project, tmp_path: Path) -> None:
+    both = copy_of(project, tmp_path, variant="continuous")
+    continuous_run = train(both, network_of("continuous"))
+    registered = run(both)
+    assert registered.run_id == continuous_run
+    schema = mlflow.pyfunc.load_model(registered.uri).metadata.get_params_schema()
+    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0}
+
+
+def test_variants_of_other_encoders_are_a_sentence_and_nothing_is_registered(project: Project, tmp_path: Path) -> None:
+    stale = copy_of(project, tmp_path)
+    continuous = network_of("continuous")
+    torch.nn.init.normal_(continuous.quant_conv.weight)
+    train(stale, continuous)
+    before = len(MlflowClient().search_model_versions("name = 'painter'"))
+    with pytest.raises(UserError, match="differ in the weights of `quant_conv`"):
+        run(stale)
+    assert len(MlflowClient().search_model_versions("name = 'painter'")) == before
+    assert not stale.link("export").exists()
+
+
+def copy_of(project: Project, place: Path, variant: Variant = "discrete") -> Project:
+    """A project with the discrete run, prepared pictures and an export section of its own; not exported yet."""
+    copy = Project(place / "copy")
+    shutil.copytree(project.root / "data", copy.root / "data")
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    params["export"]["variant"] = variant
+    (copy.root / "params.yaml").write_text(yaml.safe_dump(params))
+    write_link(copy.link("stage2_discrete"), read_link(project.link("stage2_discrete")))
+    return copy
 
 
 def test_a_stage_that_has_not_run_is_said(project: Project, tmp_path: Path) -> None:

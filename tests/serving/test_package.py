@@ -2,18 +2,25 @@ import base64
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from quantart.errors import UserError
 from quantart.images import Picture, decode_image, encode_png
+from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.serving.package import RegisteredModel, requirements
+from quantart.serving.package import log_and_register, requirements
+from quantart.serving.registered import RegisteredModel
 from quantart.serving.stylizer import Stylizer
+
+from .conftest import TINY, save
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +52,56 @@ def test_the_registered_model_paints_what_the_network_paints(
     image = decode_image(base64.b64decode(answer["image"][1], validate=True), max_pixels=10**6)
     assert image.shape[:2] == (answer["height"][1], answer["width"][1])
     assert np.array_equal(image, Stylizer(network).stylize(*pictures))
+
+
+def test_alpha_and_beta_reach_the_networks(
+    model: mlflow.pyfunc.PyFuncModel, control: FidelityControl, pictures: tuple[Picture, Picture]
+) -> None:
+    frame = pd.DataFrame([{"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}], dtype=object)
+    for params in ({"alpha": 0.25, "beta": 0.5}, {"alpha": 0.0}):
+        image = base64.b64decode(model.predict(frame, params=params)["image"][0])
+        assert np.array_equal(decode_image(image, max_pixels=10**6), Stylizer(control).stylize(*pictures, **params))
+    schema = {param.name: param.default for param in model.metadata.get_params_schema()}
+    assert schema == {"alpha": 1.0, "beta": 1.0}
+
+
+def test_each_variant_lies_in_its_own_folder(registered: RegisteredModel) -> None:
+    folders = {file.parent.relative_to(folder_of(registered)) for file in folder_of(registered).rglob("*.safetensors")}
+    assert folders == {Path("artifacts/discrete"), Path("artifacts/continuous")}
+
+
+@pytest.fixture
+def alone(
+    registered: RegisteredModel, control: FidelityControl, pictures: tuple[Picture, Picture], tmp_path: Path
+) -> RegisteredModel:
+    """A later version that holds the continuous network alone."""
+    networks = {"continuous": save(control, tmp_path)["continuous"]}
+    options: dict[str, Any] = {"name": "alone", "example": pictures, "description": "", "tags": {}}
+    return log_and_register(networks, variant="continuous", run_id=registered.run_id, **options)
+
+
+def test_one_variant_alone_fixes_alpha(
+    alone: RegisteredModel, control: FidelityControl, pictures: tuple[Picture, Picture]
+) -> None:
+    model = mlflow.pyfunc.load_model(alone.uri)
+    frame = pd.DataFrame([{"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}], dtype=object)
+    image = base64.b64decode(model.predict(frame)["image"][0])
+    assert np.array_equal(decode_image(image, max_pixels=10**6), Stylizer(control).stylize(*pictures, alpha=0.0))
+    with pytest.raises(MlflowException, match="alpha = 0.5: needs the discrete network, and only") as refused:
+        model.predict(frame, params={"alpha": 0.5})
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_networks_that_cannot_be_mixed_are_not_registered(
+    registered: RegisteredModel, control: FidelityControl, pictures: tuple[Picture, Picture], tmp_path: Path
+) -> None:
+    networks = save(control, tmp_path)
+    torch.manual_seed(2)
+    ExperimentStage2(TINY, 16, 8, block_num=1, variant="continuous").save_pretrained(networks["continuous"])
+    options: dict[str, Any] = {"name": "unlike", "example": pictures, "description": "", "tags": {}}
+    with pytest.raises(UserError, match="differ in the weights of `encoder`"):
+        log_and_register(networks, variant="discrete", run_id=registered.run_id, **options)
+    assert not MlflowClient().search_registered_models("name = 'unlike'")
 
 
 def test_the_input_example_is_two_real_pictures(

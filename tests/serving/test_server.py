@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from quantart.images import Picture, decode_image, encode_png
+from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.serving.package import RegisteredModel
+from quantart.serving.registered import RegisteredModel
 from quantart.serving.stylizer import Stylizer
 
 START_SECONDS = 180
@@ -87,6 +88,46 @@ def test_every_request_form_answers_the_painted_picture(
     image = decode_image(base64.b64decode(row["image"], validate=True), max_pixels=10**6)
     assert image.shape[:2] == (row["height"], row["width"])
     assert np.array_equal(image, Stylizer(network).stylize(*pictures))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_request_form_takes_alpha_and_beta(
+    form: str, server: str, control: FidelityControl, pictures: tuple[Picture, Picture]
+) -> None:
+    data = FORMS[form](*map(as_text, pictures))
+    answers = []
+    for params in ({"alpha": 0.5, "beta": 0.25}, {"alpha": 0}, {}, None):
+        status, answer = ask(server, {form: data, "params": params})
+        assert status == 200
+        image = decode_image(base64.b64decode(answer["predictions"][0]["image"]), max_pixels=10**6)
+        assert np.array_equal(image, Stylizer(control).stylize(*pictures, **params or {}))
+        answers.append(image)
+    assert not np.array_equal(answers[0], answers[1])
+    assert not np.array_equal(answers[1], answers[2])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"alpha": 1.5}, "alpha = 1.5: must be a number from 0"),
+        ({"beta": -0.1}, "beta = -0.1: must be a number from 0"),
+        ({"alpha": float("nan")}, "alpha = nan: must be a number from 0"),
+        ({"alpha": None}, "alpha = null: must be a number from 0"),
+        ({"beta": None}, "beta = null: must be a number from 0"),
+        ({"alpha": "NaN"}, "'alpha'.*NaN"),
+        ({"beta": "much"}, "'beta'.*much"),
+        ({"alpha": [0.5]}, "'alpha'.*must be a scalar"),
+        ([0.5], "Parameters must be a dictionary"),
+    ],
+)
+def test_an_alpha_or_beta_that_is_none_answers_400_and_a_sentence(
+    params: Any, said: str, form: str, server: str, noise: Picture
+) -> None:
+    status, answer = ask(server, {form: FORMS[form](as_text(noise), as_text(noise)), "params": params})
+    assert status == 400
+    assert re.search(said, answer["message"]), answer
+    assert "Traceback" not in json.dumps(answer)
 
 
 @pytest.mark.parametrize("form", FORMS)

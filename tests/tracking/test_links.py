@@ -7,11 +7,17 @@ from quantart.tracking.links import RunLink, read_link, write_link
 
 
 def test_a_link_reads_as_it_was_written(tmp_path: Path) -> None:
-    link = RunLink(stage="stage2_discrete", run_id="3f2a", experiment="quantart", metrics={"val/total_loss": 0.5})
+    link = RunLink(stage="stage2_discrete", run_id="3f2a", experiment="quantart")
     path = tmp_path / "runs" / "stage2_discrete.json"
     write_link(path, link)
     assert read_link(path) == link
     assert [file.name for file in path.parent.iterdir()] == ["stage2_discrete.json"]
+
+
+def test_what_another_version_wrote_beside_it_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "stage1_base.json"
+    path.write_text('{"stage": "stage1_base", "run_id": "3f2a", "experiment": "quantart", "metrics": {}}')
+    assert read_link(path) == RunLink("stage1_base", "3f2a", "quantart")
 
 
 def test_a_stage_that_has_not_run_is_said(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def _no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     """No configuration of the machine's own, and no device state of another test."""
     for name in [name for name in os.environ if name.startswith("ACCELERATE_")] + ["LOCAL_RANK"]:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("quantart.training.launch.default_config_file", str(tmp_path / "none.yaml"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)

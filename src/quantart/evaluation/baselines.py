@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from quantart.components import style_transfer
+from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 
 
@@ -25,6 +26,12 @@ def transfer(model: ExperimentStage2, content: Tensor, style: Tensor) -> Renderi
     """The model itself, on latents of photographs and paintings, both `(b, c, h, w)`."""
     transferred = model.transfer(content, style)
     return _decode(model, transferred.z, transferred.indices)
+
+
+def mixed(control: FidelityControl, fidelity: Fidelity, photographs: Tensor, paintings: Tensor) -> Rendering:
+    """The model, and its other variant, under fidelity control; pictures `(b, 3, h, w)`."""
+    z = control.latents(photographs, paintings, fidelity)
+    return Rendering(control.decode(z, fidelity).clamp(-1, 1), z, None)
 
 
 def adain(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:

@@ -14,7 +14,7 @@ from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation import metrics
 from quantart.evaluation.observed import Observed
-from quantart.evaluation.rendering import BASELINES, COPIED_CONTENT, COPIED_STYLE, MODEL, PairRenderer
+from quantart.evaluation.rendering import BASELINES, COPIED_CONTENT, COPIED_STYLE, MODEL, Painter, PairRenderer
 from quantart.evaluation.summary import Score, summarise
 from quantart.images import Picture, pixels_to_float, to_arrays
 from quantart.losses.lpips import LPIPS
@@ -50,6 +50,7 @@ def evaluate_transfer(
     side: int,
     batch_size: int,
     samples: int = 0,
+    paint: Painter | None = None,
 ) -> Evaluation:
     """Measure style transfer, and every baseline, on pairs `(content, style)` of indices into the two splits.
 
@@ -59,9 +60,10 @@ def evaluate_transfer(
         lpips: the perceptual network, on the model's device; its name becomes part of the metrics' names.
         side: of the central squares that are evaluated, in pixels.
         samples: number of first pairs whose pictures are returned.
+        paint: makes the model's pictures in place of its own transfer, see `PairRenderer`.
     """
     model.eval()
-    render = PairRenderer(model, lpips, contents, styles, side=side, batch_size=batch_size)
+    render = PairRenderer(model, lpips, contents, styles, side=side, batch_size=batch_size, paint=paint)
     sets = _Sets(model)
     tables: list[pd.DataFrame] = []
     shown: dict[int, dict[str, Picture]] = {}

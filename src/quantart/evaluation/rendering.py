@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -30,6 +30,8 @@ TITLES = {
     COPIED_STYLE: "the painting itself",
 }
 
+Painter = Callable[[Tensor, Tensor], Rendering]
+
 # Paintings come back in later pairs; photographs come in order and are done with after their pairs.
 _STYLES_KEPT = 32
 
@@ -41,6 +43,8 @@ class PairRenderer:
         contents, styles: pictures of one split, with short sides of at least `side` pixels.
         side: of the central squares that are taken, in pixels.
         batch_size: largest number of pairs in a call.
+        paint: makes the model's pictures from photographs and paintings, both `(b, 3, h, w)`, in place of its own
+            transfer; the baselines stay the model's.
     """
 
     def __init__(
@@ -52,8 +56,10 @@ class PairRenderer:
         *,
         side: int,
         batch_size: int,
+        paint: Painter | None = None,
     ) -> None:
         self._model = model
+        self._paint = paint
         self._lpips = lpips
         self._content_pictures = contents
         self._style_pictures = styles
@@ -67,9 +73,14 @@ class PairRenderer:
         outputs = {method: Observed.join([content[method] for content in contents]) for method in contents[0]}
         content = outputs[COPIED_CONTENT]
         style = outputs[COPIED_STYLE] = Observed.join(self._styles([style for _, style in pairs]))
-        outputs[MODEL] = self._observe(baselines.transfer(self._model, content.latents, style.latents))
+        outputs[MODEL] = self._observe(self._transferred(content, style))
         outputs[ADAIN] = self._observe(baselines.adain(self._model, content.latents, style.latents))
         return outputs
+
+    def _transferred(self, content: Observed, style: Observed) -> Rendering:
+        if self._paint is not None:
+            return self._paint(content.pictures, style.pictures)
+        return baselines.transfer(self._model, content.latents, style.latents)
 
     def _render_contents(self, indices: list[int]) -> list[dict[str, Observed]]:
         photographs = self._load(self._content_pictures, indices)

@@ -11,6 +11,7 @@ from torch import Tensor
 from quantart.data.codes import CodeWriter
 from quantart.data.pairs import name_number
 from quantart.data.pictures import PackedPictures
+from quantart.device import default_device
 from quantart.images import pixels_to_float
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.params import Domain, Params
@@ -21,7 +22,7 @@ from quantart.project import Project
 def run(project: Project, domain: Domain) -> None:
     """Write `data/codes/<domain>`: several rows for each training picture."""
     params = project.params()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     model = ExperimentStage1.from_pretrained(project.stage1_model(domain)).eval().to(device)
     writer = CodeWriter(project.codes(domain), params.model.n_embed)
     copies = params.encode.copies

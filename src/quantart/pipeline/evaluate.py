@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -16,40 +17,54 @@ from mlflow.exceptions import MlflowException
 
 from quantart.data.pairs import read_pairs
 from quantart.data.pictures import PackedPictures
+from quantart.device import default_device
 from quantart.errors import UserError
+from quantart.evaluation import baselines
 from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.figures import GRID_PAIRS, transfer_grid
-from quantart.evaluation.rendering import MODEL
+from quantart.evaluation.rendering import MODEL, Painter
 from quantart.evaluation.reports import write_reports
 from quantart.losses.lpips import LPIPS
+from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, settle
 from quantart.models.pretrained import CONFIG
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS, VARIANTS, Domain, Params
+from quantart.params import DOMAINS, VARIANTS, Domain, Params, Variant
 from quantart.pipeline.pair import log_pairs
 from quantart.project import Project
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import DataUsed, StageRun, open_run
+from quantart.tracking.siblings import find_sibling
 from quantart.tracking.store import configure
 
 Model = ExperimentStage1 | ExperimentStage2
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 
-def run(project: Project, run_id: str | None = None) -> dict[str, Any]:
+def run(
+    project: Project, run_id: str | None = None, *, alpha: float | None = None, beta: float = 1.0
+) -> dict[str, Any]:
     """Evaluate the pipeline's runs, or one run: style transfer of stage 2, reconstruction of stage 1.
 
-    The reports (see `write_reports`) go to `reports/`, or to `reports/runs/<run_id>/` where a run was named.
+    The reports (see `write_reports`) go to `reports/`, or to `reports/runs/<run_id>/` where a run was named. With
+    another visual fidelity `alpha` or style fidelity `beta` than the model's own (see `FidelityControl`) it is one
+    run, by default the one that the project exports; metrics and reports are then kept apart under the setting's
+    name, e.g. `eval/a0.50_b1.00/…` and `reports/fidelity/a0.50_b1.00/`.
 
     Returns:
         What is in `metrics.json`.
 
     Raises:
-        UserError: wrong parameters, no trained model, no test picture or pair, a run that is unknown or has no model.
+        UserError: wrong parameters, no trained model, no test picture or pair, a run that is unknown or has no model,
+            or an alpha or beta that it can't do.
     """
     params = project.params()
     configure(project.root)
     evaluator = _Evaluator(project, params)
+    if alpha is not None or beta != 1.0:
+        controlled = _run_controlled(project, run_id, alpha, beta, evaluator)
+        if controlled is not None:
+            return controlled
     transfers: dict[str, Evaluation] = {}
     reconstructions: dict[str, Evaluation] = {}
     for each in _pipeline_runs(project) if run_id is None else [run_id]:
@@ -67,6 +82,49 @@ def run(project: Project, run_id: str | None = None) -> dict[str, Any]:
             stage_run.datasets([evaluator.used(domain)])
     folder = project.reports if run_id is None else project.reports / "runs" / run_id
     return write_reports(folder, transfers, reconstructions)
+
+
+def _run_controlled(
+    project: Project, run_id: str | None, alpha: float | None, beta: float, evaluator: _Evaluator
+) -> dict[str, Any] | None:
+    """Evaluate one stage-2 run under fidelity control; None where alpha and beta are its own anyway."""
+    trained = _trained(project) if run_id is None else list(VARIANTS)
+    exported = project.params().export.variant
+    own_id = run_id or _linked(project, exported if exported in trained else trained[0])
+    stage_run = open_run(project.root, own_id)
+    model = _stage_2(own_id)
+    fidelity = settle(alpha, beta, trained, model.variant)
+    if fidelity == (ALPHA_OF[model.variant], 1.0):
+        return None
+    prefix = f"eval/{fidelity.name}"
+    control = FidelityControl.of(model)
+    if others := [variant for variant in fidelity.variants if variant != model.variant]:
+        sibling_id = _sibling(run_id, others[0], fidelity) if run_id else _linked(project, others[0])
+        print(f"alpha {fidelity.alpha:g}: run {own_id} ({model.variant}) with run {sibling_id} ({others[0]})")
+        control = FidelityControl.of(model, _stage_2(sibling_id))
+        stage_run.set_tags({f"{prefix}/sibling": sibling_id})
+    evaluation = evaluator.transfer(model, partial(baselines.mixed, evaluator.placed(control), fidelity))
+    _log(stage_run, evaluation, prefix)
+    stage_run.datasets([evaluator.used(domain) for domain in DOMAINS])
+    folder = project.reports / "runs" / run_id if run_id else project.reports / "fidelity"
+    return write_reports(folder / fidelity.name, {fidelity.name: evaluation}, {})
+
+
+def _stage_2(run_id: str) -> ExperimentStage2:
+    model = load_model(run_id)
+    if not isinstance(model, ExperimentStage2):
+        raise UserError(f"run {run_id}: its model is of stage 1; alpha and beta are for runs of stage 2")
+    return model
+
+
+def _sibling(run_id: str, variant: Variant, fidelity: Fidelity) -> str:
+    found = find_sibling(run_id)
+    if found is None:
+        raise UserError(
+            f"run {run_id}: alpha = {fidelity.alpha:g} needs a {variant} run too, on the same stage-1 runs and with "
+            f"the same parameters, and none finished; without it alpha is fixed at {1 - ALPHA_OF[variant]:g}"
+        )
+    return found
 
 
 def load_model(run_id: str) -> Model:
@@ -89,11 +147,20 @@ def load_model(run_id: str) -> Model:
 
 def _pipeline_runs(project: Project) -> list[str]:
     """Run ids of both domains' VQGANs and of every variant that was trained."""
+    variants = _trained(project)
+    domains = [read_link(project.link(f"stage1_{domain}")).run_id for domain in DOMAINS]
+    return domains + [_linked(project, variant) for variant in variants]
+
+
+def _trained(project: Project) -> list[Variant]:
     variants = [variant for variant in VARIANTS if project.link(f"stage2_{variant}").exists()]
     if not variants:
         raise UserError(f"{project.link('stage2_discrete')}: not found; train a stage-2 model first: `dvc repro`")
-    stages = [f"stage1_{domain}" for domain in DOMAINS] + [f"stage2_{variant}" for variant in variants]
-    return [read_link(project.link(stage)).run_id for stage in stages]
+    return variants
+
+
+def _linked(project: Project, variant: Variant) -> str:
+    return read_link(project.link(f"stage2_{variant}")).run_id
 
 
 def _domains(run_id: str) -> tuple[Domain, ...]:
@@ -112,12 +179,12 @@ class _Evaluator:
             if not len(pictures):
                 raise UserError(f"{project.prepared(domain)}: no test picture; raise data.test_share or add pictures")
         self._pairs = read_pairs(project.pairs("test"), self._pictures["content"], self._pictures["style"])
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._lpips = self._placed(LPIPS(params.evaluate.network))
+        self._device = default_device()
+        self._lpips = self.placed(LPIPS(params.evaluate.network))
 
-    def transfer(self, model: ExperimentStage2) -> Evaluation:
+    def transfer(self, model: ExperimentStage2, paint: Painter | None = None) -> Evaluation:
         return evaluate_transfer(
-            self._placed(model),
+            self.placed(model),
             self._pictures["content"],
             self._pictures["style"],
             self._pairs,
@@ -125,11 +192,12 @@ class _Evaluator:
             side=self._side(model),
             batch_size=self._params.evaluate.batch_size,
             samples=GRID_PAIRS,
+            paint=paint,
         )
 
     def reconstruction(self, model: ExperimentStage1, domain: Domain) -> Evaluation:
         return evaluate_reconstruction(
-            self._placed(model),
+            self.placed(model),
             self._pictures[domain],
             lpips=self._lpips,
             side=self._side(model),
@@ -140,7 +208,7 @@ class _Evaluator:
         pictures = self._pictures[domain]
         return DataUsed(domain, pictures.digest, self._params.data.folder(domain), "test", len(pictures))
 
-    def _placed(self, network: Network) -> Network:
+    def placed(self, network: Network) -> Network:
         # channels_last makes the attention four times as fast on CPUs, the convolutions one and a half times
         return network.to(self._device).to(memory_format=torch.channels_last)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import mlflow
 from mlflow import MlflowClient
@@ -16,11 +16,13 @@ from mlflow.exceptions import MlflowException
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.images import Picture
+from quantart.models.fidelity import ALPHA_OF
 from quantart.models.pretrained import CONFIG
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import Domain
+from quantart.params import VARIANTS, Domain, Variant
 from quantart.project import Project
-from quantart.serving.package import RegisteredModel, log_and_register
+from quantart.serving.package import log_and_register
+from quantart.serving.registered import RegisteredModel, write_registered
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.runs import open_run
 
@@ -28,38 +30,52 @@ LINEAGE = ("git.", "dvc.", "upstream.")
 
 
 def run(project: Project, run_id: str | None = None) -> RegisteredModel:
-    """Register the network of a stage-2 run and move the alias.
+    """Register trained networks as one model and move the alias `challenger` to it.
 
-    Without `run_id` it is the pipeline's run of the variant that `export` names, and `runs/export.json` is written;
-    that file is the pipeline's and stays as it is where a run was named. The input example is the first held-out
-    photograph and painting; description and tags of the version tell what it stands on and what the evaluation
-    measured.
+    Without `run_id` they are the pipeline's, of both variants where both are there, and `runs/export.json` is written;
+    that file is the pipeline's and stays as it is where a run was named. The networks come from their MLflow runs. The
+    variant that `export` names is the run that the model is logged to, and what the model does where no alpha is given.
+    The input example is the first held-out photograph and painting; description and tags of the version tell what it
+    stands on and what the evaluation measured.
 
     Raises:
-        UserError: wrong parameters, a stage that has not run, no held-out picture, or a run that is unknown or has no
-            stage-2 network.
+        UserError: wrong parameters, a stage that has not run, no held-out picture, a run that is unknown or has no
+            stage-2 network, or two networks that can't be mixed.
     """
     params = project.params().export
-    source = run_id or read_link(project.link(f"stage2_{params.variant}")).run_id
+    ids = [run_id] if run_id else _pipeline_runs(project, params.variant)
     example = _held_out(project, "content"), _held_out(project, "style")
-    open_run(project.root, source)
-    trained = MlflowClient().get_run(source)
-    metrics = _evaluation(trained)
+    runs: dict[Variant, Run] = {}
+    networks: dict[Variant, Path] = {}
     with TemporaryDirectory() as folder:
-        network = _download(source, folder)
-        variant = _variant(network, source)
+        for each in ids:
+            found = _find(project, each)
+            network = _download(each, Path(folder, each))
+            variant = _variant(network, each)
+            runs[variant] = found
+            networks[variant] = network.rename(Path(folder, variant))  # its name in the packaged model
+        default = next(iter(runs))
+        metrics = _evaluation(runs[default])
         registered = log_and_register(
-            network,
-            run_id=source,
+            networks,
+            variant=default,
+            run_id=ids[0],
             name=params.name,
             example=example,
-            description=_description(trained, variant, metrics),
-            tags={"variant": variant, **_lineage(trained), **{k: f"{v:.6g}" for k, v in metrics.items()}},
+            description=_description(runs, metrics),
+            tags=_tags(runs) | {name: f"{value:.6g}" for name, value in metrics.items()},
         )
     if run_id is None:
-        project.link("export").write_text(json.dumps(asdict(registered), indent=2) + "\n", encoding="utf8")
-    print(f"{registered.name} version {registered.version} is now {registered.uri}")
+        write_registered(project, registered)
+    print(f"{registered.uri} is now {registered.name}@{registered.alias}")
     return registered
+
+
+def _pipeline_runs(project: Project, variant: Variant) -> list[str]:
+    """The run of `variant`, then that of the other one if it was trained."""
+    others = [project.link(f"stage2_{other}") for other in VARIANTS if other != variant]
+    links = [project.link(f"stage2_{variant}"), *(path for path in others if path.is_file())]
+    return [read_link(path).run_id for path in links]
 
 
 def _held_out(project: Project, domain: Domain) -> Picture:
@@ -69,19 +85,25 @@ def _held_out(project: Project, domain: Domain) -> Picture:
     return pictures.picture(0)
 
 
-def _download(run_id: str, folder: str) -> Path:
+def _find(project: Project, run_id: str) -> Run:
+    open_run(project.root, run_id)
+    return MlflowClient().get_run(run_id)
+
+
+def _download(run_id: str, folder: Path) -> Path:
+    folder.mkdir()
     try:
-        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=RunLink.model, dst_path=folder)
+        path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=RunLink.model, dst_path=str(folder))
     except (MlflowException, OSError) as error:
         raise UserError(f"run {run_id}: its network is gone ({error}); train it again or name another run") from error
     return Path(path)
 
 
-def _variant(network: Path, run_id: str) -> str:
+def _variant(network: Path, run_id: str) -> Variant:
     config = json.loads((network / CONFIG).read_text(encoding="utf8"))
     if config["model"] != ExperimentStage2.__name__:
         raise UserError(f"run {run_id}: its network is an {config['model']}; only a stage-2 network can be registered")
-    return str(config["variant"])
+    return cast(Variant, config["variant"])
 
 
 def _evaluation(trained: Run) -> dict[str, float]:
@@ -93,15 +115,32 @@ def _evaluation(trained: Run) -> dict[str, float]:
     }
 
 
+def _tags(runs: Mapping[Variant, Run]) -> dict[str, str]:
+    """Which runs the networks come from and what these stand on; the first is the one that the model is logged to."""
+    variant, *others = runs
+    tags = {
+        "variant": variant,
+        **{f"run.{each}": run.info.run_id for each, run in runs.items()},
+        **_lineage(runs[variant]),
+    }
+    return tags | {f"{other}.{key}": value for other in others for key, value in _lineage(runs[other]).items()}
+
+
 def _lineage(trained: Run) -> dict[str, str]:
     return {key: value for key, value in trained.data.tags.items() if key.startswith(LINEAGE)}
 
 
-def _description(trained: Run, variant: str, metrics: Mapping[str, float]) -> str:
+def _description(runs: Mapping[Variant, Run], metrics: Mapping[str, float]) -> str:
     """Markdown for the version's page in the registry."""
-    lines = [f"Style transfer network, {variant}, of the run `{trained.info.run_name}` ({trained.info.run_id})."]
+    lines = [
+        f"Style transfer network, {variant}, of the run `{run.info.run_name}` ({run.info.run_id})."
+        for variant, run in runs.items()
+    ]
+    variant = next(iter(runs))
+    alpha = f"alpha (visual fidelity) is {ALPHA_OF[variant]:g}"
+    lines.append(f"By default {alpha}: {variant}." if len(runs) > 1 else f"It is alone: {alpha}, always.")
     if metrics:
-        lines += ["", "| measured on held-out pictures | |", "|---|---|"]
+        lines += ["", f"| {variant}, measured on held-out pictures | |", "|---|---|"]
         lines += [f"| {name.removeprefix('eval/')} | {value:.4g} |" for name, value in metrics.items()]
     else:
         lines.append("It has not been evaluated.")

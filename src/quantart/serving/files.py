@@ -1,28 +1,42 @@
-"""Stylising files: a photograph and a painting on disk to a picture on disk."""
+"""A photograph and a painting on disk to a picture on disk."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
-
+from quantart.device import default_device
 from quantart.errors import UserError
 from quantart.images import read_image, write_image
+from quantart.models.fidelity import FidelityControl, settle
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.params import VARIANTS
 from quantart.project import Project
 from quantart.serving.requests import MAX_PIXELS
 from quantart.serving.stylizer import Stylizer
 
 
-def stylize_file(photo: Path, style: Path, out: Path, network: Path, *, force: bool = False) -> None:
+class Networks(NamedTuple):
+    """Stage-2 networks on disk, and how to use them."""
+
+    folders: list[Path]
+    """One for each variant that is wanted."""
+    alpha: float | None
+    """Visual fidelity; None: `FidelityControl`'s default."""
+
+
+def stylize_file(
+    photo: Path, style: Path, out: Path, networks: Networks, *, beta: float = 1.0, force: bool = False
+) -> None:
     """Paint the picture in `photo` in the manner of the one in `style` and write it to `out`.
 
     Args:
-        network: folder of a stage-2 model.
+        beta: style fidelity.
         force: overwrite `out`.
 
     Raises:
-        UserError: a file is no picture, `out` is there already or can't be written, or `network` is no model.
+        UserError: a file is no picture, `out` is there already or can't be written, a folder holds no model, or the
+            models can't do that alpha or beta.
     """
     if out.exists() and not force:
         raise UserError(f"{out}: is there already; give --force to overwrite it, or another --out")
@@ -30,37 +44,52 @@ def stylize_file(photo: Path, style: Path, out: Path, network: Path, *, force: b
         raise UserError(f"{out}: the folder {out.parent} does not exist")
     content_picture = read_image(photo, max_pixels=MAX_PIXELS)
     style_picture = read_image(style, max_pixels=MAX_PIXELS)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    stylizer = Stylizer(ExperimentStage2.from_pretrained(network).to(device))
-    write_image(out, stylizer.stylize(content_picture, style_picture))
+    control = FidelityControl.of(*map(ExperimentStage2.from_pretrained, networks.folders))
+    stylizer = Stylizer(control.to(default_device()))
+    write_image(out, stylizer.stylize(content_picture, style_picture, networks.alpha, beta))
 
 
-def find_network(project: Project | None, model: str | None) -> Path:
-    """The folder of the network to use.
-
-    Args:
-        model: a folder, an MLflow address (`models:/…`, `runs:/…`), or None for the one the project exports.
+def project_networks(project: Project, alpha: float | None) -> Networks:
+    """Those of the variants trained in the project that `alpha` needs; by default the one the project exports.
 
     Raises:
-        UserError: there is none.
+        UserError: none is trained, or not the one that `alpha` needs.
     """
-    if model is None:
-        if project is None:
-            raise UserError("no project here and no --model; give a model's folder or its address in the registry")
-        folder = project.stage2_model(project.params().export.variant)
-        if not folder.is_dir():
-            raise UserError(f"{folder}: not trained yet; `make run` or `dvc repro` trains it, or give --model")
-        return folder
+    default = project.params().export.variant
+    trained = [variant for variant in VARIANTS if project.stage2_model(variant).is_dir()]
+    if not trained:
+        folder = project.stage2_model(default)
+        raise UserError(f"{folder}: not trained yet; `make run` or `dvc repro` trains it, or give --model")
+    fidelity = settle(alpha, 1.0, trained, default)
+    return Networks([project.stage2_model(variant) for variant in fidelity.variants], fidelity.alpha)
+
+
+def named_networks(model: str, alpha: float | None) -> Networks:
+    """Those of a folder, or of an MLflow address (`models:/…`, `runs:/…`), which may hold both variants.
+
+    Raises:
+        UserError: there is none at the address.
+    """
     if ":/" not in model:
-        return Path(model)
+        return Networks([Path(model)], alpha)
     import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
-        downloaded = Path(mlflow.artifacts.download_artifacts(model))
+        package = Path(mlflow.artifacts.download_artifacts(model))
     except (MlflowException, OSError) as error:
         raise UserError(f"--model {model}: {str(error).splitlines()[0]}") from None
-    found = sorted(downloaded.rglob("model.safetensors"))
+    found = sorted(file.parent for file in package.rglob("model.safetensors"))
     if not found:
         raise UserError(f"--model {model}: holds no QuantArt network (no model.safetensors in it)")
-    return found[0].parent
+    return Networks(found, _default_alpha(package) if alpha is None else alpha)
+
+
+def _default_alpha(package: Path) -> float | None:
+    """Of a packaged model; None for a network alone."""
+    from mlflow.models import Model
+
+    if not (package / "MLmodel").is_file():
+        return None
+    schema = Model.load(package).get_params_schema()
+    return next((param.default for param in schema or () if param.name == "alpha"), None)

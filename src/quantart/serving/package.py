@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,51 +10,39 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 import quantart
 from quantart.images import Picture, encode_png
+from quantart.models.fidelity import ALPHA_OF, FidelityControl
+from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.serving.registered import CHALLENGER, RegisteredModel
 
-CHALLENGER = "challenger"
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.binary, "content"), ColSpec(DataType.binary, "style")]),
-    outputs=Schema(
-        [ColSpec(DataType.string, "image"), ColSpec(DataType.long, "width"), ColSpec(DataType.long, "height")]
-    ),
-)
-
-
-@dataclass(frozen=True)
-class RegisteredModel:
-    """A version in the model registry."""
-
-    name: str
-    version: str
-    alias: str
-    run_id: str
-
-    @property
-    def uri(self) -> str:
-        return f"models:/{self.name}@{self.alias}"
+INPUTS = Schema([ColSpec(DataType.binary, "content"), ColSpec(DataType.binary, "style")])
+OUTPUTS = Schema([ColSpec(DataType.string, "image"), ColSpec(DataType.long, "width"), ColSpec(DataType.long, "height")])
 
 
 def log_and_register(
-    network: Path,
+    networks: Mapping[Variant, Path],
     *,
+    variant: Variant,
     run_id: str,
     name: str,
     example: tuple[Picture, Picture],
     description: str,
     tags: Mapping[str, str],
 ) -> RegisteredModel:
-    """Log the stage-2 network in folder `network` as a model of its run, register it and move `challenger` to it.
+    """Log the stage-2 networks as one model of a run, register it and move `challenger` to it.
 
     The model holds the safetensors weights, this package as code and exact requirements; nothing in it is pickled.
-    The alias moves only after the logged model was opened and has painted the example.
+    Its parameters are `alpha` and `beta` (see `FidelityControl`). The alias moves only after the logged model was
+    opened and has painted the example.
 
     Args:
-        network: folder that `ExperimentStage2.save_pretrained` wrote.
+        networks: by variant, the folders that `ExperimentStage2.save_pretrained` wrote: one, or both. In the model
+            each lies in `artifacts/` under its folder's name.
+        variant: the one that paints where a request gives no alpha.
         run_id: the training run, in the store that is configured; its status stays as it is.
         name: in the registry; made there if absent.
         example: a content and a style picture, kept in the model as its input example.
@@ -63,8 +50,10 @@ def log_and_register(
         tags: of the version.
 
     Raises:
+        UserError: the networks can't be opened or mixed.
         MlflowException: the logged model does not answer its example.
     """
+    FidelityControl.of(*map(ExperimentStage2.from_pretrained, networks.values()))
     row = {"content": encode_png(example[0]), "style": encode_png(example[1])}
     frame = pd.DataFrame([row], dtype=object)
     info = Model.log(
@@ -73,10 +62,10 @@ def log_and_register(
         flavor=mlflow.pyfunc,
         run_id=run_id,
         python_model=str(Path(__file__).with_name("model.py")),
-        artifacts={"network": str(network)},
+        artifacts={each: str(folder) for each, folder in networks.items()},
         code_paths=[str(Path(quantart.__file__).parent)],
         pip_requirements=requirements(),
-        signature=SIGNATURE,
+        signature=signature(ALPHA_OF[variant]),
         input_example=frame,
     )
     mlflow.pyfunc.load_model(info.model_uri).predict(frame)
@@ -85,6 +74,12 @@ def log_and_register(
     client.update_model_version(name, registered.version, description)
     client.set_registered_model_alias(name, CHALLENGER, registered.version)
     return RegisteredModel(name, str(registered.version), CHALLENGER, run_id)
+
+
+def signature(alpha: float) -> ModelSignature:
+    """What the model takes and answers, with the default of the parameter `alpha`."""
+    params = [ParamSpec("alpha", DataType.double, alpha), ParamSpec("beta", DataType.double, 1.0)]
+    return ModelSignature(inputs=INPUTS, outputs=OUTPUTS, params=ParamSchema(params))
 
 
 def requirements() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from quantart.errors import UserError
 from quantart.images import ImageError, Picture, decode_image
 
 COLUMNS = ("content", "style")
+PARAMS = ("alpha", "beta")
 MAX_ROWS = 64
 MAX_PIXELS = 50_000_000
 
@@ -33,6 +35,21 @@ def read_rows(frame: pd.DataFrame) -> list[tuple[Picture, Picture]]:
         raise RequestError(f"{len(frame)} rows; a request holds 1 to {MAX_ROWS}")
     rows = zip(*(frame[column] for column in COLUMNS), strict=True)
     return [(_picture(c, row, "content"), _picture(s, row, "style")) for row, (c, s) in enumerate(rows)]
+
+
+def read_params(params: Mapping[str, Any] | None) -> dict[str, float]:
+    """Those of alpha and beta that a request gives; what they may be is the networks' to say.
+
+    MLflow fills in absent ones and refuses what is no number, but lets null through.
+
+    Raises:
+        RequestError: one is null.
+    """
+    given = {name: params[name] for name in PARAMS if name in params} if params else {}
+    for name, value in given.items():
+        if value is None:
+            raise RequestError(f"params: {name} = null: must be a number from 0 to 1; leave it out for its default")
+    return given
 
 
 def _picture(cell: Any, row: int, column: str) -> Picture:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from quantart.errors import UserError
@@ -19,14 +18,12 @@ class RunLink:
         run_id: of the MLflow run.
         experiment: MLflow experiment that the run belongs to.
         model: the run's artifact folder with the trained network.
-        metrics: last value of those metrics that are worth reading without MLflow.
     """
 
     stage: str
     run_id: str
     experiment: str
     model: str = "model"
-    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_link(path: Path, link: RunLink) -> None:
@@ -44,7 +41,9 @@ def read_link(path: Path) -> RunLink:
         UserError: the stage has not run, or the file is not one that `write_link` wrote.
     """
     try:
-        return RunLink(**json.loads(path.read_text(encoding="utf8")))
+        written = json.loads(path.read_text(encoding="utf8"))
+        # a file of another version may say more
+        return RunLink(**{f.name: written[f.name] for f in fields(RunLink) if f.name in written})
     except FileNotFoundError:
         raise UserError(f"{path}: not found; the stage that writes it has not run yet: `dvc repro` runs it") from None
     except (ValueError, TypeError) as error:

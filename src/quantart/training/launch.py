@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.commands.config import default_config_file
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
+from quantart.device import configured, default_device
 from quantart.errors import UserError
 
 
 def processes_wanted() -> int:
     """Processes that Accelerate's configuration asks for."""
-    value = os.environ.get("ACCELERATE_NUM_PROCESSES") or _configured("num_processes") or "1"
+    value = os.environ.get("ACCELERATE_NUM_PROCESSES") or configured("num_processes") or "1"
     try:
         return max(1, int(value))
     except ValueError:
@@ -32,7 +31,7 @@ def launch_if_wanted(module: str, arguments: list[str]) -> None:
     processes = processes_wanted()
     if "LOCAL_RANK" in os.environ or processes == 1:
         return
-    if _on_cpu():
+    if default_device().type == "cpu":
         # `accelerate launch` starts one process alone on CPUs, unless there is an MPI
         launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     else:
@@ -49,7 +48,7 @@ def make_accelerator(seed: int) -> Accelerator:
     Raises:
         UserError: the precision asked for is not one the device can do.
     """
-    cpu = _on_cpu()
+    cpu = default_device().type == "cpu"
     accelerator = Accelerator(
         cpu=cpu,
         mixed_precision=_precision(cpu),
@@ -60,7 +59,7 @@ def make_accelerator(seed: int) -> Accelerator:
 
 
 def _precision(cpu: bool) -> str:
-    precision = os.environ.get("ACCELERATE_MIXED_PRECISION") or _configured("mixed_precision") or default_precision(cpu)
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION") or configured("mixed_precision") or default_precision(cpu)
     if precision not in {"no", "bf16"}:
         raise UserError(f"mixed precision {precision!r} is not supported; use 'bf16' or 'no'")
     return precision
@@ -73,25 +72,3 @@ def default_precision(cpu: bool) -> str:
     else:
         capable = torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16" if capable else "no"
-
-
-def _on_cpu() -> bool:
-    asked = os.environ.get("ACCELERATE_USE_CPU") or _configured("use_cpu") or ""
-    return asked.lower() in {"1", "true", "yes"} or not torch.cuda.is_available()
-
-
-def _configured(key: str) -> str | None:
-    """A value of Accelerate's configuration file, as text."""
-    import yaml
-
-    chosen = os.environ.get("ACCELERATE_CONFIG_FILE")
-    path = Path(chosen or default_config_file)
-    if not path.is_file():
-        if chosen:
-            raise UserError(f"ACCELERATE_CONFIG_FILE={chosen!r}: no such file")
-        return None
-    try:
-        value = (yaml.safe_load(path.read_text(encoding="utf8")) or {}).get(key)
-    except (yaml.YAMLError, AttributeError):
-        raise UserError(f"{path}: not a configuration of Accelerate; `accelerate config` writes one") from None
-    return None if value is None else str(value)

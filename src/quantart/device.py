@@ -1,0 +1,51 @@
+"""Which device networks run on, and what Accelerate's configuration says; needs neither Accelerate nor a GPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from quantart.errors import UserError
+
+
+def default_device() -> torch.device:
+    """The first GPU, or the CPU where there is none or where it is asked for.
+
+    `ACCELERATE_USE_CPU`, then `use_cpu` in Accelerate's configuration file, ask for it: what `accelerate config` says
+    of training holds for everything else too.
+
+    Raises:
+        UserError: `ACCELERATE_CONFIG_FILE` names no such file.
+    """
+    asked = os.environ.get("ACCELERATE_USE_CPU") or configured("use_cpu") or ""
+    on_cpu = asked.lower() in {"1", "true", "yes"} or not torch.cuda.is_available()
+    return torch.device("cpu" if on_cpu else "cuda")
+
+
+def configured(key: str) -> str | None:
+    """A value of Accelerate's configuration file, as text.
+
+    Raises:
+        UserError: `ACCELERATE_CONFIG_FILE` names no such file, or the file is not a configuration.
+    """
+    import yaml
+
+    chosen = os.environ.get("ACCELERATE_CONFIG_FILE")
+    path = Path(chosen) if chosen else default_config_file()
+    if not path.is_file():
+        if chosen:
+            raise UserError(f"ACCELERATE_CONFIG_FILE={chosen!r}: no such file")
+        return None
+    try:
+        value = (yaml.safe_load(path.read_text(encoding="utf8")) or {}).get(key)
+    except (yaml.YAMLError, AttributeError):
+        raise UserError(f"{path}: not a configuration of Accelerate; `accelerate config` writes one") from None
+    return None if value is None else str(value)
+
+
+def default_config_file() -> Path:
+    """Where `accelerate config` writes; a served model knows the place without Accelerate."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+    return Path(os.environ.get("HF_HOME", cache)).expanduser() / "accelerate" / "default_config.yaml"

@@ -1,0 +1,101 @@
+"""Stylising files with the networks of a project, a folder or the registry."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quantart.errors import UserError
+from quantart.images import Picture, read_image, write_image
+from quantart.models.fidelity import FidelityControl
+from quantart.project import Project
+from quantart.serving.files import Networks, named_networks, project_networks, stylize_file
+from quantart.serving.registered import RegisteredModel
+from quantart.serving.stylizer import Stylizer
+
+from .conftest import save
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, control: FidelityControl) -> Project:
+    """With both variants trained."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    project = Project(tmp_path)
+    for variant, folder in save(control, tmp_path).items():
+        project.stage2_model(variant).parent.mkdir(exist_ok=True)
+        folder.rename(project.stage2_model(variant))
+    return project
+
+
+@pytest.fixture
+def files(tmp_path: Path, noise: Picture) -> tuple[Path, Path]:
+    """A photograph and a painting on disk."""
+    photo, painting = tmp_path / "photo.png", tmp_path / "painting.png"
+    write_image(photo, noise)
+    write_image(painting, 255 - noise // 2)
+    return photo, painting
+
+
+def painted(files: tuple[Path, Path], networks: Networks, beta: float = 1.0) -> Picture:
+    out = files[0].with_name("out.png")
+    stylize_file(*files, out, networks, beta=beta, force=True)
+    return read_image(out, max_pixels=10**6)
+
+
+def expected(files: tuple[Path, Path], control: FidelityControl, alpha: float, beta: float = 1.0) -> Picture:
+    photo, painting = (read_image(file, max_pixels=10**6) for file in files)
+    return Stylizer(control).stylize(photo, painting, alpha, beta)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.5, 0.5), (1.0, 1.0), (0.0, 1.0)])
+def test_a_project_uses_both_of_its_variants(
+    alpha: float, beta: float, project: Project, files: tuple[Path, Path], control: FidelityControl
+) -> None:
+    image = painted(files, project_networks(project, alpha), beta)
+    assert np.array_equal(image, expected(files, control, alpha, beta))
+
+
+def test_by_default_a_project_paints_with_the_variant_it_exports(project: Project) -> None:
+    assert project_networks(project, None) == ([project.stage2_model("discrete")], 1.0)
+    path = project.root / "params.yaml"
+    path.write_text(path.read_text().replace("variant: discrete", "variant: continuous"))
+    assert project_networks(project, None) == ([project.stage2_model("continuous")], 0.0)
+
+
+def test_where_one_variant_is_trained_it_fixes_alpha(project: Project) -> None:
+    shutil.rmtree(project.stage2_model("discrete"))
+    assert project_networks(project, None) == ([project.stage2_model("continuous")], 0.0)
+    with pytest.raises(UserError, match="alpha = 0.5: needs the discrete network, and only the continuous one is here"):
+        project_networks(project, 0.5)
+    shutil.rmtree(project.stage2_model("continuous"))
+    with pytest.raises(UserError, match="stage2_discrete: not trained yet"):
+        project_networks(project, None)
+
+
+def test_a_folder_of_one_network_fixes_alpha(
+    project: Project, files: tuple[Path, Path], control: FidelityControl
+) -> None:
+    folder = str(project.stage2_model("continuous"))
+    assert np.array_equal(painted(files, named_networks(folder, None)), expected(files, control, 0.0))
+    with pytest.raises(UserError, match="alpha = 1: needs the discrete network"):
+        painted(files, named_networks(folder, 1.0))
+
+
+def test_a_registered_version_brings_both_and_its_own_default(
+    registered: RegisteredModel, files: tuple[Path, Path], control: FidelityControl
+) -> None:
+    assert np.array_equal(painted(files, named_networks(registered.uri, 0.25)), expected(files, control, 0.25))
+    assert named_networks(registered.uri, None).alpha == 1.0
+    with pytest.raises(UserError, match="--model models:/nothing/1: "):
+        named_networks("models:/nothing/1", None)
+
+
+def test_a_wrong_beta_leaves_nothing_behind(project: Project, files: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match="beta = 2.0: must be a number from 0"):
+        painted(files, project_networks(project, None), beta=2.0)
+    assert not files[0].with_name("out.png").exists()
