@@ -26,7 +26,7 @@ from quantart.params import DOMAINS
 from quantart.pipeline import encode, evaluate, export, stage1, stage2
 from quantart.pipeline.import_checkpoint import run
 from quantart.project import Project
-from quantart.serving.files import stylize_file
+from quantart.serving.files import named_networks, stylize_file
 from quantart.tracking.links import read_link
 
 ROOT = Path(__file__).parents[2]
@@ -178,7 +178,8 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
     assert f"import_landscape2art` ({run_id})" in version.description
 
     photo, painting = (next((ROOT / "data/sample" / kind).glob("*.jpg")) for kind in ("photos", "paintings"))
-    stylize_file(photo, painting, tmp_path / "out.png", project.root / "models" / "imported")
+    networks = named_networks(str(project.root / "models" / "imported"), None)
+    stylize_file(photo, painting, tmp_path / "out.png", networks)
     assert min(read_image(tmp_path / "out.png", max_pixels=10**6).shape[:2]) == 32
 
 
