@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.errors import UserError
-from quantart.params import DiscriminatorParams, Params, load_params
+from quantart.params import DiscriminatorParams, Params
+from quantart.params_file import load_params
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 

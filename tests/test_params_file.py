@@ -6,8 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from quantart.params import load_params
-from quantart.params_file import WIDTH, Change, as_yaml, changes, descriptions, read_comments, render
+from quantart.params_file import WIDTH, Change, as_yaml, changes, descriptions, load_params, read_comments, render
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 

@@ -1,21 +1,17 @@
-"""Typed, strict, frozen view of `params.yaml`.
+"""Typed, strict, frozen view of `params.yaml`, which `params_file.load_params` reads.
 
-Every field of the file is here with its unit and range. An unknown key, a wrong type, a value out of range or an
-impossible combination raises `UserError` with one line for each fault: the key, its value and what would be right.
+Every field of the file is here with its unit and range, and every combination that is impossible.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quantart.data.files import is_picture
 from quantart.data.where import parse_where
-from quantart.errors import UserError
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
@@ -363,61 +359,3 @@ class Params(_Section):
                 f"{key} {disc.n_layers} leaves nothing of a {side}-wide input (too small for the discriminator); "
                 "use fewer layers or a larger crop"
             )
-
-
-class _Loader(yaml.SafeLoader):
-    """Takes `1e-3` for a number, as YAML 1.2 and DVC do; PyYAML alone takes it for text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def load_params(path: Path) -> Params:
-    """Read and check a parameter file.
-
-    Raises:
-        UserError: the file is missing or not YAML, or a value is wrong; one line for each fault.
-    """
-    try:
-        raw = read_mapping(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; run inside a QuantArt project, which has a params.yaml") from None
-    try:
-        return Params.model_validate(raw)
-    except ValidationError as error:
-        raise UserError("\n".join(f"{path.name}: {sentence}" for _, sentence in faults(error))) from None
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """What a YAML file of parameters, or of some of them, holds; not checked further.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        UserError: it is not YAML, or no mapping.
-    """
-    try:
-        raw = yaml.load(path.read_text(encoding="utf8"), _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"{path}: holds no parameters; it must be a mapping with data, model, stage1, …")
-    return raw
-
-
-def faults(error: ValidationError) -> list[tuple[str, str]]:
-    """(dotted key, sentence) of each fault; the key is empty where several sections don't fit together."""
-    return [(".".join(str(part) for part in each["loc"]), _fault(each)) for each in error.errors()]
-
-
-def _fault(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    if error["type"] == "missing":
-        return f"{key}: missing"
-    if error["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"

@@ -1,4 +1,8 @@
-"""The text of `params.yaml`: written with the meaning of each field beside it, compared key by key."""
+"""The file `params.yaml`: read and checked, compared key by key, written with the meaning of each field beside it.
+
+An unknown key, a wrong type, a value out of range or an impossible combination raises `UserError` with one line for
+each fault: the key, its value and what would be right.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,75 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from quantart.errors import UserError
 from quantart.params import Params
 
 WIDTH = 120  # columns of a written line
 _COMMENT = re.compile(r":?[ \t]+#[ \t]*(.*)")
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes `1e-3` for a number, as YAML 1.2 and DVC do; PyYAML alone takes it for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def load_params(path: Path) -> Params:
+    """Read and check a parameter file.
+
+    Raises:
+        UserError: the file is missing or not YAML, or a value is wrong; one line for each fault.
+    """
+    try:
+        raw = read_mapping(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run inside a QuantArt project, which has a params.yaml") from None
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{path.name}: {sentence}" for _, sentence in faults(error))) from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a YAML file of parameters, or of some of them, holds; not checked further.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it is not YAML, or no mapping.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf8"), _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: holds no parameters; it must be a mapping with data, model, stage1, …")
+    return raw
+
+
+def faults(error: ValidationError) -> list[tuple[str, str]]:
+    """(dotted key, sentence) of each fault; the key is empty where several sections don't fit together."""
+    return [(".".join(str(part) for part in each["loc"]), _fault(each)) for each in error.errors()]
+
+
+def _fault(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    if error["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
 
 
 @dataclass(frozen=True)

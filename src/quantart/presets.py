@@ -22,8 +22,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from quantart.errors import UserError
-from quantart.params import Params, faults, read_mapping
-from quantart.params_file import Change, as_yaml, changes, descriptions, read_comments, render
+from quantart.params import Params
+from quantart.params_file import Change, as_yaml, changes, descriptions, faults, read_comments, read_mapping, render
 from quantart.project import Project
 
 TASK_SECTIONS = ("data", "model", "stage1", "encode", "stage2")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from quantart.errors import UserError
-from quantart.params import Domain, Params, Stage1Domain, Variant, load_params
+from quantart.params import Domain, Params, Stage1Domain, Variant
+from quantart.params_file import load_params
 
 
 @dataclass(frozen=True)
