@@ -59,12 +59,12 @@ def project(tmp_path_factory: pytest.TempPathFactory, network: ExperimentStage2)
         yield project
 
 
-def train(project: Project, network: ExperimentStage2) -> str:
+def train(project: Project, network: ExperimentStage2, params: dict[str, Any] | None = None) -> str:
     """A finished run of a network, and the link to it; its id."""
     stage = f"stage2_{network.variant}"
     network.save_pretrained(project.stage2_model(network.variant))
     upstream = {"stage1_content": "c0", "stage1_style": "50"}
-    with stage_run(project.root, stage="stage2", name=stage, params={}, upstream=upstream) as trained:
+    with stage_run(project.root, stage="stage2", name=stage, params=params or {}, upstream=upstream) as trained:
         trained.artifact(project.stage2_model(network.variant), "model")
     write_link(project.link(stage), RunLink(stage=stage, run_id=trained.run_id, experiment="quantart"))
     return trained.run_id
@@ -134,6 +134,19 @@ def test_both_variants_are_one_model_with_the_lineage_of_both(project: Project, 
         image = base64.b64decode(model.predict(frame, params=params)["image"][0])
         expected = Stylizer(control).stylize(photo, painting, **params)
         assert np.array_equal(decode_image(image, max_pixels=10**8), expected)
+
+
+def test_a_named_run_brings_its_sibling_and_its_own_default(project: Project, tmp_path: Path) -> None:
+    other = copy_of(project, tmp_path)
+    settings = {"variant": "continuous", "steps": 3}
+    named, sibling = (train(other, network_of(v), {**settings, "variant": v}) for v in ("continuous", "discrete"))
+    registered = run(other, named)
+    assert registered.run_id == named
+    assert not other.link("export").exists()
+    version = MlflowClient().get_model_version("painter", registered.version)
+    assert (version.tags["run.continuous"], version.tags["run.discrete"]) == (named, sibling)
+    schema = mlflow.pyfunc.load_model(registered.uri).metadata.get_params_schema()
+    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0}
 
 
 def test_the_exported_variant_is_the_default(project: Project, tmp_path: Path) -> None:

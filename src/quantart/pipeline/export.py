@@ -25,6 +25,7 @@ from quantart.serving.package import log_and_register
 from quantart.serving.registered import RegisteredModel, write_registered
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.runs import open_run
+from quantart.tracking.siblings import find_sibling
 
 LINEAGE = ("git.", "dvc.", "upstream.")
 
@@ -33,17 +34,18 @@ def run(project: Project, run_id: str | None = None) -> RegisteredModel:
     """Register trained networks as one model and move the alias `challenger` to it.
 
     Without `run_id` they are the pipeline's, of both variants where both are there, and `runs/export.json` is written;
-    that file is the pipeline's and stays as it is where a run was named. The networks come from their MLflow runs. The
-    variant that `export` names is the run that the model is logged to, and what the model does where no alpha is given.
-    The input example is the first held-out photograph and painting; description and tags of the version tell what it
-    stands on and what the evaluation measured.
+    that file is the pipeline's and stays as it is where a run was named, whose other variant is what `find_sibling`
+    finds. The networks come from their MLflow runs. The named run, or that of the variant that `export` names, is the
+    one that the model is logged to, and what the model does where no alpha is given. The input example is the first
+    held-out photograph and painting; description and tags of the version tell what it stands on and what the evaluation
+    measured.
 
     Raises:
         UserError: wrong parameters, a stage that has not run, no held-out picture, a run that is unknown or has no
             stage-2 network, or two networks that can't be mixed.
     """
     params = project.params().export
-    ids = [run_id] if run_id else _pipeline_runs(project, params.variant)
+    ids = _with_sibling(project, run_id) if run_id else _pipeline_runs(project, params.variant)
     example = _held_out(project, "content"), _held_out(project, "style")
     runs: dict[Variant, Run] = {}
     networks: dict[Variant, Path] = {}
@@ -76,6 +78,12 @@ def _pipeline_runs(project: Project, variant: Variant) -> list[str]:
     others = [project.link(f"stage2_{other}") for other in VARIANTS if other != variant]
     links = [project.link(f"stage2_{variant}"), *(path for path in others if path.is_file())]
     return [read_link(path).run_id for path in links]
+
+
+def _with_sibling(project: Project, run_id: str) -> list[str]:
+    open_run(project.root, run_id)
+    sibling = find_sibling(run_id)
+    return [run_id, sibling] if sibling else [run_id]
 
 
 def _held_out(project: Project, domain: Domain) -> Picture:
