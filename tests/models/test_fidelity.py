@@ -146,12 +146,6 @@ def test_models_of_another_shape_are_not_mixed() -> None:
         FidelityControl(model("discrete"), other)
 
 
-@pytest.mark.parametrize(("seeds", "part"), [((3, 2), "encoder"), ((1, 3), "encoder_real")])
-def test_models_on_other_encoders_are_not_mixed(seeds: tuple[int, int], part: str) -> None:
-    with pytest.raises(UserError, match=f"differ in the weights of `{part}`: .* train both on the same"):
-        FidelityControl(model("discrete"), model("continuous", seeds))
-
-
 def test_a_model_in_the_others_place_is_named() -> None:
     discrete = model("discrete")
     with pytest.raises(UserError, match="given as the continuous one is discrete"):

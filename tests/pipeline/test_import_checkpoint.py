@@ -23,7 +23,7 @@ from quantart.images import read_image
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import DOMAINS
-from quantart.pipeline import encode, evaluate, export, stage1, stage2
+from quantart.pipeline import encode, evaluate, export, pair, stage1, stage2
 from quantart.pipeline.import_checkpoint import run
 from quantart.project import Project
 from quantart.serving.files import named_networks, stylize_file
@@ -44,6 +44,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Project:
     set_params(project)
     for domain in DOMAINS:
         prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
+    pair.run(project)
     return project
 
 

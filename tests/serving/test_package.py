@@ -97,9 +97,9 @@ def test_networks_that_cannot_be_mixed_are_not_registered(
 ) -> None:
     networks = save(control, tmp_path)
     torch.manual_seed(2)
-    ExperimentStage2(TINY, 16, 8, block_num=1, variant="continuous").save_pretrained(networks["continuous"])
+    ExperimentStage2(TINY, 16, 4, block_num=1, variant="continuous").save_pretrained(networks["continuous"])
     options: dict[str, Any] = {"name": "unlike", "example": pictures, "description": "", "tags": {}}
-    with pytest.raises(UserError, match="differ in the weights of `encoder`"):
+    with pytest.raises(UserError, match=r"differ in embed_dim \(8 and 4\)"):
         log_and_register(networks, variant="discrete", run_id=registered.run_id, **options)
     assert not MlflowClient().search_registered_models("name = 'unlike'")
 

@@ -21,8 +21,6 @@ from quantart.models.stage_2 import ExperimentStage2, Variant
 ALPHA_OF: dict[Variant, float] = {"discrete": 1.0, "continuous": 0.0}
 """The alpha at which one variant works alone."""
 
-_ENCODING = ("encoder", "quant_conv", "encoder_real", "quant_conv_real")
-
 
 class Fidelity(NamedTuple):
     """Checked values of both controls."""
@@ -73,11 +71,11 @@ class FidelityControl(nn.Module):
     The models' weights never change. With one model alone, α is fixed by its variant.
 
     Args:
-        discrete, continuous: models of these variants, whose frozen encoders are the same; `mix_latents` and
-            `mix_decode` mix others.
+        discrete, continuous: models of these variants. Between the two, pictures make sense where both stand on the
+            same stage-1 models, as the pipeline trains them.
 
     Raises:
-        UserError: no model, one of the other variant, or two whose shapes or encoders differ.
+        UserError: no model, one of the other variant, or two whose shapes differ.
     """
 
     def __init__(self, discrete: ExperimentStage2 | None, continuous: ExperimentStage2 | None) -> None:
@@ -190,14 +188,6 @@ def _check_alike(discrete: ExperimentStage2, continuous: ExperimentStage2) -> No
             f"the discrete and the continuous network differ in {', '.join(differing)}; "
             "only networks of one shape can be mixed"
         )
-    for name in _ENCODING:
-        theirs = continuous.get_submodule(name).state_dict()
-        for key, tensor in discrete.get_submodule(name).state_dict().items():
-            if not torch.equal(tensor, theirs[key].to(tensor.device)):
-                raise UserError(
-                    f"the discrete and the continuous network differ in the weights of `{name}`: they stand on "
-                    "different stage-1 models and can't be mixed; train both on the same (`dvc repro` does)"
-                )
 
 
 def _shape(model: ExperimentStage2) -> dict[str, Any]:
