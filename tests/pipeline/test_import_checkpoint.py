@@ -73,7 +73,8 @@ def project(pictures: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{pictures.root}/mlflow.db")
     fresh = Project(tmp_path / "project")
     (fresh.root / "data").mkdir(parents=True)
-    (fresh.root / "data" / "prepared").symlink_to(pictures.root / "data" / "prepared")
+    for made in ("prepared", "pairs"):
+        (fresh.root / "data" / made).symlink_to(pictures.root / "data" / made)
     set_params(fresh)
     return fresh
 
