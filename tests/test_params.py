@@ -118,6 +118,11 @@ def test_an_unknown_key_a_wrong_type_and_a_bad_range_name_key_and_value(
     ("changes", "message"),
     [
         (
+            {"stage2.stage1_content": "models/a", "stage2.stage1_style": "models/b"},
+            "params.yaml: stage2.stage1_content and stage1_style are both given, so nothing goes on from the base, "
+            "which would be trained all the same; name one of the two in stage1.init_from as well",
+        ),
+        (
             {"data.short_side": 100},
             "params.yaml: data: short_side 100 is smaller than resolution 128; use at least 128",
         ),

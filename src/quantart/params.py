@@ -321,6 +321,11 @@ class Params(_Section):
     def _fits_together(self) -> Params:
         if self.stage1.base.batch_size < 2:
             raise ValueError("stage1.base.batch_size 1 leaves nothing for one of the two domains; use at least 2")
+        if self.stage2.stage1_content and self.stage2.stage1_style and not self.stage1.init_from:
+            raise ValueError(
+                "stage2.stage1_content and stage1_style are both given, so nothing goes on from the base, which would "
+                "be trained all the same; name one of the two in stage1.init_from as well"
+            )
         down = self.model.downsampling
         for key, pixels in {
             "data.resolution": self.data.resolution,

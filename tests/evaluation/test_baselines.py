@@ -57,3 +57,10 @@ def test_the_style_vqgan_and_the_content_latents_meet_in_the_same_decoder(model:
     torch.testing.assert_close(reconstructed.pictures, decoded.pictures)
     assert reconstructed.pictures.abs().max() <= 1
     assert decoded.indices is None
+
+
+def test_baselines_keep_the_length_of_cosine_latents(content: torch.Tensor, style: torch.Tensor) -> None:
+    ddconfig = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "resolution": 32}
+    model = ExperimentStage2(ddconfig | {"z_channels": 8}, 16, 8, block_num=1, variant="continuous", cosine=True)
+    for rendering in (baselines.adain(model, content, style), baselines.style_vqgan(model, torch.rand(2, 3, 32, 32))):
+        torch.testing.assert_close(rendering.latents.norm(dim=1), torch.ones(2, 16, 16))

@@ -188,6 +188,7 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
 def test_an_imported_vqgan_is_measured_on_both_domains_and_not_registered(project: Project, tmp_path: Path) -> None:
     run_id = run(project, stage_1_checkpoint(tmp_path), tmp_path / "out", resolution=32)
     assert run_id is not None
+    (project.root / "data" / "pairs").unlink()  # only style transfer is measured on pairs
     assert evaluate.run(project, run_id)["reconstruction"].keys() == {"content", "style"}
     with pytest.raises(UserError, match=f"run {run_id}: its network is an ExperimentStage1; only a stage-2"):
         export.run(project, run_id)
@@ -234,7 +235,8 @@ def test_a_discriminator_of_another_shape_is_left_and_said(
 def test_two_vqgans_take_the_place_of_all_of_stage_1(project: Project, tmp_path: Path) -> None:
     for seed, domain in enumerate(DOMAINS, start=1):
         run(None, stage_1_checkpoint(tmp_path, seed), tmp_path / domain, resolution=32)
-    set_params(project, stage2__stage1_content=str(tmp_path / "content"), stage2__stage1_style=str(tmp_path / "style"))
+    content, style = str(tmp_path / "content"), str(tmp_path / "style")
+    set_params(project, stage1__init_from=content, stage2__stage1_content=content, stage2__stage1_style=style)
     stage1.run(project, "base")
     for domain in DOMAINS:
         stage1.run(project, domain)
@@ -277,6 +279,15 @@ def test_a_folder_that_does_not_fit_stops_the_first_stage(project: Project, tmp_
     config["stage1"]["quantizer"]["cosine"] = True
     (project.root / "params.yaml").write_text(yaml.safe_dump(config))
     assert "cosine (False, params.yaml says True)" in fault()
+
+
+@pytest.mark.parametrize("key", ["stage1__init_from", "stage2__stage1_content"])
+def test_a_folder_that_the_pipeline_writes_is_not_taken_over(project: Project, key: str) -> None:
+    vqgan(0).save_pretrained(project.stage1_model("content"))
+    set_params(project, **{key: "models/stage1_content"})
+    with pytest.raises(UserError, match="models/stage1_content: the pipeline itself writes this folder; copy it"):
+        stage1.run(project, "base")
+    assert ExperimentStage1.from_pretrained(project.stage1_model("content"))
 
 
 def test_a_vqgan_imported_at_another_resolution_fits_where_its_attention_is_at_the_same_levels(

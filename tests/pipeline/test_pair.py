@@ -131,3 +131,13 @@ def test_without_prepared_or_held_out_pictures_it_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"no picture in split 'val'; raise data.val_share or add pictures"):
         pair.run(prepared(project))
     assert not (tmp_path / "data" / "pairs").exists()
+
+
+def test_no_picture_is_paired_with_itself_where_both_domains_are_one_folder(tmp_path):
+    project = prepared(project_of(tmp_path, style="photos", val_share=0.3, test_share=0.3))
+    pair.run(project)
+    contents, styles = split(project, "test")
+    assert contents.sha256 == styles.sha256
+    pairs = read_pairs(project.pairs("test"), contents, styles)
+    assert pairs
+    assert not [place for place in pairs if contents.sha256[place[0]] == styles.sha256[place[1]]]

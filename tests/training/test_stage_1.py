@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from quantart.components.codebook import EmaCodebook
+from quantart.components.codebook import EmaCodebook, KMeansCodebook
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.training.stage_1 import Stage1Step
@@ -18,7 +18,7 @@ def pictures(seed: int = 0) -> torch.Tensor:
 def make_step(*, disc_start: int = 0, quantize_from: int = 0, ema: bool = False, reference: bool = False) -> Stage1Step:
     model = small_stage_1()
     loss = Stage1Loss(NLayerDiscriminator(3, 4, 1), None, disc_start=disc_start)
-    codebook = EmaCodebook(model.quantize, 0.9, 0.05) if ema else None
+    codebook = EmaCodebook(model.quantize, 0.9, 0.05) if ema else KMeansCodebook(model.quantize)
     return Stage1Step(model, loss, quantize_from=quantize_from, codebook=codebook, reference_order=reference).train()
 
 
@@ -89,6 +89,11 @@ def test_latents_pass_unquantised_until_the_codebook_is_set_by_k_means(ema: bool
     assert error < 0.2 * z.var()
 
 
+def test_quantising_later_needs_a_codebook_that_sets_the_codes() -> None:
+    with pytest.raises(ValueError, match="quantize_from 5 needs a codebook"):
+        Stage1Step(small_stage_1(), Stage1Loss(None, None), quantize_from=5)
+
+
 def test_moving_averages_move_the_codes_without_gradient() -> None:
     step = make_step(ema=True)
     codes = step.model.quantize.embedding.weight
@@ -104,7 +109,8 @@ def test_moving_averages_move_the_codes_without_gradient() -> None:
 
 
 def test_training_lowers_the_loss() -> None:
-    step = Stage1Step(small_stage_1(), Stage1Loss(None, None), quantize_from=5)
+    model = small_stage_1()
+    step = Stage1Step(model, Stage1Loss(None, None), quantize_from=5, codebook=KMeansCodebook(model.quantize))
     optimizer = torch.optim.Adam(step.generator_parameters(), 3e-3)
     smooth = torch.nn.functional.interpolate(pictures()[..., :4, :4], size=16, mode="bilinear")
     losses = []

@@ -138,7 +138,8 @@ class CodeWindow(nn.Module):
 
     def statistics(self) -> dict[str, Tensor]:
         """`usage` and `perplexity` of `codebook_statistics`, over as many indices as there are so far."""
-        return codebook_statistics(code_counts(self.indices[self.indices >= 0].long(), self.n_e))
+        counts = code_counts(self.indices.long() + 1, self.n_e + 1)  # the first: places not filled yet
+        return codebook_statistics(counts[1:])
 
 
 def kmeans(points: Tensor, k: int, rounds: int, generator: torch.Generator) -> Tensor:

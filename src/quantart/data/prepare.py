@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantart.data.contact_sheet import contact_sheet
-from quantart.data.files import PictureFile, is_picture, pair_name
+from quantart.data.files import PictureFile, pair_name
 from quantart.data.index import PIXELS_FILE, IndexRow, write_index, write_table
 from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
 from quantart.data.sources import find_pictures
@@ -140,8 +140,7 @@ def prepare_domain(
     partial_folder = _empty_sibling(out, "partial")
     partial_folder.mkdir(parents=True)
     try:
-        single = source.is_file() and is_picture(source.name)
-        report = _fill(partial_folder, files, params, domain, single, workers)
+        report = _fill(partial_folder, files, params, domain, workers)
         _replace_folder(partial_folder, out)
     finally:
         shutil.rmtree(partial_folder, ignore_errors=True)
@@ -149,14 +148,15 @@ def prepare_domain(
 
 
 def _fill(
-    folder: Path, files: list[PictureFile], params: DataParams, domain: Domain, single: bool, workers: int | None
+    folder: Path, files: list[PictureFile], params: DataParams, domain: Domain, workers: int | None
 ) -> PrepareReport:
     geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels, params.resize == "squash")
     results = progress(_load_all(files, geometry, workers), len(files), f"preparing {domain}")
     packed = _pack(zip((file.name for file in files), results, strict=True), folder / PIXELS_FILE, params.paired)
     _check_rejected(packed.rejected, len(files), params, domain)
 
-    rows = _in_every_split(packed, folder / PIXELS_FILE) if single else _split(packed, params, domain)
+    alone = len(packed.rows) == 1
+    rows = _in_every_split(packed, folder / PIXELS_FILE) if alone else _split(packed, params, domain)
     write_index(folder, rows)
     write_table(folder / REJECTED_FILE, ("file", "reason"), packed.rejected)
     report = PrepareReport(

@@ -40,7 +40,10 @@ def find_pictures(source: Path, table: TableParams | None = None, root: Path | N
         return _sorted(_in_folder(source))
     refuse_compressed(source)
     if not source.is_file():
-        raise UserError(f"{source}: there is no such folder or file; give a folder of pictures")
+        raise UserError(
+            f"{source}: there is no such folder or file; give a folder of pictures, a list (.txt), a table (.csv), "
+            "a shard (.tar) or one picture"
+        )
     if kind == LIST:
         pictures = listed_pictures(source, root)
     elif kind == TABLE:

@@ -44,7 +44,7 @@ def adain(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:
 
 def style_vqgan(model: ExperimentStage2, photographs: Tensor) -> Rendering:
     """Photographs `(b, 3, h, w)` reconstructed by the VQGAN of the paintings."""
-    return _quantise(model, model.quant_conv_real(model.encoder_real(photographs)))
+    return _quantise(model, model.style_latents(photographs))
 
 
 def content_decoded(model: ExperimentStage2, content: Tensor) -> Rendering:
@@ -54,7 +54,7 @@ def content_decoded(model: ExperimentStage2, content: Tensor) -> Rendering:
 
 def _quantise(model: ExperimentStage2, latents: Tensor) -> Rendering:
     if model.variant == "continuous":
-        return _decode(model, latents, None)
+        return _decode(model, model.projected(latents), None)
     quantized = model.quantize_dec(latents)
     return _decode(model, quantized.z_q, quantized.indices)
 

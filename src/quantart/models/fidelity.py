@@ -177,7 +177,7 @@ def _mix_style(model: ExperimentStage2, content: Tensor, style: Tensor, beta: fl
     if beta == 0.0:
         return z_c
     z_y = model.transfer(z_c, model.style_latents(style)).z
-    return z_y if beta == 1.0 else torch.lerp(z_c, z_y, beta)
+    return z_y if beta == 1.0 else model.projected(torch.lerp(z_c, z_y, beta))
 
 
 def _check_alike(discrete: ExperimentStage2, continuous: ExperimentStage2) -> None:

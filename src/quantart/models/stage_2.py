@@ -134,12 +134,12 @@ class ExperimentStage2(Pretrained):
 
     def content_latents(self, x: Tensor) -> Tensor:
         """Content pictures `(b, 3, h, w)` to what `transfer` takes: codes, or latents in the continuous variant."""
-        z = self._projected(self.quant_conv(self.encoder(x)))
+        z = self.projected(self.quant_conv(self.encoder(x)))
         return self.quantize_enc(z).z_q if self.variant == "discrete" else z
 
     def style_latents(self, y: Tensor) -> Tensor:
         """Style pictures `(b, 3, h, w)` to what `transfer` takes: codes, or latents in the continuous variant."""
-        z = self._projected(self.quant_conv_real(self.encoder_real(y)))
+        z = self.projected(self.quant_conv_real(self.encoder_real(y)))
         return self.quantize_dec(z).z_q if self.variant == "discrete" else z
 
     def transfer(self, content: Tensor, style: Tensor, quantize: bool = True) -> Transferred:
@@ -148,13 +148,14 @@ class ExperimentStage2(Pretrained):
         Args:
             quantize: replace the output by its nearest style codes; the continuous variant never does.
         """
-        h = self._projected(self.model_x2y(content, style))
+        h = self.projected(self.model_x2y(content, style))
         if not quantize or self.variant == "continuous":
             return Transferred(h, h, h.new_zeros(()), None)
         quantized = self.quantize_dec(h)
         return Transferred(quantized.z_q, h, quantized.loss, quantized.indices)
 
-    def _projected(self, z: Tensor) -> Tensor:
+    def projected(self, z: Tensor) -> Tensor:
+        """Latents `(b, c, h, w)` as the decoder knows them: scaled to length 1 if the codes are."""
         return unit_length(z) if self.config["cosine"] else z
 
     def decode(self, z: Tensor) -> Tensor:

@@ -178,16 +178,17 @@ class _Evaluator:
         for domain, pictures in self._pictures.items():
             if not len(pictures):
                 raise UserError(f"{project.prepared(domain)}: no test picture; raise data.test_share or add pictures")
-        self._pairs = read_pairs(project.pairs("test"), self._pictures["content"], self._pictures["style"])
+        self._pairs_file = project.pairs("test")
         self._device = default_device()
         self._lpips = self.placed(LPIPS(params.evaluate.network))
 
     def transfer(self, model: ExperimentStage2, paint: Painter | None = None) -> Evaluation:
+        pairs = read_pairs(self._pairs_file, self._pictures["content"], self._pictures["style"])
         return evaluate_transfer(
             self.placed(model),
             self._pictures["content"],
             self._pictures["style"],
-            self._pairs,
+            pairs,
             lpips=self._lpips,
             side=self._side(model),
             batch_size=self._params.evaluate.batch_size,

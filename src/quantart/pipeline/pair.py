@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ def run(project: Project) -> None:
             _check(project, split, contents, styles, known)
             if split in counts:
                 pairs = _chosen(len(contents), len(styles), known, counts[split], params.seed)
+                if known is None:
+                    pairs = _apart(pairs, contents.sha256, styles.sha256)
                 write_pairs(fresh / f"{split}.csv", contents, styles, pairs)
         if params.data.paired:
             _report_unpaired(project, fresh / UNPAIRED_FILE)
@@ -69,6 +72,18 @@ def _chosen(n_content: int, n_style: int, known: Pairs | None, count: int, seed:
     if known is None:
         return held_out_pairs(n_content, n_style, count, seed)
     return [known[place] for place in sorted(np.random.default_rng(seed).permutation(len(known))[:count])]
+
+
+def _apart(pairs: Pairs, contents: Sequence[str], styles: Sequence[str]) -> Pairs:
+    """The pairs, none of them a picture with itself where another pair's style can stand in (sha256 of the files)."""
+    left, right = [c for c, _ in pairs], [s for _, s in pairs]
+    for place, content in enumerate(left):
+        if contents[content] == styles[right[place]]:
+            for other in range(len(pairs)):
+                if contents[content] != styles[right[other]] and contents[left[other]] != styles[right[place]]:
+                    right[place], right[other] = right[other], right[place]
+                    break
+    return list(zip(left, right, strict=True))
 
 
 def _check(

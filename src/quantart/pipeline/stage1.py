@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
 
-from quantart.components.codebook import EmaCodebook
+from quantart.components.codebook import EmaCodebook, KMeansCodebook
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.data.batches import Schedule, share
@@ -123,9 +123,11 @@ def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> 
         disc_weight=disc.weight,
         disc_loss=disc.loss,
     )
-    codebook = None
+    codebook: KMeansCodebook | None = None
     if quantizer.update == "ema":
         codebook = EmaCodebook(model.quantize, quantizer.decay, quantizer.revive_below, params.seed)
+    elif training.quantize_from:
+        codebook = KMeansCodebook(model.quantize, params.seed)
     return Stage1Step(
         model, loss, quantize_from=training.quantize_from, codebook=codebook, reference_order=disc.reference_order
     )
@@ -210,15 +212,20 @@ def _taken(project: Project, params: Params, domain: Stage1Domain) -> str | None
     }
     for key, folder in named.items():
         if folder:
+            _refuse_own_output(project, key, folder)
             try:
                 _model(params, project.root / folder)
             except UserError as error:
                 raise UserError(f"{key}: {error}") from None
     base, content, style = named.values()
-    if domain == "base":
-        # with both domains given nobody goes on from the base; the pipeline still has one
-        return base or (content if style else None)
-    return content if domain == "content" else style
+    return {"base": base, "content": content, "style": style}[domain]
+
+
+def _refuse_own_output(project: Project, key: str, folder: str) -> None:
+    """The pipeline empties the folders it writes before it runs the stage that would read them."""
+    written = {project.stage1_model(domain).resolve() for domain in get_args(Stage1Domain)}
+    if (project.root / folder).resolve() in written:
+        raise UserError(f"{key} {folder}: the pipeline itself writes this folder; copy it elsewhere and name the copy")
 
 
 def _model(params: Params, start: Path | None) -> ExperimentStage1:

@@ -18,7 +18,8 @@ class Stage1Step(AdversarialStep):
     Args:
         quantize_from: step at which the codebook is set by k-means and used; before, the latents pass as they are.
             0: it is used from the start, as it stands.
-        codebook: moves the codes by averages; None: the codebook loss moves them.
+        codebook: sets the codes by k-means, and moves them by averages if it is an `EmaCodebook`; else the codebook
+            loss moves them. It may be None where `quantize_from` is 0.
         reference_order: see `AdversarialStep`.
     """
 
@@ -31,14 +32,14 @@ class Stage1Step(AdversarialStep):
         loss: Stage1Loss,
         *,
         quantize_from: int = 0,
-        codebook: EmaCodebook | None = None,
+        codebook: KMeansCodebook | None = None,
         reference_order: bool = False,
     ) -> None:
         super().__init__(model, loss, reference_order)
         self.quantize_from = quantize_from
-        self.codebook: KMeansCodebook | None = codebook
         if codebook is None and quantize_from > 0:
-            self.codebook = KMeansCodebook(model.quantize)
+            raise ValueError(f"quantize_from {quantize_from} needs a codebook that sets the codes")
+        self.codebook = codebook
         self.window = CodeWindow(model.quantize.n_e)
 
     def _generator(self, x: Tensor, step: int) -> StepOutput:
