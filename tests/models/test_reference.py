@@ -22,7 +22,8 @@ from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.errors import UserError
-from quantart.models.reference import Settings, from_state_dict, open_reference, read_config
+from quantart.models.reference import from_state_dict, open_reference
+from quantart.models.reference_config import Settings, read_config
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 
@@ -98,8 +99,11 @@ def test_every_shape_of_discriminator_is_inferred(options: dict[str, Any]) -> No
     ],
 )
 def test_a_stage_2_checkpoint_opens_in_its_variant(options: dict[str, Any]) -> None:
+    continuous = options.get("variant") == "continuous"
     opened = from_state_dict(
-        stage_2_state(**options) | {"loss.discriminator.main.0.bias": torch.zeros(1)}, Settings(), "a"
+        stage_2_state(**options) | {"loss.discriminator.main.0.bias": torch.zeros(1)},
+        Settings(continuous=continuous),
+        "a",
     )
     assert isinstance(opened.network, ExperimentStage2)
     for key, value in {"block_num": 2, "use_conv": True, "use_selfatt": True, "variant": "discrete", **options}.items():
@@ -107,7 +111,8 @@ def test_a_stage_2_checkpoint_opens_in_its_variant(options: dict[str, Any]) -> N
     assert opened.discriminator is None
     assert opened.dropped == {"discriminator": 1}
     assert opened.assumed == {"resolution": 256, "residual": True}
-    assert from_state_dict(stage_2_state(**options), Settings(residual=False), "a").network.config["residual"] is False
+    settings = Settings(residual=False, continuous=continuous)
+    assert from_state_dict(stage_2_state(**options), settings, "a").network.config["residual"] is False
 
 
 @pytest.mark.parametrize("codes", [1024, 16384])
@@ -177,6 +182,26 @@ def test_another_kind_of_configuration_is_refused(tmp_path: Path, text: str, wor
         read_config(tmp_path / "no.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{params: {ddconfig: []}}", "model.params.ddconfig is no mapping"),
+        ("{params: [[ddconfig, {}]]}", "model.params is no mapping"),
+        ("[" * 5000, "not a configuration with model.params.ddconfig"),
+        ("{params: {ddconfig: {attn_resolutions: [[1]]}}}", r"attn_resolutions is \[\[1\]\] .* a list of sides"),
+        ("{params: {ddconfig: {resolution: 2020-01-01}}}", "resolution is datetime"),
+        ("{params: {ddconfig: {dropout: high}}}", "dropout is 'high' .* a number from 0 to 1"),
+        ("{params: {ddconfig: {}, n_embed: many}}", "n_embed is 'many'"),
+        ("{params: {ddconfig: {}, use_residual: 3}}", "use_residual is 3 .* true or false"),
+    ],
+)
+def test_a_configuration_with_other_kinds_of_values_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "c.yaml").write_text(f"model: {text}")
+    with pytest.raises(UserError, match=f"c.yaml: .*{words}") as fault:
+        read_config(tmp_path / "c.yaml")
+    assert "\n" not in str(fault.value)
+
+
 Edit = Callable[[dict[str, Tensor]], object]
 
 
@@ -209,6 +234,19 @@ Edit = Callable[[dict[str, Tensor]], object]
             lambda s: s.update({"encoder.conv_in.weight": torch.zeros(40, 3, 3, 3)}),
             "of another shape|no ExperimentStage1",
         ),
+        (
+            lambda s: s.update({"encoder.down.1.block.0.conv1.weight": torch.zeros(())}),
+            "not a convolution: encoder.down.1.block.0.conv1.weight$",
+        ),
+        (lambda s: s.update({"quantize.embedding.weight": torch.zeros(0, 8)}), "describe no ExperimentStage1"),
+        (
+            lambda s: s.update({"quant_conv.weight": s["quant_conv.weight"].to(torch.int8)}),
+            r"must be floating-point numbers; these are not: quant_conv.weight \(torch.int8\)$",
+        ),
+        (
+            lambda s: s.update({"loss.discriminator.main.0.weight": torch.zeros(3)}),
+            r"loss.discriminator.\* is no discriminator",
+        ),
     ],
 )
 def test_faults_in_the_tensors_are_named(edit: Edit, words: str) -> None:
@@ -224,6 +262,50 @@ def test_a_stage_2_checkpoint_without_one_codebook_is_refused() -> None:
         del state[f"{name}.embedding.weight"]
         with pytest.raises(UserError, match=f"missing: {name}.embedding.weight"):
             from_state_dict(state, Settings(), "a.ckpt")
+
+
+def test_a_stage_2_checkpoint_without_any_codebook_opens_only_where_somebody_says_it_has_none(tmp_path: Path) -> None:
+    codebooks = "quantize_enc.embedding.weight, quantize_dec.embedding.weight"
+    lost = {key: value for key, value in stage_2_state().items() if not key.startswith("quantize_")}
+
+    def fault(state: dict[str, Tensor], settings: Settings) -> str:
+        with pytest.raises(UserError) as error:
+            from_state_dict(state, settings, "a.ckpt")
+        return str(error.value)
+
+    assert re.fullmatch(f"a.ckpt: missing: {codebooks}; .* --continuous", fault(lost, Settings()))
+    assert fault(stage_2_state(), Settings(continuous=True)).endswith(
+        f"--continuous was given; unexpected: {codebooks}"
+    )
+    assert "--continuous is for stage 2" in fault(stage_1_state(), Settings(continuous=True))
+    target = "taming.models.vqgan_ref_continuous.VQModel_Ref"
+    config = read_config(config_file(tmp_path / "c.yaml", DDCONFIG, target=target))
+    opened = from_state_dict(lost, Settings(config=config), "a.ckpt")
+    assert opened.network.config["variant"] == "continuous"
+
+
+def test_a_stage_2_checkpoint_without_its_transfer_network_is_refused() -> None:
+    for options in ({}, {"variant": "continuous"}):
+        state = {key: value for key, value in stage_2_state(**options).items() if not key.startswith("model_x2y.")}
+        with pytest.raises(UserError, match=r"style transfer network is missing; stage 2 has model_x2y.blocks.\*$"):
+            from_state_dict(state, Settings(continuous=bool(options)), "a.ckpt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_the_weights_of_a_run_that_diverged_are_refused(tmp_path: Path, value: float) -> None:
+    for key in ("decoder.conv_out.bias", "loss.discriminator.main.0.bias"):
+        state = stage_1_state()
+        state[key] = state[key].clone().index_fill_(0, torch.tensor(1), value)
+        assert said(written(tmp_path / "a.ckpt", state)).endswith(f"NaN or infinite values are in: {key}")
+
+
+def test_counters_open_from_a_checkpoint_that_was_cast_as_a_whole(tmp_path: Path) -> None:
+    state = {key: value.half() for key, value in stage_1_state().items()}
+    opened = open_reference(written(tmp_path / "a.ckpt", state), Settings())
+    assert opened.discriminator is not None
+    kinds = {key.rpartition(".")[2]: value.dtype for key, value in opened.discriminator.state_dict().items()}
+    assert kinds["num_batches_tracked"] == torch.int64
+    assert kinds["weight"] == torch.float32
 
 
 class Attack:
@@ -280,6 +362,11 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     assert "holds no state_dict" in said(path)
     torch.save({"state_dict": {"x": 3, "y": torch.zeros(1)}}, path)
     assert "its state_dict holds more than tensors: x" in said(path)
+    torch.save({"state_dict": {0: torch.zeros(1)}}, path)
+    assert "the keys of its state_dict must be names; these are not: 0" in said(path)
+    for odd in (torch.eye(3).to_sparse(), torch.zeros(2, device="meta")):
+        torch.save({"state_dict": stage_1_state() | {"quant_conv.weight": odd}}, path)
+        assert "must be dense and in memory; these are not: quant_conv.weight" in said(path)
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path)
     assert path.name in said(path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,7 +80,7 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str, *, 
         "unexpected": state.keys() - expected.keys(),
         "of another shape": misshapen,
     }
-    text = "; ".join(f"{kind}: {_some(keys)}" for kind, keys in faults.items() if keys)
+    text = "; ".join(f"{kind}: {some(keys)}" for kind, keys in faults.items() if keys)
     if text:
         raise UserError(f"{source}: does not fit an {type(network).__name__}: {text}")
     network.load_state_dict(state, assign=assign)
@@ -91,9 +92,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _some(keys: set[str], most: int = 8) -> str:
-    shown = ", ".join(sorted(keys)[:most])
-    return f"{shown} and {len(keys) - most} more" if len(keys) > most else shown
+def some(keys: Iterable[str], most: int = 8) -> str:
+    """The first keys by name, and how many more there are."""
+    ordered = sorted(keys)
+    shown = ", ".join(ordered[:most])
+    return f"{shown} and {len(ordered) - most} more" if len(ordered) > most else shown
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -7,17 +7,17 @@ reference's own YAML file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.errors import UserError
-from quantart.models.pretrained import load_strictly
+from quantart.models.pretrained import load_strictly, some
+from quantart.models.reference_config import Settings
 from quantart.models.reference_file import read_state_dict
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
@@ -36,31 +36,6 @@ ANCHORS = (
 )
 
 Network = ExperimentStage1 | ExperimentStage2
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user says about a checkpoint beside its tensors; None: not said.
-
-    Attributes:
-        resolution: side in pixels it was trained at.
-        residual: whether the attention blocks of the style transfer network add to their input.
-        legacy: form of the codebook loss, see `VectorQuantizer`.
-        config: `model` of the reference's YAML file.
-    """
-
-    resolution: int | None = None
-    residual: bool | None = None
-    legacy: bool = True
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        return self.config.get("params", {})
-
-    @property
-    def ddconfig(self) -> Mapping[str, Any]:
-        return self.params.get("ddconfig", {})
 
 
 @dataclass(frozen=True)
@@ -85,9 +60,11 @@ def open_reference(path: Path, settings: Settings) -> Imported:
 
     Raises:
         UserError: the file is no such checkpoint, keys are missing or unexpected, shapes disagree with each other or
-            with `settings`, or something has to be said. Nothing is loaded partially.
+            with `settings`, weights are no finite numbers, or something has to be said. Nothing is loaded partially.
     """
-    return from_state_dict(read_state_dict(path), settings, str(path))
+    imported = from_state_dict(read_state_dict(path), settings, str(path))
+    _check_finite(imported, str(path))
+    return imported
 
 
 def from_state_dict(state: Mapping[str, Tensor], settings: Settings, source: str) -> Imported:
@@ -96,6 +73,8 @@ def from_state_dict(state: Mapping[str, Tensor], settings: Settings, source: str
     kept = {key: value for key, value in state.items() if not key.startswith((DISCRIMINATOR, PERCEPTUAL))}
     judge = {k.removeprefix(DISCRIMINATOR): v for k, v in state.items() if k.startswith(DISCRIMINATOR)}
     cls = ExperimentStage2 if any(k.startswith(("model_x2y.", "encoder_real.")) for k in kept) else ExperimentStage1
+    if settings.continuous and cls is ExperimentStage1:
+        raise UserError(f"{source}: is a VQGAN of stage 1; --continuous is for stage 2 (model_x2y.*, encoder_real.*)")
     arguments, assumed = _arguments(kept, settings, source, cls)
     _agree(arguments, settings, source)
     network = _build(cls, arguments, kept, source)
@@ -108,33 +87,33 @@ def from_state_dict(state: Mapping[str, Tensor], settings: Settings, source: str
     return Imported(network, discriminator, {k: n for k, n in dropped.items() if n}, assumed)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The `model` section of a configuration in the reference's YAML layout (`model.params.ddconfig.…`).
-
-    Raises:
-        UserError: it is not there, not YAML or of another layout.
-    """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf8"))
-        model = dict(config["model"])
-        dict(model["params"]["ddconfig"])
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; give the reference's YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a configuration with model.params.ddconfig ({reason})") from None
-    return model
-
-
 def _build(cls: type[Any], arguments: dict[str, Any], state: Mapping[str, Tensor], source: str) -> Any:
     try:
         with torch.device("meta"):
             network: nn.Module = cls(**arguments)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ZeroDivisionError) as error:
         raise UserError(f"{source}: its shapes describe no {cls.__name__}: {error}") from None
-    full = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    kinds = {key: value.dtype for key, value in network.state_dict().items() if key in state}
+    if wrong := [f"{key} ({state[key].dtype})" for key, kind in kinds.items() if not _fits(state[key], kind)]:
+        raise UserError(f"{source}: weights must be floating-point numbers; these are not: {some(wrong)}")
+    full = {key: value.to(kinds.get(key, value.dtype)) for key, value in state.items()}
     load_strictly(network, full, source, assign=True)
     return network.eval()
+
+
+def _fits(value: Tensor, kind: torch.dtype) -> bool:
+    # counters and flags, which are whole numbers, also open from a checkpoint that was cast as a whole
+    return value.is_floating_point() or not (value.is_complex() or kind.is_floating_point)
+
+
+def _check_finite(imported: Imported, source: str) -> None:
+    """A run that diverged leaves weights that are no numbers."""
+    networks: dict[str, nn.Module | None] = {"": imported.network, DISCRIMINATOR: imported.discriminator}
+    values = [
+        (prefix + k, v) for prefix, net in networks.items() if net is not None for k, v in net.state_dict().items()
+    ]
+    if wrong := [key for key, value in values if not value.isfinite().all()]:
+        raise UserError(f"{source}: its training diverged, NaN or infinite values are in: {some(wrong)}")
 
 
 def _arguments(
@@ -162,7 +141,7 @@ def _arguments(
     arguments = {"ddconfig": ddconfig, "embed_dim": len(state["quant_conv.weight"]), "legacy": settings.legacy}
     if cls is ExperimentStage1:
         return arguments | {"n_embed": _codes(state, "quantize")}, assumed
-    arguments |= _transfer(state) | {"variant": _variant(state, settings, source)}
+    arguments |= _transfer(state, source) | {"variant": _variant(state, settings, source)}
     arguments["n_embed"] = _codes(state, "quantize_dec")
     if arguments["variant"] == "continuous":
         arguments["n_embed"] = settings.params.get("n_embed", DEFAULT_CODES)
@@ -175,21 +154,21 @@ def _shape(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Any], li
     """`ddconfig` as far as the tensors show it, and the levels with attention."""
     if missing := [key for key in ANCHORS if key not in state]:
         raise UserError(f"{source}: is no VQGAN checkpoint of the reference; missing: {', '.join(missing)}")
-    if flat := [key for key in ANCHORS if state[key].ndim != 4 or not state[key].numel()]:
-        raise UserError(f"{source}: is no VQGAN checkpoint of the reference; not a convolution: {', '.join(flat)}")
+    depth = _count(state, "encoder.down.{}.block.0.conv1.weight")
+    levels = [f"encoder.down.{level}.block.0.conv1.weight" for level in range(depth)]
+    if flat := [key for key in dict.fromkeys([*ANCHORS, *levels]) if state[key].ndim != 4 or not state[key].numel()]:
+        raise UserError(f"{source}: is no VQGAN checkpoint of the reference; not a convolution: {some(flat)}")
     ch, in_channels = state["encoder.conv_in.weight"].shape[:2]
     z_channels = state["decoder.conv_in.weight"].shape[1]
     if len(state["encoder.conv_out.weight"]) == 2 * z_channels:
         raise UserError(f"{source}: its encoder answers mean and variance (double_z), hence it is no VQGAN")
-    depth = _count(state, "encoder.down.{}.block.0.conv1.weight")
-    widths = [len(state[f"encoder.down.{level}.block.0.conv1.weight"]) for level in range(depth)]
     shape = {
         "double_z": False,
         "z_channels": z_channels,
         "in_channels": in_channels,
         "out_ch": len(state["decoder.conv_out.weight"]),
         "ch": ch,
-        "ch_mult": [width // ch for width in widths],
+        "ch_mult": [len(state[key]) // ch for key in levels],
         "num_res_blocks": _count(state, "encoder.down.0.block.{}.conv1.weight"),
     }
     return shape, [level for level in range(depth) if f"encoder.down.{level}.attn.0.q.weight" in state]
@@ -208,8 +187,10 @@ def _codes(state: Mapping[str, Tensor], quantizer: str) -> int:
     return 1 if codebook is None or codebook.ndim != 2 else len(codebook)
 
 
-def _transfer(state: Mapping[str, Tensor]) -> dict[str, Any]:
+def _transfer(state: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     blocks = {key.split(".")[2] for key in state if key.startswith("model_x2y.blocks.")}
+    if not blocks:
+        raise UserError(f"{source}: its style transfer network is missing; stage 2 has model_x2y.blocks.*")
     return {
         "block_num": len(blocks),
         "use_conv": any(".res_block." in key for key in state),
@@ -218,12 +199,18 @@ def _transfer(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _variant(state: Mapping[str, Tensor], settings: Settings, source: str) -> str:
-    variant = "discrete" if any(key.startswith(("quantize_enc.", "quantize_dec.")) for key in state) else "continuous"
-    target = str(settings.config.get("target", ""))
-    if "vqgan_ref" in target and ("continuous" if "continuous" in target else "discrete") != variant:
-        codebooks = "quantize_enc.embedding.weight, quantize_dec.embedding.weight"
-        fault = f"missing: {codebooks}" if variant == "continuous" else f"unexpected: {codebooks}"
-        raise UserError(f"{source}: the configuration describes a {target}; {fault}")
+    has_codes = any(key.startswith(("quantize_enc.", "quantize_dec.")) for key in state)
+    variant = "discrete" if has_codes else "continuous"
+    fault = f"{'unexpected' if has_codes else 'missing'}: quantize_enc.embedding.weight, quantize_dec.embedding.weight"
+    claims: dict[str, str] = {}
+    if settings.continuous:
+        claims["--continuous was given"] = "continuous"
+    if "vqgan_ref" in (target := str(settings.config.get("target", ""))):
+        claims[f"the configuration describes a {target}"] = "continuous" if "continuous" in target else "discrete"
+    if wrong := [claim for claim, claimed in claims.items() if claimed != variant]:
+        raise UserError(f"{source}: {wrong[0]}; {fault}")
+    if not has_codes and not claims:
+        raise UserError(f"{source}: {fault}; if it was trained without codebooks, say so with --continuous")
     return variant
 
 
@@ -249,7 +236,7 @@ def _agree(arguments: Mapping[str, Any], settings: Settings, source: str) -> Non
 def _discriminator(state: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     """Arguments of `NLayerDiscriminator`."""
     convolutions = [value.shape for key, value in state.items() if value.ndim == 4 and key.endswith(".weight")]
-    if len(convolutions) < 3 or "main.0.weight" not in state:
+    if len(convolutions) < 3 or "main.0.weight" not in state or state["main.0.weight"].ndim != 4:
         raise UserError(f"{source}: {DISCRIMINATOR}* is no discriminator of the reference; it needs main.0, main.2, …")
     ndf, input_nc = state["main.0.weight"].shape[:2]
     n_layers = len(convolutions) - 2

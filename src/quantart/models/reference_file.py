@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from quantart.errors import UserError
+from quantart.models.pretrained import some
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_PICKLES = 5  # magic number, protocol, machine, the object, keys of its storages
@@ -94,9 +95,19 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not state:
         raise UserError(f"{path}: holds no state_dict; it must be a checkpoint of the reference's trainer")
-    if strange := [str(key) for key, value in state.items() if not isinstance(value, Tensor)]:
-        raise UserError(f"{path}: its state_dict holds more than tensors: {', '.join(strange[:8])}")
+    if nameless := [repr(key) for key in state if not isinstance(key, str)]:
+        raise UserError(f"{path}: the keys of its state_dict must be names; these are not: {some(nameless)}")
+    if strange := [key for key, value in state.items() if not isinstance(value, Tensor)]:
+        raise UserError(f"{path}: its state_dict holds more than tensors: {some(strange)}")
+    if thin := [key for key, value in state.items() if not _is_plain(value)]:
+        raise UserError(f"{path}: its tensors must be dense and in memory; these are not: {some(thin)}")
     return state
+
+
+def _is_plain(value: Tensor) -> bool:
+    # sparse, nested, quantised and meta tensors can't be put into a network
+    odd = value.is_nested or value.is_quantized or value.is_meta
+    return value.layout is torch.strided and not odd
 
 
 def _refusal(path: Path, names: str) -> str:

@@ -1,0 +1,84 @@
+"""What is known of a checkpoint of the reference beside its tensors: said by the user, or in its own YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from quantart.errors import UserError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user says about a checkpoint beside its tensors; None: not said.
+
+    Attributes:
+        resolution: side in pixels it was trained at.
+        residual: whether the attention blocks of the style transfer network add to their input.
+        legacy: form of the codebook loss, see `VectorQuantizer`.
+        config: `model` of the reference's YAML file.
+        continuous: it is a stage-2 model without codebooks, not one that has lost them.
+    """
+
+    resolution: int | None = None
+    residual: bool | None = None
+    legacy: bool = True
+    config: Mapping[str, Any] = field(default_factory=dict)
+    continuous: bool = False
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return self.config.get("params", {})
+
+    @property
+    def ddconfig(self) -> Mapping[str, Any]:
+        return self.params.get("ddconfig", {})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The `model` section of a configuration in the reference's YAML layout (`model.params.ddconfig.…`).
+
+    Raises:
+        UserError: it is not there, not YAML, of another layout, or a value that is read from it is of another kind.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; give the reference's YAML file") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not a configuration with model.params.ddconfig ({reason})") from None
+    section = config
+    for depth, key in enumerate(("model", "params", "ddconfig")):
+        section = section.get(key) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            name = ".".join(("model", "params", "ddconfig")[: depth + 1])
+            raise UserError(f"{path}: not a configuration with model.params.ddconfig ({name} is no mapping)")
+    model: dict[str, Any] = config["model"]
+    _check_kinds(model["params"], str(path))
+    return model
+
+
+def _check_kinds(params: Mapping[str, Any], source: str) -> None:
+    """Of the values that are used; the others are only compared with what the tensors show."""
+    values = {**params["ddconfig"], **params}
+    for key, (is_right, kind) in _KINDS.items():
+        if key in values and not is_right(values[key]):
+            raise UserError(f"{source}: {key} is {values[key]!r} in the configuration; it must be {kind}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+_KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "attn_resolutions": (lambda v: isinstance(v, list) and all(map(_is_whole, v)), "a list of sides in pixels"),
+    "resolution": (_is_whole, "a number of pixels"),
+    "dropout": (lambda v: isinstance(v, (int, float)) and 0 <= v <= 1, "a number from 0 to 1"),
+    "n_embed": (_is_whole, "a number of codes"),
+    "use_residual": (lambda v: isinstance(v, bool), "true or false"),
+}
