@@ -81,18 +81,28 @@ def test_a_folder_of_one_network_fixes_alpha(
     project: Project, files: tuple[Path, Path], control: FidelityControl
 ) -> None:
     folder = str(project.stage2_model("continuous"))
-    assert np.array_equal(painted(files, named_networks(folder, None)), expected(files, control, 0.0))
+    assert np.array_equal(painted(files, named_networks([folder], None)), expected(files, control, 0.0))
     with pytest.raises(UserError, match="alpha = 1: needs the discrete network"):
-        painted(files, named_networks(folder, 1.0))
+        painted(files, named_networks([folder], 1.0))
+
+
+def test_two_folders_are_mixed(project: Project, files: tuple[Path, Path], control: FidelityControl) -> None:
+    both = [str(project.stage2_model(variant)) for variant in ("continuous", "discrete")]
+    assert np.array_equal(painted(files, named_networks(both, 0.25)), expected(files, control, 0.25))
+    assert np.array_equal(painted(files, named_networks(both, None)), expected(files, control, 1.0))
+    with pytest.raises(UserError, match="2 networks are continuous; fidelity control takes one of each variant"):
+        painted(files, named_networks([both[0], both[0]], 0.5))
+    with pytest.raises(UserError, match="--model .*: 3 networks; give a discrete and a continuous one"):
+        named_networks([*both, both[0]], 0.5)
 
 
 def test_a_registered_version_brings_both_and_its_own_default(
     registered: RegisteredModel, files: tuple[Path, Path], control: FidelityControl
 ) -> None:
-    assert np.array_equal(painted(files, named_networks(registered.uri, 0.25)), expected(files, control, 0.25))
-    assert named_networks(registered.uri, None).alpha == 1.0
+    assert np.array_equal(painted(files, named_networks([registered.uri], 0.25)), expected(files, control, 0.25))
+    assert named_networks([registered.uri], None).alpha == 1.0
     with pytest.raises(UserError, match="--model models:/nothing/1: "):
-        named_networks("models:/nothing/1", None)
+        named_networks(["models:/nothing/1"], None)
 
 
 def test_a_wrong_beta_leaves_nothing_behind(project: Project, files: tuple[Path, Path]) -> None:

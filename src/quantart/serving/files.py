@@ -64,25 +64,42 @@ def project_networks(project: Project, alpha: float | None) -> Networks:
     return Networks([project.stage2_model(variant) for variant in fidelity.variants], fidelity.alpha)
 
 
-def named_networks(model: str, alpha: float | None) -> Networks:
-    """Those of a folder, or of an MLflow address (`models:/…`, `runs:/…`), which may hold both variants.
+def named_networks(models: list[str], alpha: float | None) -> Networks:
+    """Those of folders, or of MLflow addresses (`models:/…`, `runs:/…`), each of which may hold both variants.
+
+    Args:
+        models: one, or two that are of different variants.
+        alpha: None: that of the one model, where it is a packaged one; else `FidelityControl`'s default.
 
     Raises:
-        UserError: there is none at the address.
+        UserError: there is none at an address, or there are more than two.
     """
-    if ":/" not in model:
-        return Networks([Path(model)], alpha)
+    packages = [_download(model) if ":/" in model else None for model in models]
+    found: list[Path] = []
+    for model, package in zip(models, packages, strict=True):
+        found += [Path(model)] if package is None else _networks_in(package, model)
+    if len(found) > 2:
+        raise UserError(f"--model {', '.join(models)}: {len(found)} networks; give a discrete and a continuous one")
+    if alpha is None and len(packages) == 1 and packages[0] is not None:
+        alpha = _default_alpha(packages[0])
+    return Networks(found, alpha)
+
+
+def _download(model: str) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
-        package = Path(mlflow.artifacts.download_artifacts(model))
+        return Path(mlflow.artifacts.download_artifacts(model))
     except (MlflowException, OSError) as error:
         raise UserError(f"--model {model}: {str(error).splitlines()[0]}") from None
+
+
+def _networks_in(package: Path, model: str) -> list[Path]:
     found = sorted(file.parent for file in package.rglob("model.safetensors"))
     if not found:
         raise UserError(f"--model {model}: holds no QuantArt network (no model.safetensors in it)")
-    return Networks(found, _default_alpha(package) if alpha is None else alpha)
+    return found
 
 
 def _default_alpha(package: Path) -> float | None:
