@@ -264,6 +264,9 @@ def import_checkpoint(
         bool | None,
         typer.Option("--residual/--no-residual", help="Whether attention adds to its input; default: it does."),
     ] = None,
+    continuous: Annotated[
+        bool, typer.Option("--continuous", help="It was trained without codebooks, it has not lost them.")
+    ] = False,
 ) -> None:
     """Turn a checkpoint into a model's folder; inside a project, into a run as well.
 
@@ -272,8 +275,16 @@ def import_checkpoint(
     from quantart.pipeline import import_checkpoint as work
     from quantart.project import project_if_any
 
-    project = project_if_any()
-    work.run(project, checkpoint, out, config=config, resolution=resolution, legacy=legacy, residual=residual)
+    work.run(
+        project_if_any(),
+        checkpoint,
+        out,
+        config=config,
+        resolution=resolution,
+        legacy=legacy,
+        residual=residual,
+        continuous=continuous,
+    )
 
 
 @app.command(rich_help_panel=USE)
@@ -282,8 +293,11 @@ def stylize(
     style: Annotated[Path, typer.Option(help="The painting.")],
     out: Annotated[Path, typer.Option(help="Where the picture goes.")],
     model: Annotated[
-        str | None,
-        typer.Option(help="A folder, or an address such as models:/quantart@champion; default: this project's models."),
+        list[str] | None,
+        typer.Option(
+            help="A folder, or an address such as models:/quantart@champion; twice for a discrete and a continuous "
+            "one; default: this project's models."
+        ),
     ] = None,
     alpha: Alpha = None,
     beta: Beta = 1.0,
@@ -295,7 +309,7 @@ def stylize(
     """
     from quantart.serving.files import named_networks, project_networks, stylize_file
 
-    if model is not None and ":/" in model:
+    if any(":/" in address for address in model or []):
         _use_store()
     networks = named_networks(model, alpha) if model else project_networks(_project(), alpha)
     stylize_file(photo, style, out, networks, beta=beta, force=force)

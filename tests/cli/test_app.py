@@ -32,6 +32,7 @@ READING_PARAMS = [
     "evaluate",
     "export",
     f"stylize {PHOTO} --style {PHOTO} --out out.png",
+    "import-checkpoint ref.ckpt models/ref",
 ]
 
 
@@ -229,6 +230,8 @@ def test_stylize_says_what_is_wrong_with_its_files(
     assert said(out="no/out.png") == "no/out.png: the folder no does not exist\n"
     assert said(photo="missing.jpg").startswith("missing.jpg: ")
     assert said(style="text.jpg").startswith("text.jpg: ")
+    assert said(model="models --model also").startswith("models: holds no model")
+    assert said(model="a --model b --model c").startswith("--model a, b, c: 3 networks; ")
     assert said() == "models: holds no model; a model's folder has config.json and model.safetensors\n"
     assert not (project / "out.png").exists()
 

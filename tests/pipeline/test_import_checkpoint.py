@@ -14,6 +14,7 @@ import torch
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from safetensors import SafetensorError
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.data.codes import StoredCodes
@@ -28,6 +29,7 @@ from quantart.pipeline.import_checkpoint import run
 from quantart.project import Project
 from quantart.serving.files import named_networks, stylize_file
 from quantart.tracking.links import read_link
+from quantart.tracking.runs import StageRun
 
 ROOT = Path(__file__).parents[2]
 MODEL: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [16], "z_channels": 8}
@@ -153,6 +155,88 @@ def test_without_its_tracking_store_nothing_is_written(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_the_current_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = stage_2_checkpoint(tmp_path)
+    (tmp_path / "here").mkdir()
+    before = (tmp_path / "here").stat().st_ino
+    monkeypatch.chdir(tmp_path / "here")
+    run(None, checkpoint, Path("."), resolution=32)
+    assert (tmp_path / "here").stat().st_ino == before
+    assert sorted(file.name for file in Path.cwd().iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_store_that_keeps_nothing_is_not_blamed_on_the_folder_and_undoes_it(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    out = tmp_path / "new" / "deep" / "out"
+    if there:
+        out.mkdir(parents=True)
+    seen: list[bool] = []
+
+    def full(self: StageRun, *_: Any) -> None:
+        assert tracked(self.run_id).info.status == "RUNNING"
+        seen.append((out / "model.safetensors").is_file())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(StageRun, "artifact", full)
+    checkpoint = stage_1_checkpoint(tmp_path)
+    with pytest.raises(UserError, match=r"^run \w+: the tracking store can't keep its model: .*No space left") as fault:
+        run(project, checkpoint, out, resolution=32)
+    assert seen == [True]
+    assert tracked(str(fault.value).split()[1].rstrip(":")).info.status == "FAILED"
+    assert (tmp_path / "new").exists() == there
+    assert not there or list(out.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_makes_no_run(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise SafetensorError("No space left on device")
+
+    checkpoint = stage_1_checkpoint(tmp_path)
+    with pytest.raises(UserError, match="vqgan0.ckpt/out: cannot be written: .*; give another folder"):
+        run(project, checkpoint, checkpoint / "out", resolution=32)
+    with pytest.raises(UserError, match="cannot be written: File name too long"):
+        run(project, checkpoint, tmp_path / "new" / ("x" * 250), resolution=32)
+    monkeypatch.setattr("quantart.models.pretrained.save_file", full)
+    with pytest.raises(UserError, match="out: cannot be written: No space left on device; give another folder"):
+        run(project, checkpoint, tmp_path / "new" / "out", resolution=32)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["project", "vqgan0.ckpt"]
+
+
+def test_the_commands_it_prints_work_in_a_folder_below_the_project(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.root / "sub").mkdir()
+    monkeypatch.chdir(project.root / "sub")
+    run(project, stage_2_checkpoint(tmp_path), Path("my net"), resolution=32)
+    said = capsys.readouterr().out
+    assert "--model 'my net'\n" in said
+    assert "inferred from its keys: variant discrete, block_num 1, use_conv True, use_selfatt True\n" in said
+    run(project, stage_1_checkpoint(tmp_path), Path("vqgan"), resolution=32)
+    assert "set stage1.init_from: sub/vqgan, data.resolution: 32, and\n" in capsys.readouterr().out
+
+
+def test_where_the_parameters_name_the_folder_already_it_says_which_stages_to_run_again(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(**named: str) -> str:
+        set_params(project, **named)
+        out = project.root / "models" / f"wikiart{len(list((project.root).glob('models/*')))}"
+        run(project, checkpoint, out, resolution=32)
+        return capsys.readouterr().out
+
+    checkpoint = stage_1_checkpoint(tmp_path)
+    command = "dvc repro --single-item --force"
+    assert "dvc repro" not in said()
+    assert f"{command} stage1_base && dvc repro\n" in said(stage1__init_from="models/wikiart1")
+    assert f"{command} stage1@style && dvc repro\n" in said(stage2__stage1_style=str(project.root / "models/wikiart2"))
+    both = {"stage1__init_from": "models/wikiart3", "stage2__stage1_content": "models/wikiart3"}
+    assert f"{command} stage1_base stage1@content && dvc repro\n" in said(**both)
+
+
 def test_an_imported_stage_2_network_is_measured_registered_and_paints(
     project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,7 +244,7 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
     run_id = run(project, checkpoint, project.root / "models" / "imported", resolution=32)
     assert run_id is not None
     assert f"quantart evaluate --run-id {run_id}" in (said := capsys.readouterr().out)
-    assert "--model models/imported" in said
+    assert f"--model {project.root / 'models' / 'imported'}\n" in said
     logged = tracked(run_id)
     assert (logged.info.run_name, logged.info.status) == ("import_landscape2art", "FINISHED")
     assert logged.data.tags["stage"] == "stage2"
@@ -178,9 +262,13 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
     version = MlflowClient().get_model_version_by_alias("quantart", "challenger")
     assert version.tags["variant"] == "discrete"
     assert f"import_landscape2art` ({run_id})" in version.description
+    assert version.tags["imported.file"] == "landscape2art.ckpt"
+    assert version.tags["imported.sha256"] == logged.data.tags["imported.sha256"]
+    weights = (project.root / "models" / "imported" / "model.safetensors").read_bytes()
+    assert version.tags["model.sha256"] == hashlib.sha256(weights).hexdigest()
 
     photo, painting = (next((ROOT / "data/sample" / kind).glob("*.jpg")) for kind in ("photos", "paintings"))
-    networks = named_networks(str(project.root / "models" / "imported"), None)
+    networks = named_networks([str(project.root / "models" / "imported")], None)
     stylize_file(photo, painting, tmp_path / "out.png", networks)
     assert min(read_image(tmp_path / "out.png", max_pixels=10**6).shape[:2]) == 32
 
@@ -199,7 +287,8 @@ def test_an_imported_vqgan_is_measured_on_both_domains_and_not_registered(projec
 def test_init_from_takes_the_place_of_the_base_and_the_domains_go_on_from_it(
     project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(None, stage_1_checkpoint(tmp_path), project.root / "models" / "imagenet", resolution=32)
+    imported = run(project, stage_1_checkpoint(tmp_path), project.root / "models" / "imagenet", resolution=32)
+    assert imported is not None
     set_params(project, stage1__init_from="models/imagenet")
     stage1.run(project, "base")
     base = ExperimentStage1.from_pretrained(project.stage1_model("base"))
@@ -209,7 +298,8 @@ def test_init_from_takes_the_place_of_the_base_and_the_domains_go_on_from_it(
     assert logged.data.params["stage1.taken_from"] == "models/imagenet"
     assert logged.info.status == "FINISHED"
     weights = (project.root / "models" / "imagenet" / "model.safetensors").read_bytes()
-    assert logged.data.tags["taken_over.sha256"] == hashlib.sha256(weights).hexdigest()
+    assert logged.data.tags["model.sha256"] == hashlib.sha256(weights).hexdigest()
+    assert tracked(imported).data.tags["model.sha256"] == logged.data.tags["model.sha256"]
     assert mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="model/config.json")
 
     capsys.readouterr()

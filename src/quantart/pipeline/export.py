@@ -27,7 +27,7 @@ from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.runs import open_run
 from quantart.tracking.siblings import find_sibling
 
-LINEAGE = ("git.", "dvc.", "upstream.")
+LINEAGE = ("git.", "dvc.", "upstream.", "imported.", "model.")
 
 
 def run(project: Project, run_id: str | None = None) -> RegisteredModel:

@@ -1,19 +1,28 @@
-"""Import: a checkpoint of the reference or of Taming Transformers as a folder our models load, and as a tracked run."""
+"""Import: a checkpoint of the reference or of Taming Transformers as a folder our models load, and as a tracked run.
+
+It is no stage of dvc.yaml, but in this room since it does what a stage does: it reads the project's parameters and logs
+a network as a run, for which `models` may not know MLflow and `tracking` knows no network.
+"""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
+from mlflow.exceptions import MlflowException
+from safetensors import SafetensorError
 
 from quantart.errors import UserError
-from quantart.models.pretrained import DISCRIMINATOR, file_sha256, save_weights
-from quantart.models.reference import Imported, Network, Settings, open_reference, read_config
+from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, file_sha256, save_weights
+from quantart.models.reference import Imported, Network, open_reference
+from quantart.models.reference_config import Settings, read_config
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.params import Params
 from quantart.project import Project
 from quantart.tracking.runs import stage_run
 
@@ -27,47 +36,93 @@ def run(
     resolution: int | None = None,
     legacy: bool = True,
     residual: bool | None = None,
+    continuous: bool = False,
 ) -> str | None:
     """Write the network in `checkpoint` to the folder `out`; inside a project, log it as a run like a training run.
 
     Args:
         project: where runs are tracked; None: only the folder is written.
         config: YAML file in the reference's layout.
-        resolution, legacy, residual: see `Settings`.
+        resolution, legacy, residual, continuous: see `Settings`.
 
     Returns:
         Id of the run, None without a project.
 
     Raises:
-        UserError: `out` is there already, or the checkpoint can't be opened; `out` is then as it was.
+        UserError: wrong parameters in the project, `out` is there already, or the checkpoint can't be opened; `out` is
+            then as it was.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; give a folder that is new or empty")
-    settings = Settings(resolution, residual, legacy, read_config(config) if config else {})
+    # first, so that another program's params.yaml gets no tracking store beside it
+    params = project.params() if project else None
+    folder = _free(out)
+    settings = Settings(resolution, residual, legacy, read_config(config) if config else {}, continuous)
     imported = open_reference(checkpoint, settings)
-    with _written(imported, out) as fresh:
-        run_id = _log(project, checkpoint, imported, fresh) if project else None
-    _report(imported, checkpoint, out if project is None else _in_project(project, out), run_id)
+    with _written(imported, folder):
+        run_id = _log(project, checkpoint, imported, folder) if project else None
+    _report(imported, checkpoint, out, run_id)
+    if not isinstance(imported.network, ExperimentStage2):
+        _report_training(imported.network, folder, project, params)
     return run_id
 
 
+def _free(out: Path) -> Path:
+    """`out` made absolute, which gives `.` a name."""
+    try:
+        folder = out.resolve()
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+        raise UserError(f"{out}: cannot be written: {error}; give another folder") from None
+    if taken:
+        raise UserError(f"{out}: is there already; give a folder that is new or empty")
+    return folder
+
+
 @contextmanager
-def _written(imported: Imported, out: Path) -> Iterator[Path]:
-    """The folder while it is still under another name; it becomes `out` when all else has worked."""
-    fresh = out.with_name(f".{out.name}.writing")
+def _written(imported: Imported, out: Path) -> Iterator[None]:
+    """The folder `out` with the network; if what is done with it fails, all is as it was."""
+    was_there = out.exists()
+    with ExitStack() as undo:
+        for parent in reversed([folder for folder in out.parents if not folder.exists()]):
+            undo.callback(_remove_if_empty, parent)
+        try:
+            _write(imported, out)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{out}: cannot be written: {reason}; give another folder") from None
+        undo.callback(_clear, out, was_there)
+        yield
+        undo.pop_all()
+
+
+def _write(imported: Imported, out: Path) -> None:
+    """Under another name first, so that `out` is never half a model."""
+    # an empty folder is filled, not replaced: it may be the current one, or the only one that may be written to
+    was_there = out.exists()
+    fresh = out / ".writing" if was_there else out.with_name(f".{out.name}.writing")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         imported.network.save_pretrained(fresh)
         if imported.discriminator is not None:
             save_weights(imported.discriminator, fresh / DISCRIMINATOR)
-        yield fresh
-        if out.exists():
-            out.rmdir()
-        fresh.rename(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror or error}; give another folder") from None
+        if was_there:
+            for file in list(fresh.iterdir()):
+                file.rename(out / file.name)
+        else:
+            fresh.rename(out)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _clear(out: Path, stays: bool) -> None:
+    for file in out.iterdir():
+        file.unlink()
+    if not stays:
+        out.rmdir()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -> str:
@@ -76,9 +131,18 @@ def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -
     ours = {"network": _transfer(network), "variant": network.variant} if isinstance(network, ExperimentStage2) else {}
     parameters = {"resolution": network.config["ddconfig"]["resolution"], "model": _model(network), **ours}
     name = f"import_{checkpoint.stem}"
+    tags = {
+        "imported.file": checkpoint.name,
+        "imported.sha256": file_sha256(checkpoint),
+        "model.sha256": file_sha256(folder / WEIGHTS),
+    }
     with stage_run(project.root, stage="stage2" if second else "stage1", name=name, params=parameters) as run:
-        run.set_tags({"imported.file": checkpoint.name, "imported.sha256": file_sha256(checkpoint)})
-        run.artifact(folder, "model")
+        run.set_tags(tags)
+        try:
+            run.artifact(folder, "model")
+        except (OSError, MlflowException) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"run {run.run_id}: the tracking store can't keep its model: {reason}") from error
     return run.run_id
 
 
@@ -104,7 +168,11 @@ def _report(imported: Imported, checkpoint: Path, out: Path, run_id: str | None)
     network = imported.network
     config, side = network.config, network.config["ddconfig"]["resolution"]
     kind = f"{network.variant} style transfer" if isinstance(network, ExperimentStage2) else "VQGAN"
-    print(f"{checkpoint}: {kind}, {config['n_embed']} codes of {config['embed_dim']}, {side} pixels -> {out}")
+    codes = "" if kind.startswith("continuous") else f", {config['n_embed']} codes of {config['embed_dim']}"
+    print(f"{checkpoint}: {kind}{codes}, {side} pixels -> {out}")
+    if isinstance(network, ExperimentStage2):
+        inferred = ("variant", "block_num", "use_conv", "use_selfatt")
+        print("inferred from its keys: " + ", ".join(f"{name} {config[name]}" for name in inferred))
     for name, count in imported.dropped.items():
         print(f"left out: {count} tensors of the {name}")
     for name, value in imported.assumed.items():
@@ -115,9 +183,28 @@ def _report(imported: Imported, checkpoint: Path, out: Path, run_id: str | None)
     if isinstance(network, ExperimentStage2):
         if run_id is not None:
             print(f"register it: quantart export --run-id {run_id}")
-        print(f"use it: quantart stylize PHOTO --style PAINTING --out OUT.png --model {out}")
-        return
+        print(f"use it: quantart stylize PHOTO --style PAINTING --out OUT.png --model {shlex.quote(str(out))}")
+
+
+def _report_training(network: Network, folder: Path, project: Project | None, params: Params | None) -> None:
+    """Say what params.yaml needs for training from a VQGAN, and what to do where it names the folder already."""
+    named = _in_project(project, folder) if project else folder
+    side = network.config["ddconfig"]["resolution"]
     shape = yaml.safe_dump({"model": _model(network)}, sort_keys=False, default_flow_style=None)
-    print(
-        f"fine-tune from it: in params.yaml set stage1.init_from: {out}, data.resolution: {side}, and\n{shape}", end=""
-    )
+    print(f"fine-tune from it: in params.yaml set stage1.init_from: {named}, data.resolution: {side}, and")
+    print(shape, end="")
+    if project and params and (stages := _stages_of(project, params, folder)):
+        print(
+            f"params.yaml names {named} already; DVC sees only the name, so if its stages have run, run them again: "
+            f"dvc repro --single-item --force {' '.join(stages)} && dvc repro"
+        )
+
+
+def _stages_of(project: Project, params: Params, folder: Path) -> list[str]:
+    """The stages that take this folder over."""
+    takes = {
+        "stage1_base": params.stage1.init_from,
+        "stage1@content": params.stage2.stage1_content,
+        "stage1@style": params.stage2.stage1_style,
+    }
+    return [stage for stage, name in takes.items() if name and (project.root / name).resolve() == folder]

@@ -117,7 +117,7 @@ def take_over(
     if accelerator.is_main_process:
         kept = source / DISCRIMINATOR
         with stage_run(project.root, stage=stage.split("_")[0], name=stage, params=parameters) as run:
-            run.set_tags({"taken_over.sha256": file_sha256(source / WEIGHTS)})
+            run.set_tags({"model.sha256": file_sha256(source / WEIGHTS)})  # the import's run has it too
             _replace(out, model, beside=[kept] if kept.is_file() else [])
             run.artifact(out, "model")
             write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
