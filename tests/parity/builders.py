@@ -38,6 +38,10 @@ def network_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if not name.startswith("loss.")}
 
 
+def discriminator_state(state: Mapping[str, Tensor], prefix: str = DISCRIMINATOR) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
 def stage_1(config: dict[str, Any], state: Mapping[str, Tensor]) -> ExperimentStage1:
     model = ExperimentStage1(config["ddconfig"], config["n_embed"], config["embed_dim"])
     model.load_state_dict(network_state(state))
@@ -100,7 +104,5 @@ def _discriminator(config: dict[str, Any], state: Mapping[str, Tensor], prefix: 
     module = NLayerDiscriminator(
         config["disc_in_channels"], config["disc_ndf"], config["disc_num_layers"], config["use_actnorm"]
     )
-    module.load_state_dict(
-        {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    )
+    module.load_state_dict(discriminator_state(state, prefix))
     return module
