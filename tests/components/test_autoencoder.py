@@ -32,5 +32,12 @@ def test_attention_follows_every_block_at_its_resolution_alone() -> None:
     assert attention_blocks(decoder, "up") == {"up.1.attn.0", "up.1.attn.1", "up.1.attn.2"}
 
 
+def test_attention_of_a_resolution_that_does_not_halve_evenly_is_placed_as_the_reference_does() -> None:
+    # the encoder's sides are 30, 15, 7, the decoder's 28, 14, 7
+    shape = SHAPE | {"resolution": 30, "attn_resolutions": [15, 28], "num_res_blocks": 1}
+    assert attention_blocks(Encoder(**shape).state_dict(), "down") == {"down.1.attn.0"}
+    assert attention_blocks(Decoder(**shape).state_dict(), "up") == {"up.0.attn.0", "up.0.attn.1"}
+
+
 def attention_blocks(state: dict[str, torch.Tensor], part: str) -> set[str]:
     return {".".join(name.split(".")[:4]) for name in state if name.startswith(part) and ".attn." in name}

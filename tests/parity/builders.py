@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.stage_1 import Stage1Loss
@@ -15,77 +16,93 @@ from quantart.models.stage_2 import ExperimentStage2
 
 DISCRIMINATOR = "loss.discriminator."
 
-
-def assert_near(actual: Tensor, expected: Tensor, tolerance: float, name: str) -> None:
-    """Every element within `tolerance` of the largest magnitude of `expected`; integers exactly."""
-    assert actual.shape == expected.shape, name
-    if not expected.is_floating_point():
-        assert actual.equal(expected), f"{name}: another integer"
-        return
-    error = (actual.double() - expected.double()).abs().max().item()
-    bound = tolerance * expected.double().abs().max().item()
-    assert error <= bound, f"{name}: off by {error:.3g}, allowed {bound:.3g}"
-
-
-def assert_state_near(module: nn.Module, expected: dict[str, Tensor], tolerance: float) -> None:
-    """All of the module's state, and nothing else, is as expected."""
-    state = module.state_dict()
-    assert state.keys() == expected.keys()
-    for name, value in expected.items():
-        assert_near(state[name], value, tolerance, name)
+# what the reference's losses take where a configuration is silent
+ADVERSARIAL = {
+    "disc_in_channels": 3,
+    "disc_ndf": 64,
+    "disc_num_layers": 3,
+    "use_actnorm": False,
+    "disc_loss": "hinge",
+    "disc_weight": 1.0,
+    "disc_factor": 1.0,
+}
+STAGE_1 = ADVERSARIAL | {"codebook_weight": 1.0}
+STAGE_2 = ADVERSARIAL | {"codebook1_weight": 1.0, "reverse_weight": 1.0, "style_weight": 10.0}
+# what it takes and never uses, and what has only one value here
+UNUSED = {"pixelloss_weight", "codebook2_weight"}
+FIXED = {"disc_conditional": False, "perceptual_weight": 0.0, "G_step": 1}
 
 
-def network_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def network_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict without the loss's part."""
     return {name: value for name, value in state.items() if not name.startswith("loss.")}
 
 
-def stage_1(config: dict[str, Any], state: dict[str, Tensor]) -> ExperimentStage1:
+def discriminator_state(state: Mapping[str, Tensor], prefix: str = DISCRIMINATOR) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def stage_1(config: dict[str, Any], state: Mapping[str, Tensor]) -> ExperimentStage1:
     model = ExperimentStage1(config["ddconfig"], config["n_embed"], config["embed_dim"])
     model.load_state_dict(network_state(state))
     return model
 
 
-def stage_2(config: dict[str, Any], state: dict[str, Tensor]) -> ExperimentStage2:
-    blocks = {match[1] for name in state if (match := re.match(r"model_x2y\.blocks\.(\d+)\.", name))}
+def stage_2(config: dict[str, Any], state: Mapping[str, Tensor]) -> ExperimentStage2:
+    blocks = [match for name in state if (match := re.match(r"model_x2y\.blocks\.(\d+)\.(\w+)\.", name))]
+    parts = {match[2] for match in blocks}
     model = ExperimentStage2(
         config["ddconfig"],
         config["n_embed"],
         config["embed_dim"],
-        block_num=len(blocks),
+        block_num=len({match[1] for match in blocks}),
+        residual=config.get("use_residual", True),
+        use_conv="res_block" in parts,
+        use_selfatt="self_attn_block" in parts,
         variant="discrete" if "quantize_dec.embedding.weight" in state else "continuous",
     )
     model.load_state_dict(network_state(state))
     return model
 
 
-def discriminator(lossconfig: dict[str, Any], state: dict[str, Tensor], prefix: str) -> NLayerDiscriminator:
-    module = NLayerDiscriminator(lossconfig["disc_in_channels"], lossconfig["disc_ndf"], lossconfig["disc_num_layers"])
+def stage_1_loss(lossconfig: dict[str, Any], state: Mapping[str, Tensor]) -> Stage1Loss:
+    config = _with_defaults(lossconfig, STAGE_1)
+    return Stage1Loss(
+        _discriminator(config, state, DISCRIMINATOR),
+        None,
+        codebook_weight=config["codebook_weight"],
+        disc_start=config["disc_start"],
+        disc_weight=config["disc_weight"],
+        disc_factor=config["disc_factor"],
+        disc_loss=config["disc_loss"],
+    )
+
+
+def stage_2_loss(lossconfig: dict[str, Any], state: Mapping[str, Tensor], prefix: str = DISCRIMINATOR) -> Stage2Loss:
+    config = _with_defaults(lossconfig, STAGE_2)
+    return Stage2Loss(
+        _discriminator(config, state, prefix),
+        reverse_weight=config["reverse_weight"],
+        style_weight=config["style_weight"],
+        codebook_weight=config["codebook1_weight"],
+        disc_start=config["disc_start"],
+        disc_weight=config["disc_weight"],
+        disc_factor=config["disc_factor"],
+        disc_loss=config["disc_loss"],
+    )
+
+
+def _with_defaults(lossconfig: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    unknown = lossconfig.keys() - defaults.keys() - UNUSED - FIXED.keys() - {"disc_start"}
+    other = {name: lossconfig[name] for name, only in FIXED.items() if lossconfig.get(name, only) != only}
+    assert not unknown, f"lossconfig: nothing here takes {sorted(unknown)}"
+    assert not other, f"lossconfig: nothing here does {other}"
+    return defaults | lossconfig
+
+
+def _discriminator(config: dict[str, Any], state: Mapping[str, Tensor], prefix: str) -> NLayerDiscriminator:
+    module = NLayerDiscriminator(
+        config["disc_in_channels"], config["disc_ndf"], config["disc_num_layers"], config["use_actnorm"]
+    )
     module.load_state_dict(discriminator_state(state, prefix))
     return module
-
-
-def discriminator_state(state: dict[str, Tensor], prefix: str = DISCRIMINATOR) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def stage_1_loss(lossconfig: dict[str, Any], state: dict[str, Tensor]) -> Stage1Loss:
-    return Stage1Loss(
-        discriminator(lossconfig, state, DISCRIMINATOR),
-        None,
-        codebook_weight=lossconfig["codebook_weight"],
-        disc_start=lossconfig["disc_start"],
-        disc_weight=lossconfig["disc_weight"],
-    )
-
-
-def stage_2_loss(lossconfig: dict[str, Any], state: dict[str, Tensor], prefix: str = DISCRIMINATOR) -> Stage2Loss:
-    return Stage2Loss(
-        discriminator(lossconfig, state, prefix),
-        reverse_weight=lossconfig["reverse_weight"],
-        style_weight=lossconfig["style_weight"],
-        codebook_weight=lossconfig["codebook1_weight"],
-        disc_start=lossconfig["disc_start"],
-        disc_weight=lossconfig["disc_weight"],
-        disc_factor=lossconfig["disc_factor"],
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,17 +29,46 @@ class Case(NamedTuple):
         """The tensors under `prefix/`, without it."""
         return {name.removeprefix(f"{prefix}/"): t for name, t in self.tensors.items() if name.startswith(f"{prefix}/")}
 
+    def expected(self) -> dict[str, Tensor]:
+        """What the reference computed, by full name; a state that `state_after/` leaves out must stay as it was."""
+        computed = {name: t for name, t in self.tensors.items() if name.startswith(("out/", "grad/", "log/"))}
+        if after := self.group("state_after"):
+            computed |= prefixed("state_after/", self.group("state") | after)
+        return computed
+
+    def shaken(self, seed: int) -> Case:
+        """The same case with the weights off by about their last bit."""
+        generator = torch.Generator().manual_seed(seed)
+        noise = 0.5 * torch.finfo(torch.float32).eps
+        return self._replace(
+            tensors={
+                name: t * (1.0 + noise * torch.randn(t.shape, generator=generator)) if _is_weight(name, t) else t
+                for name, t in self.tensors.items()
+            }
+        )
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def _is_weight(name: str, tensor: Tensor) -> bool:
+    group = name.split("/")[0]
+    return group.startswith("state") and group != "state_after" and tensor.is_floating_point()
+
 
 def golden_folder(config: pytest.Config) -> Path | None:
     """`--golden`, else $QUANTART_GOLDEN, else ../shared/golden; None where there is none.
 
-    A folder that was asked for by name must exist.
+    A folder that was asked for by name must hold cases.
     """
     named = config.getoption("--golden") or os.environ.get("QUANTART_GOLDEN")
-    if named and not Path(named).is_dir():
-        raise pytest.UsageError(f"golden folder {named}: no such folder")
     folder = Path(named) if named else ROOT.parent / "shared" / "golden"
-    return folder if folder.is_dir() else None
+    if any(folder.glob("*.safetensors")):
+        return folder
+    if named:
+        raise pytest.UsageError(f"golden folder {named}: holds no *.safetensors; it must be a folder of golden cases")
+    return None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,10 +97,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def read_case(path: Path) -> Case:
+    with safe_open(path, "pt") as file:
+        return Case(json.loads(file.metadata()["config"]), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+
+
 @pytest.fixture
 def case(request: pytest.FixtureRequest) -> Case:
-    with safe_open(request.param, "pt") as file:
-        return Case(json.loads(file.metadata()["config"]), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    return read_case(request.param)
 
 
 @pytest.fixture

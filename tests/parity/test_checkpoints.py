@@ -2,55 +2,72 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline.import_checkpoint import run
 
-from .builders import assert_near, discriminator_state
-from .conftest import Case
+from .builders import discriminator_state, network_state, stage_1, stage_2
+from .conftest import Case, read_case
+from .replay import assert_replayed
 
 ONE_PASS = 1e-5
 
 
-def imported(golden: Path, stage: int, out: Path) -> Path:
-    """Folder of the imported checkpoint; the resolution is that of the case beside it."""
-    checkpoint = golden / f"reference_stage{stage}.ckpt"
-    if not checkpoint.is_file():
-        pytest.skip(f"{golden} has no {checkpoint.name}")
-    ddconfig = golden_case(golden, "stage1_forward" if stage == 1 else "stage2_transfer").config["ddconfig"]
-    run(None, checkpoint, out, resolution=ddconfig["resolution"])
-    return out
-
-
-def golden_case(golden: Path, name: str) -> Case:
-    with safe_open(golden / f"{name}.safetensors", "pt") as file:
-        return Case(json.loads(file.metadata()["config"]), {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-
-
 def test_the_stage_1_checkpoint(golden: Path, tmp_path: Path) -> None:
-    out = imported(golden, 1, tmp_path / "out")
-    model = ExperimentStage1.from_pretrained(out)
-    case = golden_case(golden, "stage1_forward")
-    assert model.config == {**model.config, **case.config, "legacy": True}
-    with safe_open(out / "discriminator.safetensors", "pt") as file:
-        kept = set(file.keys())
-    checkpoint = torch.load(golden / "reference_stage1.ckpt", weights_only=True)["state_dict"]
-    assert kept == set(discriminator_state(checkpoint))
-    assert all(torch.equal(value, checkpoint[key]) for key, value in model.state_dict().items())
+    checkpoint, case = beside(golden, "reference_stage1.ckpt", "stage1_forward")
+    model = ExperimentStage1.from_pretrained(imported(checkpoint, case, tmp_path / "out"))
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert_same(model, stage_1(without_dropout(case), state).eval())
+    assert load_file(tmp_path / "out" / "discriminator.safetensors").keys() == discriminator_state(state).keys()
 
 
 @torch.no_grad()
 def test_the_stage_2_checkpoint_paints_the_references_picture(golden: Path, tmp_path: Path) -> None:
-    model = ExperimentStage2.from_pretrained(imported(golden, 2, tmp_path / "out"))
-    case = golden_case(golden, "stage2_transfer")
-    assert {key: model.config[key] for key in ("ddconfig", "n_embed", "embed_dim")} == {
-        key: case.config[key] for key in ("ddconfig", "n_embed", "embed_dim")
-    }
-    assert_near(model(case["in/content"], case["in/style"]), case["out/image"], ONE_PASS, "image")
+    checkpoint, case = beside(golden, "reference_stage2.ckpt", "stage2_transfer")
+    model = ExperimentStage2.from_pretrained(imported(checkpoint, case, tmp_path / "out"))
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert_same(model, stage_2(without_dropout(case), state).eval())
+
+    def replay(replayed: Case) -> dict[str, Tensor]:
+        if replayed is not case:
+            model.load_state_dict(network_state(replayed.group("state")))
+        return {"out/image": model(case["in/content"], case["in/style"])}
+
+    others = {name for name in case.expected() if name != "out/image"}
+    case = case._replace(tensors={name: tensor for name, tensor in case.tensors.items() if name not in others})
+    assert_replayed(replay, case, ONE_PASS)
+
+
+def beside(golden: Path, checkpoint: str, name: str) -> tuple[Path, Case]:
+    """A checkpoint and the case that tells its configuration."""
+    paths = golden / checkpoint, golden / f"{name}.safetensors"
+    for path in paths:
+        if not path.is_file():
+            pytest.skip(f"{golden} has no {path.name}")
+    return paths[0], read_case(paths[1])
+
+
+def imported(checkpoint: Path, case: Case, out: Path) -> Path:
+    """Folder of the imported checkpoint, with what its tensors don't show."""
+    resolution, residual = case.config["ddconfig"]["resolution"], case.config.get("use_residual")
+    run(None, checkpoint, out, resolution=resolution, residual=residual)
+    return out
+
+
+def without_dropout(case: Case) -> dict[str, object]:
+    # dropout leaves no trace in a checkpoint
+    return case.config | {"ddconfig": case.config["ddconfig"] | {"dropout": 0.0}}
+
+
+def assert_same(model: nn.Module, expected: nn.Module) -> None:
+    assert repr(model) == repr(expected)
+    state, expected_state = model.state_dict(), expected.state_dict()
+    assert state.keys() == expected_state.keys()
+    assert all(torch.equal(value, expected_state[name]) for name, value in state.items())

@@ -102,12 +102,14 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         channels = ch * ch_mult[-1]
+        coarsest = resolution // 2 ** (len(ch_mult) - 1)
         self.conv_in = nn.Conv2d(z_channels, channels, 3, padding=1)
         self.mid = MiddleBlock(channels, dropout)
         levels: list[DecoderLevel] = []
         for i in reversed(range(len(ch_mult))):
             widths = [channels] + [ch * ch_mult[i]] * (num_res_blocks + 1)
-            attention = resolution // 2**i in attn_resolutions
+            # sides doubled from the coarsest: of a resolution that does not halve evenly, not the encoder's
+            attention = coarsest * 2 ** (len(ch_mult) - 1 - i) in attn_resolutions
             levels.insert(0, DecoderLevel(widths, attention, dropout, finest=i == 0))
             channels = widths[-1]
         self.up = nn.ModuleList(levels)
