@@ -26,6 +26,15 @@ def test_nearest_is_the_euclidean_nearest(b: int, h: int, w: int, seed: int) -> 
     assert torch.allclose(chosen, distance.min(1).values, atol=1e-5)
 
 
+def test_near_ties_of_an_untrained_codebook_fall_as_in_the_references_expression() -> None:
+    torch.manual_seed(0)
+    q = VectorQuantizer(4096, 64)
+    z = torch.randn(4, 64, 16, 16)
+    flat, codes = z.permute(0, 2, 3, 1).reshape(-1, 64), q.embedding.weight
+    distance = (flat**2).sum(1, keepdim=True) + (codes**2).sum(1) - 2 * torch.einsum("bd,nd->bn", flat, codes)
+    assert torch.equal(q.nearest(z).flatten(), distance.argmin(1))
+
+
 def test_codes_are_their_own_nearest_and_lookup_keeps_positions() -> None:
     q = quantizer()
     indices = torch.randint(20, (2, 3, 4))

@@ -75,8 +75,9 @@ class VectorQuantizer(nn.Module):
         # bfloat16 distances would pick wrong codes, so autocast is off here
         with torch.autocast(z.device.type, enabled=False):
             flat = full_precision(z).permute(0, 2, 3, 1).reshape(-1, c)
-            # ‖z − e‖² without ‖z‖², which is the same for every code
-            distance = torch.addmm(codes.square().sum(1), flat, codes.T, alpha=-2.0)
+            # ‖z‖² is the same for every code, but the reference has it too, and its rounding decides among near ties,
+            # of which an untrained codebook is full: without it up to 2 % of the codes differ (16,384 codes)
+            distance = flat.square().sum(1, keepdim=True) + codes.square().sum(1) - 2.0 * flat @ codes.T
         return distance.argmin(1).view(b, h, w)
 
     def lookup(self, indices: Tensor) -> Tensor:
