@@ -23,6 +23,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from quantart.params_file import read_mapping
+
 ROOT = Path(__file__).parents[1]
 KMEANS_AT = 200  # steps after which k-means sets the codebook, where it does
 
@@ -71,14 +73,13 @@ def main() -> None:
 
 def parameters(given: argparse.Namespace, seed: int, quantize_from: int, quantizer: dict[str, Any]) -> dict[str, Any]:
     """The default's parameters with the choice in them."""
-    params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf8"))
+    params = read_mapping(ROOT / "params.yaml")
     params["seed"] = seed
     params["data"] |= {"content": str(given.content.resolve()), "style": str(given.style.resolve())}
     interval = given.steps // 2
     params["stage1"]["base"] |= {"steps": given.steps, "quantize_from": quantize_from, "validate_every": interval}
     params["stage1"]["base"] |= {"log_every": interval // 10, "checkpoint_every": interval // 10 * 10}
     params["stage1"]["quantizer"] |= quantizer
-    params["stage1"]["base"]["learning_rate"] = float(params["stage1"]["base"]["learning_rate"])
     return params
 
 

@@ -313,6 +313,11 @@ class Params(_Section):
     export: ExportParams
 
     @property
+    def given_vqgans(self) -> dict[Stage1Domain, str | None]:
+        """Folder of the VQGAN that takes the place of each training of stage 1; None: it is trained."""
+        return {"base": self.stage1.init_from, "content": self.stage2.stage1_content, "style": self.stage2.stage1_style}
+
+    @property
     def latent_side(self) -> int:
         """Codes along one side of a square picture."""
         return self.data.resolution // self.model.downsampling

@@ -202,9 +202,5 @@ def _report_training(network: Network, folder: Path, project: Project | None, pa
 
 def _stages_of(project: Project, params: Params, folder: Path) -> list[str]:
     """The stages that take this folder over."""
-    takes = {
-        "stage1_base": params.stage1.init_from,
-        "stage1@content": params.stage2.stage1_content,
-        "stage1@style": params.stage2.stage1_style,
-    }
-    return [stage for stage, name in takes.items() if name and (project.root / name).resolve() == folder]
+    takers = [each for each, name in params.given_vqgans.items() if name and (project.root / name).resolve() == folder]
+    return ["stage1_base" if each == "base" else f"stage1@{each}" for each in takers]

@@ -205,20 +205,15 @@ def _taken(project: Project, params: Params, domain: Stage1Domain) -> str | None
 
     Every folder that params.yaml names is opened first, so that a mistake in one stops the first stage already.
     """
-    named = {
-        "stage1.init_from": params.stage1.init_from,
-        "stage2.stage1_content": params.stage2.stage1_content,
-        "stage2.stage1_style": params.stage2.stage1_style,
-    }
-    for key, folder in named.items():
+    for each, folder in params.given_vqgans.items():
         if folder:
+            key = "stage1.init_from" if each == "base" else f"stage2.stage1_{each}"
             _refuse_own_output(project, key, folder)
             try:
                 _model(params, project.root / folder)
             except UserError as error:
                 raise UserError(f"{key}: {error}") from None
-    base, content, style = named.values()
-    return {"base": base, "content": content, "style": style}[domain]
+    return params.given_vqgans[domain]
 
 
 def _refuse_own_output(project: Project, key: str, folder: str) -> None:
