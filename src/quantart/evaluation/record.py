@@ -1,0 +1,118 @@
+"""The files of an evaluation, from which any two of them can be compared later.
+
+A record is a folder with
+
+- `about.json`: what was evaluated, on what (`About`);
+- `table.parquet`: a row for each method and pair (or picture) with its metrics;
+- `summary.csv`: `method, metric, value, low, high, n`;
+- `features.safetensors`: by method `(n, d)`, a row for each pair: what the Fréchet and kernel distance compare;
+- `pictures/<pair>_<method>.png`: the first pairs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from quantart.errors import UserError
+from quantart.images import Picture, read_image, write_image
+
+ABOUT, TABLE, SUMMARY = "about.json", "table.parquet", "summary.csv"
+FEATURES, PICTURES = "features.safetensors", "pictures"
+_MAX_PIXELS = 10**8
+
+
+@dataclass(frozen=True)
+class About:
+    """What was evaluated.
+
+    Attributes:
+        kind: of stage 2 (pairs) or of stage 1 (pictures).
+        digest: hex sha256 over the evaluated pictures and how they were paired; equal digests: the same task.
+        n: number of pairs or pictures.
+        network: perceptual network.
+        features: network of the Fréchet and kernel distance.
+        resolution: side of the evaluated squares, in pixels.
+        alpha, beta: visual and style fidelity; NaN for stage 1.
+        content, style: where the pictures came from; for stage 1 the first is its domain's, the other is empty.
+    """
+
+    kind: Literal["transfer", "reconstruction"]
+    digest: str
+    n: int
+    network: str
+    features: str
+    resolution: int
+    alpha: float
+    beta: float
+    content: str
+    style: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished evaluation.
+
+    Attributes:
+        about: see there.
+        table: `method`, `pair` (place in the list of pairs), `content`, `style` (file names), then a column for each
+            metric; of a reconstruction `method`, `file` and the metrics.
+        summary: the columns of `Score`.
+        features: by method `(n, d)` float32, in the order of the pairs.
+        pictures: of the first pairs, by number of the pair and method, uint8 `(h, w, 3)`.
+    """
+
+    about: About
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    features: dict[str, NDArray[np.float32]]
+    pictures: dict[int, dict[str, Picture]] = field(default_factory=dict)
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write a record into `folder`, which is made if absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ABOUT).write_text(json.dumps(asdict(record.about), indent=2) + "\n", encoding="utf8")
+    record.table.to_parquet(folder / TABLE, index=False)
+    record.summary.to_csv(folder / SUMMARY, index=False, float_format="%.9g")
+    save_file({name: np.ascontiguousarray(values) for name, values in record.features.items()}, folder / FEATURES)
+    (folder / PICTURES).mkdir(exist_ok=True)
+    for pair, by_method in record.pictures.items():
+        for method, picture in by_method.items():
+            write_image(folder / PICTURES / f"{pair:04d}_{method}.png", picture)
+
+
+def read_record(folder: Path) -> Record:
+    """The record in `folder`.
+
+    Raises:
+        UserError: it is not there, or was not written by `write_record`.
+    """
+    try:
+        written = json.loads((folder / ABOUT).read_text(encoding="utf8"))
+        about = About(**{f.name: written[f.name] for f in fields(About)})
+        table = pd.read_parquet(folder / TABLE)
+        summary = pd.read_csv(folder / SUMMARY)
+        features = load_file(folder / FEATURES)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: not found; `quantart evaluate` writes it") from None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"{folder}: not the record of an evaluation ({error}); evaluate again") from None
+    return Record(about, table, summary, features, _read_pictures(folder / PICTURES, about.n))
+
+
+def _read_pictures(folder: Path, n: int) -> dict[int, dict[str, Picture]]:
+    pictures: dict[int, dict[str, Picture]] = {}
+    for file in sorted(folder.glob("[0-9]*_*.png")):
+        pair, _, method = file.stem.partition("_")
+        if int(pair) < n:  # an evaluation before may have left more
+            pictures.setdefault(int(pair), {})[method] = read_image(file, max_pixels=_MAX_PIXELS)
+    return pictures
