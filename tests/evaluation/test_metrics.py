@@ -1,12 +1,9 @@
 import numpy as np
-import pytest
 import torch
-from scipy import linalg
 
 from quantart.evaluation.metrics import (
     colour_distance,
     colour_statistics,
-    frechet_distance,
     gram_matrix,
     latent_content,
     latent_style,
@@ -80,19 +77,3 @@ def test_latent_losses_of_each_picture() -> None:
 
     style = sum(((a - b) ** 2).mean(1) for a, b in zip(statistics(z), statistics(other), strict=True))
     np.testing.assert_allclose(latent_style(tensor(z), tensor(other)), style, rtol=1e-5)
-
-
-def test_frechet_distance_agrees_with_the_matrix_square_root() -> None:
-    outputs, references = normal(40, 6), 1.5 * normal(30, 6, seed=1) @ np.diag([1, 2, 1, 1, 3, 1]) + 0.3
-    covariances = np.cov(outputs.T), np.cov(references.T)
-    expected = ((outputs.mean(0) - references.mean(0)) ** 2).sum() + np.trace(
-        covariances[0] + covariances[1] - 2 * linalg.sqrtm(covariances[0] @ covariances[1]).real
-    )
-    measured = frechet_distance(torch.from_numpy(outputs), torch.from_numpy(references))
-    assert measured == pytest.approx(expected, rel=1e-6)
-
-
-def test_frechet_distance_of_a_set_to_itself_is_zero_with_fewer_pictures_than_features() -> None:
-    features = tensor(normal(12, 64)).abs()
-    assert frechet_distance(features, features) == pytest.approx(0.0, abs=1e-4)
-    assert frechet_distance(features, features + 1.0) == pytest.approx(64.0, rel=1e-4)

@@ -15,6 +15,7 @@ from quantart.data.pictures import PackedPictures
 from quantart.evaluation import metrics
 from quantart.evaluation.observed import Observed
 from quantart.evaluation.rendering import BASELINES, COPIED_CONTENT, COPIED_STYLE, MODEL, Painter, PairRenderer
+from quantart.evaluation.sets import frechet_distance
 from quantart.evaluation.summary import Score, summarise
 from quantart.images import Picture, pixels_to_float, to_arrays
 from quantart.losses.lpips import LPIPS
@@ -153,7 +154,7 @@ class _Sets:
         paintings = torch.cat(self._pooled[COPIED_STYLE])
         values: dict[str, dict[str, float]] = {}
         for method, pooled in self._pooled.items():
-            values[method] = {f"fd_{network}": metrics.frechet_distance(torch.cat(pooled), paintings)}
+            values[method] = {f"fd_{network}": frechet_distance(torch.cat(pooled), paintings)}
             if method in self._counts:
                 values[method] |= _numbers(codebook_statistics(self._counts[method]))
         return values

@@ -1,0 +1,138 @@
+"""Distances between two sets of pictures, by their features; what they would be on other draws of the pairs.
+
+The values are torchmetrics' own, which takes features of any network. What it lacks is ours: resampling that copes with
+a pair drawn twice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import poly_kernel, poly_mmd
+
+FEWEST_RESAMPLED = 3
+"""Pairs below which nothing can be said of the spread."""
+
+
+class _AsIs(nn.Identity):
+    """Stands where torchmetrics expects a network: the features are already there."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_features = width
+
+
+def frechet_distance(outputs: Tensor, references: Tensor) -> float:
+    """Fréchet distance of normal distributions fitted to features `(n, d)` and `(m, d)` (Heusel et al., NeurIPS 2017).
+
+    At least 0; n and m at least 2; computed in float64. It depends on the network and, for fewer pictures than `d`,
+    strongly on their number, which makes it larger: compare only equal numbers. See `too_few_pictures`.
+    """
+    distance = FrechetInceptionDistance(feature=_AsIs(outputs.shape[1])).set_dtype(torch.float64)
+    distance.update(references.double().cpu(), real=True)
+    distance.update(outputs.double().cpu(), real=False)
+    return max(float(distance.compute()), 0.0)
+
+
+def kernel_distance(outputs: Tensor, references: Tensor) -> float:
+    """Squared maximum mean discrepancy of features, twice `(n, d)`, with the kernel (x·y/d + 1)³ (Bińkowski et al.,
+    ICLR 2018), in float64.
+
+    Over all pictures, without that paper's random subsets. The estimate is unbiased for any number of pictures, so it
+    is not clipped: for two sets of one distribution it is negative as often as positive, and for a set with itself
+    slightly negative. A picture that stands in several pairs counts each time.
+
+    Raises:
+        ValueError: sets of different size, or fewer than 2 pictures.
+    """
+    _check_pairs(outputs, references)
+    if len(outputs) < 2:
+        raise ValueError("the kernel distance needs at least 2 pictures")
+    return float(poly_mmd(references.double().cpu(), outputs.double().cpu()))
+
+
+def frechet_resampled(outputs: Tensor, references: Tensor, draws: Tensor) -> Tensor:
+    """What `frechet_distance` would be on other draws of the same number of pairs: float64 `(r,)`.
+
+    Not computed on the drawn rows: a set with duplicates has a smaller covariance of lower rank, hence a larger
+    distance. Each pair's influence on the distance (its derivative by the pair's weight, the infinitesimal jackknife of
+    Efron, 1982) takes its place, so the mean over draws is the distance itself. On normal features with n from 16 to 96
+    and d from 16 to 256 the intervals made of it held the mean distance of sets of n pairs in 89 to 95 % of all sets,
+    95 % being asked for. They say nothing of the distance of larger sets.
+
+    Args:
+        outputs, references: features `(n, d)` of the pairs' pictures.
+        draws: `(r, n)` int64, see `resampling.draws`.
+
+    Returns:
+        NaN for fewer than `FEWEST_RESAMPLED` pairs.
+    """
+    _check_pairs(outputs, references)
+    if len(outputs) < FEWEST_RESAMPLED:
+        return torch.full((len(draws),), torch.nan, dtype=torch.float64)
+    influence = _frechet_influence(outputs.double().cpu(), references.double().cpu())
+    return frechet_distance(outputs, references) + _times_drawn(draws) @ (influence - influence.mean())
+
+
+def _frechet_influence(outputs: Tensor, references: Tensor) -> Tensor:
+    """Derivatives `(n,)` of the Fréchet distance by the pairs' weights, which are all 1.
+
+    With centred, scaled features A and B (covariances AᵀA, BᵀB) and the singular values of ABᵀ = USVᵀ (n × n) it is
+    ‖mean difference‖² + ‖A‖² + ‖B‖² - 2 Σ S; the weights enter A and B by their square roots, and the term by which the
+    means shift inside them vanishes, because the columns of U and V that count sum to 0.
+    """
+    n = len(outputs)
+    x, y = outputs - outputs.mean(0), references - references.mean(0)
+    shift = outputs.mean(0) - references.mean(0)
+    a, b = x / (n - 1) ** 0.5, y / (n - 1) ** 0.5
+    u, s, vt = torch.linalg.svd(a @ b.mT)
+    return 2 / n * (x - y) @ shift + a.square().sum(1) + b.square().sum(1) - u.square() @ s - vt.square().mT @ s
+
+
+def kernel_resampled(outputs: Tensor, references: Tensor, draws: Tensor) -> Tensor:
+    """What `kernel_distance` would be on other draws of the same number of pairs: float64 `(r,)`.
+
+    A pair drawn twice is not compared with itself as if it were two pictures, so the mean over draws is the distance
+    itself. Arguments as of `frechet_resampled`.
+
+    Returns:
+        NaN for a draw of one pair alone, and everywhere for fewer than `FEWEST_RESAMPLED` pairs.
+    """
+    _check_pairs(outputs, references)
+    n = len(outputs)
+    if n < FEWEST_RESAMPLED:
+        return torch.full((len(draws),), torch.nan, dtype=torch.float64)
+    x, y = outputs.double().cpu(), references.double().cpu()
+    weights = _times_drawn(draws)
+    different = n**2 - weights.square().sum(1)  # ordered pairs of different originals
+
+    def mean_of_different(kernel: Tensor) -> Tensor:
+        return ((weights @ kernel * weights).sum(1) - weights.square() @ kernel.diagonal()) / different
+
+    across = poly_kernel(x, y)
+    own = weights @ across.diagonal() / n  # an output and its own reference, which keep their share of 1 / n
+    mean_across = ((n - 1) * mean_of_different(across) + own) / n
+    return mean_of_different(poly_kernel(x, x)) + mean_of_different(poly_kernel(y, y)) - 2 * mean_across
+
+
+def too_few_pictures(pictures: int, width: int, frechet: str, kernel: str) -> str | None:
+    """The warning beside a Fréchet distance (its name, and the kernel distance's) on fewer pictures than features."""
+    if pictures >= width:
+        return None
+    return (
+        f"`{frechet}` on {pictures} pictures with {width} features is mostly an effect of their number: "
+        f"`{kernel}`, which is unbiased, is the one to judge by."
+    )
+
+
+def _times_drawn(draws: Tensor) -> Tensor:
+    """How often each of the n pairs was drawn: `(r, n)` indices → `(r, n)` float64."""
+    return torch.zeros(draws.shape, dtype=torch.float64).scatter_add_(
+        1, draws, torch.ones(draws.shape, dtype=torch.float64)
+    )
+
+
+def _check_pairs(outputs: Tensor, references: Tensor) -> None:
+    if outputs.shape != references.shape:
+        raise ValueError(f"features {tuple(outputs.shape)} and {tuple(references.shape)} are not those of pairs")
