@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart.errors import UserError
-from quantart.losses.backbones import Network, architecture, layers_of
+from quantart.losses.backbones import Network, architecture, check_known, layers_of
 from quantart.losses.lpips import LPIPS
 from quantart.losses.weights import load_backbone, read_weights, with_our_names
-from quantart.models.pretrained import file_sha256, some
+from quantart.models.pretrained import file_sha256, load_strictly
 
 _WIDTHS: dict[Network, int] = {
     "squeezenet1_1": 512,
@@ -49,8 +49,7 @@ class FeatureNetwork(nn.Module):
 
     def __init__(self, network: Network = "efficientnet_lite0", weights: Path | None = None) -> None:
         super().__init__()
-        if network not in _WIDTHS:
-            raise UserError(f"network {network!r}: must be one of {', '.join(_WIDTHS)}")
+        check_known(network)
         self.network = network
         self.width = _WIDTHS[network]
         standard = network == "inception_v3" and weights is not None and _is_fid_network(read_weights(weights))
@@ -78,38 +77,24 @@ def assign_weights(files: Sequence[Path], networks: Iterable[Network]) -> dict[N
     wanted = list(dict.fromkeys(networks))
     found: dict[Network, Path] = {}
     for file in files:
-        shapes = {name: value.shape for name, value in with_our_names(read_weights(file)).items()}
-        network = next((network for network in wanted if _fits(shapes, network)), None)
+        state = with_our_names(read_weights(file))
+        network = next((network for network in wanted if _fits(state, network)), None)
         if network is None:
-            raise UserError(f"{file}: {_misfit(shapes, wanted)}")
-        if network in found:
+            nearest = max(wanted, key=lambda network: len(state.keys() & architecture(network).state_dict().keys()))
+            # says what differs
+            load_strictly(architecture(nearest), state, f"{file} (networks in use: {', '.join(wanted)})", assign=True)
+        elif network in found:
             raise UserError(f"{file}: {found[network]} already gives the weights of {network}; give one file for each")
-        found[network] = file
+        else:
+            found[network] = file
     return found
 
 
-def _shapes(network: Network) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in architecture(network).state_dict().items()}
-
-
-def _fits(shapes: dict[str, torch.Size], network: Network) -> bool:
-    if network == "inception_v3" and shapes.get("fc.weight", [0])[0] == _FID_CLASSES:
+def _fits(state: dict[str, Tensor], network: Network) -> bool:
+    if network == "inception_v3" and _is_fid_network(state):
         return True
-    return shapes == _shapes(network)
-
-
-def _misfit(shapes: dict[str, torch.Size], networks: Sequence[Network]) -> str:
-    """What differs from the network in use with the most names in common."""
-    nearest = max(networks, key=lambda network: len(shapes.keys() & _shapes(network).keys()))
-    expected = _shapes(nearest)
-    misshapen = {name for name in shapes.keys() & expected.keys() if shapes[name] != expected[name]}
-    faults = {
-        "missing": expected.keys() - shapes.keys(),
-        "unexpected": shapes.keys() - expected.keys(),
-        "of another shape": misshapen,
-    }
-    text = "; ".join(f"{kind}: {some(names, 3)}" for kind, names in faults.items() if names)
-    return f"holds weights of none of the networks in use ({', '.join(networks)}); against {nearest}, {text}"
+    expected = architecture(network).state_dict()
+    return state.keys() == expected.keys() and all(state[name].shape == expected[name].shape for name in state)
 
 
 def _body(network: Network, weights: Path | None) -> nn.Module:

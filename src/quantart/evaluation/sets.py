@@ -13,6 +13,7 @@ from torchmetrics.image.kid import poly_kernel, poly_mmd
 
 FEWEST_RESAMPLED = 3
 """Pairs below which nothing can be said of the spread."""
+_DRAWS_AT_ONCE = 200  # so that memory hardly grows with the number of pairs
 
 
 class _AsIs(nn.Identity):
@@ -57,9 +58,9 @@ def frechet_resampled(outputs: Tensor, references: Tensor, draws: Tensor) -> Ten
 
     Not computed on the drawn rows: a set with duplicates has a smaller covariance of lower rank, hence a larger
     distance. Each pair's influence on the distance (its derivative by the pair's weight, the infinitesimal jackknife of
-    Efron, 1982) takes its place, so the mean over draws is the distance itself. On normal features with n from 16 to 96
-    and d from 16 to 256 the intervals made of it held the mean distance of sets of n pairs in 89 to 95 % of all sets,
-    95 % being asked for. They say nothing of the distance of larger sets.
+    Efron, 1982) takes its place, so the mean over draws is the distance itself. On rectified normal features, n from 16
+    to 96 and d from 16 to 256, the 95 % intervals made of it held the mean distance of sets of n pairs in 89 to 95 % of
+    the sets. They say nothing of the distance of larger sets.
 
     Args:
         outputs, references: features `(n, d)` of the pairs' pictures.
@@ -71,12 +72,12 @@ def frechet_resampled(outputs: Tensor, references: Tensor, draws: Tensor) -> Ten
     _check_pairs(outputs, references)
     if len(outputs) < FEWEST_RESAMPLED:
         return torch.full((len(draws),), torch.nan, dtype=torch.float64)
-    influence = _frechet_influence(outputs.double().cpu(), references.double().cpu())
-    return frechet_distance(outputs, references) + _times_drawn(draws) @ (influence - influence.mean())
+    value, influence = _frechet_influence(outputs.double().cpu(), references.double().cpu())
+    return value + (influence - influence.mean())[draws].sum(1)
 
 
-def _frechet_influence(outputs: Tensor, references: Tensor) -> Tensor:
-    """Derivatives `(n,)` of the Fréchet distance by the pairs' weights, which are all 1.
+def _frechet_influence(outputs: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    """The Fréchet distance, a scalar, and its derivatives `(n,)` by the pairs' weights, which are all 1.
 
     With centred, scaled features A and B (covariances AᵀA, BᵀB) and the singular values of ABᵀ = USVᵀ (n × n) it is
     ‖mean difference‖² + ‖A‖² + ‖B‖² - 2 Σ S; the weights enter A and B by their square roots, and the term by which the
@@ -86,8 +87,12 @@ def _frechet_influence(outputs: Tensor, references: Tensor) -> Tensor:
     x, y = outputs - outputs.mean(0), references - references.mean(0)
     shift = outputs.mean(0) - references.mean(0)
     a, b = x / (n - 1) ** 0.5, y / (n - 1) ** 0.5
-    u, s, vt = torch.linalg.svd(a @ b.mT)
-    return 2 / n * (x - y) @ shift + a.square().sum(1) + b.square().sum(1) - u.square() @ s - vt.square().mT @ s
+    qa, ra = torch.linalg.qr(a)  # so that the decomposition is never larger than n × n or d × d
+    qb, rb = torch.linalg.qr(b)
+    u, s, vt = torch.linalg.svd(ra @ rb.mT)
+    spread = a.square().sum(1) + b.square().sum(1)
+    influence = 2 / n * (x - y) @ shift + spread - (qa @ u).square() @ s - (qb @ vt.mT).square() @ s
+    return shift.square().sum() + spread.sum() - 2 * s.sum(), influence
 
 
 def kernel_resampled(outputs: Tensor, references: Tensor, draws: Tensor) -> Tensor:
@@ -100,20 +105,24 @@ def kernel_resampled(outputs: Tensor, references: Tensor, draws: Tensor) -> Tens
         NaN for a draw of one pair alone, and everywhere for fewer than `FEWEST_RESAMPLED` pairs.
     """
     _check_pairs(outputs, references)
-    n = len(outputs)
-    if n < FEWEST_RESAMPLED:
+    if len(outputs) < FEWEST_RESAMPLED:
         return torch.full((len(draws),), torch.nan, dtype=torch.float64)
     x, y = outputs.double().cpu(), references.double().cpu()
-    weights = _times_drawn(draws)
+    kernels = poly_kernel(x, x), poly_kernel(y, y), poly_kernel(x, y)
+    return torch.cat([_weighted_kernel_distance(*kernels, _times_drawn(some)) for some in draws.split(_DRAWS_AT_ONCE)])
+
+
+def _weighted_kernel_distance(among_x: Tensor, among_y: Tensor, across: Tensor, weights: Tensor) -> Tensor:
+    """From kernels `(n, n)` and how often each pair counts `(r, n)` to `(r,)`."""
+    n = len(across)
     different = n**2 - weights.square().sum(1)  # ordered pairs of different originals
 
     def mean_of_different(kernel: Tensor) -> Tensor:
         return ((weights @ kernel * weights).sum(1) - weights.square() @ kernel.diagonal()) / different
 
-    across = poly_kernel(x, y)
     own = weights @ across.diagonal() / n  # an output and its own reference, which keep their share of 1 / n
     mean_across = ((n - 1) * mean_of_different(across) + own) / n
-    return mean_of_different(poly_kernel(x, x)) + mean_of_different(poly_kernel(y, y)) - 2 * mean_across
+    return mean_of_different(among_x) + mean_of_different(among_y) - 2 * mean_across
 
 
 def too_few_pictures(pictures: int, width: int, frechet: str, kernel: str) -> str | None:

@@ -20,14 +20,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _AS_THEY_ARE: tuple[Network, ...] = ("efficientnet_lite0", "inception_v3")
 
 
+def check_known(network: str) -> None:
+    """Raises `UserError` for a name that is no `Network`."""
+    if network not in get_args(Network):
+        raise UserError(f"network {network!r}: must be one of {', '.join(get_args(Network))}")
+
+
 def architecture(network: Network) -> nn.Module:
     """The whole network with its classifier, without values: its tensors are on the meta device.
 
     Raises:
         UserError: an unknown network.
     """
-    if network not in get_args(Network):
-        raise UserError(f"network {network!r}: must be one of {', '.join(get_args(Network))}")
+    check_known(network)
     with torch.device("meta"):
         if network == "efficientnet_lite0":
             import timm  # only here: it is slow to import

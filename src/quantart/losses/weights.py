@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from quantart.errors import UserError
-from quantart.losses.backbones import IMAGENET_STD, Network, architecture
+from quantart.losses.backbones import IMAGENET_STD, Network, architecture, check_known
 from quantart.models.pretrained import file_sha256, load_strictly
 from quantart.models.reference_file import read_state_dict
 
@@ -71,6 +71,7 @@ def backbone_weights(network: Network, file: Path | None = None) -> dict[str, Te
         UserError: an unknown network, or its weights can't be had; says what to do. Whether the file fits is not
             looked at here.
     """
+    check_known(network)
     if file is not None:
         return with_our_names(read_weights(file))
     if network == "squeezenet1_1":
