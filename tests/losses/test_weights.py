@@ -40,8 +40,10 @@ def test_photographs_are_classified_as_what_they_are(network: Network) -> None:
     model = load_backbone(network)
     mean, std = input_statistics(network)
     with torch.no_grad():
-        classes = {name: int(model((photo(name) - mean) / std).argmax()) for name in CLASSES}
-    assert classes == CLASSES
+        found = {name: model((photo(name) - mean) / std).softmax(1)[0].max(0) for name in CLASSES}
+    assert {name: int(best.indices) for name, best in found.items()} == CLASSES
+    # the padding and epsilon of another EfficientNet-Lite leave the classes, but not the certainty
+    assert min(float(best.values) for best in found.values()) > 0.85
     assert not model.training
     assert not any(p.requires_grad for p in model.parameters())
 
