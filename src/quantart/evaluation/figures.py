@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA
 from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
@@ -100,17 +100,20 @@ def sweep_plot(points: pd.DataFrame, content: str, style: str, baselines: pd.Dat
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
     for alpha, curve in points.sort_values(["alpha", "beta"]).groupby("alpha"):
-        (line,) = axes.plot(curve[content], curve[style], marker="o", markersize=4, label=f"alpha {alpha:g}")
-        _label(axes, curve, content, style, [f"{beta:g}" for beta in curve["beta"]], line.get_color())
+        axes.plot(curve[content], curve[style], marker="o", ms=17, mfc="white", label=f"alpha {alpha:g}")
+        for beta, x, y in zip(curve["beta"], curve[content], curve[style], strict=True):
+            # as deep as the curve, so that it hides with its circle where the next curve crosses
+            axes.annotate(f"{beta:g}", (x, y), ha="center", va="center", fontsize=7, zorder=Line2D.zorder)
     if baselines is not None:
-        axes.scatter(baselines[content], baselines[style], marker="s", s=20, color="grey", label="baselines")
-        _label(axes, baselines, content, style, [name.replace("_", " ") for name in baselines["method"]], "dimgrey")
-    axes.set_title("Fidelity control: each point is labelled with its beta; nearer to the origin is better")
+        axes.scatter(baselines[content], baselines[style], marker="s", s=25, color="black", label="baselines", zorder=3)
+        for method, x, y in zip(baselines["method"], baselines[content], baselines[style], strict=True):
+            axes.annotate(method.replace("_", " "), (x, y), (6, 5), textcoords="offset points", fontsize=8)
+    axes.set_title("Fidelity control: in the circles beta; nearer to the origin is better")
     axes.set_xlabel(f"{content}: distance to the photograph")
     axes.set_ylabel(f"{style}: distance to the painting")
-    axes.margins(0.08)
+    axes.margins(0.16, 0.12)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(markerscale=0.4)
     return figure
 
 
@@ -133,11 +136,6 @@ def _columns(samples: Sequence[Mapping[str, Picture]]) -> list[str]:
 def _model_values(table: pd.DataFrame, column: str) -> pd.Series:
     """The model's values of a metric by number of the pair, in the order of these."""
     return table.loc[table["method"] == MODEL].set_index("pair")[column].sort_index()
-
-
-def _label(axes: Axes, points: pd.DataFrame, x: str, y: str, texts: Iterable[str], colour: str) -> None:
-    for place, text in zip(zip(points[x], points[y], strict=True), texts, strict=True):
-        axes.annotate(text, place, xytext=(5, 4), textcoords="offset points", fontsize=8, color=colour)
 
 
 def _side_by_side(blocks: list[Picture]) -> Picture:

@@ -1,7 +1,7 @@
 """A photograph with a painting's colour statistics (Reinhard et al., IEEE Computer Graphics and Applications 2001).
 
-The mean and standard deviation of each channel are matched in CIELAB, in place of the paper's lαβ: that takes
-logarithms, which have no value at black, and on the sample pictures it turned a white sky pink.
+The mean and standard deviation of each channel are matched in CIELAB, in place of the paper's lαβ, whose
+logarithms have no value at black; on the sample pictures it also brought the colours nearer to the painting's.
 """
 
 from __future__ import annotations
