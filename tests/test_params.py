@@ -99,6 +99,16 @@ def test_what_is_computed_from_the_values(tmp_path: Path) -> None:
             "params.yaml: stage1.discriminator.loss = 'wasserstein': input should be 'hinge' or 'vanilla'",
         ),
         (
+            {"evaluate.network": "inception_v3"},
+            "params.yaml: evaluate.network = 'inception_v3': input should be 'squeezenet1_1', 'efficientnet_lite0', "
+            "'alexnet' or 'vgg16'",
+        ),
+        (
+            {"evaluate.features": "resnet50"},
+            "params.yaml: evaluate.features = 'resnet50': input should be 'squeezenet1_1', 'efficientnet_lite0', "
+            "'alexnet', 'vgg16' or 'inception_v3'",
+        ),
+        (
             {"stage2.train.betas": [0.9]},
             "params.yaml: stage2.train.betas = [0.9]: list should have at least 2 items after validation, not 1",
         ),

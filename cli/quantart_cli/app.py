@@ -66,6 +66,12 @@ class Stage1Domain(StrEnum):
     style = "style"
 
 
+class Split(StrEnum):
+    train = "train"
+    val = "val"
+    test = "test"
+
+
 class Variant(StrEnum):
     discrete = "discrete"
     continuous = "continuous"
@@ -220,20 +226,52 @@ def encode(
 @app.command(rich_help_panel=PIPELINE)
 def evaluate(
     run_id: Annotated[
-        str | None, typer.Option(help="A training run in MLflow; default: this project's latest.")
+        str | None,
+        typer.Option(help="A training run in MLflow (id, its beginning, or name); default: this project's latest."),
     ] = None,
     alpha: Alpha = None,
     beta: Beta = 1.0,
+    sweep: Annotated[bool, typer.Option("--sweep", help="A grid of alpha and beta, with a plot.")] = False,
+    pairs: Annotated[int | None, typer.Option(min=2, help="So many pairs, drawn by the seed.")] = None,
+    split: Annotated[Split, typer.Option(help="Of the project's pictures.")] = Split.test,
+    content: Annotated[Path | None, typer.Option(help="Photographs of your own: a folder, with --style.")] = None,
+    style: Annotated[Path | None, typer.Option(help="Paintings of your own: a folder, with --content.")] = None,
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="File with weights of a network that judges (repeatable).")
+    ] = None,
+    magenta: Annotated[
+        bool | None, typer.Option("--magenta/--no-magenta", help="Magenta's network as one more baseline.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Pairs at a time.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: a GPU if there is one.")] = None,
 ) -> None:
     """Measure on held-out pairs beside baselines, and log it to the run.
 
     Another alpha or beta than the model's own is logged and reported under its own name.
 
-    Example: quantart evaluate --run-id 3f2a9c --alpha 0.5
+    Example: quantart evaluate --run-id 3f2a9c --content my/photos --style my/paintings
     """
-    from quantart.pipeline import evaluate as stage
+    from quantart.training.launch import launch_if_wanted
 
-    stage.run(_project(), run_id, alpha=alpha, beta=beta)
+    launch_if_wanted("quantart_cli", sys.argv[1:])
+    from quantart.pipeline import evaluate as stage
+    from quantart.pipeline.evaluator import Options
+    from quantart.project import project_if_any
+
+    options = Options(
+        alpha=alpha,
+        beta=beta,
+        sweep=sweep,
+        split=split.value,
+        content=content,
+        style=style,
+        pairs=pairs,
+        weights=tuple(weights or ()),
+        magenta=magenta,
+        batch_size=batch_size,
+        device=device,
+    )
+    stage.run(project_if_any(), run_id, options)
 
 
 @app.command(rich_help_panel=PIPELINE)

@@ -24,6 +24,19 @@ def default_device() -> torch.device:
     return torch.device("cpu" if on_cpu else "cuda")
 
 
+def chosen_device(name: str) -> torch.device:
+    """The device of this name: `cpu`, `cuda` or `cuda:1`.
+
+    Raises:
+        UserError: no such device here.
+    """
+    here = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    here += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if name not in here:
+        raise UserError(f"device {name!r}: is not here; there are {', '.join(here)}")
+    return torch.device(name)
+
+
 def configured(key: str) -> str | None:
     """A value of Accelerate's configuration file, as text.
 

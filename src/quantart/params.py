@@ -19,7 +19,8 @@ Count = Annotated[int, Field(ge=1)]
 Domain = Literal["content", "style"]
 Stage1Domain = Literal["base", "content", "style"]
 Variant = Literal["discrete", "continuous"]
-PerceptualNetwork = Literal["squeezenet1_1", "alexnet", "vgg16"]
+PerceptualNetwork = Literal["squeezenet1_1", "efficientnet_lite0", "alexnet", "vgg16"]
+Network = Literal["squeezenet1_1", "efficientnet_lite0", "alexnet", "vgg16", "inception_v3"]
 
 DOMAINS: tuple[Domain, ...] = ("content", "style")
 VARIANTS: tuple[Variant, ...] = ("discrete", "continuous")
@@ -290,9 +291,11 @@ class Stage2Params(_Section):
 
 
 class EvaluateParams(_Section):
-    network: PerceptualNetwork = "squeezenet1_1"
+    network: PerceptualNetwork = Field("squeezenet1_1", description="of the distances of pairs: content, Gram, CFSD")
+    features: Network = Field("efficientnet_lite0", description="of the Fréchet and kernel distances of all pictures")
     pairs: int = Field(ge=2, description="held-out (photograph, painting) pairs; fixed by the seed")
     batch_size: Count = 8
+    magenta: bool = Field(False, description="Magenta's network as one more baseline; needs quantart[magenta]")
 
 
 class ExportParams(_Section):

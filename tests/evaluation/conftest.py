@@ -6,6 +6,10 @@ import torch
 
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
+from quantart.evaluation.networks import FeatureNetwork
+from quantart.evaluation.observed import Perception
+from quantart.evaluation.pairs import held_out_pairs
+from quantart.evaluation.task import TransferTask
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2, Variant
@@ -36,6 +40,18 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[Domain, PackedPic
 @pytest.fixture(scope="session")
 def lpips() -> LPIPS:
     return LPIPS("squeezenet1_1")
+
+
+@pytest.fixture(scope="session")
+def perception(lpips: LPIPS) -> Perception:
+    return Perception(lpips, FeatureNetwork("squeezenet1_1"))
+
+
+@pytest.fixture(scope="session")
+def task(pictures: dict[Domain, PackedPictures]) -> TransferTask:
+    """Ten pairs."""
+    contents, styles = pictures["content"], pictures["style"]
+    return TransferTask(contents, styles, held_out_pairs(len(contents), len(styles), 10, seed=0), 32)
 
 
 @pytest.fixture

@@ -1,8 +1,13 @@
 import pytest
 import torch
 
+from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines
+from quantart.evaluation.magenta import MagentaStylizer
+from quantart.evaluation.reinhard import match_colours
+from quantart.images import pixels_to_float
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.params import DOMAINS, Domain
 
 
 @pytest.fixture
@@ -64,3 +69,29 @@ def test_baselines_keep_the_length_of_cosine_latents(content: torch.Tensor, styl
     model = ExperimentStage2(ddconfig | {"z_channels": 8}, 16, 8, block_num=1, variant="continuous", cosine=True)
     for rendering in (baselines.adain(model, content, style), baselines.style_vqgan(model, torch.rand(2, 3, 32, 32))):
         torch.testing.assert_close(rendering.latents.norm(dim=1), torch.ones(2, 16, 16))
+
+
+def photographs_and_paintings(pictures: dict[Domain, PackedPictures]) -> list[torch.Tensor]:
+    return [pixels_to_float(pictures[domain].centre([0, 1], 32)) for domain in DOMAINS]
+
+
+def test_matched_colours_are_the_paintings_with_latents_of_the_content_encoder(
+    model: ExperimentStage2, pictures: dict[Domain, PackedPictures]
+) -> None:
+    photographs, paintings = photographs_and_paintings(pictures)
+    rendering = baselines.colour_matched(model, photographs, paintings)
+    torch.testing.assert_close(rendering.pictures, match_colours(photographs, paintings))
+    torch.testing.assert_close(rendering.latents, model.content_latents(rendering.pictures))
+    assert rendering.indices is None
+    assert not torch.allclose(model.style_latents(rendering.pictures), rendering.latents)
+
+
+@pytest.mark.parametrize("variant", ["discrete"], indirect=True)
+def test_magenta_paints_in_the_style_it_is_given(
+    model: ExperimentStage2, pictures: dict[Domain, PackedPictures]
+) -> None:
+    photographs, paintings = photographs_and_paintings(pictures)
+    stylizer = MagentaStylizer()
+    rendering = baselines.magenta(model, stylizer, photographs, stylizer.style_vectors(paintings))
+    torch.testing.assert_close(rendering.pictures, stylizer(photographs, paintings))
+    torch.testing.assert_close(rendering.latents, model.content_latents(rendering.pictures))

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,52 +9,58 @@ import torch
 
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines, metrics
-from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer
-from quantart.evaluation.pairs import held_out_pairs
+from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer, paint_pairs
+from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import BASELINES, MODEL
+from quantart.evaluation.sets import frechet_distance
 from quantart.evaluation.summary import by_method
+from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images import pixels_to_float, to_arrays
-from quantart.losses.lpips import LPIPS
+from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Domain
 
 LPIPS_NAME, GRAM, FD = "perceptual_squeezenet1_1", "gram_squeezenet1_1", "fd_squeezenet1_1"
-Pictures = dict[Domain, PackedPictures]
+COMPOSITE = "composite_squeezenet1_1_squeezenet1_1"
+Evaluate = Callable[..., Evaluation]
 
 
-def evaluate(model: ExperimentStage2, pictures: Pictures, lpips: LPIPS, **changes: Any) -> Evaluation:
-    contents, styles = pictures["content"], pictures["style"]
-    pairs = held_out_pairs(len(contents), len(styles), 10, seed=0)
-    options = {"lpips": lpips, "side": 32, "batch_size": 4, "samples": 3} | changes
-    return evaluate_transfer(model, contents, styles, pairs, **options)
+@pytest.fixture
+def evaluate(model: ExperimentStage2, task: TransferTask, perception: Perception) -> Evaluate:
+    def call(**changes: Any) -> Evaluation:
+        options = {"batch_size": 4, "samples": 3} | changes
+        return evaluate_transfer(model, task, perception, **options)
+
+    return call
 
 
 def rows(evaluation: Evaluation, method: str) -> pd.DataFrame:
     return evaluation.table.loc[evaluation.table["method"] == method]
 
 
-def test_every_method_is_measured_on_every_pair(model: ExperimentStage2, pictures: Pictures, lpips: LPIPS) -> None:
-    evaluation = evaluate(model, pictures, lpips)
-    pairs = held_out_pairs(len(pictures["content"]), len(pictures["style"]), 10, seed=0)
+def test_every_method_is_measured_on_every_pair(
+    evaluate: Evaluate, model: ExperimentStage2, task: TransferTask
+) -> None:
+    evaluation = evaluate()
     assert list(evaluation.table["method"].unique()) == [MODEL, *BASELINES]
     for method in (MODEL, *BASELINES):
         part = rows(evaluation, method)
         assert part["pair"].tolist() == list(range(10))
-        assert part["content"].tolist() == [pictures["content"].files[content] for content, _ in pairs]
-        assert part["style"].tolist() == [pictures["style"].files[style] for _, style in pairs]
+        assert part["content"].tolist() == [task.contents.files[content] for content, _ in task.pairs]
+        assert part["style"].tolist() == [task.styles.files[style] for _, style in task.pairs]
+        assert evaluation.features[method].shape == (10, 512)
     assert np.isfinite(evaluation.table.select_dtypes("number")).all(axis=None)
     scores = by_method(evaluation.summary)
     assert {score.n for of_method in scores.values() for score in of_method.values()} == {10}
     assert ("usage" in scores[MODEL]) == (model.variant == "discrete")
+    assert evaluation.digest == task.digest
 
 
-def test_a_copy_is_at_distance_zero_from_its_original(
-    model: ExperimentStage2, pictures: Pictures, lpips: LPIPS
-) -> None:
-    evaluation = evaluate(model, pictures, lpips)
+def test_a_copy_is_at_distance_zero_from_its_original(evaluate: Evaluate) -> None:
+    evaluation = evaluate()
     content, style = rows(evaluation, "copied_content"), rows(evaluation, "copied_style")
-    assert content[LPIPS_NAME].max() == content["latent_content"].max() == 0
+    assert content[[LPIPS_NAME, "latent_content", "cfsd_squeezenet1_1"]].max(axis=None) == 0
     assert style[[GRAM, "meanstd_squeezenet1_1", "colour_rgb", "latent_style"]].max(axis=None) == 0
     assert content[GRAM].min() > 0.01
     assert style[LPIPS_NAME].min() > 0.1
@@ -61,79 +69,120 @@ def test_a_copy_is_at_distance_zero_from_its_original(
     assert scores["copied_content"][FD].value > 1.0
 
 
+def test_composites_are_products_of_one_plus_each_distance(evaluate: Evaluate) -> None:
+    evaluation = evaluate()
+    own = rows(evaluation, MODEL)
+    np.testing.assert_allclose(own["pair_composite_squeezenet1_1"], (1 + own[LPIPS_NAME]) * (1 + own[GRAM]), rtol=1e-5)
+    for scores in by_method(evaluation.summary).values():
+        composite = (1 + scores[LPIPS_NAME].value) * (1 + scores[FD].value)
+        assert scores[COMPOSITE].value == pytest.approx(composite)
+        assert scores[COMPOSITE].low <= composite <= scores[COMPOSITE].high
+
+
 @pytest.mark.parametrize("variant", ["discrete"], indirect=True)
 def test_a_pair_measured_alone_by_hand_gives_the_same_numbers(
-    model: ExperimentStage2, pictures: Pictures, lpips: LPIPS
+    evaluate: Evaluate, model: ExperimentStage2, task: TransferTask, perception: Perception
 ) -> None:
-    evaluation = evaluate(model, pictures, lpips)
-    pairs = held_out_pairs(len(pictures["content"]), len(pictures["style"]), 10, seed=0)
-    sides = [
-        pixels_to_float(pictures[domain].centre([pair[i] for pair in pairs], 32))
-        for i, domain in enumerate(("content", "style"))
-    ]
+    evaluation = evaluate()
+    photographs = pixels_to_float(task.contents.centre([content for content, _ in task.pairs], 32))
+    paintings = pixels_to_float(task.styles.centre([style for _, style in task.pairs], 32))
+    lpips = perception.lpips
     with torch.inference_mode():
-        z_c, z_s = model.content_latents(sides[0]), model.style_latents(sides[1])
+        z_c, z_s = model.content_latents(photographs), model.style_latents(paintings)
         transferred = model.transfer(z_c, z_s)
         output = model.decode(transferred.z).clamp(-1, 1)
         variance = z_s.transpose(0, 1).flatten(1).var(1, correction=0).mean()
+        place = lpips.structure
         expected = {
-            LPIPS_NAME: lpips(output, sides[0]),
+            LPIPS_NAME: lpips(output, photographs),
+            "cfsd_squeezenet1_1": metrics.cfsd(lpips.features(output)[place], lpips.features(photographs)[place]),
             "latent_content": metrics.latent_content(transferred.z, z_c) / variance,
             "latent_style": metrics.latent_style(transferred.z, z_s) / variance,
             "colour_rgb": metrics.colour_distance(
-                metrics.colour_statistics(output), metrics.colour_statistics(sides[1])
+                metrics.colour_statistics(output), metrics.colour_statistics(paintings)
             ),
         }
         others = {
             "adain": baselines.adain(model, z_c, z_s),
-            "style_vqgan": baselines.style_vqgan(model, sides[0]),
+            "style_vqgan": baselines.style_vqgan(model, photographs),
             "content_decoded": baselines.content_decoded(model, z_c),
+            "colour_matched": baselines.colour_matched(model, photographs, paintings),
         }
         for baseline, rendering in others.items():
-            distances = lpips(rendering.pictures, sides[0])
+            distances = lpips(rendering.pictures, photographs)
             np.testing.assert_allclose(rows(evaluation, baseline)[LPIPS_NAME], distances, rtol=1e-3, err_msg=baseline)
+        distance = frechet_distance(perception.features(output), perception.features(paintings))
     measured = rows(evaluation, MODEL)
     for name, values in expected.items():
-        np.testing.assert_allclose(measured[name], values, rtol=1e-3, err_msg=name)
+        np.testing.assert_allclose(measured[name], values, rtol=1e-3, atol=1e-7, err_msg=name)
     assert transferred.indices is not None
-    assert by_method(evaluation.summary)[MODEL]["usage"].value == len(transferred.indices.unique()) / 16
-    for sample, picture in zip(evaluation.samples, to_arrays(output[:3]), strict=True):
+    scores = by_method(evaluation.summary)[MODEL]
+    assert scores["usage"].value == len(transferred.indices.unique()) / 16
+    assert scores[FD].value == pytest.approx(distance, rel=1e-3)
+    for sample, picture in zip(evaluation.samples.values(), to_arrays(output[:3]), strict=True):
         # rounding to 255 steps may fall the other way
         assert np.abs(sample[MODEL].astype(int) - picture.astype(int)).max() <= 1
 
 
 @pytest.mark.parametrize("variant", ["discrete"], indirect=True)
-def test_the_batch_size_changes_nothing(model: ExperimentStage2, pictures: Pictures, lpips: LPIPS) -> None:
-    one, all_at_once = (evaluate(model, pictures, lpips, batch_size=size) for size in (1, 16))
+def test_the_batch_size_changes_nothing(evaluate: Evaluate) -> None:
+    one, all_at_once = (evaluate(batch_size=size) for size in (1, 16))
     pd.testing.assert_frame_equal(one.table, all_at_once.table, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("variant", ["discrete"], indirect=True)
 def test_samples_are_the_first_pairs_with_their_own_pictures(
-    model: ExperimentStage2, pictures: Pictures, lpips: LPIPS
+    evaluate: Evaluate, model: ExperimentStage2, task: TransferTask, perception: Perception
 ) -> None:
-    samples = evaluate(model, pictures, lpips).samples
-    assert len(samples) == 3
-    pairs = held_out_pairs(len(pictures["content"]), len(pictures["style"]), 10, seed=0)
-    for sample, (content, style) in zip(samples, pairs[:3], strict=True):
+    samples = evaluate().samples
+    assert list(samples) == [0, 1, 2]
+    for sample, (content, style) in zip(samples.values(), task.pairs[:3], strict=True):
         assert sample.keys() == {MODEL, *BASELINES}
-        photograph = pictures["content"].centre([content], 32)[0].permute(1, 2, 0).numpy()
-        painting = pictures["style"].centre([style], 32)[0].permute(1, 2, 0).numpy()
+        photograph = task.contents.centre([content], 32)[0].permute(1, 2, 0).numpy()
+        painting = task.styles.centre([style], 32)[0].permute(1, 2, 0).numpy()
         np.testing.assert_array_equal(sample["copied_content"], photograph)
         np.testing.assert_array_equal(sample["copied_style"], painting)
+    again = paint_pairs(model, task, perception, [2, 0], batch_size=2)
+    assert list(again) == [2, 0]
+    for number in (0, 2):
+        for method, picture in samples[number].items():
+            assert np.abs(again[number][method].astype(int) - picture.astype(int)).max() <= 1
 
 
-def test_reconstruction_of_every_picture(vqgan: ExperimentStage1, pictures: Pictures, lpips: LPIPS) -> None:
+@pytest.mark.parametrize("variant", ["discrete"], indirect=True)
+def test_painters_stand_in_the_models_place_and_extras_after_the_baselines(
+    evaluate: Evaluate, model: ExperimentStage2
+) -> None:
+    control = FidelityControl.of(model)
+    settings = {f"b{beta}": partial(baselines.mixed, control, Fidelity(1.0, beta)) for beta in (0.0, 1.0)}
+    evaluation = evaluate(painters=settings, extras={"again": settings["b1.0"]})
+    assert list(evaluation.table["method"].unique()) == ["b0.0", "b1.0", *BASELINES, "again"]
+    plain = rows(evaluate(), MODEL)
+    for method in ("b1.0", "again"):
+        np.testing.assert_allclose(rows(evaluation, method)[GRAM], plain[GRAM], rtol=1e-3)
+    content_alone = rows(evaluation, "content_decoded")[GRAM]
+    np.testing.assert_allclose(rows(evaluation, "b0.0")[GRAM], content_alone, rtol=1e-3)
+
+
+def test_reconstruction_of_every_picture(
+    vqgan: ExperimentStage1, pictures: dict[Domain, PackedPictures], perception: Perception
+) -> None:
     contents = pictures["content"]
-    evaluation = evaluate_reconstruction(vqgan, contents, lpips=lpips, side=32, batch_size=4)
+    task = ReconstructionTask(contents, 32)
+    evaluation = evaluate_reconstruction(vqgan, task, perception, batch_size=4)
     targets = pixels_to_float(contents.centre(range(len(contents)), 32))
     with torch.inference_mode():
         outputs, quantized = vqgan(targets)
-    errors = ((outputs.clamp(-1, 1) - targets) ** 2).mean((1, 2, 3)).numpy()
+        outputs = outputs.clamp(-1, 1)
+        ssim = metrics.ssim(outputs, targets)
+        distance = frechet_distance(perception.features(outputs), perception.features(targets))
+    errors = ((outputs - targets) ** 2).mean((1, 2, 3)).numpy()
     assert evaluation.table["file"].tolist() == contents.files
     np.testing.assert_allclose(evaluation.table["psnr"], 10 * np.log10(4 / errors), rtol=1e-4)
+    np.testing.assert_allclose(evaluation.table["ssim"], ssim, rtol=1e-3)
     score = by_method(evaluation.summary)[MODEL]
     assert score["psnr"].value == pytest.approx(evaluation.table["psnr"].mean())
     assert score["psnr"].n == len(contents)
+    assert score[FD].value == pytest.approx(distance, rel=1e-3)
     assert score["usage"].value == len(quantized.indices.unique()) / 16
     assert 1 < score["perplexity"].value <= 16

@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from scipy import linalg
 
 from quantart.evaluation.metrics import (
+    cfsd,
     colour_distance,
     colour_statistics,
-    frechet_distance,
     gram_matrix,
     latent_content,
     latent_style,
     moments,
     psnr,
     relative_distance,
+    ssim,
 )
 
 
@@ -82,17 +82,46 @@ def test_latent_losses_of_each_picture() -> None:
     np.testing.assert_allclose(latent_style(tensor(z), tensor(other)), style, rtol=1e-5)
 
 
-def test_frechet_distance_agrees_with_the_matrix_square_root() -> None:
-    outputs, references = normal(40, 6), 1.5 * normal(30, 6, seed=1) @ np.diag([1, 2, 1, 1, 3, 1]) + 0.3
-    covariances = np.cov(outputs.T), np.cov(references.T)
-    expected = ((outputs.mean(0) - references.mean(0)) ** 2).sum() + np.trace(
-        covariances[0] + covariances[1] - 2 * linalg.sqrtm(covariances[0] @ covariances[1]).real
-    )
-    measured = frechet_distance(torch.from_numpy(outputs), torch.from_numpy(references))
-    assert measured == pytest.approx(expected, rel=1e-6)
+def test_ssim_of_flat_pictures_is_that_of_their_greys() -> None:
+    # without variance what is left is (2ab + c) / (a² + b² + c), c = (0.01 · range)²
+    a, b, c = 0.5, -0.25, 0.02**2
+    flat = torch.ones(1, 3, 16, 16)
+    expected = (2 * a * b + c) / (a**2 + b**2 + c)
+    np.testing.assert_allclose(ssim(a * flat, b * flat), [expected], rtol=1e-4)
 
 
-def test_frechet_distance_of_a_set_to_itself_is_zero_with_fewer_pictures_than_features() -> None:
-    features = tensor(normal(12, 64)).abs()
-    assert frechet_distance(features, features) == pytest.approx(0.0, abs=1e-4)
-    assert frechet_distance(features, features + 1.0) == pytest.approx(64.0, rel=1e-4)
+def test_ssim_of_a_picture_with_itself_is_one_and_values_are_clamped() -> None:
+    pictures = tensor(np.tanh(normal(2, 3, 16, 16)))
+    np.testing.assert_allclose(ssim(pictures, pictures), [1.0, 1.0], rtol=1e-6)
+    white = torch.ones(1, 3, 16, 16)
+    np.testing.assert_allclose(ssim(3 * white, white), [1.0], rtol=1e-6)
+
+
+def structural_distance(output: np.ndarray, content: np.ndarray) -> float:
+    """CFSD of one picture's feature maps `(c, h, w)`, by loops."""
+    rows = []
+    o, c = (features.reshape(len(features), -1).T / len(features) for features in (output, content))
+    for i in range(len(o)):
+        p, q = (np.exp(f @ f[i] - (f @ f[i]).max()) for f in (c, o))
+        p, q = p / p.sum(), q / q.sum()
+        rows.append((p * np.log(p / q)).sum())
+    return float(np.mean(rows))
+
+
+def test_cfsd_is_the_divergence_of_the_contents_rows_of_similarities_from_the_outputs() -> None:
+    outputs, contents = 5 * normal(2, 4, 3, 5), 5 * normal(2, 4, 3, 5, seed=1)
+    expected = [structural_distance(o, c) for o, c in zip(outputs, contents, strict=True)]
+    measured = cfsd(tensor(outputs), tensor(contents))
+    np.testing.assert_allclose(measured, expected, rtol=1e-5)
+    assert not np.allclose(cfsd(tensor(contents), tensor(outputs)), measured, rtol=0.01)  # it has a direction
+
+
+def test_cfsd_by_blocks_of_rows_is_that_of_all_rows() -> None:
+    outputs, contents = normal(1, 2, 36, 36), normal(1, 2, 36, 36, seed=1)  # 1296 positions
+    expected = structural_distance(outputs[0], contents[0])
+    assert cfsd(tensor(outputs), tensor(contents)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_cfsd_of_a_picture_to_itself_is_zero() -> None:
+    features = tensor(10 * normal(2, 4, 6, 6))
+    assert cfsd(features, features).tolist() == [0.0, 0.0]

@@ -1,15 +1,14 @@
 import torch
 
-from quantart.evaluation.observed import Observed, Recent, observe
-from quantart.losses.lpips import LPIPS
+from quantart.evaluation.observed import Observed, Perception, Recent, observe
 
 
-def test_rows_joined_in_another_order_are_the_pictures_in_that_order(lpips: LPIPS) -> None:
+def test_rows_joined_in_another_order_are_the_pictures_in_that_order(perception: Perception) -> None:
     pictures = torch.rand(3, 3, 32, 32) * 2 - 1
     latents, indices = torch.randn(3, 8, 4, 4), torch.arange(48).view(3, 4, 4)
-    rows = observe(lpips, pictures, latents, indices).rows()
+    rows = observe(perception, pictures, latents, indices).rows()
     joined = Observed.join([rows[2], rows[0], rows[0]])
-    directly = observe(lpips, pictures[[2, 0, 0]], latents[[2, 0, 0]], indices[[2, 0, 0]])
+    directly = observe(perception, pictures[[2, 0, 0]], latents[[2, 0, 0]], indices[[2, 0, 0]])
     assert joined.indices is not None
     assert torch.equal(joined.indices, indices[[2, 0, 0]])
     for name in ("pictures", "latents", "colours", "pooled"):
@@ -18,9 +17,9 @@ def test_rows_joined_in_another_order_are_the_pictures_in_that_order(lpips: LPIP
         torch.testing.assert_close(getattr(joined, name), getattr(directly, name), rtol=1e-4, atol=1e-4)
 
 
-def test_a_row_does_not_hold_its_whole_batch_in_memory(lpips: LPIPS) -> None:
+def test_a_row_does_not_hold_its_whole_batch_in_memory(perception: Perception) -> None:
     pictures = torch.rand(4, 3, 32, 32)
-    row = observe(lpips, pictures, pictures).rows()[1]
+    row = observe(perception, pictures, pictures).rows()[1]
     assert row.indices is None
     for tensor in (row.pictures, row.features[0], row.grams[0]):
         assert tensor.untyped_storage().nbytes() == tensor.nbytes

@@ -7,11 +7,12 @@ import pytest
 
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation.evaluate import evaluate_reconstruction, evaluate_transfer
+from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import BASELINES, MODEL
 from quantart.evaluation.reports import write_reports
 from quantart.evaluation.summary import by_method
+from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images import read_image
-from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Domain
@@ -23,12 +24,12 @@ def test_the_files_hold_what_was_measured(
     model: ExperimentStage2,
     vqgan: ExperimentStage1,
     pictures: dict[Domain, PackedPictures],
-    lpips: LPIPS,
+    perception: Perception,
 ) -> None:
-    contents, styles = pictures["content"], pictures["style"]
-    pairs = [(0, 0), (1, 1), (0, 2)]
-    transfer = evaluate_transfer(model, contents, styles, pairs, lpips=lpips, side=32, batch_size=4, samples=2)
-    reconstruction = evaluate_reconstruction(vqgan, styles, lpips=lpips, side=32, batch_size=4)
+    styles = pictures["style"]
+    task = TransferTask(pictures["content"], styles, [(0, 0), (1, 1), (0, 2)], 32)
+    transfer = evaluate_transfer(model, task, perception, batch_size=4, samples=2)
+    reconstruction = evaluate_reconstruction(vqgan, ReconstructionTask(styles, 32), perception, batch_size=4)
 
     metrics = write_reports(tmp_path / "reports", {"discrete": transfer}, {"style": reconstruction})
 

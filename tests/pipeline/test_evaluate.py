@@ -1,27 +1,37 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
 
+from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
+from quantart.evaluation.record import Record, read_record
+from quantart.images import read_image
 from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import DOMAINS
 from quantart.pipeline import pair
-from quantart.pipeline.evaluate import _Evaluator, load_model, run
+from quantart.pipeline.evaluate import run
+from quantart.pipeline.evaluator import Options
+from quantart.pipeline.run_model import load_model
 from quantart.project import Project
+from quantart.tracking.find import find_run
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import stage_run
 
@@ -91,8 +101,8 @@ def test_all_runs_of_the_pipeline_are_measured_and_know_it(project: Project) -> 
         assert values[f"eval/{gram}_low"] <= values[f"eval/{gram}"] <= values[f"eval/{gram}_high"]
         assert values["eval/n"] == 14
         assert {data.dataset.name for data in logged.inputs.dataset_inputs} == set(DOMAINS)
-        table = mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="eval/table.csv")
-        assert len(pd.read_csv(table)) == 14 * 6
+        table = mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="eval/table.parquet")
+        assert len(pd.read_parquet(table)) == 14 * 7
         assert client.list_artifacts(logged.info.run_id, "images")
         stored = project.pairs("test").read_bytes()
         used = mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="pairs/test.csv")
@@ -136,10 +146,10 @@ def test_under_fidelity_control_metrics_and_reports_have_their_own_place(
     plain = {key: value for key, value in client.get_run(discrete).data.metrics.items()}
     before = {path: path.read_bytes() for path in project.reports.rglob("*") if path.is_file()}
 
-    metrics = run(project, alpha=0.5)
+    metrics = run(project, options=Options(alpha=0.5))
 
     assert metrics.keys() == {"a0.50_b1.00"}
-    assert f"run {discrete} (discrete) with run {continuous} (continuous)" in capsys.readouterr().out
+    assert f"with the other variant of run {continuous[:8]} (stage2_continuous, " in capsys.readouterr().out
     folder = project.reports / "fidelity" / "a0.50_b1.00"
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert (folder / "grids/a0.50_b1.00.png").stat().st_size > 10_000
@@ -155,7 +165,7 @@ def test_under_fidelity_control_metrics_and_reports_have_their_own_place(
 
 def test_alpha_at_the_other_end_measures_the_other_variant(project: Project) -> None:
     both = run(project)
-    named = run(project, run_id(project, "stage2_discrete"), alpha=0.0)["a0.00_b1.00"]
+    named = run(project, run_id(project, "stage2_discrete"), Options(alpha=0.0))["a0.00_b1.00"]
     for metric in ("gram_squeezenet1_1", "perceptual_squeezenet1_1", "colour_rgb"):
         assert named[metric] == pytest.approx(both["continuous"][metric], rel=1e-3)
     folder = project.reports / "runs" / run_id(project, "stage2_discrete") / "a0.00_b1.00"
@@ -164,7 +174,7 @@ def test_alpha_at_the_other_end_measures_the_other_variant(project: Project) -> 
 
 def test_a_models_own_alpha_and_beta_are_the_plain_evaluation(project: Project) -> None:
     continuous = run_id(project, "stage2_continuous")
-    assert run(project, continuous, alpha=0.0, beta=1.0) == run(project, continuous)
+    assert run(project, continuous, Options(alpha=0.0)) == run(project, continuous)
     assert not any(key.startswith("eval/a0.00") for key in MlflowClient().get_run(continuous).data.metrics)
 
 
@@ -174,29 +184,22 @@ def test_without_a_sibling_alpha_is_fixed_and_beta_is_not(project: Project) -> N
     with stage_run(project.root, stage="stage2", name="lonely", params=setting, upstream=upstream) as lonely:
         lonely.artifact(project.stage2_model("discrete"), "model")
     with pytest.raises(UserError, match=r"alpha = 0.5 needs a continuous run too, .* alpha is fixed at 1$"):
-        run(project, lonely.run_id, alpha=0.5)
-    assert run(project, lonely.run_id, beta=0.5).keys() == {"a1.00_b0.50"}
+        run(project, lonely.run_id, Options(alpha=0.5))
+    assert run(project, lonely.run_id, Options(beta=0.5)).keys() == {"a1.00_b0.50"}
 
 
-def test_alpha_of_a_project_with_one_variant_and_of_stage_1_is_a_sentence(project: Project) -> None:
-    link = project.link("stage2_continuous")
-    hidden = link.rename(link.with_name("hidden"))
-    try:
-        with pytest.raises(UserError, match="alpha = 0.5: needs the continuous network, and only the discrete one"):
-            run(project, alpha=0.5)
-    finally:
-        hidden.rename(link)
+def test_alpha_of_stage_1_and_out_of_range_is_a_sentence(project: Project) -> None:
     with pytest.raises(UserError, match="its model is of stage 1; alpha and beta are for runs of stage 2"):
-        run(project, run_id(project, "stage1_style"), beta=0.5)
+        run(project, run_id(project, "stage1_style"), Options(beta=0.5))
     with pytest.raises(UserError, match="alpha = 1.5: must be a number from 0"):
-        run(project, alpha=1.5)
+        run(project, options=Options(alpha=1.5))
 
 
 def test_the_model_comes_from_the_run_and_not_from_the_projects_folder(project: Project) -> None:
     folder = project.stage2_model("discrete")
     hidden = folder.rename(folder.with_name("hidden"))
     try:
-        model = load_model(run_id(project, "stage2_discrete"))
+        model = load_model(find_run(run_id(project, "stage2_discrete")))
     finally:
         hidden.rename(folder)
     original = ExperimentStage2.from_pretrained(folder).state_dict()
@@ -209,8 +212,8 @@ def test_the_stored_pairs_are_the_measured_ones(project: Project, tmp_path: Path
     lines = other.pairs("test").read_text().splitlines(keepends=True)
     other.pairs("test").write_text("".join([lines[0], lines[5], lines[3]]))
     discrete = run_id(project, "stage2_discrete")
-    evaluator = _Evaluator(other, other.params())
-    table = evaluator.transfer(load_model(discrete)).table  # type: ignore[arg-type]
+    run(other, discrete)
+    table = pd.read_csv(other.root / "reports/runs" / discrete / "plots/pairs.csv")
     measured = table[table.method == "model"]
     expected = [next(csv.reader([line])) for line in (lines[5], lines[3])]
     assert list(zip(measured["content"], measured["style"], strict=True)) == [(row[0], row[2]) for row in expected]
@@ -226,7 +229,7 @@ def test_the_stored_pairs_are_the_measured_ones(project: Project, tmp_path: Path
 def test_a_run_without_a_model_and_an_unknown_run_are_a_sentence(project: Project) -> None:
     with stage_run(project.root, stage="stage2", name="stopped", params={}) as stopped:
         pass
-    with pytest.raises(UserError, match=f"run {stopped.run_id}: has no model"):
+    with pytest.raises(UserError, match=rf"run {stopped.run_id[:8]} \(stopped, .*has no model"):
         run(project, stopped.run_id)
     with pytest.raises(UserError, match="run 0123456789abcdef is not in the tracking store"):
         run(project, "0123456789abcdef")
@@ -237,3 +240,121 @@ def test_a_project_without_trained_models_says_what_to_do(project: Project, tmp_
     (tmp_path / "data").symlink_to(project.root / "data")
     with pytest.raises(UserError, match="stage2_discrete.json: not found; train a stage-2 model first"):
         run(Project(tmp_path))
+
+
+def record(run_id: str, prefix: str = "eval") -> Record:
+    return read_record(Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=prefix)))
+
+
+def test_the_record_says_what_was_evaluated_and_holds_the_first_pairs(project: Project) -> None:
+    run(project)
+    discrete = run_id(project, "stage2_discrete")
+    found = record(discrete)
+    logged = MlflowClient().get_run(discrete).data
+    assert logged.tags["eval/digest"] == found.about.digest
+    assert (found.about.kind, found.about.n, found.about.resolution) == ("transfer", 14, 32)
+    assert (found.about.alpha, found.about.beta) == (1.0, 1.0)
+    assert found.features["model"].shape == (14, 1280)
+    assert list(found.pictures) == list(range(12))
+    assert found.pictures[0].keys() == {"model", "adain", "copied_content", "copied_style"}
+    assert found.summary.query("method == 'model' and metric == 'cfsd_squeezenet1_1'").value.item() > 0
+    table = mlflow.load_table("eval/table.json", run_ids=[discrete])
+    pd.testing.assert_frame_equal(table, found.table, check_dtype=False)
+    style = record(run_id(project, "stage1_style"), "eval/style")
+    assert (style.about.kind, style.about.style) == ("reconstruction", "")
+    assert style.table[["psnr", "ssim", "perceptual_squeezenet1_1"]].notna().all(axis=None)
+
+
+def test_a_beginning_of_an_id_and_another_number_of_pairs_of_another_split(project: Project) -> None:
+    run(project)
+    discrete = run_id(project, "stage2_discrete")
+    client = MlflowClient()
+    before = client.get_run(discrete).data.tags["eval/digest"]
+    metrics = run(project, discrete[:10], Options(pairs=5, split="val", batch_size=2))
+    assert metrics["discrete"]["n"] == 5
+    steps = [metric.step for metric in client.get_metric_history(discrete, "eval/n")]
+    assert steps == list(range(len(steps)))
+    assert client.get_run(discrete).data.tags["eval/digest"] != before
+    contents = set(record(discrete).table["content"])
+    assert contents <= set(PackedPictures(project.prepared("content"), "val").files)
+    run(project)
+    assert client.get_run(discrete).data.tags["eval/digest"] == before
+
+
+def test_from_any_folder_with_nothing_but_pictures(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for domain, source in (("content", "photos"), ("style", "paintings")):
+        (tmp_path / domain).mkdir()
+        for file in sorted((ROOT / "data/sample" / source).glob("*.jpg"))[:3]:
+            shutil.copy(file, tmp_path / domain)
+    monkeypatch.chdir(tmp_path)
+    discrete = run_id(project, "stage2_discrete")
+    own = Options(content=Path("content"), style=Path("style"))
+
+    metrics = run(None, discrete[:8], own)
+
+    assert metrics["discrete"]["n"] == 9  # all there are
+    assert (tmp_path / "reports/runs" / discrete / "summary.md").exists()
+    about = record(discrete).about
+    assert (about.content, about.style) == ("content", "style")
+    with pytest.raises(UserError, match="--content and --style: give both"):
+        run(None, discrete, Options(content=Path("content")))
+    with pytest.raises(UserError, match="give --content DIR and --style DIR"):
+        run(None, discrete)
+    with pytest.raises(UserError, match="no params.yaml here"):
+        run(None, None, own)
+    run(project)
+
+
+def test_a_set_of_pictures_copied_onto_itself_is_at_distance_zero(project: Project) -> None:
+    photographs = ROOT / "data/sample/photos"
+    run(project, run_id(project, "stage2_discrete"), Options(content=photographs, style=photographs, pairs=12))
+    summary = record(run_id(project, "stage2_discrete")).summary.set_index(["method", "metric"])["value"]
+    assert summary["copied_content", "perceptual_squeezenet1_1"] == 0
+    assert summary["copied_style", "fd_efficientnet_lite0"] == pytest.approx(0, abs=1e-4)
+    run(project)
+
+
+def test_a_sweep_is_a_table_and_a_plot_beside_the_baselines(project: Project) -> None:
+    run(project)
+    discrete = run_id(project, "stage2_discrete")
+    before = MlflowClient().get_run(discrete).data.metrics
+    points = run(project, discrete, Options(sweep=True, pairs=3))
+    assert len(points) == 25
+    folder = project.reports / "runs" / discrete / "sweep"
+    table = pd.read_csv(folder / "sweep.csv").set_index("method")
+    assert table.loc["a0.50_b0.25", ["alpha", "beta"]].tolist() == [0.5, 0.25]
+    assert np.isnan(table.loc["adain", "alpha"])
+    gram = "gram_squeezenet1_1"
+    assert table.loc["a1.00_b0.00", gram] == pytest.approx(table.loc["content_decoded", gram], rel=1e-3)
+    assert read_image(folder / "sweep.png", max_pixels=10**7).std() > 10
+    logged = [file.path for file in MlflowClient().list_artifacts(discrete, "eval/sweep")]
+    assert {"eval/sweep/sweep.png", "eval/sweep/sweep.svg", "eval/sweep/table.parquet"} <= set(logged)
+    after = MlflowClient().get_run(discrete).data
+    assert after.metrics == before | {"eval/sweep/n": 3}
+    assert after.tags["eval/sweep/sibling"] == run_id(project, "stage2_continuous")
+
+
+def test_magenta_is_one_more_baseline_where_it_is_wanted(project: Project) -> None:
+    run(project, run_id(project, "stage2_discrete"), Options(magenta=True, pairs=3))
+    table = record(run_id(project, "stage2_discrete")).table
+    assert table["method"].unique()[-1] == "magenta"
+    run(project)
+
+
+def test_two_processes_measure_the_same(project: Project, tmp_path: Path) -> None:
+    discrete = run_id(project, "stage2_discrete")
+    run(project)
+    alone = record(discrete)
+    environment = {**os.environ, "QUANTART_PROJECT": str(project.root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "quantart_cli", "evaluate", "--run-id", discrete, "--batch-size", "3"]
+    for processes in ("2", "1"):
+        environment["ACCELERATE_NUM_PROCESSES"] = processes
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
+        together = record(discrete)
+        pd.testing.assert_frame_equal(together.table, alone.table, rtol=1e-3, atol=1e-4)
+        pd.testing.assert_frame_equal(together.summary, alone.summary, rtol=1e-2, atol=1e-3)
+        assert together.about == alone.about
+    history = MlflowClient().get_metric_history(discrete, "eval/n")
+    assert len({metric.step for metric in history}) == len(history)

@@ -1,4 +1,4 @@
-"""What the model must beat: pictures made of the same networks without a trained style transfer."""
+"""What the model must beat: pictures made without its trained style transfer, most of them with its own networks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import NamedTuple
 from torch import Tensor
 
 from quantart.components import style_transfer
+from quantart.evaluation.magenta import MagentaStylizer
+from quantart.evaluation.reinhard import match_colours
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
+
+COLOUR_MATCHED = "colour_matched"
+MAGENTA = "magenta"
 
 
 class Rendering(NamedTuple):
@@ -17,7 +22,7 @@ class Rendering(NamedTuple):
     pictures: Tensor
     """`(b, 3, h, w)` in [-1, 1], clamped."""
     latents: Tensor
-    """`(b, c, h/f, w/f)`, what they were decoded from."""
+    """`(b, c, h/f, w/f)`, what they were decoded from or, where no decoder made them, encoded to."""
     indices: Tensor | None
     """`(b, h/f, w/f)` int64 into the style codebook; None where the latents are not its codes."""
 
@@ -50,6 +55,31 @@ def style_vqgan(model: ExperimentStage2, photographs: Tensor) -> Rendering:
 def content_decoded(model: ExperimentStage2, content: Tensor) -> Rendering:
     """Content latents `(b, c, h, w)` decoded as if they were a painting's."""
     return _decode(model, content, None)
+
+
+def colour_matched(model: ExperimentStage2, photographs: Tensor, paintings: Tensor) -> Rendering:
+    """Photographs `(b, 3, h, w)` with the colour statistics of paintings, likewise; latents as in `repainted`."""
+    return repainted(model, match_colours(photographs, paintings))
+
+
+def magenta(
+    model: ExperimentStage2, stylizer: MagentaStylizer, photographs: Tensor, style_vectors: Tensor
+) -> Rendering:
+    """Photographs `(b, 3, h, w)` painted by Magenta's network; latents as in `repainted`.
+
+    Args:
+        style_vectors: `(b, 100)`, what `stylizer.style_vectors` made of the paintings.
+    """
+    return repainted(model, stylizer.paint(photographs, style_vectors))
+
+
+def repainted(model: ExperimentStage2, pictures: Tensor) -> Rendering:
+    """Pictures `(b, 3, h, w)` that were made of photographs outside the model's networks.
+
+    Their latents are the content encoder's, as those of the copied photograph: one left as it was is at latent content
+    distance 0, and what differs from the copied photograph is the change alone.
+    """
+    return Rendering(pictures, model.content_latents(pictures), None)
 
 
 def _quantise(model: ExperimentStage2, latents: Tensor) -> Rendering:

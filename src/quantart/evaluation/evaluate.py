@@ -1,23 +1,28 @@
-"""Measuring a trained model on held-out pictures, beside the baselines it must beat."""
+"""Measuring a trained model on held-out pictures, beside the baselines it must beat.
+
+Under `accelerate launch` each process measures its share of the batches; all of them return the whole evaluation.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quantart.components.quantizer import code_counts, codebook_statistics
-from quantart.data.pictures import PackedPictures
 from quantart.evaluation import metrics
-from quantart.evaluation.observed import Observed
-from quantart.evaluation.rendering import BASELINES, COPIED_CONTENT, COPIED_STYLE, MODEL, Painter, PairRenderer
-from quantart.evaluation.summary import Score, summarise
+from quantart.evaluation.observed import Observed, Perception
+from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, MODEL, Painter, PairRenderer
+from quantart.evaluation.summary import Score, SetScore, set_scores, summarise
+from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
 from quantart.images import Picture, pixels_to_float, to_arrays
-from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.progress import progress
@@ -28,156 +33,209 @@ class Evaluation:
     """A model measured on held-out pictures.
 
     Attributes:
+        digest: of the task.
         table: a row for each method and pair: `method`, `pair` (place in the list of pairs), `content`, `style` (file
             names), then a column for each metric; of a reconstruction: `method`, `file` and the metrics.
         summary: a score for each method and metric.
-        samples: the first pairs' pictures, uint8 `(h, w, 3)`, by method; empty for a reconstruction.
+        features: by method `(n, d)`, in the order of the table's rows; of a reconstruction `copied_content` is the
+            originals'.
+        samples: the first pairs' pictures, uint8 `(h, w, 3)`, by number of the pair and method.
     """
 
+    digest: str
     table: pd.DataFrame
     summary: list[Score]
-    samples: list[dict[str, Picture]] = field(default_factory=list)
+    features: dict[str, NDArray[np.float32]]
+    samples: dict[int, dict[str, Picture]] = field(default_factory=dict)
 
 
 @torch.inference_mode()
 def evaluate_transfer(
     model: ExperimentStage2,
-    contents: PackedPictures,
-    styles: PackedPictures,
-    pairs: Sequence[tuple[int, int]],
+    task: TransferTask,
+    perception: Perception,
     *,
-    lpips: LPIPS,
-    side: int,
     batch_size: int,
     samples: int = 0,
-    paint: Painter | None = None,
+    painters: Mapping[str, Painter] | None = None,
+    extras: Mapping[str, Painter] | None = None,
 ) -> Evaluation:
-    """Measure style transfer, and every baseline, on pairs `(content, style)` of indices into the two splits.
+    """Measure style transfer, and every baseline, on pairs of pictures.
 
     Memory does not grow with the number of pairs but for their statistics.
 
     Args:
-        lpips: the perceptual network, on the model's device; its name becomes part of the metrics' names.
-        side: of the central squares that are evaluated, in pixels.
+        perception: its networks' names become part of the metrics' names.
         samples: number of first pairs whose pictures are returned.
-        paint: makes the model's pictures in place of its own transfer, see `PairRenderer`.
+        painters, extras: further methods in place of the model's own transfer and after the baselines, see
+            `PairRenderer`.
     """
     model.eval()
-    render = PairRenderer(model, lpips, contents, styles, side=side, batch_size=batch_size, paint=paint)
-    sets = _Sets(model)
-    tables: list[pd.DataFrame] = []
-    shown: dict[int, dict[str, Picture]] = {}
-    in_order = sorted(range(len(pairs)), key=lambda number: pairs[number])
-    batches = _batches(in_order, batch_size)
-    for numbers in progress(batches, len(batches), f"evaluate {model.variant}"):
-        batch = [pairs[number] for number in numbers]
-        outputs = render(batch)
-        about = {
-            "pair": numbers,
-            "content": [contents.files[content] for content, _ in batch],
-            "style": [styles.files[style] for _, style in batch],
-        }
-        for method, output in outputs.items():
-            measured = measure(lpips, output, outputs[COPIED_CONTENT], outputs[COPIED_STYLE])
-            tables.append(pd.DataFrame({"method": method, **about, **_columns(measured)}))
-            sets.add(method, output)
-        shown |= _samples(outputs, numbers, below=samples)
-    table = pd.concat(tables).sort_values(["method", "pair"], key=_method_order, ignore_index=True)
-    table[["latent_content", "latent_style"]] /= sets.latent_variance()
-    return Evaluation(table, summarise(table, sets.metrics(lpips.network)), [shown[n] for n in sorted(shown)])
+    render = PairRenderer(model, task, perception, batch_size=batch_size, painters=painters, extras=extras)
+    state = PartialState()
+    own = list(share(task.batches(batch_size), state.process_index, state.num_processes))
+    label = f"evaluate {model.variant}"
+    parts = [_measure(render, task, perception, numbers, samples) for numbers in progress(own, len(own), label)]
+    return _joined(gather_object(parts), render.methods, task, perception)
 
 
-def measure(lpips: LPIPS, output: Observed, content: Observed, style: Observed) -> dict[str, Tensor]:
+@torch.inference_mode()
+def paint_pairs(
+    model: ExperimentStage2,
+    task: TransferTask,
+    perception: Perception,
+    numbers: Sequence[int],
+    *,
+    batch_size: int,
+    painters: Mapping[str, Painter] | None = None,
+    extras: Mapping[str, Painter] | None = None,
+) -> dict[int, dict[str, Picture]]:
+    """The pictures of a few pairs by their numbers and method, without measuring them."""
+    render = PairRenderer(model, task, perception, batch_size=batch_size, painters=painters, extras=extras)
+    painted: dict[int, dict[str, Picture]] = {number: {} for number in numbers}
+    for batch in batches(numbers, batch_size):
+        for method, output in render(batch):
+            for number, picture in zip(batch, to_arrays(output.pictures), strict=True):
+                painted[number][method] = picture
+    return painted
+
+
+def measure(perception: Perception, output: Observed, content: Observed, style: Observed) -> dict[str, Tensor]:
     """The metrics of each pair, `(b,)` each; smaller is better.
 
-    `perceptual_…` (or `lpips_…`) and `latent_content` are distances to the photograph, the others to the painting.
+    `perceptual_…` (or `lpips_…`), `cfsd_…` and `latent_content` are distances to the photograph, the others to the
+    painting, but for `pair_composite_…`, the product of one plus either's distance.
     """
+    lpips = perception.lpips
+    distance = lpips.distance(content.features, output.features)
+    gram = metrics.relative_distance(output.grams, style.grams)
     return {
-        lpips.metric: lpips.distance(content.features, output.features),
-        f"gram_{lpips.network}": metrics.relative_distance(output.grams, style.grams),
+        lpips.metric: distance,
+        f"cfsd_{lpips.network}": metrics.cfsd(output.features[lpips.structure], content.features[lpips.structure]),
+        f"gram_{lpips.network}": gram,
         f"meanstd_{lpips.network}": metrics.relative_distance(output.moments, style.moments),
         "colour_rgb": metrics.colour_distance(output.colours, style.colours),
         "latent_content": metrics.latent_content(output.latents, content.latents),
         "latent_style": metrics.latent_style(output.latents, style.latents),
+        f"pair_composite_{lpips.network}": (1 + distance) * (1 + gram),
     }
 
 
 @torch.inference_mode()
 def evaluate_reconstruction(
-    model: ExperimentStage1, pictures: PackedPictures, *, lpips: LPIPS, side: int, batch_size: int
+    model: ExperimentStage1, task: ReconstructionTask, perception: Perception, *, batch_size: int
 ) -> Evaluation:
-    """Measure how well a VQGAN reconstructs a split's pictures, and how much of its codebook they use."""
+    """Measure how well a VQGAN reconstructs pictures, and how much of its codebook they use."""
     model.eval()
     device = next(model.parameters()).device
-    counts = torch.zeros(model.quantize.n_e, device=device)
-    tables: list[pd.DataFrame] = []
-    batches = _batches(list(range(len(pictures))), batch_size)
-    for indices in progress(batches, len(batches), "reconstruct"):
-        targets = pixels_to_float(pictures.centre(indices, side).to(device))
+    state = PartialState()
+    own = list(share(batches(range(len(task.pictures)), batch_size), state.process_index, state.num_processes))
+    parts: list[_Part] = []
+    for numbers in progress(own, len(own), "reconstruct"):
+        targets = pixels_to_float(task.pictures.centre(numbers, task.side).to(device))
         reconstruction, quantized = model(targets)
-        counts += code_counts(quantized.indices, len(counts))
+        reconstruction = reconstruction.clamp(-1, 1)
         measured = {
             "psnr": metrics.psnr(reconstruction, targets),
-            lpips.metric: lpips(targets, reconstruction.clamp(-1, 1)),
+            "ssim": metrics.ssim(reconstruction, targets),
+            perception.lpips.metric: perception.lpips(targets, reconstruction),
         }
-        files = [pictures.files[index] for index in indices]
-        tables.append(pd.DataFrame({"method": MODEL, "file": files, **_columns(measured)}))
-    table = pd.concat(tables, ignore_index=True)
-    return Evaluation(table, summarise(table, {MODEL: _numbers(codebook_statistics(counts))}))
+        part = _Part(numbers)
+        files = [task.pictures.files[number] for number in numbers]
+        part.tables.append(pd.DataFrame({"method": MODEL, "file": files, **_columns(measured)}))
+        part.features = {
+            name: perception.features(pictures).cpu().numpy()
+            for name, pictures in {MODEL: reconstruction, COPIED_CONTENT: targets}.items()
+        }
+        part.counts[MODEL] = code_counts(quantized.indices, model.quantize.n_e).cpu()
+        parts.append(part)
+    parts = gather_object(parts)
+    table = pd.concat([table for part in parts for table in part.tables], ignore_index=True)
+    features = {name: _in_order(parts, name) for name in (MODEL, COPIED_CONTENT)}
+    of_sets = _of_sets(table, features, COPIED_CONTENT, perception, parts)
+    return Evaluation(task.digest, table, summarise(table, of_sets), features)
 
 
-class _Sets:
-    """What is measured on all pictures of a method together."""
+@dataclass
+class _Part:
+    """What was measured of one batch, on the CPU."""
 
-    def __init__(self, model: ExperimentStage2) -> None:
-        self._n_codes = model.config["n_embed"]
-        self._pooled: defaultdict[str, list[Tensor]] = defaultdict(list)
-        self._counts: dict[str, Tensor] = {}
-        self._style_moments: list[Tensor] = []
+    numbers: list[int]
+    tables: list[pd.DataFrame] = field(default_factory=list)
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    counts: dict[str, Tensor] = field(default_factory=dict)
+    style_moments: Tensor | None = None
+    samples: dict[int, dict[str, Picture]] = field(default_factory=dict)
 
-    def add(self, method: str, output: Observed) -> None:
-        self._pooled[method].append(output.pooled.cpu())
-        if method == COPIED_STYLE:
-            self._style_moments.append(metrics.moments(output.latents))
+
+def _measure(
+    render: PairRenderer, task: TransferTask, perception: Perception, numbers: list[int], samples: int
+) -> _Part:
+    part = _Part(numbers)
+    content, style = render.originals(numbers)
+    part.style_moments = metrics.moments(style.latents).cpu()
+    pairs = [task.pairs[number] for number in numbers]
+    about = {
+        "pair": numbers,
+        "content": [task.contents.files[c] for c, _ in pairs],
+        "style": [task.styles.files[s] for _, s in pairs],
+    }
+    for method, output in render(numbers):
+        measured = _columns(measure(perception, output, content, style))
+        part.tables.append(pd.DataFrame({"method": method, **about, **measured}))
+        part.features[method] = output.pooled.cpu().numpy()
         if output.indices is not None:
-            counts = code_counts(output.indices, self._n_codes)
-            self._counts[method] = self._counts.get(method, 0) + counts
-
-    def latent_variance(self) -> float:
-        """Of the paintings' latents, over pictures and space, the mean over channels."""
-        means, deviations = torch.cat(self._style_moments).double().chunk(2, dim=1)
-        return float((means.var(0, correction=0) + deviations.square().mean(0)).mean())
-
-    def metrics(self, network: str) -> dict[str, dict[str, float]]:
-        """By method: Fréchet distance of its pictures to the pairs' paintings, usage and perplexity of its codes."""
-        paintings = torch.cat(self._pooled[COPIED_STYLE])
-        values: dict[str, dict[str, float]] = {}
-        for method, pooled in self._pooled.items():
-            values[method] = {f"fd_{network}": metrics.frechet_distance(torch.cat(pooled), paintings)}
-            if method in self._counts:
-                values[method] |= _numbers(codebook_statistics(self._counts[method]))
-        return values
+            part.counts[method] = code_counts(output.indices, render.n_codes).cpu()
+        for row, number in enumerate(numbers):
+            if number < samples:
+                part.samples.setdefault(number, {})[method] = to_arrays(output.pictures[row : row + 1])[0]
+    return part
 
 
-def _method_order(column: pd.Series) -> pd.Series:
-    """The model first, then its baselines; other columns by their values."""
-    return column.map((MODEL, *BASELINES).index) if column.name == "method" else column
+def _joined(parts: list[_Part], methods: list[str], task: TransferTask, perception: Perception) -> Evaluation:
+    table = pd.concat([table for part in parts for table in part.tables])
+    place = {method: number for number, method in enumerate(methods)}
+    order = table["method"].map(place) * len(task.pairs) + table["pair"]
+    table = table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+    moments = torch.cat([part.style_moments for part in parts if part.style_moments is not None])
+    table[["latent_content", "latent_style"]] /= _variance(moments)
+    features = {method: _in_order(parts, method) for method in methods}
+    summary = summarise(table, _of_sets(table, features, COPIED_STYLE, perception, parts))
+    samples = {number: pictures for part in parts for number, pictures in part.samples.items()}
+    return Evaluation(task.digest, table, summary, features, dict(sorted(samples.items())))
 
 
-def _batches(items: list[int], size: int) -> list[list[int]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def _in_order(parts: list[_Part], method: str) -> NDArray[np.float32]:
+    numbers = np.concatenate([part.numbers for part in parts])
+    return np.concatenate([part.features[method] for part in parts])[np.argsort(numbers, kind="stable")]
 
 
-def _columns(values: dict[str, Tensor]) -> dict[str, list[float]]:
+def _variance(moments: Tensor) -> float:
+    """Of the paintings' latents, over pictures and space, the mean over channels, from their means and deviations."""
+    means, deviations = moments.double().chunk(2, dim=1)
+    return float((means.var(0, correction=0) + deviations.square().mean(0)).mean())
+
+
+def _of_sets(
+    table: pd.DataFrame,
+    features: Mapping[str, NDArray[np.float32]],
+    reference: str,
+    perception: Perception,
+    parts: list[_Part],
+) -> dict[str, list[SetScore]]:
+    """By method: set distances to the reference's pictures and, where codes made them, the use of the codebook."""
+    counts: dict[str, Tensor] = {}
+    for part in parts:
+        for method, own in part.counts.items():
+            counts[method] = counts.get(method, torch.zeros_like(own)) + own
+    of_sets: dict[str, list[SetScore]] = {}
+    for method in table["method"].unique():
+        distances = table.loc[table["method"] == method, perception.lpips.metric].to_numpy(np.float64)
+        use = codebook_statistics(counts[method]) if method in counts else {}
+        of_sets[method] = set_scores(features[method], features[reference], distances, perception)
+        of_sets[method] += [SetScore(name, value.item()) for name, value in use.items()]
+    return of_sets
+
+
+def _columns(values: Mapping[str, Tensor]) -> dict[str, list[float]]:
     return {name: value.tolist() for name, value in values.items()}
-
-
-def _numbers(values: dict[str, Tensor]) -> dict[str, float]:
-    return {name: value.item() for name, value in values.items()}
-
-
-def _samples(outputs: dict[str, Observed], numbers: list[int], below: int) -> dict[int, dict[str, Picture]]:
-    """Pictures by method of those pairs of the batch whose number is small enough."""
-    wanted = [row for row, number in enumerate(numbers) if number < below]
-    arrays = {method: to_arrays(output.pictures[wanted]) for method, output in outputs.items()} if wanted else {}
-    return {numbers[row]: {m: pictures[i] for m, pictures in arrays.items()} for i, row in enumerate(wanted)}

@@ -7,18 +7,29 @@ style picture, so that layers and pictures of different contrast weigh alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
-from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from quantart.losses.stage_2 import calc_content_loss, calc_style_loss
+
+_CFSD_ROWS = 1024  # positions whose similarities to all others are held at once
 
 
 def psnr(pictures: Tensor, targets: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB, `(b,)`, of pictures `(b, 3, h, w)` clamped to [-1, 1]; larger is better."""
     return peak_signal_noise_ratio(pictures, targets, data_range=(-1.0, 1.0), reduction="none", dim=(1, 2, 3))
+
+
+def ssim(pictures: Tensor, targets: Tensor) -> Tensor:
+    """Structural similarity, `(b,)`, at most 1, of pictures `(b, 3, h, w)` clamped to [-1, 1]; larger is better.
+
+    With the Gaussian window of 11 pixels (σ 1.5) of Wang et al., 2004, on each channel.
+    """
+    similarity = structural_similarity_index_measure(pictures, targets, data_range=(-1.0, 1.0), reduction="none")
+    return cast(Tensor, similarity)  # a pair of tensors only where more is asked for
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -68,20 +79,26 @@ def latent_style(latents: Tensor, style: Tensor) -> Tensor:
     return torch.stack([calc_style_loss(z[None], z_s[None]) for z, z_s in zip(latents, style, strict=True)])
 
 
-class _AsIs(torch.nn.Identity):
-    """Stands where torchmetrics expects a network: the features are already there."""
+def cfsd(outputs: Tensor, contents: Tensor) -> Tensor:
+    """Content feature structural distance of feature maps `(b, c, h, w)` to those of the content: `(b,)`, at least 0.
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.num_features = width
+    As published (Chung et al., Style Injection in Diffusion, CVPR 2024): features divided by their number c, inner
+    products of all positions, a softmax of each row, the Kullback-Leibler divergence of the content's rows from the
+    output's. Not as published: the network and layer (there conv3_1 of VGG-19 after its activation; here
+    `LPIPS.structure` of the network in the metric's name), and the mean over rows where the authors' code has their
+    sum, so that pictures of different size compare. So its numbers are not the paper's.
 
-
-def frechet_distance(outputs: Tensor, references: Tensor) -> float:
-    """Fréchet distance between two sets of feature vectors `(n, d)` and `(m, d)`, n and m at least 2, in float64.
-
-    It depends on the network and, for fewer pictures than `d`, strongly on their number: compare only equal numbers.
+    Memory does not grow with the square of the positions: rows are taken in blocks.
     """
-    distance = FrechetInceptionDistance(feature=_AsIs(outputs.shape[1])).set_dtype(torch.float64)
-    distance.update(references.double(), real=True)
-    distance.update(outputs.double(), real=False)
-    return max(float(distance.compute()), 0.0)
+    return torch.stack(
+        [_structural_distance(output, content) for output, content in zip(outputs, contents, strict=True)]
+    )
+
+
+def _structural_distance(output: Tensor, content: Tensor) -> Tensor:
+    o, c = (features.flatten(1).mT.float() / len(features) for features in (output, content))  # (positions, channels)
+    total = o.new_zeros(())
+    for rows in torch.arange(len(o), device=o.device).split(_CFSD_ROWS):
+        log_p, log_q = ((f[rows] @ f.mT).log_softmax(1) for f in (c, o))
+        total = total + (log_p.exp() * (log_p - log_q)).sum()
+    return (total / len(o)).clamp_min(0)  # rounding alone makes it negative

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from quantart.evaluation.metrics import colour_statistics, gram_matrix, moments
+from quantart.evaluation.networks import FeatureNetwork
 from quantart.losses.lpips import LPIPS
 
 Value = TypeVar("Value")
+
+
+class Perception(NamedTuple):
+    """The networks that pictures are judged by, on the model's device."""
+
+    lpips: LPIPS
+    features: FeatureNetwork
+
+    @property
+    def composite(self) -> str:
+        """Name of (1 + mean content distance) · (1 + Fréchet distance)."""
+        return f"composite_{self.lpips.network}_{self.features.network}"
 
 
 @dataclass(frozen=True)
@@ -33,11 +46,8 @@ class Observed:
     """`(b, 2c)` each, see `moments`."""
     colours: Tensor
     """`(b, 6)`, see `colour_statistics`."""
-
-    @property
-    def pooled(self) -> Tensor:
-        """The last layer's means over space, `(b, c)`: the features of the Fréchet distance."""
-        return self.features[-1].mean((2, 3))
+    pooled: Tensor
+    """`(b, d)`, see `FeatureNetwork`."""
 
     def rows(self) -> list[Observed]:
         """The pictures one by one, each a batch of one."""
@@ -52,9 +62,9 @@ class Observed:
         return len(self.pictures)
 
 
-def observe(lpips: LPIPS, pictures: Tensor, latents: Tensor, indices: Tensor | None = None) -> Observed:
-    """Pass pictures `(b, 3, h, w)` in [-1, 1] through the perceptual network."""
-    features = lpips.features(pictures)
+def observe(perception: Perception, pictures: Tensor, latents: Tensor, indices: Tensor | None = None) -> Observed:
+    """Pass pictures `(b, 3, h, w)` in [-1, 1] through both networks."""
+    features = perception.lpips.features(pictures)
     return Observed(
         pictures=pictures,
         latents=latents,
@@ -63,6 +73,7 @@ def observe(lpips: LPIPS, pictures: Tensor, latents: Tensor, indices: Tensor | N
         grams=[gram_matrix(layer) for layer in features],
         moments=[moments(layer) for layer in features],
         colours=colour_statistics(pictures),
+        pooled=perception.features(pictures),
     )
 
 

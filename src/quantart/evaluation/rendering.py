@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
-from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines
-from quantart.evaluation.baselines import Rendering
-from quantart.evaluation.observed import Observed, Recent, observe
+from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA, Rendering
+from quantart.evaluation.observed import Observed, Perception, Recent, observe
+from quantart.evaluation.task import TransferTask
 from quantart.images import pixels_to_float
-from quantart.losses.lpips import LPIPS
 from quantart.models.stage_2 import ExperimentStage2
 
 MODEL = "model"
@@ -20,73 +20,95 @@ COPIED_CONTENT = "copied_content"
 COPIED_STYLE = "copied_style"
 STYLE_VQGAN = "style_vqgan"
 CONTENT_DECODED = "content_decoded"
-BASELINES = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COPIED_CONTENT, COPIED_STYLE)
+BASELINES = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE)
 TITLES = {
     MODEL: "the model",
     ADAIN: "AdaIN on the latents, untrained",
     CONTENT_DECODED: "content latents decoded as a painting",
     STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
+    COLOUR_MATCHED: "the photograph with the painting's colour statistics",
+    MAGENTA: "Magenta's arbitrary style transfer",
     COPIED_CONTENT: "the photograph itself",
     COPIED_STYLE: "the painting itself",
 }
 
 Painter = Callable[[Tensor, Tensor], Rendering]
+"""Photographs and paintings, both `(b, 3, h, w)` in [-1, 1], to pictures."""
 
 # Paintings come back in later pairs; photographs come in order and are done with after their pairs.
-_STYLES_KEPT = 32
+_STYLES_KEPT = 16
 
 
 class PairRenderer:
     """Turns pairs of held-out pictures into observed pictures of every method.
 
     Args:
-        contents, styles: pictures of one split, with short sides of at least `side` pixels.
-        side: of the central squares that are taken, in pixels.
         batch_size: largest number of pairs in a call.
-        paint: makes the model's pictures from photographs and paintings, both `(b, 3, h, w)`, in place of its own
-            transfer; the baselines stay the model's.
+        painters: by method, what makes its pictures; they come first. Where `MODEL` is not among them and no other
+            is, the model's own transfer is.
+        extras: by method, likewise, after the baselines.
     """
 
     def __init__(
         self,
         model: ExperimentStage2,
-        lpips: LPIPS,
-        contents: PackedPictures,
-        styles: PackedPictures,
+        task: TransferTask,
+        perception: Perception,
         *,
-        side: int,
         batch_size: int,
-        paint: Painter | None = None,
+        painters: Mapping[str, Painter] | None = None,
+        extras: Mapping[str, Painter] | None = None,
     ) -> None:
         self._model = model
-        self._paint = paint
-        self._lpips = lpips
-        self._content_pictures = contents
-        self._style_pictures = styles
-        self._side = side
+        self._task = task
+        self._perception = perception
+        self._painters = dict(painters or {})
+        self._extras = dict(extras or {})
         self._contents = Recent(self._render_contents, keep=batch_size)
         self._styles = Recent(self._observe_styles, keep=max(batch_size, _STYLES_KEPT))
 
-    def __call__(self, pairs: Sequence[tuple[int, int]]) -> dict[str, Observed]:
-        """Pictures by method, in the order of `pairs`; the copies are the pairs' own photographs and paintings."""
-        contents = self._contents([content for content, _ in pairs])
-        outputs = {method: Observed.join([content[method] for content in contents]) for method in contents[0]}
-        content = outputs[COPIED_CONTENT]
-        style = outputs[COPIED_STYLE] = Observed.join(self._styles([style for _, style in pairs]))
-        outputs[MODEL] = self._observe(self._transferred(content, style))
-        outputs[ADAIN] = self._observe(baselines.adain(self._model, content.latents, style.latents))
-        return outputs
+    @property
+    def methods(self) -> list[str]:
+        """Names in the order in which they are reported."""
+        return [*(self._painters or [MODEL]), *BASELINES, *self._extras]
 
-    def _transferred(self, content: Observed, style: Observed) -> Rendering:
-        if self._paint is not None:
-            return self._paint(content.pictures, style.pictures)
-        return baselines.transfer(self._model, content.latents, style.latents)
+    @property
+    def n_codes(self) -> int:
+        """Size of the style codebook."""
+        return int(self._model.config["n_embed"])
+
+    def originals(self, numbers: Sequence[int]) -> tuple[Observed, Observed]:
+        """Photographs and paintings of the pairs with these numbers."""
+        contents = [content[COPIED_CONTENT] for content in self._contents(self._side(numbers, 0))]
+        return Observed.join(contents), Observed.join(self._styles(self._side(numbers, 1)))
+
+    def __call__(self, numbers: Sequence[int]) -> Iterator[tuple[str, Observed]]:
+        """Each method with its pictures of the pairs with these numbers, one method after the other."""
+        content, style = self.originals(numbers)
+        for method in self._painters:
+            yield method, self._painted(self._painters[method], content, style)
+        if not self._painters:
+            yield MODEL, self._observe(baselines.transfer(self._model, content.latents, style.latents))
+        yield ADAIN, self._observe(baselines.adain(self._model, content.latents, style.latents))
+        for method in (CONTENT_DECODED, STYLE_VQGAN):
+            yield method, Observed.join([each[method] for each in self._contents(self._side(numbers, 0))])
+        yield COLOUR_MATCHED, self._observe(baselines.colour_matched(self._model, content.pictures, style.pictures))
+        yield COPIED_CONTENT, content
+        yield COPIED_STYLE, style
+        for method, paint in self._extras.items():
+            yield method, self._painted(paint, content, style)
+
+    def _side(self, numbers: Sequence[int], which: int) -> list[int]:
+        return [self._task.pairs[number][which] for number in numbers]
+
+    def _painted(self, paint: Painter, content: Observed, style: Observed) -> Observed:
+        return self._observe(paint(content.pictures, style.pictures))
 
     def _render_contents(self, indices: list[int]) -> list[dict[str, Observed]]:
-        photographs = self._load(self._content_pictures, indices)
+        photographs = pixels_to_float(self._task.contents.centre(indices, self._task.side).to(self._device))
         latents = self._model.content_latents(photographs)
         by_method = {
-            COPIED_CONTENT: observe(self._lpips, photographs, latents),
+            COPIED_CONTENT: observe(self._perception, photographs, latents),
             STYLE_VQGAN: self._observe(baselines.style_vqgan(self._model, photographs)),
             CONTENT_DECODED: self._observe(baselines.content_decoded(self._model, latents)),
         }
@@ -94,12 +116,12 @@ class PairRenderer:
         return [dict(zip(by_method, row, strict=True)) for row in rows]
 
     def _observe_styles(self, indices: list[int]) -> list[Observed]:
-        paintings = self._load(self._style_pictures, indices)
-        return observe(self._lpips, paintings, self._model.style_latents(paintings)).rows()
+        paintings = pixels_to_float(self._task.styles.centre(indices, self._task.side).to(self._device))
+        return observe(self._perception, paintings, self._model.style_latents(paintings)).rows()
 
     def _observe(self, rendering: Rendering) -> Observed:
-        return observe(self._lpips, rendering.pictures, rendering.latents, rendering.indices)
+        return observe(self._perception, *rendering)
 
-    def _load(self, pictures: PackedPictures, indices: list[int]) -> Tensor:
-        device = next(self._model.parameters()).device
-        return pixels_to_float(pictures.centre(indices, self._side).to(device))
+    @property
+    def _device(self) -> torch.device:
+        return next(self._model.parameters()).device

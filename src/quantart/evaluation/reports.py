@@ -58,7 +58,7 @@ def write_reports(
 def _write_transfers(folder: Path, transfers: Mapping[str, Evaluation]) -> None:
     (folder / "grids").mkdir(exist_ok=True)
     for variant, evaluation in transfers.items():
-        write_image(folder / "grids" / f"{variant}.png", transfer_grid(evaluation.samples))
+        write_image(folder / "grids" / f"{variant}.png", transfer_grid(list(evaluation.samples.values())))
     rows = [
         {"method": variant if method == MODEL else f"{method} ({variant})"} | {m: s.value for m, s in scores.items()}
         for variant, evaluation in transfers.items()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
-RESAMPLES = 2000
+from quantart.evaluation import resampling
+from quantart.evaluation.observed import Perception
+from quantart.evaluation.resampling import draws
+from quantart.evaluation.sets import frechet_distance, frechet_resampled, kernel_distance, kernel_resampled
 
 
 class Score(NamedTuple):
@@ -27,6 +31,15 @@ class Score(NamedTuple):
     """Number of pairs, that is of pictures that the method made."""
 
 
+class SetScore(NamedTuple):
+    """A metric of all pictures of a method together; NaN where there is no interval."""
+
+    metric: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
 def by_method(summary: Sequence[Score]) -> dict[str, dict[str, Score]]:
     """Scores by method, then metric, in the order in which they come."""
     scores: dict[str, dict[str, Score]] = {}
@@ -38,32 +51,56 @@ def by_method(summary: Sequence[Score]) -> dict[str, dict[str, Score]]:
 def interval(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Ends of the bootstrap 95 % interval of the mean over axis 0: `(n, k)` → two `(k,)`.
 
-    Percentiles over resampled pairs, with the same draws every time. Pairs share pictures, so the true interval is
-    somewhat wider. One pair alone has no interval: NaN.
+    The same draws every time, see `resampling`. One pair alone has no interval: NaN.
     """
     if len(values) < 2:
         unknown = np.full(values.shape[1:], np.nan)
         return unknown, unknown
-    draws = np.random.default_rng(0)
-    resampled = bootstrap((values,), np.mean, n_resamples=RESAMPLES, batch=100, method="percentile", rng=draws)
-    return resampled.confidence_interval.low, resampled.confidence_interval.high
+    means = torch.tensor(values)[draws(len(values))].mean(1)  # (r, k)
+    ends = [resampling.interval(float(value), mean) for value, mean in zip(values.mean(0), means.T, strict=True)]
+    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
 
 
-def summarise(table: pd.DataFrame, of_sets: Mapping[str, Mapping[str, float]]) -> list[Score]:
+def summarise(table: pd.DataFrame, of_sets: Mapping[str, Sequence[SetScore]]) -> list[Score]:
     """Means over the rows of each method, in the table's order, then the metrics of its pictures together.
 
     Args:
         table: a row for each method and pair; every numeric column but `pair` is a metric.
-        of_sets: metrics of all pictures together, by method and name.
+        of_sets: metrics of all pictures together, by method.
     """
     names = [str(name) for name in table.select_dtypes("number") if name != "pair"]
     scores: list[Score] = []
     for method in table["method"].unique():
         values = table.loc[table["method"] == method, names].to_numpy(np.float64)
         low, high = interval(values)
-        for column, name in enumerate(names):
-            mean = float(values[:, column].mean())
-            scores.append(Score(method, name, mean, float(low[column]), float(high[column]), len(values)))
-        for name, value in of_sets.get(method, {}).items():
-            scores.append(Score(method, name, value, np.nan, np.nan, len(values)))
+        of_pairs = zip(names, values.mean(0).tolist(), low.tolist(), high.tolist(), strict=True)
+        scores += [Score(method, *score, len(values)) for score in (*of_pairs, *of_sets.get(method, ()))]
     return scores
+
+
+def set_scores(
+    outputs: NDArray[np.float32],
+    references: NDArray[np.float32],
+    distances: NDArray[np.float64],
+    perception: Perception,
+) -> list[SetScore]:
+    """The Fréchet distance, the kernel distance and the composite.
+
+    The composite, (1 + mean content distance) · (1 + Fréchet distance), is ArtFID's formula (Wright and Ommer, GCPR
+    2022) on other networks.
+
+    Args:
+        outputs, references: features `(n, d)` of the pairs' pictures.
+        distances: content distance of each pair, `(n,)`.
+    """
+    ours, theirs = torch.from_numpy(outputs), torch.from_numpy(references)
+    drawn = draws(len(ours))
+    frechet, frechets = frechet_distance(ours, theirs), frechet_resampled(ours, theirs, drawn)
+    kernel, kernels = kernel_distance(ours, theirs), kernel_resampled(ours, theirs, drawn)
+    content = torch.tensor(distances)
+    composite, composites = (1 + content.mean()) * (1 + frechet), (1 + content[drawn].mean(1)) * (1 + frechets)
+    names = perception.features.frechet, perception.features.kernel, perception.composite
+    values = (frechet, frechets), (kernel, kernels), (float(composite), composites)
+    return [
+        SetScore(name, value, *resampling.interval(value, r)) for name, (value, r) in zip(names, values, strict=True)
+    ]

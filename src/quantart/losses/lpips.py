@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from quantart.components.precision import full_precision
-from quantart.losses.weights import IMAGENET_MEAN, IMAGENET_STD, PerceptualNetwork, backbone_weights, package_file
+from quantart.errors import UserError
+from quantart.losses.backbones import PerceptualNetwork, input_statistics, layers_of
+from quantart.losses.weights import is_torchvisions, load_backbone, package_file
 
 
 class _Backbone(NamedTuple):
     taps: tuple[int, ...]
-    """The layers of torchvision's `features` whose outputs are compared."""
+    """The layers, see `layers_of`, whose outputs are compared."""
+    structure: int
+    """See `LPIPS.structure`."""
     heads: str | None
     """The `lpips` package's name for its channel weights; None: every channel counts 1."""
 
@@ -22,9 +26,10 @@ class _Backbone(NamedTuple):
 # The package's channel weights for SqueezeNet were learned on torchvision's weights. Those we have for it are another
 # training's, whose channels mean something else, so there we use the paper's uncalibrated distance.
 _BACKBONES: dict[PerceptualNetwork, _Backbone] = {
-    "squeezenet1_1": _Backbone((1, 4, 7, 9, 10, 11, 12), None),
-    "alexnet": _Backbone((1, 4, 7, 9, 11), "alex"),
-    "vgg16": _Backbone((3, 8, 15, 22, 29), "vgg"),
+    "squeezenet1_1": _Backbone((1, 4, 7, 9, 10, 11, 12), 2, None),
+    "efficientnet_lite0": _Backbone((2, 3, 4, 6, 8), 2, None),  # each resolution's last stage
+    "alexnet": _Backbone((1, 4, 7, 9, 11), 1, "alex"),
+    "vgg16": _Backbone((3, 8, 15, 22, 29), 2, "vgg"),
 }
 
 
@@ -32,27 +37,37 @@ class LPIPS(nn.Module):
     """Distance of pictures: squared differences of unit-length features, weighted per channel, averaged over space and
     summed over layers.
 
-    With `alexnet` and `vgg16` it is LPIPS 0.1 with the calibrated channel weights of the `lpips` package; with
-    `squeezenet1_1` the channels are not weighted, so the numbers are larger: compare only distances of one network.
+    With `alexnet` and `vgg16` and torchvision's weights it is LPIPS 0.1 with the calibrated channel weights of the
+    `lpips` package; otherwise the channels are not weighted, so the numbers are larger: compare only distances of one
+    network with the same weights.
+
+    Args:
+        weights: a file with the network's weights, see `backbone_weights`; None: those that come with a package or
+            that torchvision downloads.
+
+    Attributes:
+        structure: place among `features` of the layer on which `cfsd` is measured, with a position for every 4
+            (`vgg16`) or 8 pixels: local, but more than colour.
 
     Raises:
-        UserError: an unknown network, or its weights can't be had.
+        UserError: an unknown network, its weights can't be had, or the file does not fit it.
     """
 
-    def __init__(self, network: PerceptualNetwork = "squeezenet1_1") -> None:
+    def __init__(self, network: PerceptualNetwork = "squeezenet1_1", weights: Path | None = None) -> None:
         super().__init__()
-        weights = backbone_weights(network)
+        if network not in _BACKBONES:
+            raise UserError(f"perceptual network {network!r}: must be one of {', '.join(_BACKBONES)}")
         self.network = network
-        self._taps, heads = _BACKBONES[network]
-        self.layers = torchvision.models.get_model(network, weights=None).features
-        self.layers.load_state_dict(weights)
-        self.layers = self.layers[: self._taps[-1] + 1]
+        self._taps, self.structure, heads = _BACKBONES[network]
+        self.layers = layers_of(load_backbone(network, weights), network)[: self._taps[-1] + 1]
+        if weights is not None and heads is not None and not is_torchvisions(network, weights):
+            heads = None
         self.heads = nn.ParameterList(_read_heads(heads, len(self._taps)) if heads else [])
         self.mean: Tensor
         self.std: Tensor
-        # of pictures in [-1, 1] instead of [0, 1]
-        self.register_buffer("mean", 2.0 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) - 1.0)
-        self.register_buffer("std", 2.0 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+        mean, std = input_statistics(network)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
         self.requires_grad_(False)
         self.to(memory_format=torch.channels_last)  # half the time of the default layout on a CPU
         self.eval()

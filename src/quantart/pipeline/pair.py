@@ -49,9 +49,7 @@ def run(project: Project) -> None:
             known = partners(contents.files, styles.files) if params.data.paired else None
             _check(project, split, contents, styles, known)
             if split in counts:
-                pairs = _chosen(len(contents), len(styles), known, counts[split], params.seed)
-                if known is None:
-                    pairs = _apart(pairs, contents.sha256, styles.sha256)
+                pairs = chosen_pairs(contents, styles, known, counts[split], params.seed)
                 write_pairs(fresh / f"{split}.csv", contents, styles, pairs)
         if params.data.paired:
             _report_unpaired(project, fresh / UNPAIRED_FILE)
@@ -67,11 +65,12 @@ def log_pairs(run: StageRun, path: Path) -> None:
     run.set_tags({f"pairs.{path.stem}": hashlib.sha256(path.read_bytes()).hexdigest()})
 
 
-def _chosen(n_content: int, n_style: int, known: Pairs | None, count: int, seed: int) -> Pairs:
-    """`count` pairs of any content with any style, or at most so many of the `known` ones, in their order."""
-    if known is None:
-        return held_out_pairs(n_content, n_style, count, seed)
-    return [known[place] for place in sorted(np.random.default_rng(seed).permutation(len(known))[:count])]
+def chosen_pairs(contents: PackedPictures, styles: PackedPictures, known: Pairs | None, count: int, seed: int) -> Pairs:
+    """At most `count` different pairs: of any content with any style, or some of the `known` ones in their order."""
+    if known is not None:
+        return [known[place] for place in sorted(np.random.default_rng(seed).permutation(len(known))[:count])]
+    count = min(count, len(contents) * len(styles))
+    return _apart(held_out_pairs(len(contents), len(styles), count, seed), contents.sha256, styles.sha256)
 
 
 def _apart(pairs: Pairs, contents: Sequence[str], styles: Sequence[str]) -> Pairs:

@@ -1,0 +1,158 @@
+"""Features of whole pictures, for the distances between sets of them; and whose weights a given file holds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quantart.errors import UserError
+from quantart.losses.backbones import Network, architecture, check_known, layers_of
+from quantart.losses.lpips import LPIPS
+from quantart.losses.weights import load_backbone, read_weights, with_our_names
+from quantart.models.pretrained import file_sha256, load_strictly
+
+_WIDTHS: dict[Network, int] = {
+    "squeezenet1_1": 512,
+    "efficientnet_lite0": 1280,
+    "alexnet": 256,
+    "vgg16": 512,
+    "inception_v3": 2048,
+}
+_INCEPTION_SIDE = 299
+# the checksum in the name of the file with the network of the published FID, `…inception-2015-12-05-6726825d.pth`
+_FID_SHA256 = "6726825d"
+_FID_CLASSES = 1008  # torchvision's has 1000
+
+
+class FeatureNetwork(nn.Module):
+    """Pictures `(b, 3, h, w)` in [-1, 1], at least 32 wide, to features `(b, width)`, float32.
+
+    They are means over space: of the last convolution's outputs (`efficientnet_lite0`, `inception_v3`), of the last
+    layer that `LPIPS` compares for the others. Pictures are taken at their own resolution and standardised as the
+    network was trained; `inception_v3` alone wants 299 × 299 pixels, to which they are resized (bilinear, antialiased).
+
+    With the network and weights of the published FID, given as a file and run by torch-fidelity (which rounds pictures
+    to 8 bits and resizes them as TensorFlow 1 did), the distances are called `fid` and `kid`; with all others `fd_…`
+    and `kd_…` and the network's name.
+
+    Args:
+        weights: a file with the network's weights; None: those that come with a package or that torchvision downloads.
+
+    Raises:
+        UserError: an unknown network, its weights can't be had, or the file does not fit it.
+    """
+
+    def __init__(self, network: Network = "efficientnet_lite0", weights: Path | None = None) -> None:
+        super().__init__()
+        check_known(network)
+        self.network = network
+        self.width = _WIDTHS[network]
+        standard = network == "inception_v3" and weights is not None and _is_fid_network(read_weights(weights))
+        self.frechet, self.kernel = ("fid", "kid") if standard else (f"fd_{network}", f"kd_{network}")
+        self._body: nn.Module = _Published(weights) if standard and weights else _body(network, weights)
+        self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
+        self.eval()
+
+    def train(self, mode: bool = True) -> FeatureNetwork:
+        """Stays in eval mode."""
+        return super().train(False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        features: Tensor = self._body(pictures.float())
+        return features
+
+
+def assign_weights(files: Sequence[Path], networks: Iterable[Network]) -> dict[Network, Path]:
+    """Which of the networks in use each given file belongs to, by its tensors' names and shapes.
+
+    Raises:
+        UserError: a file that can't be read, that fits none of the networks, or two files for one.
+    """
+    wanted = list(dict.fromkeys(networks))
+    found: dict[Network, Path] = {}
+    for file in files:
+        state = with_our_names(read_weights(file))
+        network = next((network for network in wanted if _fits(state, network)), None)
+        if network is None:
+            nearest = max(wanted, key=lambda network: len(state.keys() & architecture(network).state_dict().keys()))
+            # says what differs
+            load_strictly(architecture(nearest), state, f"{file} (networks in use: {', '.join(wanted)})", assign=True)
+        elif network in found:
+            raise UserError(f"{file}: {found[network]} already gives the weights of {network}; give one file for each")
+        else:
+            found[network] = file
+    return found
+
+
+def _fits(state: dict[str, Tensor], network: Network) -> bool:
+    if network == "inception_v3" and _is_fid_network(state):
+        return True
+    expected = architecture(network).state_dict()
+    return state.keys() == expected.keys() and all(state[name].shape == expected[name].shape for name in state)
+
+
+def _body(network: Network, weights: Path | None) -> nn.Module:
+    if network == "inception_v3":
+        model = load_backbone(network, weights)
+        model.register_module("fc", nn.Identity())
+        return nn.Sequential(_Resized(), model)
+    if network == "efficientnet_lite0":
+        model = load_backbone(network, weights)
+        head = dict(model.named_children())
+        return nn.Sequential(layers_of(model, network), head["conv_head"], head["bn2"], _MeanOverSpace())
+    return _LastCompared(LPIPS(network, weights))
+
+
+class _LastCompared(nn.Module):
+    def __init__(self, lpips: LPIPS) -> None:
+        super().__init__()
+        self.lpips = lpips
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.lpips.features(pictures)[-1].mean((2, 3))
+
+
+class _MeanOverSpace(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class _Resized(nn.Module):
+    def forward(self, pictures: Tensor) -> Tensor:
+        return F.interpolate(pictures, size=(_INCEPTION_SIDE, _INCEPTION_SIDE), mode="bilinear", antialias=True)
+
+
+def _is_fid_network(state: dict[str, Tensor]) -> bool:
+    return "fc.weight" in state and len(state["fc.weight"]) == _FID_CLASSES
+
+
+class _Published(nn.Module):
+    """The Inception network of the published FID, which pools otherwise than torchvision's; torch-fidelity has it."""
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__()
+        if not file_sha256(weights).startswith(_FID_SHA256):
+            raise UserError(
+                f"{weights}: has the shape of FID's network, but is not its published file (sha256 {_FID_SHA256}…); "
+                "give weights-inception-2015-12-05-6726825d.pth of torch-fidelity"
+            )
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except ImportError:
+            raise UserError("fid needs torch-fidelity; run `pip install quantart[fid]`") from None
+        with tempfile.TemporaryDirectory() as folder:
+            # it would unpickle anything: it gets a copy that holds tensors alone
+            copy = Path(folder) / "weights.pth"
+            torch.save(read_weights(weights), copy)
+            self.network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(copy))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        features: Tensor = self.network(pixels)[0]
+        return features

@@ -1,0 +1,96 @@
+"""An evaluation as it is kept with the run that it measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+from mlflow import MlflowClient
+
+from quantart.evaluation.evaluate import Evaluation
+from quantart.evaluation.record import About, Record, write_record
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.summary import Score
+from quantart.evaluation.sweep import Sweep
+from quantart.images import Picture
+from quantart.tracking.runs import DataUsed, StageRun
+
+_KEPT_PICTURES = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
+_TABLES_TAG = "mlflow.loggedArtifacts"
+
+
+def log_evaluation(
+    run: StageRun,
+    evaluation: Evaluation,
+    about: About,
+    prefix: str,
+    *,
+    scores: Sequence[Score],
+    images: Mapping[str, Picture],
+    datasets: Sequence[DataUsed],
+    sweep: Sweep | None = None,
+) -> bool:
+    """Log metrics with their intervals, the record, its table, pictures and the data's digest under `prefix`.
+
+    Another evaluation under the same prefix takes the record's place; its metrics become the next step of the history.
+
+    Args:
+        scores: those that become metrics of the run.
+        images: by name, shown with the run as `<prefix>/<name>`.
+
+    Returns:
+        False where the same was logged before; then nothing is.
+    """
+    client = MlflowClient()
+    known = client.get_run(run.run_id).data
+    values = {f"{prefix}/n": float(about.n)} | flat(scores, prefix)
+    if known.tags.get(f"{prefix}/digest") == about.digest and values.items() <= known.metrics.items():
+        return False
+    step = 1 + max((m.step for m in client.get_metric_history(run.run_id, f"{prefix}/n")), default=-1)
+    record = Record(
+        about,
+        evaluation.table,
+        pd.DataFrame(evaluation.summary),
+        evaluation.features,
+        {pair: {m: each[m] for m in _KEPT_PICTURES if m in each} for pair, each in evaluation.samples.items()},
+    )
+    with TemporaryDirectory() as folder:
+        write_record(Path(folder), record)
+        _write_table(Path(folder) / "table.json", evaluation.table)
+        if sweep:
+            sweep.write(Path(folder))
+        run.artifact(Path(folder), prefix)
+    for name, picture in images.items():
+        run.image(f"{prefix}/{name}", picture, step)
+    run.datasets(datasets)
+    run.metrics(values, step)
+    run.set_tags({_TABLES_TAG: _tables(known.tags.get(_TABLES_TAG), f"{prefix}/table.json")})
+    # last: an evaluation that was stopped in the middle is logged again
+    run.set_tags({f"{prefix}/digest": about.digest})
+    return True
+
+
+def flat(summary: Sequence[Score], prefix: str) -> dict[str, float]:
+    """`<prefix>/<metric>`, with `_low` and `_high` where there is an interval; a baseline's name goes before."""
+    values: dict[str, float] = {}
+    for score in summary:
+        method = "" if score.method == MODEL else f"{score.method}/"
+        name = f"{prefix}/{method}{score.metric}"
+        values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    # as MLflow's own log_table writes it, which would add the rows to those of an evaluation before
+    path.write_text(table.to_json(orient="split", index=False), encoding="utf8")
+
+
+def _tables(known: str | None, path: str) -> str:
+    """The tag by which MLflow's page finds tables."""
+    tables = json.loads(known) if known else []
+    entry = {"path": path, "type": "table"}
+    return json.dumps(tables if entry in tables else [*tables, entry])

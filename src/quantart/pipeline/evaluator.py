@@ -1,0 +1,230 @@
+"""One evaluation of one run: which networks take part, what is measured, what is logged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+
+import torch
+from accelerate import PartialState
+from mlflow.entities import Run
+from torch import Tensor
+
+from quantart.data.splits import Split
+from quantart.device import chosen_device, default_device
+from quantart.evaluation import baselines
+from quantart.evaluation.baselines import MAGENTA, Rendering
+from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer, paint_pairs
+from quantart.evaluation.figures import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
+from quantart.evaluation.magenta import MagentaStylizer
+from quantart.evaluation.networks import FeatureNetwork, assign_weights
+from quantart.evaluation.observed import Perception
+from quantart.evaluation.record import About
+from quantart.evaluation.rendering import MODEL, Painter
+from quantart.evaluation.sweep import Sweep
+from quantart.evaluation.task import TransferTask
+from quantart.images import Picture
+from quantart.losses.lpips import LPIPS
+from quantart.models.fidelity import Fidelity
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.params import DOMAINS, Domain, EvaluateParams
+from quantart.pipeline.evaluation_data import EvaluationData, Selection, open_data
+from quantart.pipeline.evaluation_log import log_evaluation
+from quantart.pipeline.fidelity_runs import ControlledRun
+from quantart.pipeline.pair import log_pairs
+from quantart.pipeline.run_model import load_model, load_stage_2
+from quantart.project import Project
+from quantart.tracking.find import describe
+from quantart.tracking.runs import StageRun
+
+Network = TypeVar("Network", bound=torch.nn.Module)
+EACH_EXTREME = 3
+SWEPT = "sweep"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one evaluation does otherwise than the pipeline's.
+
+    Attributes:
+        alpha, beta: visual and style fidelity, see `FidelityControl`; None: the model's own alpha.
+        sweep: a grid of both instead.
+        split, content, style, pairs: which pictures, see `Selection`.
+        weights: files with weights of the networks that judge.
+        magenta: Magenta's network as one more baseline; None: as params.yaml says.
+        batch_size: None: as params.yaml says.
+        device: e.g. `cpu` or `cuda:1`; None: the default.
+    """
+
+    alpha: float | None = None
+    beta: float = 1.0
+    sweep: bool = False
+    split: Split = "test"
+    content: Path | None = None
+    style: Path | None = None
+    pairs: int | None = None
+    weights: tuple[Path, ...] = ()
+    magenta: bool | None = None
+    batch_size: int | None = None
+    device: str | None = None
+
+    @property
+    def controlled(self) -> bool:
+        """Whether one stage-2 run is evaluated with settings of its own."""
+        return self.sweep or self.alpha is not None or self.beta != 1.0
+
+
+class Result(NamedTuple):
+    """An evaluation that was logged."""
+
+    name: str
+    """Variant, setting or domain."""
+    evaluation: Evaluation
+    transfer: bool
+    """Of stage 2, else a reconstruction."""
+    own: bool
+    """Whether the settings are the model's own."""
+    images: dict[str, Picture]
+    """That were logged, by name."""
+    sweep: Sweep | None = None
+
+
+class Evaluator:
+    """The networks that judge, and everything that does not change from run to run."""
+
+    def __init__(self, project: Project | None, options: Options) -> None:
+        params = project.params() if project else None
+        settings = params.evaluate if params else EvaluateParams.model_validate({"pairs": 48})
+        self._project = project
+        self._options = options
+        self._selection = Selection(
+            options.split, options.content, options.style, options.pairs, settings.pairs, params.seed if params else 0
+        )
+        self._batch_size = options.batch_size or settings.batch_size
+        state = PartialState(cpu=default_device().type == "cpu")
+        several = state.num_processes > 1
+        self._device = state.device if several or not options.device else chosen_device(options.device)
+        files = assign_weights(options.weights, (settings.network, settings.features))
+        self._perception = Perception(
+            self._placed(LPIPS(settings.network, files.get(settings.network))),
+            self._placed(FeatureNetwork(settings.features, files.get(settings.features))),
+        )
+        self._magenta = options.magenta if options.magenta is not None else settings.magenta
+
+    def evaluate(self, run: Run) -> list[Result]:
+        """Measure one run and log it; a stage-1 run for each domain it was trained on."""
+        model = self._placed(load_model(run))
+        side = int(model.config["ddconfig"]["resolution"])
+        with open_data(self._project, self._selection, side) as data:
+            if isinstance(model, ExperimentStage2):
+                return [self._transfer(run, model, data, data.transfer(side))]
+            if self._options.controlled:
+                load_stage_2(run)  # says that it is none
+            return [self._reconstruction(run, model, data, domain, side) for domain in _domains(run)]
+
+    def _transfer(self, run: Run, model: ExperimentStage2, data: EvaluationData, task: TransferTask) -> Result:
+        options = self._options
+        controlled = ControlledRun(self._project, run, model)
+        fidelities = controlled.sweep() if options.sweep else [controlled.settle(options.alpha, options.beta)]
+        own = not options.sweep and controlled.is_own(fidelities[0])
+        how: dict[str, Any] = {"batch_size": self._batch_size, "extras": self._extras(model)}
+        if not own:
+            control = self._placed(controlled.control())
+            if controlled.sibling and PartialState().is_main_process:
+                print(f"with the other variant of run {describe(controlled.sibling)}")
+            painters = {fidelity.name: partial(baselines.mixed, control, fidelity) for fidelity in fidelities}
+            how["painters"] = painters if options.sweep else {MODEL: painters[fidelities[0].name]}
+        evaluation = evaluate_transfer(model, task, self._perception, samples=GRID_PAIRS, **how)
+        name = model.variant if own else SWEPT if options.sweep else fidelities[0].name
+        sweep = Sweep.of(evaluation, fidelities, self._perception.lpips) if options.sweep else None
+        first = PartialState().is_main_process
+        images = self._images(model, task, evaluation, how) if first and not options.sweep else {}
+        result = Result(name, evaluation, True, own, images, sweep)
+        if first:
+            fidelity = Fidelity(math.nan, math.nan) if options.sweep else fidelities[0]
+            self._log(run, result, data, DOMAINS, self._about(data, result, task.side, fidelity))
+            if controlled.sibling and not own:
+                StageRun(run.info.run_id).set_tags({f"eval/{name}/sibling": controlled.sibling.info.run_id})
+            if data.stored_pairs:
+                log_pairs(StageRun(run.info.run_id), data.stored_pairs)
+        return result
+
+    def _reconstruction(
+        self, run: Run, model: ExperimentStage1, data: EvaluationData, domain: Domain, side: int
+    ) -> Result:
+        task = data.reconstruction(domain, side)
+        evaluation = evaluate_reconstruction(model, task, self._perception, batch_size=self._batch_size)
+        result = Result(domain, evaluation, transfer=False, own=True, images={})
+        if PartialState().is_main_process:
+            nan = Fidelity(math.nan, math.nan)
+            self._log(run, result, data, (domain,), self._about(data, result, side, nan))
+        return result
+
+    def _log(
+        self,
+        run: Run,
+        result: Result,
+        data: EvaluationData,
+        domains: Sequence[Domain],
+        about: About,
+    ) -> None:
+        # a stage-1 run may have been trained on both domains
+        prefix = "eval" if result.transfer and result.own else f"eval/{result.name}"
+        new = log_evaluation(
+            StageRun(run.info.run_id),
+            result.evaluation,
+            about,
+            prefix,
+            scores=[] if result.name == SWEPT else result.evaluation.summary,
+            images=result.images,
+            datasets=[data.used(domain) for domain in domains],
+            sweep=result.sweep,
+        )
+        print(f"run {describe(run)}: {prefix}/… {'logged' if new else 'is as it was logged before'}")
+
+    def _about(self, data: EvaluationData, result: Result, side: int, fidelity: Fidelity) -> About:
+        lpips, features = self._perception
+        both = (data.source("content"), data.source("style"))
+        content, style = both if result.transfer else (data.source(cast(Domain, result.name)), "")
+        n = result.evaluation.summary[0].n
+        kind: Literal["transfer", "reconstruction"] = "transfer" if result.transfer else "reconstruction"
+        networks = (lpips.network, features.network)
+        return About(kind, result.evaluation.digest, n, *networks, side, *fidelity, content, style)
+
+    def _images(
+        self, model: ExperimentStage2, task: TransferTask, evaluation: Evaluation, how: dict[str, Any]
+    ) -> dict[str, Picture]:
+        """Grids of the first pairs, and of the best, the median and the worst."""
+        column = f"pair_composite_{self._perception.lpips.network}"
+        ranked = ranked_pairs(evaluation.table, column, EACH_EXTREME)
+        numbers = sorted({number for numbers in ranked.values() for number in numbers})
+        pictures = paint_pairs(model, task, self._perception, numbers, **how)
+        return {
+            "transfers": transfer_grid(list(evaluation.samples.values())),
+            "extremes": ranked_grid(pictures, evaluation.table, column, EACH_EXTREME),
+        }
+
+    def _extras(self, model: ExperimentStage2) -> dict[str, Painter]:
+        if not self._magenta:
+            return {}
+        stylizer = MagentaStylizer()
+
+        def paint(photographs: Tensor, paintings: Tensor) -> Rendering:
+            return baselines.magenta(model, stylizer, photographs, stylizer.style_vectors(paintings))
+
+        return {MAGENTA: paint}
+
+    def _placed(self, network: Network) -> Network:
+        # channels_last makes the attention four times as fast on CPUs, the convolutions one and a half times
+        return network.to(self._device).to(memory_format=torch.channels_last)
+
+
+def _domains(run: Run) -> tuple[Domain, ...]:
+    """The domains that a stage-1 run was trained on."""
+    domain = run.data.params.get("stage1.domain")
+    return tuple(d for d in DOMAINS if d == domain) or DOMAINS
