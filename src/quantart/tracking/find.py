@@ -127,7 +127,9 @@ def _search(condition: str, experiments: Sequence[str] | None = None) -> Iterato
     places = list(experiments) if experiments is not None else _all_experiments(client)
     token: str | None = ""
     while token is not None:
-        page = client.search_runs(places, condition, max_results=_PAGE, order_by=_NEWEST_FIRST, page_token=token or None)
+        page = client.search_runs(
+            places, condition, max_results=_PAGE, order_by=_NEWEST_FIRST, page_token=token or None
+        )
         yield from page
         token = page.token or None
 
