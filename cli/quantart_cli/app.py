@@ -23,6 +23,7 @@ ORDER = [
     "encode",
     "evaluate",
     "export",
+    "compare",
     "import-checkpoint",
     "stylize",
     "serve",
@@ -272,6 +273,31 @@ def evaluate(
         device=device,
     )
     stage.run(project_if_any(), run_id, options)
+
+
+@app.command(rich_help_panel=USE)
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs in MLflow: id, beginning of an id, or name.")
+    ] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="The latest finished stage-2 runs, that many.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Only runs of this MLflow experiment.")] = None,
+    filter: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only runs that MLflow's search language lets through.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one page with pictures.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a table for machines.")] = None,
+) -> None:
+    """Say which of several evaluated runs is better beyond noise.
+
+    Example: quantart compare 3f2a9c 81d04e --html report.html
+    """
+    from quantart.evaluation.compare_tables import print_comparison
+    from quantart.pipeline import compare as work
+    from quantart.project import project_if_any
+
+    found = work.run(project_if_any(), runs or [], last=last, experiment=experiment, filter=filter, html=html, csv=csv)
+    print_comparison(found)
 
 
 @app.command(rich_help_panel=PIPELINE)

@@ -88,6 +88,7 @@ def test_help_reads_like_a_table_of_contents() -> None:
         "encode",
         "evaluate",
         "export",
+        "compare",
         "import-checkpoint",
         "stylize",
         "serve",

@@ -1,0 +1,225 @@
+"""Runs that were evaluated on the same pictures, side by side: what differs, and which is better beyond noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations
+from string import ascii_uppercase
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from quantart.evaluation.record import About, Record
+from quantart.evaluation.rendering import COPIED_STYLE, MODEL
+from quantart.evaluation.resampling import draws, interval
+from quantart.evaluation.sets import FEWEST_RESAMPLED, frechet_resampled, kernel_resampled
+
+Verdict = Literal["better", "worse", "not told apart", ""]
+
+_PHRASES: dict[Verdict, str] = {
+    "better": "better beyond noise on",
+    "worse": "worse beyond noise on",
+    "not told apart": "not told apart on",
+}
+_KINDS = {"transfer": "style transfer", "reconstruction": "reconstruction"}
+UNITS = {"transfer": "pairs", "reconstruction": "pictures"}
+# each network's own latents: a number of one says nothing beside a number of another
+_IN_LATENTS = "latent_"
+
+LARGER_IS_BETTER = ("psnr", "ssim", "usage", "perplexity")
+METRICS = ["run", "metric", "value", "low", "high", "n"]
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """A run and its evaluation.
+
+    Attributes:
+        run_id, name, started: of the tracked run.
+        parameters: what it was told, and what the runs were told that it stands on, by name.
+        upstream: ids of the runs that it stands on, by stage.
+    """
+
+    run_id: str
+    name: str
+    started: datetime
+    parameters: Mapping[str, str]
+    upstream: Mapping[str, str]
+    record: Record
+
+
+class Difference(NamedTuple):
+    """One metric of two runs: the second's value minus the first's."""
+
+    metric: str
+    first: float
+    """The first run's value."""
+    difference: float
+    low: float
+    """Ends of the paired bootstrap 95 % interval of the difference; NaN where there is none."""
+    high: float
+    verdict: Verdict
+    """On the second run; "" where there is no interval."""
+
+
+class PairOfRuns(NamedTuple):
+    """Two runs by their letters."""
+
+    first: str
+    second: str
+    differences: list[Difference]
+    """Empty where the two were not evaluated on the same pictures. Latent distances are there only where both stand on
+    the same VQGANs."""
+    sentence: str
+    """How the second compares with the first."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` finds.
+
+    Attributes:
+        runs: by letter: A is the first that was named.
+        parameters: a row for each parameter that differs, a column for each letter; "" where a run has none.
+        metrics: `run` (letter), `metric`, `value`, `low`, `high` (bootstrap 95 % interval, NaN where there is none),
+            `n` (pairs or pictures).
+        pairs: every pair of runs.
+    """
+
+    runs: Mapping[str, EvaluatedRun]
+    parameters: pd.DataFrame
+    metrics: pd.DataFrame
+    pairs: list[PairOfRuns]
+
+
+def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
+    """Compare runs on the parameters that differ, on their metrics, and pair by pair on the same pictures.
+
+    The interval of a difference comes from resampling the pictures (pairs of photograph and painting), the same draws
+    for both runs: what makes a pair hard for both of them cancels. It is 95 % for each metric by itself.
+    """
+    lettered = {_letter(place): run for place, run in enumerate(runs)}
+    resampled = {letter: resampled_scores(run.record) for letter, run in lettered.items()}
+    pairs: list[PairOfRuns] = []
+    for first, second in combinations(lettered, 2):
+        one, two = lettered[first], lettered[second]
+        obstacle = _obstacle(one.record.about, two.record.about)
+        found = [] if obstacle else _differences(one, two, resampled[first], resampled[second])
+        sentence = _sentence(_title(first, one), _title(second, two), found, one.record.about, obstacle)
+        pairs.append(PairOfRuns(first, second, found, sentence))
+    return Comparison(
+        runs=lettered,
+        parameters=_differing({letter: run.parameters for letter, run in lettered.items()}),
+        metrics=_metrics({letter: run.record for letter, run in lettered.items()}),
+        pairs=pairs,
+    )
+
+
+def resampled_scores(record: Record) -> dict[str, Tensor]:
+    """Each metric of the model on every resampling of its pairs, float64 `(r,)`; usage and perplexity have none."""
+    table = _rows(record)
+    if len(table) < FEWEST_RESAMPLED:
+        return {}
+    drawn = draws(len(table))
+    names = [str(name) for name in table.select_dtypes("number") if name != "pair"]
+    scores = {name: torch.tensor(table[name].to_numpy(np.float64))[drawn].mean(1) for name in names}
+    references = [name for name in record.features if name == COPIED_STYLE or record.about.kind == "reconstruction"]
+    references = [name for name in references if name != MODEL]
+    if MODEL not in record.features or not references:
+        return scores
+    ours, theirs = (torch.from_numpy(record.features[method]) for method in (MODEL, references[0]))
+    network, features = record.about.network, record.about.features
+    frechet = frechet_resampled(ours, theirs, drawn)
+    kernel = kernel_resampled(ours, theirs, drawn)
+    scores |= {"fid": frechet, f"fd_{features}": frechet, "kid": kernel, f"kd_{features}": kernel}
+    for content in (f"lpips_{network}", f"perceptual_{network}"):
+        if content in scores:
+            scores[f"composite_{network}_{features}"] = (1 + scores[content]) * (1 + frechet)
+    return scores
+
+
+def _letter(place: int) -> str:
+    """A to Z, then A1 to Z1, …."""
+    turn, letter = divmod(place, len(ascii_uppercase))
+    return f"{ascii_uppercase[letter]}{turn or ''}"
+
+
+def _title(letter: str, run: EvaluatedRun) -> str:
+    return f"{letter} ({run.name})"
+
+
+def _rows(record: Record) -> pd.DataFrame:
+    """The model's rows, in the order of the pairs."""
+    rows = record.table[record.table["method"] == MODEL]
+    return rows.sort_values("pair") if "pair" in rows else rows
+
+
+def _values(record: Record) -> dict[str, float]:
+    summary = record.summary[record.summary["method"] == MODEL]
+    return dict(zip(summary["metric"], summary["value"], strict=True))
+
+
+def _obstacle(one: About, two: About) -> str:
+    """Why two evaluations can't be compared; "" where they can."""
+    if one.kind != two.kind:
+        return f"the one is of {_KINDS[one.kind]}, the other of {_KINDS[two.kind]}"
+    if one.digest != two.digest:
+        return "they were measured on different pictures, pairs or sizes; evaluate both on the same"
+    return ""
+
+
+def _differences(
+    one: EvaluatedRun, two: EvaluatedRun, resampled_one: Mapping[str, Tensor], resampled_two: Mapping[str, Tensor]
+) -> list[Difference]:
+    """Second minus first, for the metrics that both have and that mean the same in both."""
+    found = []
+    same_latents = bool(one.upstream) and one.upstream == two.upstream
+    values_one, values_two = _values(one.record), _values(two.record)
+    for metric in (metric for metric in values_one if metric in values_two):
+        if metric.startswith(_IN_LATENTS) and not same_latents:
+            continue
+        difference = values_two[metric] - values_one[metric]
+        low, high = np.nan, np.nan
+        if metric in resampled_one and metric in resampled_two:
+            low, high = interval(difference, resampled_two[metric] - resampled_one[metric])
+        found.append(Difference(metric, values_one[metric], difference, low, high, _verdict(metric, low, high)))
+    return found
+
+
+def _verdict(metric: str, low: float, high: float) -> Verdict:
+    if np.isnan(low) or np.isnan(high):
+        return ""
+    if low <= 0 <= high:
+        return "not told apart"
+    return "better" if (low > 0) == (metric in LARGER_IS_BETTER) else "worse"
+
+
+def _sentence(first: str, second: str, found: Sequence[Difference], about: About, obstacle: str) -> str:
+    """What the intervals say, metric by metric: nothing is concluded from their number."""
+    if obstacle:
+        return f"{second} and {first} can't be compared: {obstacle}."
+    judged = [row for row in found if row.verdict]
+    measured = f"{about.n} {UNITS[about.kind]}"
+    if not judged:
+        return f"{second} and {first} can't be told apart: {measured} are too few for an interval."
+    on = {verdict: [row.metric for row in judged if row.verdict == verdict] for verdict in _PHRASES}
+    parts = [f"{_PHRASES[verdict]} {', '.join(names)}" for verdict, names in on.items() if names]
+    return f"{second} against {first}, on {measured}: {'; '.join(parts)}."
+
+
+def _differing(parameters: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    names = dict.fromkeys(name for told in parameters.values() for name in told)
+    rows = {name: [told.get(name, "") for told in parameters.values()] for name in names}
+    differing = {name: values for name, values in rows.items() if len(set(values)) > 1}
+    table = pd.DataFrame.from_dict(differing, orient="index", columns=list(parameters), dtype=object)
+    return table.rename_axis("parameter")
+
+
+def _metrics(records: Mapping[str, Record]) -> pd.DataFrame:
+    parts = [r.summary[r.summary["method"] == MODEL].assign(run=letter) for letter, r in records.items()]
+    return pd.concat(parts, ignore_index=True)[METRICS]

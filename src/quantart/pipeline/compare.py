@@ -1,0 +1,208 @@
+"""Compare: fetch the evaluations of runs from the tracking store, and set them side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from quantart.errors import UserError
+from quantart.evaluation.compare import Comparison, EvaluatedRun, compare
+from quantart.evaluation.compare_page import page
+from quantart.evaluation.compare_tables import csv_text
+from quantart.evaluation.record import ABOUT, FEATURES, PICTURES, SUMMARY, TABLE, Record, read_record
+from quantart.project import Project
+from quantart.tracking.find import check_finished, describe, find_run, select_runs
+from quantart.tracking.store import configure
+
+EVALUATIONS = ("eval", "eval/content", "eval/style")
+"""Folders of a run's artifacts with an evaluation under the model's own settings: of stage 2, of stage 1 by domain."""
+
+_LATEST = "latest."
+_UPSTREAM = "upstream."
+_TAGS = ("git.commit", "dvc.experiment")
+_TAG_SHOWN = 12
+
+
+def run(
+    project: Project | None,
+    runs: Sequence[str] = (),
+    *,
+    last: int | None = None,
+    experiment: str | None = None,
+    filter: str | None = None,
+    html: Path | None = None,
+    csv: Path | None = None,
+) -> Comparison:
+    """Compare the evaluations of at least two runs.
+
+    Args:
+        project: None: the tracking store is what MLFLOW_TRACKING_URI says.
+        runs: ids, beginnings of ids, or names, see `find_run`.
+        last, experiment, filter: more runs, see `select_runs`, after those named.
+        html, csv: files to write, replaced whole where they are there; see `page` and `csv_text`.
+
+    Raises:
+        UserError: fewer than two runs, a run that is unknown or was not evaluated, a filter that MLflow does not
+            understand, or a file that can't be written.
+    """
+    for file in (html, csv):
+        _check_writable(file)
+    configure(_root(project))
+    chosen = [find_run(text) for text in runs]
+    if last is not None or experiment is not None or filter is not None:
+        chosen += select_runs(last, experiment, filter)
+    chosen = list({each.info.run_id: each for each in chosen}.values())
+    if len(chosen) < 2:
+        named = f"only {describe(chosen[0])}" if chosen else "none"
+        raise UserError(f"compare: needs at least two different runs, and found {named}")
+    with TemporaryDirectory() as folder:
+        places = _shared_place([_places(each) for each in chosen])
+        found = compare(
+            [
+                _evaluated(each, place, Path(folder, each.info.run_id))
+                for each, place in zip(chosen, places, strict=True)
+            ]
+        )
+    if html is not None:
+        _write(html, page(found))
+    if csv is not None:
+        _write(csv, csv_text(found))
+    return found
+
+
+def _root(project: Project | None) -> Path:
+    """Where the tracking store is looked for."""
+    if project is None and not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise UserError(
+            f"{Path.cwd()}: no params.yaml here or in a folder above; go to a QuantArt project, or set "
+            "MLFLOW_TRACKING_URI"
+        )
+    return project.root if project else Path.cwd()
+
+
+def _evaluated(run: Run, place: str, folder: Path) -> EvaluatedRun:
+    return EvaluatedRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        parameters=_parameters(_lineage(run)),
+        upstream=_upstream(run),
+        record=_fetch_record(run, place, folder),
+    )
+
+
+def _places(run: Run) -> list[str]:
+    """Those of `EVALUATIONS` that the run has."""
+    client, run_id = MlflowClient(), run.info.run_id
+    try:
+        found = [
+            place
+            for place in EVALUATIONS
+            if any(Path(file.path).name == ABOUT for file in client.list_artifacts(run_id, place))
+        ]
+    except (MlflowException, OSError) as error:
+        raise _unreadable(run, error) from error
+    if not found:
+        check_finished(run)
+        raise UserError(
+            f"run {describe(run)}: has no evaluation to compare; `quantart evaluate --run-id {run_id}` makes one"
+        )
+    return found
+
+
+def _shared_place(places: Sequence[list[str]]) -> list[str]:
+    """One for each run: the first that all have, or each one's own first.
+
+    A base is evaluated on both domains, and a run that went on from it on one.
+    """
+    shared = [place for place in EVALUATIONS if all(place in each for each in places)]
+    return [shared[0] if shared else each[0] for each in places]
+
+
+def _fetch_record(run: Run, place: str, folder: Path) -> Record:
+    """Download what `evaluate` left; evaluations under other settings, in folders below, stay where they are."""
+    folder.mkdir()
+    run_id = run.info.run_id
+    try:
+        there = {Path(file.path).name for file in MlflowClient().list_artifacts(run_id, place)}
+        for name in there & {ABOUT, TABLE, SUMMARY, FEATURES, PICTURES}:
+            mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=f"{place}/{name}", dst_path=str(folder))
+    except (MlflowException, OSError) as error:
+        raise _unreadable(run, error) from error
+    try:
+        return read_record(folder)
+    except UserError as error:
+        raise UserError(f"run {describe(run)}: {error}") from None
+
+
+def _unreadable(run: Run, error: Exception) -> UserError:
+    return UserError(f"run {describe(run)}: its evaluation can't be downloaded ({' '.join(str(error).split())})")
+
+
+def _parameters(lineage: Mapping[str, Run]) -> dict[str, str]:
+    """What the run was told, and what the runs were told that it stands on; then the commit.
+
+    Of a run that was resumed with other parameters the latest count: MLflow keeps the first, `StageRun.params` tags
+    the others.
+    """
+    told = {
+        f"{stage}: {name}" if stage else name: value
+        for stage, each in lineage.items()
+        for name, value in _told(each).items()
+    }
+    tags = lineage[""].data.tags
+    return told | {tag: tags[tag][:_TAG_SHOWN] for tag in _TAGS if tag in tags}
+
+
+def _told(run: Run) -> dict[str, str]:
+    latest = {k.removeprefix(_LATEST): v for k, v in run.data.tags.items() if k.startswith(_LATEST)}
+    return {**run.data.params, **latest}
+
+
+def _lineage(run: Run) -> dict[str, Run]:
+    """The run, under the name "", and those it stands on, by stage; one that is no longer there is left out."""
+    found, waiting = {"": run}, [run]
+    while waiting:
+        for stage, run_id in _upstream(waiting.pop(0)).items():
+            if stage in found:
+                continue
+            try:
+                found[stage] = MlflowClient().get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+            else:
+                waiting.append(found[stage])
+    return found
+
+
+def _upstream(run: Run) -> dict[str, str]:
+    return {k.removeprefix(_UPSTREAM): v for k, v in run.data.tags.items() if k.startswith(_UPSTREAM)}
+
+
+def _check_writable(path: Path | None) -> None:
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    try:
+        beside.write_text(text, encoding="utf8", newline="")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error

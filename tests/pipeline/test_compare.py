@@ -1,0 +1,188 @@
+"""Evaluated runs compared through the tracking store: real pictures, a trained network and one that was spoilt."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+from torch.nn.functional import mse_loss
+
+from quantart.data.pictures import PackedPictures
+from quantart.data.prepare import prepare_domain
+from quantart.errors import UserError
+from quantart.images import pixels_to_float
+from quantart.models.pretrained import Pretrained
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.params import DOMAINS
+from quantart.pipeline import evaluate, pair
+from quantart.pipeline.compare import run
+from quantart.project import Project
+from quantart.tracking.find import find_run, select_runs
+from quantart.tracking.runs import stage_run
+
+ROOT = Path(__file__).parents[2]
+SHAPE: dict[str, Any] = {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
+SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
+UPSTREAM = {"stage1_content": "c0", "stage1_style": "50"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with the runs `trained` and `scrambled`, both evaluated, and `new`, which is not."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
+    params["data"] |= {"resolution": 32, "short_side": 36}
+    for stage in ("base", "domain"):
+        params["stage1"][stage]["crop"] = 32
+    params["stage2"]["train"]["crop"] = 8
+    params["evaluate"]["pairs"] = 14
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    for domain in DOMAINS:
+        prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
+    pair.run(project)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
+        vqgan = trained_vqgan(project)
+        good = ExperimentStage2.from_stage1(vqgan, vqgan, block_num=1, adain_start=True)
+        for name, network in (("trained", good), ("scrambled", scrambled(good)), ("new", good)):
+            run_id = track(project, name, network)
+            if name != "new":
+                evaluate.run(project, run_id)
+        yield project
+
+
+def trained_vqgan(project: Project) -> ExperimentStage1:
+    """Some seconds of training on both domains: pictures that one recognises."""
+    torch.manual_seed(0)
+    vqgan = ExperimentStage1(SHAPE, n_embed=64, embed_dim=8)
+    packed = [PackedPictures(project.prepared(domain), "train") for domain in DOMAINS]
+    pictures = torch.cat([pixels_to_float(each.centre(list(range(len(each))), 32)) for each in packed])
+    with torch.no_grad():  # codes where the latents are, so that they are used from the start
+        latents = vqgan.latents(pictures).movedim(1, -1).flatten(0, 2)
+        vqgan.quantize.embedding.weight.copy_(latents[torch.randperm(len(latents))[:64]])
+    optimizer = torch.optim.Adam(vqgan.parameters(), 3e-3)
+    for _ in range(120):
+        batch = pictures[torch.randint(len(pictures), (16,))]
+        reconstruction, quantized = vqgan(batch)
+        loss = mse_loss(reconstruction, batch) + quantized.loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return vqgan
+
+
+def scrambled(model: ExperimentStage2) -> ExperimentStage2:
+    """The same network with each code's numbers in another order: the order of the codes alone would change nothing."""
+    worse = ExperimentStage2(**model.config)
+    worse.load_state_dict(model.state_dict())
+    codes = worse.quantize_dec.embedding.weight
+    with torch.no_grad():
+        for code, order in zip(codes, np.random.default_rng(0).permuted([range(8)] * len(codes), axis=1), strict=True):
+            code.copy_(code[torch.from_numpy(order)])
+    return worse
+
+
+def track(project: Project, name: str, network: Pretrained) -> str:
+    network.save_pretrained(project.root / name)
+    params = {"variant": "discrete", "codes": name}
+    with stage_run(project.root, stage="stage2", name=name, params=params, upstream=UPSTREAM) as tracked:
+        tracked.artifact(project.root / name, "model")
+    return tracked.run_id
+
+
+def test_a_trained_network_is_better_than_one_with_scrambled_codes_beyond_noise(project: Project) -> None:
+    comparison = run(project, ["trained", "scrambled"])
+
+    found = {each.metric: each for each in comparison.pairs[0].differences}
+    for metric in ("perceptual_squeezenet1_1", "pair_composite_squeezenet1_1", "latent_content", "latent_style"):
+        assert 0 < found[metric].low < found[metric].difference < found[metric].high
+        assert found[metric].verdict == "worse"
+    # 14 pairs are too few for the distances of whole sets
+    assert found["fd_efficientnet_lite0"].low < 0 < found["fd_efficientnet_lite0"].high
+    assert "scrambled) against A (trained), on 14 pairs: worse beyond noise on " in comparison.pairs[0].sentence
+    assert comparison.parameters.to_dict("index") == {"stage2.codes": {"A": "trained", "B": "scrambled"}}
+    logged = find_run("trained").data.metrics
+    values = comparison.metrics[comparison.metrics["run"] == "A"].set_index("metric")["value"]
+    assert values["gram_squeezenet1_1"] == pytest.approx(logged["eval/gram_squeezenet1_1"], rel=1e-6)
+
+
+def test_the_order_and_the_selection_of_runs_are_the_users(project: Project) -> None:
+    wanted = "params.`stage2.codes` LIKE '%r%' and params.`stage2.variant` = 'discrete'"
+    comparison = run(project, filter=wanted, last=2)
+    assert [each.name for each in comparison.runs.values()] == ["trained", "scrambled"]
+    turned = run(project, ["scrambled"], filter=wanted)
+    assert [each.name for each in turned.runs.values()] == ["scrambled", "trained"]
+    assert "better beyond noise on" in turned.pairs[0].sentence
+
+
+def test_files_are_written_whole_and_replaced(project: Project, tmp_path: Path) -> None:
+    html, table = tmp_path / "report.html", tmp_path / "report.csv"
+    html.write_text("old")
+    run(project, ["trained", "scrambled"], html=html, csv=table)
+    assert html.read_text().count("<img") > 12 * 4
+    assert {row["verdict"] for row in csv.DictReader(table.open())} >= {"worse"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "report.html"]
+
+
+def test_every_mistake_is_a_sentence_and_writes_nothing(project: Project, tmp_path: Path) -> None:
+    def said(runs: list[str], **options: Any) -> str:
+        with pytest.raises(UserError) as error:
+            run(project, runs, **options)
+        return str(error.value)
+
+    html = tmp_path / "report.html"
+    new = find_run("new").info.run_id
+    assert said(["trained", "new"], html=html).endswith(
+        f"has no evaluation to compare; `quantart evaluate --run-id {new}` makes one"
+    )
+    assert "needs at least two different runs, and found only" in said(["trained", "trained"], html=html)
+    assert said([], filter="tags.stage = 'none'").endswith("found none")
+    assert "run nobody is not in the tracking store" in said(["trained", "nobody"], html=html)
+    assert said([], html=tmp_path / "no" / "a.html") == f"{tmp_path}/no/a.html: the folder {tmp_path}/no does not exist"
+    assert said([], csv=tmp_path) == f"{tmp_path}: is a folder; name a file"
+    client = MlflowClient()
+    client.set_terminated(new, "FAILED")
+    assert "is FAILED" in said(["trained", "new"], html=html)
+    client.set_terminated(new, "FINISHED")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parameters_of_a_resumed_run_and_of_the_runs_it_stands_on_are_compared(project: Project) -> None:
+    client = MlflowClient()
+    bases = []
+    for steps in (7, 9):
+        with stage_run(project.root, stage="stage1", name="base", params={"steps": steps, "seed": 0}) as base:
+            bases.append(base.run_id)
+    chosen = [find_run("trained"), find_run("scrambled")]
+    for each, base_id in zip(chosen, bases, strict=True):
+        client.set_tag(each.info.run_id, "upstream.stage1_style", base_id)
+    client.set_tag(chosen[1].info.run_id, "latest.stage2.variant", "continuous")
+    comparison = run(project, ["trained", "scrambled"])
+    assert comparison.parameters.to_dict("index") == {
+        "stage2.variant": {"A": "discrete", "B": "continuous"},
+        "stage2.codes": {"A": "trained", "B": "scrambled"},
+        "stage1_style: stage1.steps": {"A": "7", "B": "9"},
+    }
+    assert not any(each.metric.startswith("latent_") for each in comparison.pairs[0].differences)
+    for each in chosen:
+        client.set_tag(each.info.run_id, "upstream.stage1_style", UPSTREAM["stage1_style"])
+    client.delete_tag(chosen[1].info.run_id, "latest.stage2.variant")
+
+
+def test_outside_of_a_project_the_store_is_what_the_environment_says(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(run(None, ["trained", "scrambled"]).runs) == 2
+    assert len(select_runs()) == 3
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(UserError, match="no params.yaml here or in a folder above; .* set MLFLOW_TRACKING_URI"):
+        run(None, ["trained", "scrambled"])

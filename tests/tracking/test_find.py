@@ -1,0 +1,106 @@
+"""Runs by what a user types, in a real store."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from quantart.errors import UserError
+from quantart.tracking.find import describe, find_model, find_run, select_runs
+from quantart.tracking.runs import stage_run
+from quantart.tracking.store import configure
+
+
+@pytest.fixture(autouse=True)
+def store(project: Path) -> None:
+    configure(project)
+
+
+def made(name: str, *, status: str = "FINISHED", experiment: str = "quantart") -> Run:
+    """A run with nothing in it."""
+    client = MlflowClient()
+    place = mlflow.get_experiment_by_name(experiment)
+    number = place.experiment_id if place else client.create_experiment(experiment)
+    run = client.create_run(number, run_name=name, tags={"stage": "stage2"})
+    client.set_terminated(run.info.run_id, status)
+    return client.get_run(run.info.run_id)
+
+
+def trained(project: Path, name: str) -> Run:
+    folder = project / "network"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    with stage_run(project, stage="stage2", name=name, params={}) as run:
+        run.metrics({"loss": 1.0}, 1)
+        run.artifact(folder, "model")
+    return MlflowClient().get_run(run.run_id)
+
+
+def test_an_id_its_beginning_and_a_name_lead_to_a_run_of_any_experiment() -> None:
+    run = made("elsewhere", experiment="another")
+    run_id = run.info.run_id
+    for text in (run_id, run_id[:12], "elsewhere", f" {run_id} "):
+        assert find_run(text).info.run_id == run_id
+    with pytest.raises(UserError, match=r"is not in the tracking store .*an id's beginning needs at least 4"):
+        find_run(run_id[:3])
+    MlflowClient().delete_run(run_id)
+    with pytest.raises(UserError, match=f"run {run_id} is not in the tracking store sqlite:"):
+        find_run(run_id)
+
+
+@pytest.mark.parametrize("name", ["it's", "a \"quoted\" 'one'", "100 %", "under_score", "back\\slash", "öl, 油画"])
+def test_a_name_is_taken_as_it_is(name: str) -> None:
+    run = made(name)
+    assert find_run(name).info.run_id == run.info.run_id
+    for other in ("' or attributes.status = 'FINISHED", "%", "under-score"):
+        with pytest.raises(UserError, match="is not in the tracking store"):
+            find_run(other)
+
+
+def test_what_names_several_runs_lists_them() -> None:
+    runs = [made("twice"), made("twice")]
+    with pytest.raises(UserError, match="run twice: names 2 runs: ") as error:
+        find_run("twice")
+    for run in runs:
+        assert describe(run) in str(error.value)
+        assert f"({run.info.run_name}, 20" in describe(run)
+
+
+def test_more_runs_than_a_page_holds_are_all_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantart.tracking.find._PAGE", 2)
+    for number in range(5):
+        made(f"many-{number}", experiment="pages")
+    assert [run.info.run_name for run in select_runs(experiment="pages")] == [f"many-{n}" for n in range(5)]
+    assert [run.info.run_name for run in select_runs(3, "pages")] == ["many-2", "many-3", "many-4"]
+
+
+def test_runs_are_selected_by_experiment_stage_status_and_filter() -> None:
+    client = MlflowClient()
+    good, failed, other = (made(name, experiment="chosen") for name in ("good", "failed", "other"))
+    client.set_terminated(failed.info.run_id, "FAILED")
+    client.set_tag(other.info.run_id, "stage", "stage1")
+    assert [run.info.run_id for run in select_runs(9, "chosen")] == [good.info.run_id]
+    found = select_runs(experiment="chosen", filter="attributes.run_name LIKE '%o%'")
+    assert {run.info.run_id for run in found} == {good.info.run_id, other.info.run_id}
+    with pytest.raises(UserError, match="filter 'variant is discrete': .* right would be e.g. "):
+        select_runs(filter="variant is discrete")
+    with pytest.raises(UserError, match="experiment chosn: not in the tracking store .* there are: .*chosen"):
+        select_runs(experiment="chosn")
+
+
+def test_a_model_comes_with_its_run_and_each_way_of_having_none_is_a_sentence(project: Path, tmp_path: Path) -> None:
+    run = trained(project, "with model")
+    assert (find_model(run, tmp_path) / "config.json").read_text() == "{}"
+
+    with pytest.raises(UserError, match="is FAILED; only a training run that finished has a model"):
+        find_model(made("broken", status="FAILED"), tmp_path)
+    with pytest.raises(UserError, match=r"\(empty, .*\): has no model at "):
+        find_model(made("empty"), tmp_path)
+    shutil.rmtree(Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id)))
+    with pytest.raises(UserError, match=r"\(with model, .*\): its model's files are gone: nothing is left at "):
+        find_model(run, tmp_path)
