@@ -116,6 +116,18 @@ def test_what_is_computed_from_the_values(tmp_path: Path) -> None:
             {"stage2.train.betas": [0.5, 1.0]},
             "params.yaml: stage2.train.betas.1 = 1.0: input should be less than 1",
         ),
+        (
+            {"promote.limits": ["usage < 1"]},
+            "params.yaml: promote: 'usage < 1' is no limit; write `metric <= number`, or `usage >= number`",
+        ),
+        (
+            {"promote.not_worse": ["usage"]},
+            "params.yaml: promote: not_worse: usage is one value without an interval; put it into limits",
+        ),
+        (
+            {"promote.not_worse": ["gram_vgg"]},
+            "params.yaml: promote: 'gram_vgg' is no metric of an evaluation; did you mean gram_vgg16?",
+        ),
     ],
 )
 def test_an_unknown_key_a_wrong_type_and_a_bad_range_name_key_and_value(

@@ -27,6 +27,7 @@ ORDER = [
     "import-checkpoint",
     "stylize",
     "serve",
+    "registry",
     "ui",
     "summary",
 ]
@@ -48,12 +49,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 train_app = typer.Typer(help="Train a stage: the VQGANs (stage1) or the style transfer network (stage2).")
+registry_app = typer.Typer(help="The registered versions, and which of them is the champion.")
 preset_app = typer.Typer(help="Set params.yaml up for a task of the paper, or for your own pictures.")
 SET_UP = "Set up"
 PIPELINE = "Pipeline (what dvc.yaml calls, in order)"
 USE = "Use"
 app.add_typer(preset_app, name="preset", rich_help_panel=SET_UP, no_args_is_help=True)
 app.add_typer(train_app, name="train", rich_help_panel=PIPELINE, no_args_is_help=True)
+app.add_typer(registry_app, name="registry", rich_help_panel=USE, no_args_is_help=True)
 
 
 class Domain(StrEnum):
@@ -85,6 +88,13 @@ Alpha = Annotated[
     ),
 ]
 Beta = Annotated[float, typer.Option(help="Style fidelity, 1 (style) to 0 (content).")]
+Name = Annotated[str | None, typer.Option(help="Of the registered model; default: export.name of params.yaml.")]
+WhichVersion = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="VERSION", help="Number or alias; default: the one in runs/export.json, or else the alias `challenger`."
+    ),
+]
 SERVED = "Registry address; default: the version in runs/export.json, or else the alias `challenger`."
 
 
@@ -397,6 +407,63 @@ def serve(
     _use_store()
     check_model(address)
     run_server(address, host, port)
+
+
+@registry_app.command("list")
+def list_versions(name: Name = None) -> None:
+    """List the versions with their aliases and what was measured of them.
+
+    Example: quantart registry list
+    """
+    from quantart.serving.registry import open_registry
+    from quantart.serving.registry_tables import print_versions
+
+    _use_store()
+    print_versions(open_registry(_project(), name))
+
+
+@registry_app.command("show")
+def show_version(version: WhichVersion = None, name: Name = None) -> None:
+    """Show one version: where it comes from and all that was measured of it.
+
+    Example: quantart registry show champion
+    """
+    from quantart.serving.registry import chosen_version, open_registry
+    from quantart.serving.registry_tables import print_version
+
+    project = _project()
+    gates = project.params().promote
+    _use_store()
+    registry = open_registry(project, name)
+    print_version(registry, chosen_version(project, registry, version), gates)
+
+
+@registry_app.command("promote")
+def promote_version(version: WhichVersion = None, name: Name = None) -> None:
+    """Make a version the champion if its evaluation passes the gates in params.yaml; exit code 1 if it does not.
+
+    Example: quantart registry promote 3
+    """
+    from quantart.serving.promotion import promote
+
+    _use_store()
+    done = promote(_project(), version, name)
+    print(done)
+    if done.refused:
+        raise typer.Exit(1)
+
+
+@registry_app.command("rollback")
+def rollback_champion(name: Name = None) -> None:
+    """Make the champion before this one champion again.
+
+    Example: quantart registry rollback
+    """
+    from quantart.serving.promotion import rollback
+
+    _use_store()
+    moved = rollback(_project(), name)
+    print(f"version {moved.version} is champion again; version {moved.before} was until now")
 
 
 @app.command(rich_help_panel=USE)

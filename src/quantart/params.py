@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quantart.data.files import is_picture
 from quantart.data.where import parse_where
+from quantart.evaluation.names import check_metric, larger_is_better
+from quantart.serving.gates import Limit, parse_limit
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
@@ -303,6 +305,30 @@ class ExportParams(_Section):
     name: str = Field("quantart", min_length=1, description="name in the model registry")
 
 
+class PromoteParams(_Section):
+    """What the evaluation of a registered version must show before the alias `champion` moves to it."""
+
+    limits: list[str] = Field(
+        description="each `metric <= number`, or `usage >= number` where larger is better; the version's own values"
+    )
+    not_worse: list[str] = Field(
+        description="distances in which it must not be worse than the champion beyond noise, on the same pairs"
+    )
+
+    @property
+    def parsed_limits(self) -> list[Limit]:
+        return [parse_limit(text) for text in self.limits]
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> PromoteParams:
+        for text in self.limits:
+            parse_limit(text)
+        for metric in self.not_worse:
+            if larger_is_better(check_metric(metric)):
+                raise ValueError(f"not_worse: {metric} is one value without an interval; put it into limits")
+        return self
+
+
 class Params(_Section):
     """All of `params.yaml`."""
 
@@ -314,6 +340,7 @@ class Params(_Section):
     stage2: Stage2Params
     evaluate: EvaluateParams
     export: ExportParams
+    promote: PromoteParams
 
     @property
     def given_vqgans(self) -> dict[Stage1Domain, str | None]:

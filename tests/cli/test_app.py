@@ -92,11 +92,14 @@ def test_help_reads_like_a_table_of_contents() -> None:
         "import-checkpoint",
         "stylize",
         "serve",
+        "registry",
         "ui",
         "summary",
     ]
     assert re.findall(r"^│ (\w+) ", help_of("train"), flags=re.MULTILINE) == ["stage1", "stage2"]
     assert re.findall(r"^│ (\w+) ", help_of("preset"), flags=re.MULTILINE) == ["list", "show", "use"]
+    registry = ["list", "show", "promote", "rollback"]
+    assert re.findall(r"^│ (\w+) ", help_of("registry"), flags=re.MULTILINE) == registry
 
 
 def test_presets_are_listed_shown_and_used(project: Path) -> None:

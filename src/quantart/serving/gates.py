@@ -1,0 +1,103 @@
+"""The gates before the alias `champion`: from measured values to passed or failed, in words."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from quantart.evaluation.names import check_metric, larger_is_better
+
+_LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric, or a difference of two, with the ends of its 95 % interval; NaN where it has none."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def has_interval(self) -> bool:
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
+    def __str__(self) -> str:
+        ends = f" ({self.low:.4g} to {self.high:.4g})" if self.has_interval else ""
+        return f"{self.value:.4g}{ends}"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`metric <= bound` or, where `at_most` is false, `metric >= bound`."""
+
+    metric: str
+    at_most: bool
+    bound: float
+
+    def holds(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+    def __str__(self) -> str:
+        return f"{self.metric} {'<=' if self.at_most else '>='} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What became of one gate.
+
+    Attributes:
+        gate: as params.yaml has it.
+        figures: what was measured, in words.
+    """
+
+    gate: str
+    passed: bool
+    figures: str
+
+    def __str__(self) -> str:
+        return f"{'passed' if self.passed else 'FAILED'}  {self.gate}: {self.figures}"
+
+
+def parse_limit(text: str) -> Limit:
+    """`gram_squeezenet1_1 <= 1.1`, or `usage >= 0.5` of what should be large.
+
+    Raises:
+        ValueError: it is something else, the metric is unknown, or the limit is on its good side.
+    """
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no limit; write `metric <= number`, or `usage >= number`")
+    limit = Limit(check_metric(match[1]), match[2] == "<=", float(match[3]))
+    if limit.at_most == larger_is_better(limit.metric):
+        better, sign = ("larger", ">=") if limit.at_most else ("smaller", "<=")
+        raise ValueError(f"{text!r} would refuse the good: {better} {limit.metric} is better; write it with {sign}")
+    return limit
+
+
+def check_limits(limits: Sequence[Limit], measured: Mapping[str, Measured]) -> list[Check]:
+    """Whether each measured value keeps its limit; the value decides, its interval is shown.
+
+    Raises:
+        KeyError: a limit is on a metric that was not measured.
+    """
+    return [
+        Check(str(limit), limit.holds(measured[limit.metric].value), f"measured {measured[limit.metric]}")
+        for limit in limits
+    ]
+
+
+def check_difference(metric: str, difference: Measured, verdict: str, champion: str) -> Check:
+    """Whether a metric is no worse than the champion's, beyond noise.
+
+    Args:
+        difference: the candidate's value minus the champion's, on the same pairs.
+        verdict: of the comparison: `better`, `worse`, `not told apart`, or empty where there is no interval; the
+            last fails, like `worse`.
+        champion: the version in words, e.g. `version 2`.
+    """
+    sign = "+" if difference.value >= 0 else ""
+    figures = f"{sign}{difference} against {champion}, pair by pair: {verdict or 'no interval'}"
+    return Check(f"{metric} not worse than the champion", verdict in {"better", "not told apart"}, figures)
