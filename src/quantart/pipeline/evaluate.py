@@ -52,7 +52,7 @@ def run(
     name, e.g. `eval/a0.50_b1.00/…` and `reports/fidelity/a0.50_b1.00/`.
 
     Returns:
-        What is in `metrics.json`.
+        Every value, see `write_reports`.
 
     Raises:
         UserError: wrong parameters, no trained model, no test picture or pair, a run that is unknown or has no model,
