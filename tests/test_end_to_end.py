@@ -120,7 +120,8 @@ def test_pipeline_makes_what_it_promises(project: Path) -> None:
 def test_each_training_stage_is_a_run_with_its_lineage(project: Path) -> None:
     store = client(project)
     experiment = store.get_experiment_by_name("quantart")
-    runs = {run.info.run_name: run for run in store.search_runs([experiment.experiment_id])}
+    found = store.search_runs([experiment.experiment_id])
+    runs = {run.info.run_name.removesuffix(f"@{run.info.run_id[:8]}"): run for run in found}
     assert set(runs) == {"stage1_base", "stage1_content", "stage1_style", "stage2_discrete", "stage2_continuous"}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     discrete = runs["stage2_discrete"]

@@ -9,13 +9,15 @@ from quantart.data.pictures import PackedPictures
 from quantart.evaluation.evaluate import evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import BASELINES, MODEL
-from quantart.evaluation.reports import write_reports
+from quantart.evaluation.reports import headlines, write_reports
 from quantart.evaluation.summary import by_method
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images import read_image
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Domain
+
+FILES = ("metrics", "baselines")
 
 
 @pytest.mark.parametrize("variant", ["discrete"], indirect=True)
@@ -34,9 +36,14 @@ def test_the_files_hold_what_was_measured(
     metrics = write_reports(tmp_path / "reports", {"discrete": transfer}, {"style": reconstruction})
 
     files = {str(path.relative_to(tmp_path / "reports")) for path in tmp_path.rglob("*.*") if path.is_file()}
-    plots = {"plots/methods.csv", "plots/pairs.csv"}
-    assert files == {"metrics.json", "summary.md", "summary.csv", "grids/discrete.png"} | plots
-    assert json.loads((tmp_path / "reports/metrics.json").read_text()) == metrics
+    plots = {"plots/methods.csv", "plots/discrete.csv"}
+    assert files == {"metrics.json", "baselines.json", "summary.md", "summary.csv", "grids/discrete.png"} | plots
+    written, baselines = (json.loads((tmp_path / f"reports/{name}.json").read_text()) for name in FILES)
+    assert written == headlines(metrics)
+    assert set(written["discrete"]) >= {"n", "gram_squeezenet1_1"}
+    assert not set(written["discrete"]) & {"baselines", "latent_content", "colour_rgb"}
+    assert baselines["discrete"].keys() == set(BASELINES)
+    assert baselines["discrete"]["adain"]["n"] == 3
     scores = by_method(transfer.summary)
     gram = "gram_squeezenet1_1"
     assert metrics["discrete"][gram] == pytest.approx(scores[MODEL][gram].value, rel=1e-5)
@@ -49,8 +56,10 @@ def test_the_files_hold_what_was_measured(
     methods = pd.read_csv(tmp_path / "reports/plots/methods.csv", index_col="method")
     assert list(methods.index) == ["discrete", *(f"{baseline} (discrete)" for baseline in BASELINES)]
     assert methods.loc["adain (discrete)", gram] == pytest.approx(scores["adain"][gram].value, rel=1e-5)
-    rows = pd.read_csv(tmp_path / "reports/plots/pairs.csv")
-    assert rows.groupby(["variant", "method"]).size().to_dict() == {("discrete", m): 3 for m in (MODEL, *BASELINES)}
+    rows = pd.read_csv(tmp_path / "reports/plots/discrete.csv")
+    assert len(rows) == 3
+    for frame in (rows, methods):
+        assert np.array_equal(frame["content_distance"], frame["perceptual_squeezenet1_1"])
     summary = pd.read_csv(tmp_path / "reports/summary.csv").set_index(["variant", "method", "metric"])
     low, high = summary.loc[("discrete", MODEL, gram), ["low", "high"]]
     assert low <= scores[MODEL][gram].value <= high
@@ -58,3 +67,12 @@ def test_the_files_hold_what_was_measured(
     assert "## Style transfer, discrete" in (tmp_path / "reports/summary.md").read_text()
     assert "## Reconstruction" in (tmp_path / "reports/summary.md").read_text()
     assert read_image(tmp_path / "reports/grids/discrete.png", max_pixels=10**7).std() > 10
+
+
+def test_headlines_are_the_models_few_numbers() -> None:
+    values = {"gram_vgg16": 0.5, "fd_inception_v3": 9.0, "n": 3, "latent_style": 0.1, "perplexity": 30.0}
+    every = {"discrete": values | {"baselines": {"adain": values}}, "reconstruction": {"style": {"psnr": 20.0}}}
+    assert headlines(every) == {
+        "discrete": {"gram_vgg16": 0.5, "fd_inception_v3": 9.0, "n": 3},
+        "reconstruction": {"style": {"psnr": 20.0}},
+    }

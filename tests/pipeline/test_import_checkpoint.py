@@ -246,7 +246,7 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
     assert f"quantart evaluate --run-id {run_id}" in (said := capsys.readouterr().out)
     assert f"--model {project.root / 'models' / 'imported'}\n" in said
     logged = tracked(run_id)
-    assert (logged.info.run_name, logged.info.status) == ("import_landscape2art", "FINISHED")
+    assert (logged.info.run_name, logged.info.status) == (f"import_landscape2art@{run_id[:8]}", "FINISHED")
     assert logged.data.tags["stage"] == "stage2"
     assert logged.data.tags["imported.sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert logged.data.params["stage2.variant"] == "discrete"
@@ -261,7 +261,7 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
     assert not project.link("export").exists()  # the pipeline's
     version = MlflowClient().get_model_version_by_alias("quantart", "challenger")
     assert version.tags["variant"] == "discrete"
-    assert f"import_landscape2art` ({run_id})" in version.description
+    assert f"import_landscape2art@{run_id[:8]}` ({run_id})" in version.description
     assert version.tags["imported.file"] == "landscape2art.ckpt"
     assert version.tags["imported.sha256"] == logged.data.tags["imported.sha256"]
     weights = (project.root / "models" / "imported" / "model.safetensors").read_bytes()

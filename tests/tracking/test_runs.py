@@ -41,7 +41,7 @@ def test_a_run_holds_what_it_was_told_and_what_it_measured(project: Path, monkey
         run.metrics({"train/total_loss": 1.0}, 20)
     found = MlflowClient().get_run(run.run_id)
     assert found.info.status == "FINISHED"
-    assert found.info.run_name == "stage2_discrete"
+    assert found.info.run_name == "stage2_discrete@silly-cat"
     assert found.data.params == {
         "stage2.train.steps": "30",
         "stage2.train.betas": "[0.5, 0.9]",
@@ -52,8 +52,11 @@ def test_a_run_holds_what_it_was_told_and_what_it_measured(project: Path, monkey
     assert [(point.step, point.value) for point in history] == [(10, 2.0), (20, 1.0)]
     assert found.data.metrics["train/usage"] == 0.5
     expected = {"dvc.stage": "stage2@discrete", "dvc.experiment": "silly-cat", "upstream.stage1_style": "0123"}
-    assert expected.items() <= found.data.tags.items()
-    assert "training data: 12 pictures of content" in found.data.tags["mlflow.note.content"]
+    assert (expected | {"stage": "stage2", "data.content": "ab" * 32}).items() <= found.data.tags.items()
+    description = found.data.tags["mlflow.note.content"]
+    assert description.startswith("`stage2_discrete` of the experiment `silly-cat`")
+    assert "Training data: 12 pictures of content" in description
+    assert f"[stage1_style 0123](#/experiments/{found.info.experiment_id}/runs/0123)" in description
     dataset = found.inputs.dataset_inputs[0].dataset
     assert (dataset.name, dataset.digest) == ("content", ("ab" * 32)[:32])
     assert json.loads(dataset.profile) == {"pictures": 12, "sha256": "ab" * 32}
@@ -134,7 +137,7 @@ def test_a_continued_run_keeps_its_history_and_notes_a_changed_parameter(project
         again.metrics({"train/total_loss": 1.0}, 2)
     found = MlflowClient().get_run(first.run_id)
     assert again.run_id == first.run_id
-    assert (found.info.status, found.info.run_name) == ("FINISHED", "stage2_discrete")
+    assert (found.info.status, found.info.run_name) == ("FINISHED", f"stage2_discrete@{first.run_id[:8]}")
     assert found.data.params == {"stage2.steps": "30", "stage2.seed": "1"}
     assert found.data.tags["latest.stage2.steps"] == "40"
     assert [p.step for p in MlflowClient().get_metric_history(first.run_id, "train/total_loss")] == [1, 2]

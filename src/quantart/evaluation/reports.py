@@ -18,31 +18,40 @@ from quantart.images import write_image
 
 _CSV: dict[str, Any] = {"index": False, "float_format": "%.6g"}
 
+# What a metric's name begins with, before the network's; the rest is in summary.csv.
+HEADLINES = ("psnr", "lpips", "perceptual", "gram", "cfsd", "fd", "fid", "kd", "kid", "composite", "artfid", "usage")
+_CONTENT_DISTANCE = ("lpips", "perceptual")
+
 
 def write_reports(
     folder: Path, transfers: Mapping[str, Evaluation], reconstructions: Mapping[str, Evaluation]
 ) -> dict[str, Any]:
     """Write what was measured into `folder`, which is made if absent.
 
-    - `metrics.json`: `{variant: {metric: mean, n, baselines: {name: {metric: mean, n}}}}` and
-      `{reconstruction: {domain: {metric: mean, n}}}`, n being the number of pictures behind the means
+    - `metrics.json`: the models' headline metrics, for `dvc metrics` and `dvc exp show`:
+      `{variant: {metric: value, n}}` and `{reconstruction: {domain: {metric: value, n}}}`, n being the number of
+      pictures behind the values
+    - `baselines.json`: the same of the baselines, on the same pairs: `{variant: {baseline: {metric: value, n}}}`
     - `summary.md`: the same with intervals, and in words; `summary.csv`: a row for each of these values
     - `grids/<variant>.png`: content, style, output and AdaIN baseline of the first pairs
     - `plots/methods.csv`: a row for each method (the model by its variant's name), a column for each metric
-    - `plots/pairs.csv`: a row for each variant, method and pair, a column for each metric
+    - `plots/<variant>.csv`: a row for each pair, a column for each metric of the model
+    - in both, `content_distance` repeats the perceptual distance, whose name depends on the network
 
     Args:
         transfers: by variant.
         reconstructions: by domain.
 
     Returns:
-        What is in `metrics.json`.
+        All values: as in `metrics.json`, with every metric, and each variant's `baselines`.
     """
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     metrics: dict[str, Any] = {variant: _nested(evaluation.summary) for variant, evaluation in transfers.items()}
+    baselines = {variant: found["baselines"] for variant, found in metrics.items()}
     if reconstructions:
         metrics["reconstruction"] = {domain: _nested(e.summary) for domain, e in reconstructions.items()}
-    _write(folder / "metrics.json", json.dumps(metrics, indent=2))
+    _write(folder / "metrics.json", json.dumps(headlines(metrics), indent=2))
+    _write(folder / "baselines.json", json.dumps(headlines(baselines), indent=2))
     sections = [transfer_section(variant, evaluation) for variant, evaluation in transfers.items()]
     if reconstructions:
         sections.append(reconstruction_section({domain: e.summary for domain, e in reconstructions.items()}))
@@ -64,9 +73,27 @@ def _write_transfers(folder: Path, transfers: Mapping[str, Evaluation]) -> None:
         for variant, evaluation in transfers.items()
         for method, scores in by_method(evaluation.summary).items()
     ]
-    pd.DataFrame(rows).to_csv(folder / "plots" / "methods.csv", **_CSV)
-    pairs = _stacked({variant: e.table for variant, e in transfers.items()})
-    pairs.to_csv(folder / "plots" / "pairs.csv", **_CSV)
+    _with_content_distance(pd.DataFrame(rows)).to_csv(folder / "plots" / "methods.csv", **_CSV)
+    for variant, evaluation in transfers.items():
+        pairs = evaluation.table.loc[evaluation.table["method"] == MODEL]
+        _with_content_distance(pairs).to_csv(folder / "plots" / f"{variant}.csv", **_CSV)
+
+
+def headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The `HEADLINES` and n among nested metrics, at any depth; baselines are left out."""
+    chosen: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            if name != "baselines":
+                chosen[name] = headlines(value)
+        elif name == "n" or name.split("_")[0] in HEADLINES:
+            chosen[name] = value
+    return chosen
+
+
+def _with_content_distance(frame: pd.DataFrame) -> pd.DataFrame:
+    (column,) = (name for name in frame.columns if str(name).split("_")[0] in _CONTENT_DISTANCE)
+    return frame.assign(content_distance=frame[column])
 
 
 def _nested(summary: Sequence[Score]) -> dict[str, Any]:

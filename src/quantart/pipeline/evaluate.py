@@ -35,7 +35,7 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
         run_id: of a training run known to the tracking store, the beginning of one, or its name.
 
     Returns:
-        What is in `metrics.json`; nothing in the processes but the first.
+        Every value, see `write_reports`; nothing in the processes but the first.
 
     Raises:
         UserError: wrong parameters, no trained model, no test picture or pair, a run that is unknown or has no model,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +20,8 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import StoppedBySignal, UserError
-from quantart.tracking.store import EXPERIMENT, configure, without_password
+from quantart.tracking.labels import describe, run_name, tags_of
+from quantart.tracking.store import configure, without_password
 
 SYSTEM_METRICS_SECONDS = 5
 LONGEST_PARAM = 500
@@ -138,7 +137,7 @@ def stage_run(
     Args:
         project: the project's root.
         stage: prefix of the parameters, e.g. `stage2`.
-        name: of the run, e.g. `stage2_discrete`.
+        name: e.g. `stage2_discrete`; the run's name in MLflow tells it apart from others (see `run_name`).
         params: nested; logged as `stage2.train.steps`.
         run_id: continue this run instead of making one.
         upstream: ids of the runs whose models this one stands on, by stage.
@@ -150,17 +149,18 @@ def stage_run(
     configure(project)
     if run_id is not None:
         _find(run_id)
-    tags = _tags(project, stage, upstream or {})
+    tags = tags_of(project, stage, upstream or {}, datasets)
     mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
     mlflow.set_system_metrics_samples_before_logging(1)
     with _sigterm_raises():
         active = mlflow.start_run(
             run_id=run_id,
-            run_name=name if run_id is None else None,
             tags=tags,
-            description=_description(name, tags, datasets),
+            description=describe(name, tags, datasets),
             log_system_metrics=True,
         )
+        if run_id is None:
+            MlflowClient().update_run(active.info.run_id, name=run_name(name, active.info.run_id))
         status = "FAILED"
         try:
             run = StageRun(active.info.run_id, continued=run_id is not None)
@@ -198,37 +198,6 @@ def _find(run_id: str) -> Run:
             f"run {run_id} is not in the tracking store {store} ({error}); `dvc repro -f` makes new runs, "
             "after removing .quantart/checkpoints where training was to go on"
         ) from None
-
-
-def _tags(project: Path, stage: str, upstream: Mapping[str, str]) -> dict[str, str]:
-    tags = {"stage": stage, **_git(project)}
-    for tag, variable in {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}.items():
-        if value := os.environ.get(variable):
-            tags[tag] = value
-    return tags | {f"upstream.{name}": run_id for name, run_id in upstream.items()}
-
-
-def _git(project: Path) -> dict[str, str]:
-    """Commit and dirtiness of the working copy; nothing outside a git repository or before its first commit."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(project), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"git.commit": git("rev-parse", "HEAD"), "git.dirty": str(bool(git("status", "--porcelain"))).lower()}
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-
-
-def _description(name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed]) -> str:
-    """Markdown that the UI shows on top of the run's page."""
-    commit = tags.get("git.commit", "")[:10]
-    dirty = " with uncommitted changes" if tags.get("git.dirty") == "true" else ""
-    lines = [f"`{name}` of {EXPERIMENT}" + (f", at commit {commit}{dirty}" if commit else "")]
-    lines += [f"- {key.replace('.', ' ')}: {tags[key]}" for key in tags if key.startswith(("upstream.", "dvc."))]
-    lines += [f"- {d.context} data: {d.count} pictures of {d.name} (`{d.source}`, {d.digest[:12]})" for d in datasets]
-    return "\n".join(lines)
 
 
 def _dataset_input(data: DataUsed) -> DatasetInput:

@@ -18,6 +18,17 @@ from quantart.errors import UserError
 
 EXPERIMENT = "quantart"
 SQLITE = "sqlite:///"
+# Without the first tag the UI shows the menu of language model projects.
+ABOUT = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": """One run per training stage: `stage1_base`, `stage1_content` and `stage1_style` (VQGANs), \
+`stage2_discrete` and `stage2_continuous` (style transfer). Compare runs of the same stage.
+
+- `train/…`, `val/…`: curves over steps; `eval/…`: held-out pictures, `_low` and `_high` the 95 % interval's ends, \
+`eval/<baseline>/…` baselines on the same pictures
+- tags: `git.commit`, `dvc.stage`, `dvc.experiment`, `data.<name>` (sha256), `upstream.<stage>` (run id)
+- parameters begin with their stage: `stage2.train.steps`""",
+}
 
 
 def configure(project: Path) -> str:
@@ -87,7 +98,9 @@ def _open_experiment(artifacts: Path | None) -> None:
             # another client of the same server was quicker
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-    mlflow.set_experiment(EXPERIMENT)
+    experiment = mlflow.set_experiment(EXPERIMENT)
+    if missing := {tag: value for tag, value in ABOUT.items() if tag not in experiment.tags}:
+        mlflow.set_experiment_tags(missing)
 
 
 @contextmanager
