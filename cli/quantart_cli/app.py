@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from quantart import __version__
 
@@ -38,6 +38,24 @@ class InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return ORDER
+
+
+class SeveralStyles(TyperCommand):
+    """`CONTENT… --style A B`: what follows the option is style too, as a shell's own `--style *.jpg` needs it.
+
+    Where the command line begins with an option, `--style` takes one value, as usual.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        taken: list[str] = []
+        styles = False
+        for place, word in enumerate(args):
+            if word.startswith("-"):
+                styles = word == "--style" and not args[0].startswith("-")
+            elif styles and args[place - 1] != "--style":
+                taken.append("--style")
+            taken.append(word)
+        return super().parse_args(ctx, taken)
 
 
 app = typer.Typer(
@@ -361,11 +379,13 @@ def import_checkpoint(
     )
 
 
-@app.command(rich_help_panel=USE)
+@app.command(rich_help_panel=USE, cls=SeveralStyles)
 def stylize(
-    photo: Annotated[Path, typer.Argument(help="The photograph: PNG, JPEG or WebP, any size.")],
-    style: Annotated[Path, typer.Option(help="The painting.")],
-    out: Annotated[Path, typer.Option(help="Where the picture goes.")],
+    content: Annotated[list[str], typer.Argument(help="Photographs: files, folders, patterns such as 'photos/*.jpg'.")],
+    style: Annotated[list[str], typer.Option(help="Paintings, likewise; several may follow.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the pictures; of one photograph and one painting, or a file.")
+    ] = Path("stylized"),
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -375,18 +395,31 @@ def stylize(
     ] = None,
     alpha: Alpha = None,
     beta: Beta = 1.0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Pixels of the long side, 32 to 8192; default: the photograph's own, at most 1024."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite pictures that are there.")] = False,
 ) -> None:
-    """Paint a photograph in the manner of a painting.
+    """Paint photographs in the manner of paintings: each in each, and a grid of them where there are several paintings.
 
-    Example: quantart stylize photo.jpg --style painting.jpg --out out.png
+    Pictures that can't be read are named and left out; the exit code is then 1.
+
+    Example: quantart stylize photos --style a.jpg b.jpg --out painted
     """
-    from quantart.serving.files import named_networks, project_networks, stylize_file
+    from quantart.serving.files import named_networks, project_networks, stylize_files
+    from quantart.serving.plan import make_plan
 
+    plan = make_plan(content, style, out, force=force)
     if any(":/" in address for address in model or []):
         _use_store()
     networks = named_networks(model, alpha) if model else project_networks(_project(), alpha)
-    stylize_file(photo, style, out, networks, beta=beta, force=force)
+    stylized = stylize_files(plan, networks, beta=beta, size=size)
+    for reason in stylized.skipped:
+        print(f"skipped {reason}", file=sys.stderr)
+    print(stylized.summary)
+    if stylized.skipped:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=USE)

@@ -174,14 +174,18 @@ def to_pillow(array: Picture) -> Image.Image:
     return Image.fromarray(array)
 
 
+def resize(array: Picture, height: int, width: int) -> Picture:
+    """Scale `(h, w, 3)` to `(height, width, 3)` by Lanczos' filter; one of that size already is returned as it is."""
+    if array.shape[:2] == (height, width):
+        return array
+    return np.array(to_pillow(array).resize((width, height), Image.Resampling.LANCZOS))
+
+
 def resize_short_side(array: Picture, side: int) -> Picture:
     """Scale `(h, w, 3)` so that its short side has `side` pixels; the aspect is kept to the nearest pixel."""
     height, width = array.shape[:2]
     scale = side / min(height, width)
-    new_height, new_width = max(side, round(height * scale)), max(side, round(width * scale))
-    if (new_height, new_width) == (height, width):
-        return array
-    return np.array(to_pillow(array).resize((new_width, new_height), Image.Resampling.LANCZOS))
+    return resize(array, max(side, round(height * scale)), max(side, round(width * scale)))
 
 
 def crop_to_aspect(array: Picture, max_aspect: float) -> Picture:
@@ -193,9 +197,7 @@ def crop_to_aspect(array: Picture, max_aspect: float) -> Picture:
 
 def squash(array: Picture, side: int) -> Picture:
     """Scale `(h, w, 3)` to `(side, side, 3)` whatever its aspect."""
-    if array.shape[:2] == (side, side):
-        return array
-    return np.array(to_pillow(array).resize((side, side), Image.Resampling.LANCZOS))
+    return resize(array, side, side)
 
 
 def resize_and_crop(array: Picture, side: int) -> Picture:

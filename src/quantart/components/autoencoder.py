@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantart.components.blocks import Downsample, GroupNorm, Level, MiddleBlock, Upsample
+from quantart.components.blocks import Downsample, Entry, GroupNorm, Level, MiddleBlock, Upsample
+from quantart.components.strips import is_large, normed_in_strips
 
 
 class EncoderLevel(Level):
@@ -61,7 +62,7 @@ class Encoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
+        self.conv_in = Entry(in_channels, ch, 3, padding=1)
         self.down = nn.ModuleList()
         channels = ch
         for i, multiplier in enumerate(ch_mult):
@@ -120,4 +121,6 @@ class Decoder(nn.Module):
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             h = level(h)
+        if is_large(h, self.conv_out.out_channels):
+            return normed_in_strips(self.norm_out, self.conv_out, h, self.conv_out.out_channels)
         return self.conv_out(F.silu(self.norm_out(h)))

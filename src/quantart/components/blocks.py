@@ -10,6 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart.components.precision import full_precision
+from quantart.components.strips import in_strips, is_large, residual_in_strips
+
+MAX_KEYS = 2**14
+"""Positions, 128 × 128, up to which attention sees each one by itself."""
 
 
 class GroupNorm(nn.GroupNorm):
@@ -27,7 +31,10 @@ class GroupNorm(nn.GroupNorm):
 
 
 class ResnetBlock(nn.Module):
-    """Norm, swish, convolution, twice; the skip is a 1 × 1 convolution where the number of channels changes."""
+    """Norm, swish, convolution, twice; the skip is a 1 × 1 convolution where the number of channels changes.
+
+    Without gradients, a large input is worked through in strips (`quantart.components.strips`).
+    """
 
     def __init__(self, in_channels: int, out_channels: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
@@ -42,7 +49,11 @@ class ResnetBlock(nn.Module):
         else:
             self.nin_shortcut = nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, overwrite: bool = False) -> Tensor:
+        """overwrite: nobody needs `x` any more; a large one is then written over, to save its memory."""
+        if not self.training and is_large(x, self.conv2.out_channels):
+            layers = (self.norm1, self.conv1, self.norm2, self.conv2, self.nin_shortcut)
+            return residual_in_strips(*layers, x, overwrite)
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
         return self.nin_shortcut(x) + h
@@ -52,7 +63,8 @@ class AttnBlock(nn.Module):
     """One-head attention over positions; with a `context`, cross-attention to it.
 
     The queries come from the input, keys and values from the context (the input itself without one); the same norm is
-    applied to both.
+    applied to both. Of a context with more than `MAX_KEYS` positions, neighbours are averaged to at most as many keys
+    and values, since time grows with the product of both.
     """
 
     def __init__(self, channels: int, residual: bool = True) -> None:
@@ -68,7 +80,7 @@ class AttnBlock(nn.Module):
         """x: `(b, c, h, w)`; context: `(b, c, h2, w2)`, whose size may differ."""
         normed = self.norm(x)
         source = normed if context is None else self.norm(context)
-        q, k, v = (_as_tokens(t) for t in (self.q(normed), self.k(source), self.v(source)))
+        q, k, v = (_as_tokens(t) for t in (self.q(normed), _pooled(self.k(source)), _pooled(self.v(source))))
         # softmax(q kᵀ / √c) v
         attended = F.scaled_dot_product_attention(q, k, v).squeeze(1)  # (b, h·w, c)
         h = self.proj_out(attended.transpose(1, 2).reshape(x.shape))
@@ -80,6 +92,14 @@ def _as_tokens(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()
 
 
+def _pooled(x: Tensor) -> Tensor:
+    """`(b, c, h, w)` with the mean of each s × s positions in their place, s the least that leaves `MAX_KEYS`."""
+    side = 1
+    while -(-x.shape[2] // side) * -(-x.shape[3] // side) > MAX_KEYS:
+        side += 1
+    return x if side == 1 else F.avg_pool2d(x, side, ceil_mode=True, count_include_pad=False)
+
+
 class Downsample(nn.Module):
     """Halves the sides: one zero on the right and below, then a 3 × 3 convolution with stride 2."""
 
@@ -88,6 +108,11 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_large(x, self.conv.out_channels):
+            return in_strips(self._convolve, x, self.conv.out_channels, scale=0.5)
+        return self._convolve(x)
+
+    def _convolve(self, x: Tensor) -> Tensor:
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
@@ -99,11 +124,16 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_large(x, self.conv.out_channels, scale=2.0):
+            return in_strips(self._convolve, x, self.conv.out_channels, scale=2.0)
+        return self._convolve(x)
+
+    def _convolve(self, x: Tensor) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class MiddleBlock(nn.Module):
-    """Residual block, attention, residual block at the lowest resolution."""
+    """Residual block, attention, residual block at the lowest resolution; a large input is overwritten."""
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
@@ -112,11 +142,22 @@ class MiddleBlock(nn.Module):
         self.block_2 = ResnetBlock(channels, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(x)))
+        return self.block_2(self.attn_1(self.block_1(x, overwrite=True)), overwrite=True)
+
+
+class Entry(nn.Conv2d):
+    """A 3 × 3 convolution, from pictures to maps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if is_large(x, self.out_channels):
+            return in_strips(super().forward, x, self.out_channels)
+        return super().forward(x)
 
 
 class Level(nn.Module):
     """The blocks of one resolution of the encoder or the decoder; each is followed by attention where it is placed.
+
+    A large input is overwritten.
 
     Args:
         channels: of the input and after each block; one more entry than there are blocks.
@@ -131,7 +172,7 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for i, block in enumerate(self.block):
-            x = block(x)
+            x = block(x, overwrite=True)
             if len(self.attn):
                 x = self.attn[i](x)
         return x

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from quantart.components.precision import full_precision
 
+MAX_DISTANCES = 2**24
+"""Distances held at a time: 64 MiB. More latents are compared with the codes part by part."""
+
 
 class Quantized(NamedTuple):
     """Latents after quantisation."""
@@ -75,10 +78,8 @@ class VectorQuantizer(nn.Module):
         # bfloat16 distances would pick wrong codes, so autocast is off here
         with torch.autocast(z.device.type, enabled=False):
             flat = full_precision(z).permute(0, 2, 3, 1).reshape(-1, c)
-            # ‖z‖² is the same for every code, but the reference has it too, and its rounding decides among near ties,
-            # of which an untrained codebook is full: without it up to 2 % of the codes differ (16,384 codes)
-            distance = flat.square().sum(1, keepdim=True) + codes.square().sum(1) - 2.0 * flat @ codes.T
-        return distance.argmin(1).view(b, h, w)
+            parts = flat.split(max(1, MAX_DISTANCES // self.n_e))
+            return torch.cat([_distances(part, codes).argmin(1) for part in parts]).view(b, h, w)
 
     def lookup(self, indices: Tensor) -> Tensor:
         """Indices `(b, h, w)` to codes `(b, c, h, w)`."""
@@ -93,6 +94,13 @@ class VectorQuantizer(nn.Module):
         loss = self.beta * codebook + commitment if self.legacy else codebook + self.beta * commitment
         z_q = rotate_to(codes, z) if self.rotation and z.requires_grad else z + (codes - z).detach()
         return Quantized(z_q, loss, indices)
+
+
+def _distances(latents: Tensor, codes: Tensor) -> Tensor:
+    """Squared distances `(n, n_e)` of latents `(n, c)` to the codes `(n_e, c)`."""
+    # ‖z‖² is the same for every code, but the reference has it too, and its rounding decides among near ties,
+    # of which an untrained codebook is full: without it up to 2 % of the codes differ (16,384 codes)
+    return latents.square().sum(1, keepdim=True) + codes.square().sum(1) - 2.0 * latents @ codes.T
 
 
 def unit_length(z: Tensor) -> Tensor:

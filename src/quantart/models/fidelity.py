@@ -7,13 +7,13 @@ which must be of one shape, stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import copy
+from collections.abc import Collection, Mapping
 from numbers import Real
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from quantart.errors import UserError
 from quantart.models.stage_2 import ExperimentStage2, Variant
@@ -34,6 +34,11 @@ class Fidelity(NamedTuple):
     def variants(self) -> tuple[Variant, ...]:
         """The models that take part."""
         return tuple(variant for variant, alone in ALPHA_OF.items() if self.alpha != 1.0 - alone)
+
+    @property
+    def styled(self) -> tuple[Variant, ...]:
+        """Those of them that look at the style."""
+        return self.variants if self.beta > 0.0 else ()
 
     @property
     def name(self) -> str:
@@ -135,9 +140,24 @@ class FidelityControl(nn.Module):
 
     def latents(self, content: Tensor, style: Tensor, fidelity: Fidelity) -> Tensor:
         """Pictures `(b, 3, h, w)` in [-1, 1] to the latents `(b, c, h / f, w / f)` that `decode` takes."""
-        if self.discrete is not None and self.continuous is not None and len(fidelity.variants) == 2:
-            return mix_latents(self.discrete, self.continuous, content, style, *fidelity)
-        return _mix_style(self._models[fidelity.variants[0]], content, style, fidelity.beta)
+        styles = {variant: self.style_latents(style, variant) for variant in fidelity.styled}
+        return self.transfer(content, styles, fidelity)
+
+    def style_latents(self, style: Tensor, variant: Variant) -> Tensor:
+        """Style pictures `(b, 3, h, w)` in [-1, 1] to one model's style latents `(b, c, h / f, w / f)`."""
+        return self._models[variant].style_latents(style)
+
+    def transfer(self, content: Tensor, styles: Mapping[Variant, Tensor], fidelity: Fidelity) -> Tensor:
+        """Content pictures `(b, 3, h, w)` in [-1, 1] to the latents that `decode` takes.
+
+        Args:
+            styles: `style_latents` of each of `fidelity.styled`.
+        """
+        found = [
+            _mix_style(self._models[variant], content, styles.get(variant), fidelity.beta)
+            for variant in fidelity.variants
+        ]
+        return torch.lerp(found[1], found[0], fidelity.alpha) if len(found) == 2 else found[0]
 
     def decode(self, z: Tensor, fidelity: Fidelity) -> Tensor:
         """Latents `(b, c, h, w)` to pictures `(b, 3, f·h, f·w)`, not clamped."""
@@ -155,7 +175,10 @@ def mix_latents(
         alpha: visual fidelity in [0, 1]; 1: discrete, 0: continuous.
         beta: style fidelity in [0, 1]; 1: style, 0: content.
     """
-    coded, plain = (_mix_style(model, content, style, beta) for model in (discrete, continuous))
+    coded, plain = (
+        _mix_style(model, content, model.style_latents(style) if beta else None, beta)
+        for model in (discrete, continuous)
+    )
     return torch.lerp(plain, coded, alpha)
 
 
@@ -166,17 +189,23 @@ def mix_decode(discrete: ExperimentStage2, continuous: ExperimentStage2, z: Tens
     """
     for name in ("post_quant_conv", "decoder"):
         part = discrete.get_submodule(name)
-        plain = continuous.get_submodule(name).state_dict()
-        weights = {key: torch.lerp(plain[key], coded, alpha) for key, coded in part.state_dict().items()}
-        z = functional_call(part, weights, (z,))
+        plain = dict(continuous.get_submodule(name).named_parameters())
+        # a copy in which deepcopy takes the mixed weights for those it has copied already; to swap them in the network
+        # itself, as torch's functional_call does, would spoil what another thread decodes at the same time
+        mixed = {
+            id(coded): nn.Parameter(torch.lerp(plain[key], coded, alpha), requires_grad=False)
+            for key, coded in part.named_parameters()
+        }
+        z = copy.deepcopy(part, mixed)(z)
     return z
 
 
-def _mix_style(model: ExperimentStage2, content: Tensor, style: Tensor, beta: float) -> Tensor:
+def _mix_style(model: ExperimentStage2, content: Tensor, style: Tensor | None, beta: float) -> Tensor:
+    """style: its latents; None where beta is 0."""
     z_c = model.content_latents(content)
-    if beta == 0.0:
+    if style is None:
         return z_c
-    z_y = model.transfer(z_c, model.style_latents(style)).z
+    z_y = model.transfer(z_c, style).z
     return z_y if beta == 1.0 else model.projected(torch.lerp(z_c, z_y, beta))
 
 

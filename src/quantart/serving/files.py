@@ -1,19 +1,28 @@
-"""A photograph and a painting on disk to a picture on disk."""
+"""Photographs and paintings on disk to pictures on disk."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from quantart.device import default_device
 from quantart.errors import UserError
-from quantart.images import read_image, write_image
+from quantart.images import ImageError, Picture, picture_grid, read_image, resize, write_image
 from quantart.models.fidelity import FidelityControl, settle
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import VARIANTS
+from quantart.progress import progress
 from quantart.project import Project
+from quantart.serving.plan import Plan
 from quantart.serving.requests import MAX_PIXELS
+from quantart.serving.sizes import check_side, check_size, painted_size
 from quantart.serving.stylizer import Stylizer
+
+GRID_CELL = 192  # pixels
 
 
 class Networks(NamedTuple):
@@ -25,28 +34,127 @@ class Networks(NamedTuple):
     """Visual fidelity; None: `FidelityControl`'s default."""
 
 
-def stylize_file(
-    photo: Path, style: Path, out: Path, networks: Networks, *, beta: float = 1.0, force: bool = False
-) -> None:
-    """Paint the picture in `photo` in the manner of the one in `style` and write it to `out`.
+class Stylized(NamedTuple):
+    """What became of a plan."""
+
+    written: list[Path]
+    """Painted pictures, then grids."""
+    skipped: list[str]
+    """Why, of each file that could not be used, beginning with its name."""
+
+    @property
+    def summary(self) -> str:
+        """One line for the shell."""
+        if len(self.written) == 1:
+            return str(self.written[0])
+        return f"{len(self.written)} pictures" + (f" in {self.written[0].parent}" if self.written else "")
+
+
+def stylize_files(plan: Plan, networks: Networks, *, beta: float = 1.0, size: int | None = None) -> Stylized:
+    """Paint each content of the plan in the manner of each style, and write the pictures and the grids.
+
+    What can't be read or has an unsuitable size is left out; all others are painted.
 
     Args:
         beta: style fidelity.
-        force: overwrite `out`.
+        size: pixels of the long side of what is painted, see `painted_size`.
 
     Raises:
-        UserError: a file is no picture, `out` is there already or can't be written, a folder holds no model, or the
-            models can't do that alpha or beta.
+        UserError: a folder holds no model, the models can't do that alpha or beta, no picture can have that size, or
+            a picture can't be written.
     """
-    if out.exists() and not force:
-        raise UserError(f"{out}: is there already; give --force to overwrite it, or another --out")
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: the folder {out.parent} does not exist")
-    content_picture = read_image(photo, max_pixels=MAX_PIXELS)
-    style_picture = read_image(style, max_pixels=MAX_PIXELS)
+    check_size(size)
     control = FidelityControl.of(*map(ExperimentStage2.from_pretrained, networks.folders))
+    control.settle(networks.alpha, beta)
     stylizer = Stylizer(control.to(default_device()))
-    write_image(out, stylizer.stylize(content_picture, style_picture, networks.alpha, beta))
+    skipped: list[str] = []
+    styles = [_usable(file, partial(check_side, name="style"), skipped) for file in plan.styles]
+    seen = [None if style is None else stylizer.seen_of(style) for style in styles]
+    grid = _Grid(plan, seen)
+    written: list[Path] = []
+
+    def painted() -> Iterator[None]:
+        for content_file, outputs in zip(plan.contents, plan.outputs, strict=True):
+            content = _usable(content_file, partial(_check_content, size=size), skipped)
+            row: list[Picture | None] = []
+            for style, output in zip(seen, outputs, strict=True):
+                picture = None
+                if content is not None and style is not None:
+                    picture = stylizer.stylize(content, style, networks.alpha, beta, size)
+                    _write(output, picture)
+                    written.append(output)
+                row.append(picture)
+                yield
+            grid.add(content, row)
+
+    pairs = len(plan.contents) * len(plan.styles)
+    for _ in progress(painted(), pairs, "stylize") if pairs > 1 else painted():
+        pass
+    return Stylized(written + grid.written, skipped)
+
+
+def _usable(file: Path, check: Callable[[Picture], object], skipped: list[str]) -> Picture | None:
+    """The picture in a file; None where it can't be used, which is then said in `skipped`."""
+    try:
+        picture = read_image(file, max_pixels=MAX_PIXELS)
+    except ImageError as error:
+        skipped.append(str(error))
+        return None
+    try:
+        check(picture)
+    except ImageError as error:
+        skipped.append(f"{file}: {str(error).partition(': ')[2]}")
+        return None
+    return picture
+
+
+def _check_content(picture: Picture, size: int | None) -> None:
+    check_side(picture, "content")
+    painted_size(picture.shape[0], picture.shape[1], size)
+
+
+def _write(path: Path, picture: Picture) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent}: cannot be made: {error.strerror or error}") from error
+    write_image(path, picture)
+
+
+class _Grid:
+    """Contents by styles, written whenever one of the plan's grids is full."""
+
+    def __init__(self, plan: Plan, styles: list[Picture | None]) -> None:
+        self.written: list[Path] = []
+        self._plan = plan
+        self._header = [_thumbnail(picture) for picture in (None, *styles)]
+        self._rows: list[list[Picture]] = []
+        self._added = 0
+        self._painted = False
+
+    def add(self, content: Picture | None, row: list[Picture | None]) -> None:
+        """A content and what it became in each style; None: it could not be used."""
+        if not self._plan.grids:
+            return
+        self._rows.append([_thumbnail(picture) for picture in (content, *row)])
+        self._painted = self._painted or any(picture is not None for picture in row)
+        self._added += 1
+        if self._added % self._plan.grid_rows == 0 or self._added == len(self._plan.contents):
+            if self._painted:
+                path = self._plan.grids[(self._added - 1) // self._plan.grid_rows]
+                titles = ["", *(file.stem for file in self._plan.styles)]
+                _write(path, picture_grid([self._header, *self._rows], titles, cell=GRID_CELL))
+                self.written.append(path)
+            self._rows, self._painted = [], False
+
+
+def _thumbnail(picture: Picture | None) -> Picture:
+    """Of at most `GRID_CELL` pixels a side, so that a grid needs little memory; white where there is none."""
+    if picture is None:
+        return np.full((1, 1, 3), 255, np.uint8)
+    height, width = picture.shape[:2]
+    scale = min(1.0, GRID_CELL / max(height, width))
+    return resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
 
 
 def project_networks(project: Project, alpha: float | None) -> Networks:
