@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import typer
+from PIL import Image, ImageCms
 from typer.testing import CliRunner
 
 import quantart
 from quantart.errors import StoppedBySignal
+from quantart.models.stage_2 import ExperimentStage2
 from quantart_cli.__main__ import main
 from quantart_cli.app import app
 
@@ -224,20 +227,62 @@ def test_stylize_says_what_is_wrong_with_its_files(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "there.png").touch()
-    (project / "text.jpg").write_text("no picture")
 
     def said(photo: object = PHOTO, style: object = PHOTO, out: str = "out.png", model: str = "models") -> str:
         command = f"stylize {photo} --style {style} --out {out} --model {model}"
         return mistake(command, monkeypatch, capsys).removeprefix("error: ")
 
-    assert said(out="there.png") == ("there.png: is there already; give --force to overwrite it, or another --out\n")
+    assert said(out="there.png") == ("there.png: is there already; give --force to overwrite, or another --out\n")
     assert said(out="no/out.png") == "no/out.png: the folder no does not exist\n"
     assert said(photo="missing.jpg").startswith("missing.jpg: ")
-    assert said(style="text.jpg").startswith("text.jpg: ")
+    assert said(style="nothing/*.jpg").startswith("nothing/*.jpg: no picture there")
+    assert said(out=f"out.png {PHOTO.with_name('cow.jpg')}").startswith("--out out.png: one file's name, for 2 pict")
     assert said(model="models --model also").startswith("models: holds no model")
     assert said(model="a --model b --model c").startswith("--model a, b, c: 3 networks; ")
     assert said() == "models: holds no model; a model's folder has config.json and model.safetensors\n"
     assert not (project / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "contents", "styles"),
+    [
+        ("a b --style x y --out o", ["a", "b"], ["x", "y"]),
+        ("a --style x --size 64 --style y z", ["a"], ["x", "y", "z"]),
+        ("--style x a b", ["a", "b"], ["x"]),
+        ("--size 64 --style x a b", ["a", "b"], ["x"]),
+    ],
+)
+def test_several_styles_may_follow_their_option(
+    project: Path, monkeypatch: pytest.MonkeyPatch, words: str, contents: list[str], styles: list[str]
+) -> None:
+    given: list[list[str]] = []
+
+    def plan(*arguments: list[str], **_: object) -> None:
+        given.extend(arguments[:2])
+        raise typer.Exit
+
+    monkeypatch.setattr("quantart.serving.plan.make_plan", plan)
+    assert CliRunner().invoke(app, ["stylize", *shlex.split(words)]).exit_code == 0
+    assert given == [contents, styles]
+
+
+def test_stylize_paints_what_it_can_and_ends_with_1_where_it_could_not_all(project: Path) -> None:
+    torch.manual_seed(0)
+    shape = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "resolution": 32, "z_channels": 8}
+    ExperimentStage2(shape, n_embed=16, embed_dim=8, block_num=1).save_pretrained(project / "tiny")
+    (project / "broken.jpg").write_text("no picture")
+    profile = (project / "wide.jpg", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
+    Image.open(PHOTO).save(profile[0], icc_profile=profile[1])  # of another colour space: ignored
+    words = f"stylize {PHOTO} broken.jpg wide.jpg --style {PHOTO} --model tiny --size 48"
+    result = CliRunner().invoke(app, shlex.split(words))
+    assert result.exit_code == 1, result.output
+    assert result.stdout == "2 pictures in stylized\n"
+    assert "skipped broken.jpg: not a JPEG, PNG" in result.stderr
+    assert sorted(path.name for path in (project / "stylized").iterdir()) == ["cat_cat.png", "wide_cat.png"]
+    words = f"stylize {PHOTO} --style {PHOTO} --model tiny --size 48 --out one.png"
+    result = CliRunner().invoke(app, shlex.split(words))
+    assert (result.exit_code, result.stdout) == (0, "one.png\n")
+    assert Image.open(project / "one.png").size == (48, 36)
 
 
 def test_before_anything_was_trained_stylize_says_what_trains_it(

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from quantart.components import blocks
 from quantart.components.blocks import AttnBlock, Downsample, GroupNorm, ResnetBlock, Upsample
 
 
@@ -43,6 +44,24 @@ def test_attention_is_softmax_over_the_context() -> None:
     assert torch.allclose(block(x, context), expected, atol=1e-5)
     block.residual = True
     assert torch.allclose(block(x, context), x + expected, atol=1e-5)
+
+
+def test_attention_to_many_positions_takes_a_sample_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    block = AttnBlock(8).eval()
+    coarse = torch.randn(1, 8, 6, 5)
+    fine = coarse.repeat_interleave(3, 2).repeat_interleave(3, 3)
+    whole, elsewhere = block(fine), block(coarse, fine)
+    monkeypatch.setattr(blocks, "MAX_KEYS", 30)
+    keys: list[int] = []
+    plain = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda q, k, v: keys.append(k.shape[2]) or plain(q, k, v))
+    # of cells of equal neighbours it loses nothing
+    torch.testing.assert_close(block(fine), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(block(coarse, fine), elsewhere, rtol=0, atol=1e-5)
+    block(fine[:, :, :, :-2])
+    block(coarse)
+    assert keys == [30, 30, 30, 30]
 
 
 def test_downsample_pads_right_and_below() -> None:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantart.components import quantizer as module
 from quantart.components.quantizer import VectorQuantizer, code_counts, codebook_statistics, rotate_to
 
 
@@ -33,6 +34,13 @@ def test_near_ties_of_an_untrained_codebook_fall_as_in_the_references_expression
     flat, codes = z.permute(0, 2, 3, 1).reshape(-1, 64), q.embedding.weight
     distance = (flat**2).sum(1, keepdim=True) + (codes**2).sum(1) - 2 * torch.einsum("bd,nd->bn", flat, codes)
     assert torch.equal(q.nearest(z).flatten(), distance.argmin(1))
+
+
+def test_many_latents_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, z = quantizer(), torch.randn(2, 6, 9, 7)
+    whole = q.nearest(z)
+    monkeypatch.setattr(module, "MAX_DISTANCES", 250)  # twelve latents, 20 codes
+    assert torch.equal(q.nearest(z), whole)
 
 
 def test_codes_are_their_own_nearest_and_lookup_keeps_positions() -> None:

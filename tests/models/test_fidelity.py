@@ -161,3 +161,36 @@ def test_a_model_in_the_others_place_is_named() -> None:
 )
 def test_every_setting_has_a_name_of_its_own(alpha: float, beta: float, name: str) -> None:
     assert settle(alpha, beta, ["discrete", "continuous"]).name == name
+
+
+@torch.no_grad()
+def test_while_decoders_are_mixed_the_network_decodes_as_ever(
+    control: FidelityControl, pictures: tuple[Tensor, Tensor]
+) -> None:
+    assert control.discrete is not None
+    between, alone = control.settle(0.5), control.settle(1.0)
+    z = control.latents(*pictures, between)
+    expected = control.decode(z, between), control.decode(z, alone)
+    meanwhile: list[Tensor] = []
+
+    def another_request(*_: object) -> None:
+        if not meanwhile:
+            meanwhile.append(torch.empty(0))  # the hook is called by its own call as well
+            meanwhile.append(control.decode(z, alone))
+
+    control.discrete.decoder.mid.register_forward_hook(another_request)
+    assert torch.equal(control.decode(z, between), expected[0])
+    assert torch.equal(meanwhile[1], expected[1])
+
+
+@torch.no_grad()
+def test_styles_encoded_beforehand_give_the_same_picture(
+    control: FidelityControl, pictures: tuple[Tensor, Tensor]
+) -> None:
+    content, style = pictures
+    for alpha, beta, styled in [(0.4, 0.7, 2), (1.0, 1.0, 1), (0.4, 0.0, 0)]:
+        fidelity = control.settle(alpha, beta)
+        styles = {variant: control.style_latents(style, variant) for variant in fidelity.styled}
+        assert len(styles) == styled
+        z = control.transfer(content, styles, fidelity)
+        assert torch.equal(control.decode(z, fidelity), control(content, style, alpha, beta))

@@ -27,7 +27,8 @@ from quantart.params import DOMAINS
 from quantart.pipeline import encode, evaluate, export, pair, stage1, stage2
 from quantart.pipeline.import_checkpoint import run
 from quantart.project import Project
-from quantart.serving.files import named_networks, stylize_file
+from quantart.serving.files import named_networks, stylize_files
+from quantart.serving.plan import make_plan
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import StageRun
 
@@ -269,8 +270,8 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
 
     photo, painting = (next((ROOT / "data/sample" / kind).glob("*.jpg")) for kind in ("photos", "paintings"))
     networks = named_networks([str(project.root / "models" / "imported")], None)
-    stylize_file(photo, painting, tmp_path / "out.png", networks)
-    assert min(read_image(tmp_path / "out.png", max_pixels=10**6).shape[:2]) == 32
+    stylize_files(make_plan([str(photo)], [str(painting)], tmp_path / "out.png"), networks, size=40)
+    assert max(read_image(tmp_path / "out.png", max_pixels=10**6).shape[:2]) == 40
 
 
 def test_an_imported_vqgan_is_measured_on_both_domains_and_not_registered(project: Project, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from quantart.errors import UserError
 from quantart.images import Picture, read_image, write_image
 from quantart.models.fidelity import FidelityControl
 from quantart.project import Project
-from quantart.serving.files import Networks, named_networks, project_networks, stylize_file
+from quantart.serving.files import Networks, named_networks, project_networks, stylize_files
+from quantart.serving.plan import make_plan
 from quantart.serving.registered import RegisteredModel
 from quantart.serving.stylizer import Stylizer
 
@@ -43,7 +45,7 @@ def files(tmp_path: Path, noise: Picture) -> tuple[Path, Path]:
 
 def painted(files: tuple[Path, Path], networks: Networks, beta: float = 1.0) -> Picture:
     out = files[0].with_name("out.png")
-    stylize_file(*files, out, networks, beta=beta, force=True)
+    stylize_files(make_plan([str(files[0])], [str(files[1])], out, force=True), networks, beta=beta)
     return read_image(out, max_pixels=10**6)
 
 
@@ -109,3 +111,59 @@ def test_a_wrong_beta_leaves_nothing_behind(project: Project, files: tuple[Path,
     with pytest.raises(UserError, match="beta = 2.0: must be a number from 0"):
         painted(files, project_networks(project, None), beta=2.0)
     assert not files[0].with_name("out.png").exists()
+
+
+@pytest.fixture
+def photos(tmp_path: Path, noise: Picture) -> Path:
+    """A folder with one picture on its side, one half transparent, one broken and one too small."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    turned = Image.fromarray(noise)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(folder / "turned.png", exif=exif)
+    see_through = np.dstack([noise, np.zeros(noise.shape[:2], np.uint8)])
+    Image.fromarray(see_through).save(folder / "glass.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    write_image(folder / "small.png", noise[:20])
+    return folder
+
+
+def test_what_cannot_be_used_is_named_and_all_others_are_painted(
+    photos: Path, project: Project, files: tuple[Path, Path], control: FidelityControl, noise: Picture, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "folder"
+    plan = make_plan([str(photos)], [str(files[0]), str(files[1]), str(photos / "broken.jpg")], out)
+    done = stylize_files(plan, project_networks(project, None), size=64)
+    assert [reason.partition(": ")[0] for reason in done.skipped] == [
+        str(photos / name) for name in ("broken.jpg", "broken.jpg", "small.png")
+    ]
+    assert done.skipped[2].endswith("small.png: 40 × 20 pixels; each side must have at least 32")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "glass_painting.png",
+        "glass_photo.png",
+        "grid.png",
+        "turned_painting.png",
+        "turned_photo.png",
+    ]
+    assert set(done.written) == set(out.iterdir())
+    assert done.summary == f"5 pictures in {out}"
+    stylizer = Stylizer(control)
+    painted = {name: read_image(out / f"{name}_photo.png", max_pixels=10**6) for name in ("turned", "glass")}
+    assert np.array_equal(painted["turned"], stylizer.stylize(np.rot90(noise, -1).copy(), noise, size=64))
+    assert np.array_equal(painted["glass"], stylizer.stylize(np.full_like(noise, 255), noise, size=64))
+    grid = read_image(out / "grid.png", max_pixels=10**7)
+    assert grid.shape[1] == 4 + 4 * (192 + 4)  # the contents and three styles
+
+
+def test_what_no_picture_can_be_stops_before_any_work(project: Project, files: tuple[Path, Path]) -> None:
+    plan = make_plan([str(files[0])], [str(files[1])], files[0].with_name("out"))
+    with pytest.raises(UserError, match="size = 10: must be a whole number from 32 to 8192"):
+        stylize_files(plan, project_networks(project, None), size=10)
+    assert not files[0].with_name("out").exists()
+
+
+def test_a_place_where_nothing_can_be_made_is_named(project: Project, files: tuple[Path, Path]) -> None:
+    plan = make_plan([str(files[0])], [str(files[1])], files[0] / "out")
+    with pytest.raises(UserError, match="photo.png/out: cannot be made: "):
+        stylize_files(plan, project_networks(project, None))
