@@ -92,16 +92,18 @@ def _stored_as(shape: tuple[int, ...]) -> torch.dtype:
 def _write(out: Tensor, x: Tensor, layer: Layer, scale: float = 1.0) -> Tensor:
     """Fill `out`, which may be `x` itself."""
     row = 0
-    for strip in _strips(x, layer, scale):
+    for strip in _strips(x, layer, out.shape[1], scale):
         out[:, :, row : row + strip.shape[2]] = strip
         row += strip.shape[2]
     return out
 
 
-def _strips(x: Tensor, layer: Layer, scale: float = 1.0) -> Iterator[Tensor]:
-    """The rows of `layer(x)` from the top, in strips; rows of `x` may be overwritten once their strip is there."""
+def _strips(x: Tensor, layer: Layer, channels: int, scale: float = 1.0) -> Iterator[Tensor]:
+    """The rows of `layer(x)`, of `channels`, from the top; rows of `x` may be overwritten once their strip is there."""
     height = x.shape[2]
-    rows = max(2 * REACH, STRIP // (x.shape[0] * x.shape[1] * x.shape[3]) // 2 * 2)
+    # whichever is larger, what goes in or what comes out: a picture's 3 channels become many
+    row = x.shape[0] * x.shape[3] * max(x.shape[1], channels * scale**2)
+    rows = max(2 * REACH, int(STRIP // row) // 2 * 2)
     above = x[:, :, :0]
     for start in range(0, height, rows):
         end = min(start + rows, height)
@@ -116,7 +118,7 @@ def _of_whole(norm: nn.GroupNorm, x: Tensor, layer: Layer) -> Layer:
     batch, groups = x.shape[0], norm.num_groups
     count, mean, squares = 0, torch.zeros(batch, groups), torch.zeros(batch, groups)
     mean, squares = (part.to(x.device, torch.float64) for part in (mean, squares))
-    for strip in _strips(x, layer):
+    for strip in _strips(x, layer, norm.num_channels):
         values = strip.float().reshape(batch, groups, -1)
         variance, centre = torch.var_mean(values, 2, correction=0)
         # Chan, Golub & LeVeque (1979): moments of two parts to those of both
