@@ -107,7 +107,7 @@ class Card:
             "",
             f"- Trained on squares of {self.resolution} pixels. Larger pictures are painted at the same scale of "
             "texture: details are no finer and strokes no broader.",
-            "- It knows the paintings it was trained on; a style unlike them lends its palette rather than its hand.",
+            "- It knows the paintings it was trained on; how it does on styles unlike them was not measured.",
             "- Measured on few pictures from the same sources as the training pictures, not on yours.",
             f"- Pictures of at least {MIN_SIDE} × {MIN_SIDE} pixels, one picture to a file; the largest are set by the "
             "model's configuration (max_pixels, max_bytes, max_rows, max_size).",
