@@ -167,7 +167,7 @@ def main() -> None:
     share = -(-options.requests // (len(STYLES) * len(CLIENTS)))
     with server(arguments) as (address, process), ProcessPoolExecutor(1, get_context("spawn")) as sender:
         warm = [job for each in jobs.values() for job in islice(each, CLIENTS[-1])]
-        sender.submit(send_all, address, warm, 2 * len(warm), CLIENTS[-1]).result()
+        sender.submit(send_all, address, warm, len(warm), CLIENTS[-1]).result()
         before = memory(process)
         for (name, each), clients in product(jobs.items(), CLIENTS):
             rows.append(figures(name, clients, *sender.submit(send_all, address, each, share, clients).result()))
