@@ -427,19 +427,23 @@ def serve(
     model: Annotated[str | None, typer.Option(help=SERVED)] = None,
     host: Annotated[str, typer.Option(help="Address to listen at; the default is this machine only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 5001,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="Such as max_rows=8, in place of the model's own; once for each.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: one per core.")] = 0,
 ) -> None:
     """Answer pictures over HTTP from a registered model.
 
-    Example: quantart serve --port 5001
+    Example: quantart serve --port 5001 --limit max_rows=8
     """
+    from quantart.serving.limits import parse_limits
     from quantart.serving.registered import default_address
-    from quantart.serving.server import check_model
     from quantart.serving.server import serve as run_server
 
+    limits = parse_limits(limit or [])
     address = model or default_address(_project())
     _use_store()
-    check_model(address)
-    run_server(address, host, port)
+    run_server(address, host, port, limits=limits, threads=threads)
 
 
 @registry_app.command("list")

@@ -26,6 +26,7 @@ Picture = NDArray[np.uint8]
 
 # The formats in which photographs and paintings come. Others stay closed: some of Pillow's readers start programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}  # further pictures in a JPEG or TIFF are previews or pages
 WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 _EXIF_ORIENTATION = 0x0112
@@ -47,13 +48,14 @@ class ImageError(UserError):
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
-def decode_image(data: bytes, *, max_pixels: int) -> Picture:
+def decode_image(data: bytes, *, max_pixels: int, still: bool = False) -> Picture:
     """Decode a picture of any of `FORMATS`: upright, in sRGB, transparency laid on white, the first frame.
 
     Args:
         data: the encoded file.
         max_pixels: larger pictures are refused from their header, undecoded. Pillow's own ceiling (179 million
             pixels unless the process moved it) stays in force beside it.
+        still: refuse animations, in place of taking their first frame.
 
     Returns:
         uint8 `(h, w, 3)`, writable.
@@ -66,6 +68,8 @@ def decode_image(data: bytes, *, max_pixels: int) -> Picture:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, max_pixels)
+            if still and picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
+                raise ImageError("animated; send one picture")
             picture.load()
             return np.array(_to_rgb(_upright(picture)))
     except ImageError:

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from quantart.pipeline.export import run
 from quantart.project import Project
 from quantart.serving.stylizer import Stylizer
 from quantart.tracking.links import RunLink, read_link, write_link
-from quantart.tracking.runs import open_run, stage_run
+from quantart.tracking.runs import DataUsed, open_run, stage_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,12 +60,19 @@ def project(tmp_path_factory: pytest.TempPathFactory, network: ExperimentStage2)
         yield project
 
 
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def train(project: Project, network: ExperimentStage2, params: dict[str, Any] | None = None) -> str:
     """A finished run of a network, and the link to it; its id."""
     stage = f"stage2_{network.variant}"
     network.save_pretrained(project.stage2_model(network.variant))
     upstream = {"stage1_content": "c0", "stage1_style": "50"}
-    with stage_run(project.root, stage="stage2", name=stage, params=params or {}, upstream=upstream) as trained:
+    folders = {domain: project.params().data.folder(domain) for domain in DOMAINS}
+    used = [DataUsed(name, sha256(folder), folder, "training", 5) for name, folder in folders.items()]
+    options: dict[str, Any] = {"params": params or {}, "upstream": upstream, "datasets": used}
+    with stage_run(project.root, stage="stage2", name=stage, **options) as trained:
         trained.artifact(project.stage2_model(network.variant), "model")
     write_link(project.link(stage), RunLink(stage=stage, run_id=trained.run_id, experiment="quantart"))
     return trained.run_id
@@ -73,7 +81,15 @@ def train(project: Project, network: ExperimentStage2, params: dict[str, Any] | 
 def test_a_trained_run_becomes_the_challenger(project: Project, network: ExperimentStage2) -> None:
     run_id = json.loads(project.link("stage2_discrete").read_text())["run_id"]
     open_run(project.root, run_id).metrics(
-        {"eval/gram_squeezenet1_1": 0.25, "eval/gram_squeezenet1_1_low": 0.2, "eval/adain/gram_squeezenet1_1": 0.5}, 0
+        {
+            "eval/n": 48,
+            "eval/gram_squeezenet1_1": 0.25,
+            "eval/gram_squeezenet1_1_low": 0.2,
+            "eval/gram_squeezenet1_1_high": 0.31,
+            "eval/adain/gram_squeezenet1_1": 0.5,
+            "eval/a0.50_b1.00/gram_squeezenet1_1": 0.75,
+        },
+        0,
     )
     shutil.rmtree(project.stage2_model("discrete"))  # the network comes from the run
     run(project)
@@ -81,7 +97,7 @@ def test_a_trained_run_becomes_the_challenger(project: Project, network: Experim
     assert written == {"name": "painter", "version": "1", "alias": "challenger", "run_id": run_id}
 
     version = MlflowClient().get_model_version_by_alias("painter", "challenger")
-    assert "| gram_squeezenet1_1 | 0.25 |" in version.description
+    check_card(version.description, run_id)
     assert version.tags["eval/gram_squeezenet1_1"] == "0.25"
     assert version.tags["upstream.stage1_style"] == "50"
     assert [key for key in version.tags if key.startswith("eval/")] == ["eval/gram_squeezenet1_1"]
@@ -94,6 +110,40 @@ def test_a_trained_run_becomes_the_challenger(project: Project, network: Experim
     row = dict(zip(DOMAINS, map(encode_png, held_out), strict=True))
     image = base64.b64decode(model.predict(pd.DataFrame([row], dtype=object))["image"][0])
     assert np.array_equal(decode_image(image, max_pixels=10**8), Stylizer(network).stylize(*held_out))
+
+
+def check_card(card: str, run_id: str) -> None:
+    """The model card of the version, on embedded pictures."""
+    lines = card.splitlines()
+    assert (
+        "The discrete network on 48 held-out pairs; smaller is better, except psnr, ssim, usage, perplexity." in lines
+    )
+    assert [line for line in lines if "gram" in line] == ["| gram_squeezenet1_1 | 0.25 | 0.2 to 0.31 |"]
+    assert f"- discrete network: run stage2_discrete ({run_id})" in lines
+    assert "- upstream.stage1_style: 50" in lines
+    (paintings,) = (line for line in lines if line.startswith("| training | style | 5 |"))
+    digest = sha256(str(ROOT / "data/sample/paintings"))[:12]
+    assert paintings.endswith(f"| {digest} | CC0 (public domain, The Met Open Access) (146) |")
+    assert "squares of 32 pixels" in card
+    assert len(card) < 5000  # what other registries take
+
+
+def test_the_card_lies_in_the_model_too(project: Project) -> None:
+    version = MlflowClient().get_model_version("painter", run(project).version)
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/painter/{version.version}"))
+    assert (folder / "artifacts" / "README.md").read_text(encoding="utf8") == version.description
+
+
+def test_pictures_of_ones_own_have_no_known_licence(project: Project, tmp_path: Path) -> None:
+    other = copy_of(project, tmp_path)
+    params = yaml.safe_load((other.root / "params.yaml").read_text())
+    mine = Path(shutil.copytree(ROOT / "data/sample/photos", tmp_path / "mine"))
+    params["data"]["content"] = str(mine)
+    (other.root / "params.yaml").write_text(yaml.safe_dump(params))
+    train(other, network_of("discrete"))
+    version = MlflowClient().get_model_version("painter", run(other).version)
+    row = f"| training | content | 5 | `{mine}` | {sha256(str(mine))[:12]} | not known to this platform |"
+    assert row in version.description.splitlines()
 
 
 def test_exporting_again_makes_the_next_version_the_challenger(project: Project) -> None:
@@ -146,7 +196,7 @@ def test_a_named_run_brings_its_sibling_and_its_own_default(project: Project, tm
     version = MlflowClient().get_model_version("painter", registered.version)
     assert (version.tags["run.continuous"], version.tags["run.discrete"]) == (named, sibling)
     schema = mlflow.pyfunc.load_model(registered.uri).metadata.get_params_schema()
-    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0}
+    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0, "size": None}
 
 
 def test_the_exported_variant_is_the_default(project: Project, tmp_path: Path) -> None:
@@ -155,7 +205,7 @@ def test_the_exported_variant_is_the_default(project: Project, tmp_path: Path) -
     registered = run(both)
     assert registered.run_id == continuous_run
     schema = mlflow.pyfunc.load_model(registered.uri).metadata.get_params_schema()
-    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0}
+    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0, "size": None}
 
 
 def test_variants_of_other_shapes_are_a_sentence_and_nothing_is_registered(project: Project, tmp_path: Path) -> None:

@@ -86,6 +86,6 @@ def registered(
             run_id=run.run_id,
             name="quantart",
             example=pictures,
-            description="tiny",
+            card="# tiny",
             tags={"variant": "discrete", "upstream.stage1_style": "0123"},
         )

@@ -1,6 +1,14 @@
 import base64
+import json
+import os
+import pickle
+import pickletools
+import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +19,14 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from safetensors import safe_open
 
 from quantart.errors import UserError
 from quantart.images import Picture, decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
+from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.serving.checksums import SUMS, write_checksums
 from quantart.serving.package import log_and_register, requirements
 from quantart.serving.registered import RegisteredModel
 from quantart.serving.stylizer import Stylizer
@@ -35,7 +46,8 @@ def folder_of(registered: RegisteredModel) -> Path:
 def test_the_version_has_alias_run_and_tags(registered: RegisteredModel) -> None:
     version = MlflowClient().get_model_version_by_alias("quantart", "challenger")
     assert (str(version.version), version.run_id) == (registered.version, registered.run_id)
-    assert version.description == "tiny"
+    assert version.description == "# tiny"
+    assert version.tags["sha256"] == file_sha256(folder_of(registered) / "artifacts" / SUMS)
     assert {"variant": "discrete", "upstream.stage1_style": "0123"}.items() <= version.tags.items()
     run = MlflowClient().get_run(registered.run_id)
     assert run.info.status == "FINISHED"
@@ -44,11 +56,17 @@ def test_the_version_has_alias_run_and_tags(registered: RegisteredModel) -> None
 
 
 def test_the_registered_model_paints_what_the_network_paints(
-    model: mlflow.pyfunc.PyFuncModel, network: ExperimentStage2, pictures: tuple[Picture, Picture]
+    model: mlflow.pyfunc.PyFuncModel,
+    registered: RegisteredModel,
+    network: ExperimentStage2,
+    pictures: tuple[Picture, Picture],
 ) -> None:
     row = {"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}
     answer = model.predict(pd.DataFrame([row, row], dtype=object))
-    assert list(answer.columns) == ["image", "width", "height"]
+    assert list(answer.columns) == ["image", "width", "height", "model_version", "seconds"]
+    assert "\n" not in answer["image"][0]
+    assert (answer["model_version"] == registered.version).all()
+    assert (answer["seconds"] > 0).all()
     image = decode_image(base64.b64decode(answer["image"][1], validate=True), max_pixels=10**6)
     assert image.shape[:2] == (answer["height"][1], answer["width"][1])
     assert np.array_equal(image, Stylizer(network).stylize(*pictures))
@@ -62,7 +80,7 @@ def test_alpha_and_beta_reach_the_networks(
         image = base64.b64decode(model.predict(frame, params=params)["image"][0])
         assert np.array_equal(decode_image(image, max_pixels=10**6), Stylizer(control).stylize(*pictures, **params))
     schema = {param.name: param.default for param in model.metadata.get_params_schema()}
-    assert schema == {"alpha": 1.0, "beta": 1.0}
+    assert schema == {"alpha": 1.0, "beta": 1.0, "size": None}
 
 
 def test_each_variant_lies_in_its_own_folder(registered: RegisteredModel) -> None:
@@ -76,7 +94,7 @@ def alone(
 ) -> RegisteredModel:
     """A later version that holds the continuous network alone."""
     networks = {"continuous": save(control, tmp_path)["continuous"]}
-    options: dict[str, Any] = {"name": "alone", "example": pictures, "description": "", "tags": {}}
+    options: dict[str, Any] = {"name": "alone", "example": pictures, "card": "", "tags": {}}
     return log_and_register(networks, variant="continuous", run_id=registered.run_id, **options)
 
 
@@ -98,7 +116,7 @@ def test_networks_that_cannot_be_mixed_are_not_registered(
     networks = save(control, tmp_path)
     torch.manual_seed(2)
     ExperimentStage2(TINY, 16, 4, block_num=1, variant="continuous").save_pretrained(networks["continuous"])
-    options: dict[str, Any] = {"name": "unlike", "example": pictures, "description": "", "tags": {}}
+    options: dict[str, Any] = {"name": "unlike", "example": pictures, "card": "", "tags": {}}
     with pytest.raises(UserError, match=r"differ in embed_dim \(8 and 4\)"):
         log_and_register(networks, variant="discrete", run_id=registered.run_id, **options)
     assert not MlflowClient().search_registered_models("name = 'unlike'")
@@ -123,30 +141,133 @@ def test_a_bad_cell_is_named(column: str, model: mlflow.pyfunc.PyFuncModel, nois
         model.predict(pd.DataFrame([row | {column: tiny}], dtype=object))
 
 
+def pickled(file: Path) -> str | None:
+    """What of a file a Python program could unpickle; None: nothing."""
+    if file.suffix in {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz", ".pyc"}:
+        return "its ending"
+    if zipfile.is_zipfile(file) or tarfile.is_tarfile(file):  # PyTorch's own formats are archives of pickles
+        return "an archive"
+    data = file.read_bytes()
+    if data[:3] in {b"\x1f\x8b\x08", b"BZh", b"\xfd7z"}:
+        return "compressed"
+    try:
+        opcodes = [opcode.name for opcode, _, _ in pickletools.genops(data)]
+    except (ValueError, UnicodeDecodeError):
+        pass
+    else:
+        return f"{len(opcodes)} opcodes"
+    # every pickle since protocol 2 begins with PROTO and its number, those since 4 go on with a FRAME
+    return "a pickle inside" if re.search(rb"\x80[\x04\x05]\x95.{6}\0\0", data, re.DOTALL) else None
+
+
 def test_nothing_in_the_model_is_pickled(registered: RegisteredModel) -> None:
     files = [file for file in folder_of(registered).rglob("*") if file.is_file()]
-    assert any(file.suffix == ".safetensors" for file in files)
+    assert {"model.safetensors", "MLmodel", "SHA256SUMS", "README.md"} <= {file.name for file in files}
+    assert {file.relative_to(folder_of(registered)): found for file in files if (found := pickled(file))} == {}
+    (example,) = folder_of(registered).glob("input_example.json")
+    assert json.loads(example.read_text())["columns"] == ["content", "style"]
     for file in files:
-        start = file.read_bytes()[:2]
-        # a pickle begins with its protocol, PyTorch's own format is a zip of pickles
-        assert start[:1] != b"\x80", file
-        assert start != b"PK", file
-        assert file.suffix not in {".pkl", ".pt", ".pth", ".pyc"}, file
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt") as tensors:
+                assert "decoder.conv_in.weight" in tensors.keys()  # noqa: SIM118 - it is no dict
 
 
-def test_the_model_brings_its_own_code_and_exact_requirements(registered: RegisteredModel, tmp_path: Path) -> None:
-    folder = folder_of(registered)
-    code = (
-        "import sys, mlflow; mlflow.pyfunc.load_model(sys.argv[1]); import quantart;"
-        "print(quantart.__file__); print([m for m in sys.modules if m in {'pydantic_core', 'accelerate', 'dvc'}])"
-    )
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_would_be_found(protocol: int, tmp_path: Path) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(pickle.dumps({"decoder": [0.5, "text"]}, protocol))
+    assert pickled(file)
+    torch.save({"decoder": torch.zeros(2)}, file, _use_new_zipfile_serialization=protocol % 2 == 0)
+    assert pickled(file)
+    file.write_bytes(b"safe header" + pickle.dumps({"decoder": [0.5, "text"] * 100}, 4))
+    assert pickled(file)
+
+
+def test_a_version_whose_weights_were_tampered_with_is_refused(registered: RegisteredModel, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folder_of(registered), tmp_path / "model"))
+    weights = folder / "artifacts" / "discrete" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(Exception, match=r"discrete/model\.safetensors was changed: the model is not what .*SHA256SUMS"):
+        mlflow.pyfunc.load_model(str(folder))
+    # somebody who may write the list too is found out by the registry
+    artifacts = folder / "artifacts"
+    write_checksums([artifacts / "discrete", artifacts / "continuous"], artifacts / SUMS)
+    mlflow.pyfunc.load_model(str(folder))
+
+
+# the model where neither the repository nor its installation can be imported
+ELSEWHERE = """
+import importlib.util, sys
+sys.path[:] = [entry for entry in sys.path if importlib.machinery.PathFinder.find_spec("quantart", [entry]) is None]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
+assert importlib.util.find_spec("quantart") is None
+import mlflow
+model = mlflow.pyfunc.load_model(sys.argv[1])
+import quantart
+print(quantart.__file__)
+print(model.predict(model.input_example)["image"][0][:16])
+print(sorted({"accelerate", "dvc", "lpips", "torchvision"} & set(sys.modules)))
+"""
+
+
+def test_the_model_runs_without_this_repository(registered: RegisteredModel, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folder_of(registered), tmp_path / "model"))
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "MLFLOW_TRACKING_URI"}
+    }
     process = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", ELSEWHERE, str(folder)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert Path(process.stdout.splitlines()[0]).is_relative_to(folder)
-    wanted = (folder / "requirements.txt").read_text().split()
+    where, image, foreign = process.stdout.splitlines()[-3:]
+    assert Path(where).is_relative_to(folder)
+    assert base64.b64decode(image).startswith(b"\x89PNG")
+    assert foreign == "[]"
+
+
+def test_requirements_are_exact(registered: RegisteredModel) -> None:
+    wanted = (folder_of(registered) / "requirements.txt").read_text().split()
     assert wanted == requirements()
     assert f"mlflow=={mlflow.__version__}" in wanted
+
+
+def test_the_size_asked_for_reaches_the_network(
+    model: mlflow.pyfunc.PyFuncModel, control: FidelityControl, pictures: tuple[Picture, Picture]
+) -> None:
+    frame = pd.DataFrame([{"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}], dtype=object)
+    answer = model.predict(frame, params={"size": 96}).iloc[0]
+    assert max(answer["width"], answer["height"]) == 96
+    image = decode_image(base64.b64decode(answer["image"]), max_pixels=10**6)
+    assert np.array_equal(image, Stylizer(control).stylize(*pictures, size=96))
+
+
+def test_limits_are_configuration_of_the_model(registered: RegisteredModel, noise: Picture) -> None:
+    config = {"max_rows": 1, "max_pixels": 1000, "max_size": 64, "at_once": 2}
+    model = mlflow.pyfunc.load_model(registered.uri, model_config=config)
+    frame = pd.DataFrame([{"content": encode_png(noise), "style": encode_png(noise)}] * 2, dtype=object)
+    with pytest.raises(MlflowException, match="2 rows; a request holds 1 to 1"):
+        model.predict(frame)
+    with pytest.raises(MlflowException, match="row 0, column content: too large: 40 × 48 pixels, the limit is 1000"):
+        model.predict(frame[:1])
+    with pytest.raises(MlflowException, match="size = 65: must be a whole number of pixels from 32 to 64"):
+        model.predict(frame[:1], params={"size": 65})
+    small = encode_png(noise[:32, :31])
+    with pytest.raises(MlflowException, match="row 0, column content: 31 × 32 pixels; each side must have"):
+        model.predict(pd.DataFrame([{"content": small, "style": small}], dtype=object))
+
+
+def test_where_no_size_is_asked_for_the_limit_holds(
+    registered: RegisteredModel, pictures: tuple[Picture, Picture]
+) -> None:
+    model = mlflow.pyfunc.load_model(registered.uri, model_config={"max_size": 64})
+    frame = pd.DataFrame([{"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}], dtype=object)
+    assert max(model.predict(frame)[["width", "height"]].iloc[0]) == 64
 
 
 def test_a_local_build_counts_as_its_release(monkeypatch: pytest.MonkeyPatch) -> None:

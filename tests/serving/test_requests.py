@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 
 from quantart.images import Picture, encode_png
-from quantart.serving.requests import MAX_ROWS, RequestError, read_rows
+from quantart.serving.limits import Limits
+from quantart.serving.requests import RequestError, read_fidelity, read_rows, read_size
+
+LIMITS = Limits()
 
 
 def frame(*rows: tuple[Any, Any]) -> pd.DataFrame:
@@ -17,7 +20,9 @@ def test_bytes_and_base64_text_are_the_same_picture(noise: Picture) -> None:
     data = encode_png(noise)
     text = base64.b64encode(data)
     with_line_breaks = base64.encodebytes(data).decode()
-    for content, style in read_rows(frame((data, text.decode()), (bytearray(data), with_line_breaks), (text, data))):
+    for content, style in read_rows(
+        frame((data, text.decode()), (bytearray(data), with_line_breaks), (text, data)), LIMITS
+    ):
         assert np.array_equal(content, noise)
         assert np.array_equal(style, noise)
 
@@ -39,17 +44,45 @@ def test_bytes_and_base64_text_are_the_same_picture(noise: Picture) -> None:
 def test_what_is_no_picture_is_named_by_row_and_column(cell: Any, message: str, noise: Picture) -> None:
     data = encode_png(noise)
     with pytest.raises(RequestError, match=f"row 1, column style: {message}"):
-        read_rows(frame((data, data), (data, cell)))
+        read_rows(frame((data, data), (data, cell)), LIMITS)
 
 
 def test_a_truncated_picture_is_named(noise: Picture) -> None:
     data = encode_png(noise)
     with pytest.raises(RequestError, match="row 0, column content: broken picture"):
-        read_rows(frame((data[: len(data) // 2], data)))
+        read_rows(frame((data[: len(data) // 2], data)), LIMITS)
 
 
-@pytest.mark.parametrize("count", [0, MAX_ROWS + 1])
+@pytest.mark.parametrize("count", [0, 3])
 def test_too_many_rows_and_none_are_refused(count: int, noise: Picture) -> None:
     data = encode_png(noise)
-    with pytest.raises(RequestError, match=f"{count} rows; a request holds 1 to {MAX_ROWS}"):
-        read_rows(frame(*[(data, data)] * count))
+    with pytest.raises(RequestError, match=f"{count} rows; a request holds 1 to 2"):
+        read_rows(frame(*[(data, data)] * count), Limits(max_rows=2))
+
+
+def test_a_picture_is_bounded_in_bytes_and_pixels(noise: Picture) -> None:
+    data = encode_png(noise)
+    for cell in (data, base64.b64encode(data).decode()):
+        assert len(read_rows(frame((cell, cell)), Limits(max_bytes=len(data), max_pixels=48 * 40))) == 1
+        with pytest.raises(RequestError, match=f"row 0, column content: a file of {len(data)} bytes; the limit is"):
+            read_rows(frame((cell, cell)), Limits(max_bytes=len(data) - 1))
+        with pytest.raises(RequestError, match="row 0, column content: too large: 40 × 48 pixels"):
+            read_rows(frame((cell, cell)), Limits(max_pixels=48 * 40 - 1))
+
+
+def test_parameters_that_are_there_are_taken() -> None:
+    assert read_fidelity({"alpha": 0.5, "beta": 0.0, "size": 64}) == {"alpha": 0.5, "beta": 0.0}
+    assert read_fidelity({}) == {}
+    with pytest.raises(RequestError, match="params: beta = null: must be a number from 0 to 1"):
+        read_fidelity({"beta": None})
+
+
+def test_a_size_is_a_whole_number_within_the_limits() -> None:
+    limits = Limits(max_size=64)
+    assert [read_size({"size": size}, limits) for size in (None, 32, 64)] == [None, 32, 64]
+    assert read_size({}, limits) is None
+    for size in (0, 31, 65, True, 48.0, "48"):
+        with pytest.raises(
+            RequestError, match=f"params: size = {size!r}: must be a whole number of pixels from 32 to 64"
+        ):
+            read_size({"size": size}, limits)

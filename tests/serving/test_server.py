@@ -1,102 +1,61 @@
+"""The real server process: what it answers, how it starts, what stops it."""
+
 import base64
-import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import mlflow
 import numpy as np
+import pandas as pd
+import psutil
 import pytest
 
+from quantart.errors import UserError
 from quantart.images import Picture, decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.serving.checksums import SUMS, write_checksums
 from quantart.serving.registered import RegisteredModel
+from quantart.serving.server import fetch_model
 from quantart.serving.stylizer import Stylizer
 
-START_SECONDS = 180
+from .running import FORMS, as_text, ask, running, start, wait_until_it_answers
 
 
 @pytest.fixture(scope="module")
 def server(registered: RegisteredModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real `mlflow models serve` process."""
-    folder = tmp_path_factory.mktemp("server")
-    log = folder / "log"
-    code = "import sys; from quantart.serving.server import serve; serve(sys.argv[1], port=0)"
-    # away from the virtual environment's PATH, as a service manager would start it
-    environment = {**os.environ, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, registered.uri], cwd=folder, env=environment, stdout=file, stderr=file
-        )
-    try:
-        yield wait_until_it_answers(process, log)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
-
-
-def wait_until_it_answers(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        if address := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
-            try:
-                with urllib.request.urlopen(f"{address[0]}/ping", timeout=5):
-                    return address[0]
-            except urllib.error.URLError:
-                pass
-        time.sleep(0.1)
-    raise AssertionError(f"no server after {START_SECONDS} s: {log.read_text()}")
-
-
-def ask(server: str, request: dict[str, Any]) -> tuple[int, Any]:
-    body = json.dumps(request).encode()
-    headers = {"Content-Type": "application/json"}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(f"{server}/invocations", body, headers)) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
-
-
-def as_text(picture: Picture) -> str:
-    return base64.b64encode(encode_png(picture)).decode()
-
-
-FORMS = {
-    "dataframe_split": lambda content, style: {"columns": ["content", "style"], "data": [[content, style]]},
-    "dataframe_records": lambda content, style: [{"content": content, "style": style}],
-    "inputs": lambda content, style: {"content": [content], "style": [style]},
-    "instances": lambda content, style: [{"content": content, "style": style}],
-}
+    with running(registered.uri, tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_request_form_answers_the_painted_picture(
-    form: str, server: str, network: ExperimentStage2, pictures: tuple[Picture, Picture]
+    form: str, server: str, registered: RegisteredModel, network: ExperimentStage2, pictures: tuple[Picture, Picture]
 ) -> None:
     status, answer = ask(server, {form: FORMS[form](*map(as_text, pictures))})
     assert status == 200
     (row,) = answer["predictions"]
+    assert list(row) == ["image", "width", "height", "model_version", "seconds"]
+    assert row["model_version"] == registered.version
     image = decode_image(base64.b64decode(row["image"], validate=True), max_pixels=10**6)
     assert image.shape[:2] == (row["height"], row["width"])
     assert np.array_equal(image, Stylizer(network).stylize(*pictures))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_request_form_takes_alpha_and_beta(
+def test_every_request_form_takes_the_parameters(
     form: str, server: str, control: FidelityControl, pictures: tuple[Picture, Picture]
 ) -> None:
     data = FORMS[form](*map(as_text, pictures))
     answers = []
-    for params in ({"alpha": 0.5, "beta": 0.25}, {"alpha": 0}, {}, None):
+    for params in ({"alpha": 0.5, "beta": 0.25}, {"alpha": 0}, {"size": 96}, {"size": None}, {}, None):
         status, answer = ask(server, {form: data, "params": params})
         assert status == 200
         image = decode_image(base64.b64decode(answer["predictions"][0]["image"]), max_pixels=10**6)
@@ -106,40 +65,110 @@ def test_every_request_form_takes_alpha_and_beta(
     assert not np.array_equal(answers[1], answers[2])
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(
-    ("params", "said"),
-    [
-        ({"alpha": 1.5}, "alpha = 1.5: must be a number from 0"),
-        ({"beta": -0.1}, "beta = -0.1: must be a number from 0"),
-        ({"alpha": float("nan")}, "alpha = nan: must be a number from 0"),
-        ({"alpha": None}, "alpha = null: must be a number from 0"),
-        ({"beta": None}, "beta = null: must be a number from 0"),
-        ({"alpha": "NaN"}, "'alpha'.*NaN"),
-        ({"beta": "much"}, "'beta'.*much"),
-        ({"alpha": [0.5]}, "'alpha'.*must be a scalar"),
-        ([0.5], "Parameters must be a dictionary"),
-    ],
-)
-def test_an_alpha_or_beta_that_is_none_answers_400_and_a_sentence(
-    params: Any, said: str, form: str, server: str, noise: Picture
+def test_it_answers_what_the_model_answers_in_python(
+    server: str, registered: RegisteredModel, pictures: tuple[Picture, Picture]
 ) -> None:
-    status, answer = ask(server, {form: FORMS[form](as_text(noise), as_text(noise)), "params": params})
-    assert status == 400
-    assert re.search(said, answer["message"]), answer
-    assert "Traceback" not in json.dumps(answer)
+    photo, painting = pictures
+    rows = [{"content": photo, "style": painting}, {"content": painting, "style": photo}]
+    model = mlflow.pyfunc.load_model(registered.uri)
+    frame = pd.DataFrame(
+        [{column: encode_png(picture) for column, picture in row.items()} for row in rows], dtype=object
+    )
+    asked = [{column: as_text(picture) for column, picture in row.items()} for row in rows]
+    here = model.predict(frame, params={"beta": 0.5}).drop(columns="seconds").to_dict("records")
+    status, answer = ask(server, {"dataframe_records": asked, "params": {"beta": 0.5}})
+    assert status == 200
+    assert [{name: value for name, value in row.items() if name != "seconds"} for row in answer["predictions"]] == here
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("cell", ["not base64!", "bm90IGEgcGljdHVyZQ==", "", None, 7])
-def test_a_bad_picture_answers_400_and_the_server_lives_on(cell: Any, form: str, server: str, noise: Picture) -> None:
-    status, answer = ask(server, {form: FORMS[form](as_text(noise), cell)})
-    assert status == 400
-    assert re.search("(row 0, )?column style", answer["message"]), answer
-    assert ask(server, {form: FORMS[form](as_text(noise), as_text(noise))})[0] == 200
+def test_limits_given_to_the_server_hold(registered: RegisteredModel, noise: Picture, tmp_path: Path) -> None:
+    with running(registered.uri, tmp_path, {"max_rows": 2}) as server:
+        rows = [{"content": as_text(noise), "style": as_text(noise)}] * 3
+        status, answer = ask(server, {"dataframe_records": rows})
+        assert status == 400
+        assert "3 rows; a request holds 1 to 2" in answer["message"]
+        assert ask(server, {"dataframe_records": rows[:2]})[0] == 200
+    log = (tmp_path / "log").read_text()
+    assert re.search(r"2 painted in \d+\.\d+ s; styles so far: 1 found, 1 encoded, 1 kept", log), log
 
 
-def test_a_missing_column_answers_400(server: str, noise: Picture) -> None:
-    status, answer = ask(server, {"dataframe_records": [{"content": as_text(noise)}]})
-    assert status == 400
-    assert "style" in answer["message"]
+def test_killed_in_mid_request_it_starts_again_as_before(
+    registered: RegisteredModel, pictures: tuple[Picture, Picture], tmp_path: Path
+) -> None:
+    package = Path(mlflow.artifacts.download_artifacts(registered.uri))
+    before = {file: file.read_bytes() for file in package.rglob("*") if file.is_file()}
+    rows = [{"content": as_text(pictures[0]), "style": as_text(pictures[1])}] * 64
+    request = {"dataframe_records": rows}
+    process = start(registered.uri, tmp_path / "log")
+    address = wait_until_it_answers(process, tmp_path / "log")
+    busy = threading.Event()
+    lost: list[BaseException | int] = []
+
+    def send() -> None:
+        busy.set()
+        try:
+            lost.append(ask(address, request)[0])
+        except OSError as error:
+            lost.append(error)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    busy.wait()
+    for process_id in children(process.pid):  # MLflow's command and the server that it started
+        os.kill(process_id, signal.SIGKILL)
+    process.wait(timeout=60)
+    sender.join(timeout=60)
+    assert isinstance(lost[0], OSError)
+    assert {file: file.read_bytes() for file in package.rglob("*") if file.is_file()} == before
+
+    again = tmp_path / "again"
+    again.mkdir()
+    with running(registered.uri, again) as server:
+        status, answer = ask(server, {"dataframe_records": rows[:1]})
+    assert status == 200
+    assert answer["predictions"][0]["model_version"] == registered.version
+
+
+def children(process_id: int) -> list[int]:
+    """The process and those that it started."""
+    return [process_id, *(child.pid for child in psutil.Process(process_id).children(recursive=True))]
+
+
+def test_a_tampered_model_is_not_served(registered: RegisteredModel, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(mlflow.artifacts.download_artifacts(registered.uri), tmp_path / "model"))
+    weights = folder / "artifacts" / "continuous" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(UserError, match=r"continuous/model\.safetensors was changed: the model is not what"):
+        fetch_model(str(folder))
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    command = [sys.executable, "-m", "quantart_cli", "serve", "--model", str(folder), "--port", "0"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert "continuous/model.safetensors was changed" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_checksums_that_were_changed_with_the_weights_are_found_by_the_registry(registered: RegisteredModel) -> None:
+    folder = fetch_model(registered.uri)
+    artifacts = folder / "artifacts"
+    weights, sums = artifacts / "discrete" / "model.safetensors", artifacts / SUMS
+    kept = {file: file.read_bytes() for file in (weights, sums)}
+    try:
+        weights.write_bytes(kept[weights][:-1] + b"!")
+        write_checksums([artifacts / "discrete", artifacts / "continuous"], sums)
+        with pytest.raises(
+            UserError, match="SHA256SUMS: not the checksums that the registry has of models:/quantart/1"
+        ):
+            fetch_model(registered.uri)
+    finally:
+        for file, data in kept.items():
+            file.write_bytes(data)
+    assert fetch_model(registered.uri) == folder
+
+
+@pytest.mark.parametrize("uri", ["models:/quantart/99", "models:/nothing@champion", "/no/such/folder"])
+def test_what_is_not_there_is_said(uri: str, registered: RegisteredModel) -> None:
+    with pytest.raises(UserError, match=f"{uri}: no model there"):
+        fetch_model(uri)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -13,20 +13,23 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from quantart.data.licences import licences
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.images import Picture
-from quantart.models.fidelity import ALPHA_OF
 from quantart.models.pretrained import CONFIG
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import VARIANTS, Domain, Variant
 from quantart.project import Project
+from quantart.serving.card import Card, DataRow, Measured
 from quantart.serving.package import log_and_register
 from quantart.serving.registered import RegisteredModel, write_registered
+from quantart.tracking.lineage import data_of, with_ancestors
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.runs import open_run
 from quantart.tracking.siblings import find_sibling
 
+PAIRS = "eval/n"
 LINEAGE = ("git.", "dvc.", "upstream.", "imported.", "model.")
 
 
@@ -37,8 +40,8 @@ def run(project: Project, run_id: str | None = None) -> RegisteredModel:
     that file is the pipeline's and stays as it is where a run was named, whose other variant is what `find_sibling`
     finds. The networks come from their MLflow runs. The named run, or that of the variant that `export` names, is the
     one that the model is logged to, and what the model does where no alpha is given. The input example is the first
-    held-out photograph and painting; description and tags of the version tell what it stands on and what the evaluation
-    measured.
+    held-out photograph and painting; the model card, which is the version's description, and its tags tell what it
+    stands on and what the evaluation measured.
 
     Raises:
         UserError: wrong parameters, a stage that has not run, no held-out picture, a run that is unknown or has no
@@ -57,15 +60,14 @@ def run(project: Project, run_id: str | None = None) -> RegisteredModel:
             runs[variant] = found
             networks[variant] = network.rename(Path(folder, variant))  # its name in the packaged model
         default = next(iter(runs))
-        metrics = _evaluation(runs[default])
         registered = log_and_register(
             networks,
             variant=default,
             run_id=ids[0],
             name=params.name,
             example=example,
-            description=_description(runs, metrics),
-            tags=_tags(runs) | {name: f"{value:.6g}" for name, value in metrics.items()},
+            card=_card(project, params.name, runs, networks[default]).markdown(),
+            tags=_tags(runs) | {f"eval/{each.name}": f"{each.value:.6g}" for each in _measured(runs[default])},
         )
     if run_id is None:
         write_registered(project, registered)
@@ -114,13 +116,15 @@ def _variant(network: Path, run_id: str) -> Variant:
     return cast(Variant, config["variant"])
 
 
-def _evaluation(trained: Run) -> dict[str, float]:
-    """What the evaluation logged of the network itself; baselines and ends of intervals are left out."""
-    return {
-        name: value
-        for name, value in sorted(trained.data.metrics.items())
-        if name.startswith("eval/") and name.count("/") == 1 and not name.endswith(("_low", "_high"))
-    }
+def _measured(trained: Run) -> list[Measured]:
+    """What the evaluation logged of the network at its own settings; baselines are left out."""
+    metrics = trained.data.metrics
+    names = [name for name in sorted(metrics) if name.startswith("eval/") and name.count("/") == 1]
+    return [
+        Measured(name.removeprefix("eval/"), metrics[name], metrics.get(f"{name}_low"), metrics.get(f"{name}_high"))
+        for name in names
+        if name != PAIRS and not name.endswith(("_low", "_high"))
+    ]
 
 
 def _tags(runs: Mapping[Variant, Run]) -> dict[str, str]:
@@ -138,18 +142,31 @@ def _lineage(trained: Run) -> dict[str, str]:
     return {key: value for key, value in trained.data.tags.items() if key.startswith(LINEAGE)}
 
 
-def _description(runs: Mapping[Variant, Run], metrics: Mapping[str, float]) -> str:
-    """Markdown for the version's page in the registry."""
-    lines = [
-        f"Style transfer network, {variant}, of the run `{run.info.run_name}` ({run.info.run_id})."
-        for variant, run in runs.items()
-    ]
-    variant = next(iter(runs))
-    alpha = f"alpha (visual fidelity) is {ALPHA_OF[variant]:g}"
-    lines.append(f"By default {alpha}: {variant}." if len(runs) > 1 else f"It is alone: {alpha}, always.")
-    if metrics:
-        lines += ["", f"| {variant}, measured on held-out pictures | |", "|---|---|"]
-        lines += [f"| {name.removeprefix('eval/')} | {value:.4g} |" for name, value in metrics.items()]
-    else:
-        lines.append("It has not been evaluated.")
-    return "\n".join(lines)
+def _card(project: Project, name: str, runs: Mapping[Variant, Run], network: Path) -> Card:
+    """The model card; the first run is the one that the model is logged to, with its network's folder."""
+    first = next(iter(runs.values()))
+    pairs = first.data.metrics.get(PAIRS)
+    ancestors = with_ancestors(runs.values())
+    config = json.loads((network / CONFIG).read_text(encoding="utf8"))
+    return Card(
+        name=name,
+        runs={variant: (run.info.run_name, run.info.run_id) for variant, run in runs.items()},
+        resolution=config["ddconfig"]["resolution"],
+        data=_data_rows(project, ancestors),
+        metrics=_measured(first),
+        pairs=None if pairs is None else int(pairs),
+        lineage=_lineage(first) | {f"stands on {run.info.run_name}": run.info.run_id for run in ancestors[len(runs) :]},
+    )
+
+
+def _data_rows(project: Project, runs: Sequence[Run]) -> list[DataRow]:
+    used = data_of(runs)
+    licence = {source: _licence(project.root / source) for source in {data.source for data in used}}
+    return [DataRow(d.context, d.name, d.count, d.source, d.digest, licence[d.source]) for d in used]
+
+
+def _licence(source: Path) -> str:
+    known = licences(source)
+    if known is None:
+        return "not known to this platform"
+    return ", ".join(f"{licence} ({count})" for licence, count in known.items())

@@ -17,8 +17,8 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import VARIANTS
 from quantart.progress import progress
 from quantart.project import Project
+from quantart.serving.limits import MAX_PIXELS
 from quantart.serving.plan import Plan
-from quantart.serving.requests import MAX_PIXELS
 from quantart.serving.sizes import check_side, check_size, painted_size
 from quantart.serving.stylizer import Stylizer
 

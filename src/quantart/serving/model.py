@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import logging
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import mlflow.models
@@ -16,39 +20,75 @@ from quantart.errors import UserError
 from quantart.images import ImageError, Picture, encode_png
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.serving.requests import RequestError, read_params, read_rows
+from quantart.params import VARIANTS
+from quantart.serving.checksums import SUMS, check_networks
+from quantart.serving.limits import Limits
+from quantart.serving.requests import RequestError, read_fidelity, read_rows, read_size
+from quantart.serving.sizes import DEFAULT_SIZE
 from quantart.serving.stylizer import Stylizer
+from quantart.serving.version import served_version
+
+log = logging.getLogger("uvicorn.quantart")  # shown by the server, whose logger it hangs on, and silent elsewhere
 
 
 class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without types
-    """Rows with `content` and `style` to rows with `image` (base64 of a PNG), `width` and `height` in pixels.
+    """Rows with `content` and `style` to rows with `image`, `width`, `height`, `model_version` and `seconds`.
 
-    The parameters `alpha` and `beta` are visual and style fidelity (`FidelityControl`), for all rows of a request.
+    `image` is the base64 of a PNG of `width` × `height` pixels, `model_version` what `served_version` says, `seconds`
+    what the network needed for the row, waiting for other requests left out. The parameters `alpha` and `beta` are
+    visual and style fidelity (`FidelityControl`) and `size` is the length of the long side in pixels (`Stylizer`), for
+    all rows of a request. `Limits` are the model's configuration.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        networks = [ExperimentStage2.from_pretrained(folder) for folder in context.artifacts.values()]
-        self._control = FidelityControl.of(*networks).to(default_device())
-        self._stylizer = Stylizer(self._control)
+        folders = [Path(context.artifacts[variant]) for variant in VARIANTS if variant in context.artifacts]
+        check_networks(folders, Path(context.artifacts[SUMS]))
+        self._limits = Limits.of(context.model_config)
+        self._control = FidelityControl.of(*map(ExperimentStage2.from_pretrained, folders)).to(default_device())
+        self._stylizer = Stylizer(self._control, style_cache=self._limits.style_cache)
+        self._painting = threading.Semaphore(self._limits.at_once)
+        self._version = served_version(folders[0].parents[1])
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         try:
-            fidelity = self._control.settle(**read_params(params))
-            rows = read_rows(model_input)
-            return pd.DataFrame([self._answer(row, *pictures, fidelity) for row, pictures in enumerate(rows)])
+            fidelity = self._control.settle(**read_fidelity(params or {}))
+            size = read_size(params or {}, self._limits)
+            rows = read_rows(model_input, self._limits)
+            answers = [self._answer(row, *pictures, fidelity, size) for row, pictures in enumerate(rows)]
         except UserError as error:
             # MLflow's server answers 400 to this code, and to anything else with a traceback
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
+        self._log(answers)
+        return pd.DataFrame(answers)
 
-    def _answer(self, row: int, content: Picture, style: Picture, fidelity: Fidelity) -> dict[str, Any]:
+    def _answer(
+        self, row: int, content: Picture, style: Picture, fidelity: Fidelity, size: int | None
+    ) -> dict[str, Any]:
+        if size is None and self._limits.max_size < min(DEFAULT_SIZE, max(content.shape[:2])):
+            size = self._limits.max_size
         try:
-            image = self._stylizer.stylize(content, style, *fidelity)
+            with self._painting:
+                start = time.monotonic()
+                image = self._stylizer.stylize(content, style, *fidelity, size=size)
+                seconds = time.monotonic() - start
         except ImageError as error:
             raise RequestError(f"row {row}, column {error}") from error
         height, width = image.shape[:2]
-        return {"image": base64.b64encode(encode_png(image)).decode(), "width": width, "height": height}
+        return {
+            "image": base64.b64encode(encode_png(image)).decode(),
+            "width": width,
+            "height": height,
+            "model_version": self._version,
+            "seconds": round(seconds, 4),
+        }
+
+    def _log(self, answers: list[dict[str, Any]]) -> None:
+        seconds = sum(answer["seconds"] for answer in answers)
+        hits, misses, kept, size = self._stylizer.cache_figures()
+        text = "%d painted in %.3f s; styles so far: %d found, %d encoded, %d kept in %.1f MB"
+        log.info(text, len(answers), seconds, hits, misses, kept, size / 1e6)
 
 
 mlflow.models.set_model(QuantArtModel())

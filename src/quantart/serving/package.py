@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
 import pandas as pd
@@ -15,12 +17,25 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 import quantart
 from quantart.images import Picture, encode_png
 from quantart.models.fidelity import ALPHA_OF, FidelityControl
+from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.serving.checksums import SHA256_TAG, SUMS, write_checksums
+from quantart.serving.limits import Limits
 from quantart.serving.registered import CHALLENGER, RegisteredModel
+from quantart.serving.requests import COLUMNS
 
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyyaml", "safetensors", "torch")
+CARD = "README.md"
 INPUTS = Schema([ColSpec(DataType.binary, "content"), ColSpec(DataType.binary, "style")])
-OUTPUTS = Schema([ColSpec(DataType.string, "image"), ColSpec(DataType.long, "width"), ColSpec(DataType.long, "height")])
+OUTPUTS = Schema(
+    [
+        ColSpec(DataType.string, "image"),
+        ColSpec(DataType.long, "width"),
+        ColSpec(DataType.long, "height"),
+        ColSpec(DataType.string, "model_version"),
+        ColSpec(DataType.double, "seconds"),
+    ]
+)
 
 
 def log_and_register(
@@ -30,55 +45,69 @@ def log_and_register(
     run_id: str,
     name: str,
     example: tuple[Picture, Picture],
-    description: str,
+    card: str,
     tags: Mapping[str, str],
 ) -> RegisteredModel:
     """Log the stage-2 networks as one model of a run, register it and move `challenger` to it.
 
     The model holds the safetensors weights, this package as code and exact requirements; nothing in it is pickled.
-    Its parameters are `alpha` and `beta` (see `FidelityControl`). The alias moves only after the logged model was
-    opened and has painted the example.
+    Its parameters are `alpha` and `beta` (see `FidelityControl`) and `size` (see `Stylizer`), its configuration is
+    `Limits`. The alias moves only after the logged model was opened and has painted the example.
 
     Args:
         networks: by variant, the folders that `ExperimentStage2.save_pretrained` wrote: one, or both. In the model
-            each lies in `artifacts/` under its folder's name.
+            each lies in `artifacts/` under its folder's name, beside the checksums and the model card.
         variant: the one that paints where a request gives no alpha.
         run_id: the training run, in the store that is configured; its status stays as it is.
         name: in the registry; made there if absent.
         example: a content and a style picture, kept in the model as its input example.
-        description: of the version, in Markdown.
-        tags: of the version.
+        card: the model card in Markdown, also the version's description.
+        tags: of the version; `sha256`, the checksum of its checksums, is added.
 
     Raises:
         UserError: the networks can't be opened or mixed.
         MlflowException: the logged model does not answer its example.
     """
     FidelityControl.of(*map(ExperimentStage2.from_pretrained, networks.values()))
-    row = {"content": encode_png(example[0]), "style": encode_png(example[1])}
-    frame = pd.DataFrame([row], dtype=object)
-    info = Model.log(
-        artifact_path=None,
-        name=name,
-        flavor=mlflow.pyfunc,
-        run_id=run_id,
-        python_model=str(Path(__file__).with_name("model.py")),
-        artifacts={each: str(folder) for each, folder in networks.items()},
-        code_paths=[str(Path(quantart.__file__).parent)],
-        pip_requirements=requirements(),
-        signature=signature(ALPHA_OF[variant]),
-        input_example=frame,
-    )
+    frame = pd.DataFrame([dict(zip(COLUMNS, map(encode_png, example), strict=True))], dtype=object)
+    artifacts = {str(each): str(network) for each, network in networks.items()}
+    with TemporaryDirectory() as folder:
+        sums, readme = Path(folder, SUMS), Path(folder, CARD)
+        write_checksums(networks.values(), sums)
+        readme.write_text(card, encoding="utf8")
+        sha256 = file_sha256(sums)
+        info = Model.log(
+            artifact_path=None,
+            name=name,
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            python_model=str(Path(__file__).with_name("model.py")),
+            artifacts={**artifacts, SUMS: str(sums), CARD: str(readme)},
+            code_paths=[str(Path(quantart.__file__).parent)],
+            pip_requirements=requirements(),
+            model_config=asdict(Limits()),
+            signature=signature(ALPHA_OF[variant]),
+            input_example=frame,
+        )
     mlflow.pyfunc.load_model(info.model_uri).predict(frame)
-    registered = mlflow.register_model(info.model_uri, name, tags=dict(tags))
+    registered = mlflow.register_model(info.model_uri, name, tags={**tags, SHA256_TAG: sha256})
     client = MlflowClient()
-    client.update_model_version(name, registered.version, description)
+    client.update_model_version(name, registered.version, card)
     client.set_registered_model_alias(name, CHALLENGER, registered.version)
     return RegisteredModel(name, str(registered.version), CHALLENGER, run_id)
 
 
 def signature(alpha: float) -> ModelSignature:
-    """What the model takes and answers, with the default of the parameter `alpha`."""
-    params = [ParamSpec("alpha", DataType.double, alpha), ParamSpec("beta", DataType.double, 1.0)]
+    """What the model takes and answers, with the default of the parameter `alpha`.
+
+    The default of `size` is null: MLflow takes that for any type, and no number could mean the picture's own size
+    without being mistaken for one.
+    """
+    params = [
+        ParamSpec("alpha", DataType.double, alpha),
+        ParamSpec("beta", DataType.double, 1.0),
+        ParamSpec("size", DataType.long, None),
+    ]
     return ModelSignature(inputs=INPUTS, outputs=OUTPUTS, params=ParamSchema(params))
 
 

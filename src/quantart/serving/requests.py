@@ -11,33 +11,32 @@ import pandas as pd
 
 from quantart.errors import UserError
 from quantart.images import ImageError, Picture, decode_image
+from quantart.serving.limits import Limits
+from quantart.serving.sizes import MIN_SIDE
 
 COLUMNS = ("content", "style")
-PARAMS = ("alpha", "beta")
-MAX_ROWS = 64
-MAX_PIXELS = 50_000_000
 
 
 class RequestError(UserError):
-    """A request that can't be answered; the message names row (from 0) and column."""
+    """A request that can't be answered; the message names row (from 0) and column, or the parameter."""
 
 
-def read_rows(frame: pd.DataFrame) -> list[tuple[Picture, Picture]]:
+def read_rows(frame: pd.DataFrame, limits: Limits) -> list[tuple[Picture, Picture]]:
     """The pictures `(content, style)` of each row, uint8 `(h, w, 3)`.
 
     A cell holds the bytes of a picture file, or their base64 text: MLflow decodes base64 in two of its four request
     forms and hands over the text in the others.
 
     Raises:
-        RequestError: too many rows, none, or a cell that is not a picture.
+        RequestError: too many rows, none, or a cell that is not one picture within the limits.
     """
-    if not 1 <= len(frame) <= MAX_ROWS:
-        raise RequestError(f"{len(frame)} rows; a request holds 1 to {MAX_ROWS}")
+    if not 1 <= len(frame) <= limits.max_rows:
+        raise RequestError(f"{len(frame)} rows; a request holds 1 to {limits.max_rows}")
     rows = zip(*(frame[column] for column in COLUMNS), strict=True)
-    return [(_picture(c, row, "content"), _picture(s, row, "style")) for row, (c, s) in enumerate(rows)]
+    return [(_picture(c, row, "content", limits), _picture(s, row, "style", limits)) for row, (c, s) in enumerate(rows)]
 
 
-def read_params(params: Mapping[str, Any] | None) -> dict[str, float]:
+def read_fidelity(params: Mapping[str, Any]) -> dict[str, float]:
     """Those of alpha and beta that a request gives; what they may be is the networks' to say.
 
     MLflow fills in absent ones and refuses what is no number, but lets null through.
@@ -45,21 +44,37 @@ def read_params(params: Mapping[str, Any] | None) -> dict[str, float]:
     Raises:
         RequestError: one is null.
     """
-    given = {name: params[name] for name in PARAMS if name in params} if params else {}
+    given = {name: params[name] for name in ("alpha", "beta") if name in params}
     for name, value in given.items():
         if value is None:
             raise RequestError(f"params: {name} = null: must be a number from 0 to 1; leave it out for its default")
     return given
 
 
-def _picture(cell: Any, row: int, column: str) -> Picture:
+def read_size(params: Mapping[str, Any], limits: Limits) -> int | None:
+    """Pixels on the long side of the pictures wanted; None: each content picture's own.
+
+    Raises:
+        RequestError: no whole number of pixels within the limits.
+    """
+    size = params.get("size")
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int) or not MIN_SIDE <= size <= limits.max_size:
+        wanted = f"a whole number of pixels from {MIN_SIDE} to {limits.max_size}"
+        raise RequestError(f"params: size = {size!r}: must be {wanted}; leave it out for the content picture's own")
+    return size
+
+
+def _picture(cell: Any, row: int, column: str, limits: Limits) -> Picture:
     try:
-        return decode_image(_file_bytes(cell), max_pixels=MAX_PIXELS)
+        data = _file_bytes(cell, limits.max_bytes)
+        return decode_image(data, max_pixels=limits.max_pixels, still=True)
     except ImageError as error:
         raise RequestError(f"row {row}, column {column}: {error}") from error
 
 
-def _file_bytes(cell: Any) -> bytes:
+def _file_bytes(cell: Any, max_bytes: int) -> bytes:
     if not isinstance(cell, str | bytes | bytearray):
         raise ImageError(f"expected a picture file as bytes or base64 text, got {type(cell).__name__}")
     if not cell:
@@ -67,8 +82,10 @@ def _file_bytes(cell: Any) -> bytes:
     data = cell.encode("ascii", "replace") if isinstance(cell, str) else bytes(cell)
     try:
         # text may come as bytes too; a picture file is never made of base64's characters alone
-        return base64.b64decode(b"".join(data.split()), validate=True)
+        data = base64.b64decode(b"".join(data.split()), validate=True)
     except binascii.Error:
         if isinstance(cell, str):
             raise ImageError("not base64 text") from None
-        return data
+    if len(data) > max_bytes:
+        raise ImageError(f"a file of {len(data)} bytes; the limit is {max_bytes} bytes")
+    return data

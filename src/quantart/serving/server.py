@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
+from quantart.models.pretrained import file_sha256
+from quantart.params import VARIANTS
+from quantart.serving.checksums import SHA256_TAG, SUMS, check_networks
+from quantart.serving.version import registered_as
 
 TIMEOUT_SECONDS = 300  # a large picture on a slow CPU; MLflow's own limit is 60
+MODEL_CONFIG = "MLFLOW_PYFUNC_INFERENCE_CONFIG"  # where MLflow looks for what overrides a model's configuration
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-def check_model(uri: str) -> None:
-    """See that there is a model to serve.
+def fetch_model(uri: str) -> Path:
+    """The folder of the model to serve, downloaded unless it lies on this machine, its networks as when packaged.
+
+    Of a registered version, the list of checksums is compared with what the registry says of it.
 
     Raises:
-        UserError: nothing is registered or stored at `uri`.
+        UserError: nothing is registered or stored at `uri`, or it is not what was packaged.
     """
     try:
-        mlflow.models.get_model_info(uri)
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        expected = _registered_sha256(folder) if uri.startswith("models:/") else None
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{uri}: no model there ({reason}); `dvc repro` trains and registers one") from None
+    artifacts = folder / "artifacts"
+    check_networks([artifacts / each for each in VARIANTS if (artifacts / each).is_dir()], artifacts / SUMS)
+    if expected not in {None, file_sha256(artifacts / SUMS)}:
+        raise UserError(f"{artifacts / SUMS}: not the checksums that the registry has of {uri}; export the model again")
+    return folder
 
 
-def serve(uri: str, host: str = "127.0.0.1", port: int = 5001) -> NoReturn:
+def _registered_sha256(folder: Path) -> str | None:
+    """Of the list of checksums, as the registry has it; None: the folder is no version's, or of one without it."""
+    registered = registered_as(folder)
+    if registered is None:
+        return None
+    return MlflowClient().get_model_version(*registered).tags.get(SHA256_TAG)
+
+
+def serve(
+    uri: str, host: str = "127.0.0.1", port: int = 5001, *, limits: Mapping[str, int] | None = None, threads: int = 0
+) -> NoReturn:
     """Replace this process by MLflow's scoring server for the model at `uri`.
 
     One worker answers requests in threads and uses all cores; each further one would hold another copy of the network.
@@ -40,17 +66,27 @@ def serve(uri: str, host: str = "127.0.0.1", port: int = 5001) -> NoReturn:
         host: address to listen at. The server knows no passwords: anyone who can reach another address than this
             machine's own can use it.
         port: 0 takes a free one.
+        limits: in place of those in the model, see `Limits`.
+        threads: of each network; 0: one per core.
+
+    Raises:
+        UserError: there is no such model, or it is not what was packaged.
     """
+    folder = fetch_model(uri)
     port = port or _free_port(host)
     print(f"serving {uri} at http://{host}:{port}/invocations", file=sys.stderr)
     if host not in LOOPBACK:
         print(f"anyone who reaches {host}:{port} can use it: it asks for no password", file=sys.stderr)
     # MLflow starts `uvicorn` by its name: the one beside this interpreter is meant
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri, "--env-manager", "local"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    if limits:
+        environment[MODEL_CONFIG] = json.dumps(dict(limits))
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder), "--env-manager", "local"]
     command += ["--host", host, "--port", str(port), "--timeout", str(TIMEOUT_SECONDS), "--workers", "1"]
     sys.stderr.flush()
-    os.execve(sys.executable, command, {**os.environ, "PATH": path})  # noqa: S606 - our own interpreter and arguments
+    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter and arguments
 
 
 def _free_port(host: str) -> int:

@@ -1,0 +1,194 @@
+"""How the served model does under load: the table in docs/serving.md.
+
+Starts `quantart serve` in the present project, sends it pictures of data/sample from a process of its own, compares
+each answer with the one computed directly, and reports requests per second, quantiles of the time to an answer, and the
+memory of the server's processes before and after all requests. Nothing else should run beside it.
+
+    python benchmarks/serving.py [--requests 2000] [--model URI] [--limit at_once=2] [--threads 2] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice, product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from quantart.device import default_device
+from quantart.images import Picture, decode_image, read_image
+from quantart.models.fidelity import FidelityControl
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.project import find_project
+from quantart.serving.registered import default_address
+from quantart.serving.server import fetch_model
+from quantart.serving.stylizer import Stylizer
+from quantart.tracking.store import configure
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+CLIENTS = (1, 4, 16)
+STYLES = {"same style": 1, "many styles": 16}
+PHOTOS = 4
+START_SECONDS = 300
+
+Job = tuple[bytes, str]  # the body of a request, the digest of the right answer's pixels
+
+
+@contextmanager
+def server(arguments: list[str]) -> Iterator[tuple[str, psutil.Process]]:
+    """Address and process of `quantart serve`."""
+    with tempfile.TemporaryFile("w+") as log:
+        command = [sys.executable, "-m", "quantart_cli", "serve", "--port", "0", *arguments]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while time.monotonic() < deadline and process.poll() is None:
+                log.seek(0)
+                address = next((word for word in log.read().split() if word.startswith("http://127")), None)
+                if address and answers(address.replace("invocations", "ping")):
+                    break
+                time.sleep(0.2)
+            else:
+                log.seek(0)
+                sys.exit(f"the server did not start:\n{log.read()}")
+            yield address, psutil.Process(process.pid)
+            log.seek(0)
+            print(next((line for line in reversed(log.readlines()) if "painted" in line), "").strip(), file=sys.stderr)
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - our own server
+            return True
+    except urllib.error.URLError:
+        return False
+
+
+def memory(process: psutil.Process) -> int:
+    """Bytes resident, of the process and all that it started."""
+    return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)])
+
+
+def digest(picture: Picture) -> str:
+    return hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
+
+
+def make_jobs(stylizer: Stylizer, styles: int) -> list[Job]:
+    """One request for each of the photographs and styles, with the right answer."""
+    photos, paintings = (sorted((SAMPLE / domain).glob("*.jpg")) for domain in ("photos", "paintings"))
+    jobs = []
+    for photo, painting in product(photos[:PHOTOS], paintings[:styles]):
+        row = {
+            name: base64.b64encode(file.read_bytes()).decode()
+            for name, file in {"content": photo, "style": painting}.items()
+        }
+        painted = stylizer.stylize(*(read_image(file, max_pixels=10**8) for file in (photo, painting)))
+        jobs.append((json.dumps({"dataframe_records": [row]}).encode(), digest(painted)))
+    return jobs
+
+
+def send(address: str, job: Job) -> tuple[float, str]:
+    """Seconds to the answer, and `right`, `wrong` or why there was none."""
+    body, expected = job
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310 - our own server
+    start = time.monotonic()
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own server
+            received = json.load(answer)
+    except OSError as error:
+        return time.monotonic() - start, str(error)
+    seconds = time.monotonic() - start
+    image = decode_image(base64.b64decode(received["predictions"][0]["image"]), max_pixels=10**8)
+    return seconds, "right" if digest(image) == expected else "wrong"
+
+
+def send_all(address: str, jobs: list[Job], requests: int, clients: int) -> tuple[float, list[tuple[float, str]]]:
+    """Seconds for all, and for each; every client sends its next request when it has its answer."""
+    start = time.monotonic()
+    with ThreadPoolExecutor(clients) as pool:
+        done = list(pool.map(lambda place: send(address, jobs[place % len(jobs)]), range(requests)))
+    return time.monotonic() - start, done
+
+
+def figures(name: str, clients: int, seconds: float, done: list[tuple[float, str]]) -> dict[str, Any]:
+    p50, p95, p99 = np.quantile([each for each, _ in done], (0.5, 0.95, 0.99))
+    found = [verdict for _, verdict in done]
+    return {
+        "styles": name,
+        "clients": clients,
+        "requests": len(done),
+        "per_second": len(done) / seconds,
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+        "right": found.count("right"),
+        "wrong": found.count("wrong"),
+        "lost": sorted({verdict for verdict in found if verdict not in {"right", "wrong"}}),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=2000, help="in all, over all rows of the table")
+    parser.add_argument("--model", help="registry address; default: the project's")
+    parser.add_argument("--limit", action="append", default=[], help="of `quantart serve`")
+    parser.add_argument("--threads", type=int, default=0, help="of `quantart serve`")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    options = parser.parse_args()
+
+    project = find_project()
+    configure(project.root)
+    model = options.model or default_address(project)
+    folders = [file.parent for file in (fetch_model(model) / "artifacts").glob("*/model.safetensors")]
+    control = FidelityControl.of(*map(ExperimentStage2.from_pretrained, folders)).to(default_device())
+    jobs = {name: make_jobs(Stylizer(control), styles) for name, styles in STYLES.items()}
+
+    arguments = ["--model", model, "--threads", str(options.threads)]
+    arguments += [text for limit in options.limit for text in ("--limit", limit)]
+    rows = []
+    share = -(-options.requests // (len(STYLES) * len(CLIENTS)))
+    with server(arguments) as (address, process), ProcessPoolExecutor(1, get_context("spawn")) as sender:
+        warm = [job for each in jobs.values() for job in islice(each, CLIENTS[-1])]
+        sender.submit(send_all, address, warm, len(warm), CLIENTS[-1]).result()
+        before = memory(process)
+        for (name, each), clients in product(jobs.items(), CLIENTS):
+            rows.append(figures(name, clients, *sender.submit(send_all, address, each, share, clients).result()))
+        after = memory(process)
+    report(rows, before, after, as_json=options.json)
+
+
+def report(rows: list[dict[str, Any]], before: int, after: int, *, as_json: bool) -> None:
+    growth = after / before - 1
+    if as_json:
+        print(json.dumps({"rows": rows, "memory_before": before, "memory_after": after, "growth": growth}, indent=2))
+        return
+    print("| styles | clients | requests | per second | p50 (s) | p95 (s) | p99 (s) | right | wrong | lost |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        times = " | ".join(f"{row[name]:.3f}" for name in ("p50", "p95", "p99"))
+        lost = row["requests"] - row["right"] - row["wrong"]
+        start = f"| {row['styles']} | {row['clients']} | {row['requests']} | {row['per_second']:.2f} | {times} "
+        print(f"{start}| {row['right']} | {row['wrong']} | {lost} {'; '.join(row['lost'])} |")
+    print(f"\nmemory: {before / 1e6:.0f} MB after warming up, {after / 1e6:.0f} MB at the end ({growth:+.1%})")
+
+
+if __name__ == "__main__":
+    main()

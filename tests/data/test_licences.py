@@ -1,0 +1,53 @@
+import csv
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from quantart.data.licences import licences
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+
+
+def test_the_embedded_pictures_are_all_known() -> None:
+    assert licences(SAMPLE / "paintings") == {"CC0 (public domain, The Met Open Access)": 146}
+    photos = licences(SAMPLE / "photos")
+    assert photos is not None
+    assert sum(photos.values()) == 81
+    assert {name.lower() for name in photos} == {"cc0-1.0", "public domain"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures, both in the manifest."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["file", "licence", "sha256"])
+        writer.writeheader()
+        for name in ("crab.jpg", "pika.jpg"):
+            shutil.copy(SAMPLE / "photos" / name, photos)
+            digest = hashlib.sha256((photos / name).read_bytes()).hexdigest()
+            writer.writerow({"file": f"photos/{name}", "licence": "CC0-1.0", "sha256": digest})
+    return photos
+
+
+def test_one_picture_that_is_not_known_makes_the_set_unknown(folder: Path) -> None:
+    assert licences(folder) == {"CC0-1.0": 2}
+    shutil.copy(folder / "crab.jpg", folder / "mine.jpg")
+    assert licences(folder) is None
+
+
+def test_a_picture_that_was_exchanged_is_not_known(folder: Path) -> None:
+    shutil.copy(folder / "crab.jpg", folder / "pika.jpg")
+    assert licences(folder) is None
+
+
+def test_without_a_manifest_or_pictures_nothing_is_known(folder: Path) -> None:
+    for picture in folder.iterdir():
+        picture.unlink()
+    assert licences(folder) is None
+    (folder.parent / "manifest.csv").unlink()
+    assert licences(folder) is None
+    assert licences(folder / "absent") is None

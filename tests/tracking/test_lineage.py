@@ -1,0 +1,36 @@
+"""What a run stands on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from quantart.tracking.lineage import data_of, with_ancestors
+from quantart.tracking.runs import DataUsed, stage_run
+
+PHOTOS = DataUsed("content", "c0" * 32, "data/photos", "training", 63)
+PAINTINGS = DataUsed("style", "50" * 32, "data/paintings", "training", 105)
+
+
+def trained(project: Path, name: str, upstream: dict[str, str], *used: DataUsed) -> str:
+    with stage_run(project, stage="stage", name=name, params={}, upstream=upstream, datasets=used) as run:
+        pass
+    return run.run_id
+
+
+def test_all_runs_below_are_found_once_and_their_data_too(project: Path) -> None:
+    base = trained(project, "base", {}, PHOTOS, PAINTINGS)
+    content = trained(project, "content", {"base": base}, PHOTOS)
+    style = trained(project, "style", {"base": base, "gone": "0123"}, PAINTINGS)
+    top = trained(project, "stage2", {"content": content, "style": style}, PHOTOS)
+    runs = with_ancestors([MlflowClient().get_run(top)])
+    assert [run.info.run_id for run in runs] == [top, content, style, base]
+    assert data_of(runs) == [PHOTOS, PAINTINGS]
+    assert data_of(runs[:2]) == [PHOTOS]
+
+
+def test_what_was_done_with_the_data_counts(project: Path) -> None:
+    test = DataUsed("content", "7e" * 32, "data/photos", "test", 12)
+    run = MlflowClient().get_run(trained(project, "evaluated", {}, PHOTOS, test))
+    assert data_of([run]) == [test, PHOTOS]
