@@ -61,7 +61,8 @@ def record(
 def _summary(values: dict[str, NDArray[np.float64]], n: int) -> pd.DataFrame:
     means = {name: float(np.mean(column)) for name, column in values.items()}
     rows = [("model", name, mean, mean - 1, mean + 1, n) for name, mean in means.items()]
-    rows += [("model", "fd_feat", 4.0, 3.0, 5.0, n), ("model", "usage", 0.5, np.nan, np.nan, n)]
+    rows += [("model", "fd_feat", 4.0, 3.0, 5.0, n), ("model", "composite_net_feat", 30.0, 20.0, 40.0, n)]
+    rows += [("model", "usage", 0.5, np.nan, np.nan, n)]
     rows += [("adain", "perceptual_net", 3.0, 2.0, 4.0, n)]
     return pd.DataFrame(rows, columns=["method", "metric", "value", "low", "high", "n"])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from quantart.evaluation.compare import Difference, compare, resampled_scores
+from quantart.evaluation.compare import Difference, compare, resampled_of
 from quantart.evaluation.resampling import draws
 from tests.evaluation.records import PAIRS, evaluated, record
 
@@ -25,7 +25,7 @@ def test_a_small_difference_on_every_pair_is_told_from_the_noise_between_pairs()
     assert similarity.difference < 0
     assert similarity.verdict == "worse"  # larger is better
     assert found["usage"] == Difference("usage", 0.5, 0.0, pytest.approx(np.nan, nan_ok=True), found["usage"].high, "")
-    alone = resampled_scores(record())["perceptual_net"]
+    alone = resampled_of(record())["perceptual_net"]
     assert float(alone.std()) > 5 * (distance.high - distance.low) / 4  # pairs differ by more than the runs do
 
 
@@ -56,7 +56,7 @@ def test_equal_runs_and_noise_alone_are_not_told_apart() -> None:
 def test_metrics_of_whole_sets_are_compared_on_the_same_draws() -> None:
     found = differences(record(), record(0.5, seed=2))
     assert found["fd_feat"].verdict == "not told apart"  # the summaries say the same value
-    scores = [resampled_scores(each) for each in (record(), record(0.5, seed=2))]
+    scores = [resampled_of(each) for each in (record(), record(0.5, seed=2))]
     spread = (scores[1]["fd_feat"] - scores[0]["fd_feat"]).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
     assert found["fd_feat"].high - found["fd_feat"].low == pytest.approx(float(spread[1] - spread[0]), rel=0.01)
     composite = scores[0]["composite_net_feat"]
@@ -65,7 +65,7 @@ def test_metrics_of_whole_sets_are_compared_on_the_same_draws() -> None:
 
 def test_a_reconstruction_is_compared_with_its_originals() -> None:
     made = record(kind="reconstruction")
-    assert "fd_feat" in resampled_scores(made)
+    assert "fd_feat" in resampled_of(made)
     (pair,) = compare([evaluated("one", made), evaluated("two", record(0.2, kind="reconstruction"))]).pairs
     assert f"on {PAIRS} pictures: worse beyond noise on perceptual_net" in pair.sentence
 

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import torch
 
 from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import BASELINES, MODEL
-from quantart.evaluation.summary import summarise
+from quantart.evaluation.rendering import BASELINES, COPIED_STYLE, MODEL
+from quantart.evaluation.sets import frechet_distance, kernel_distance
+from quantart.evaluation.summary import SetScore, summarise
 from quantart.evaluation.words import reconstruction_section, transfer_section, verdicts
 
 PAIRS = 40
@@ -24,8 +28,15 @@ def evaluation() -> Evaluation:
         names = {"content": [f"{i % 5}.jpg" for i in range(PAIRS)], "style": [f"{i % 8}.jpg" for i in range(PAIRS)]}
         parts.append(pd.DataFrame({"method": method, "pair": range(PAIRS), **names, **columns}))
     table = pd.concat(parts, ignore_index=True)
-    sets = {method: {"fd": 3.0 if method == MODEL else 2.0, "usage": 0.5} for method in (MODEL, *BASELINES)}
-    return Evaluation(table, summarise(table, sets))
+    common = draw.normal(size=(PAIRS, 8)).astype(np.float32)
+    features = {baseline: common + 0.1 * draw.normal(size=(PAIRS, 8)).astype(np.float32) for baseline in BASELINES}
+    features |= {MODEL: common + 2.0, COPIED_STYLE: common}
+    of_sets = {}
+    for method, values in features.items():
+        distance = frechet_distance(torch.from_numpy(values), torch.from_numpy(common))
+        kernel = kernel_distance(torch.from_numpy(values), torch.from_numpy(common))
+        of_sets[method] = [SetScore("fd_net", distance), SetScore("kd_net", kernel), SetScore("usage", 0.5)]
+    return Evaluation("digest", table, summarise(table, of_sets), features)
 
 
 def test_verdicts_follow_the_differences_on_the_same_pairs() -> None:
@@ -33,7 +44,8 @@ def test_verdicts_follow_the_differences_on_the_same_pairs() -> None:
         "lpips": "does not beat it on",
         "gram": "beats it on",
         "colour_rgb": "cannot be told apart from it on",
-        "fd": "does not beat it on",
+        "fd_net": "does not beat it on",
+        "kd_net": "does not beat it on",
     }
 
 
@@ -41,7 +53,7 @@ def test_verdicts_pair_rows_by_their_number_not_by_their_place() -> None:
     ordered = evaluation()
     model = ordered.table["method"] == MODEL
     backwards = pd.concat([ordered.table[model][::-1], ordered.table[~model]], ignore_index=True)
-    assert verdicts(Evaluation(backwards, ordered.summary)) == verdicts(ordered)
+    assert verdicts(replace(ordered, table=backwards)) == verdicts(ordered)
 
 
 def test_the_section_says_where_the_model_does_not_win() -> None:
@@ -49,18 +61,26 @@ def test_the_section_says_where_the_model_does_not_win() -> None:
     assert text.startswith("## Style transfer, discrete\n\n40 held-out pairs of 5 photographs and 8 paintings.")
     assert (
         "- Against AdaIN on the latents, untrained: the model beats it on `gram`; "
-        "does not beat it on `lpips`, `fd`; cannot be told apart from it on `colour_rgb`."
+        "does not beat it on `lpips`, `fd_net`, `kd_net`; cannot be told apart from it on `colour_rgb`."
     ) in text
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert table[0] == "| | lpips | gram | colour_rgb | fd | usage | n |"
+    assert table[0] == "| | lpips | gram | colour_rgb | fd_net | kd_net | usage | n |"
     assert len(table) == 2 + 1 + len(BASELINES)
     assert table[2].startswith("| the model | ")
-    assert table[2].endswith(" | 3 | 0.5 | 40 |")
+    assert table[2].endswith(" | 0.5 | 40 |")
     assert " ± " in table[2]
 
 
+def test_a_warning_stands_beside_a_frechet_distance_of_few_pictures() -> None:
+    enough = evaluation()
+    assert "mostly an effect of their number" not in transfer_section("discrete", enough)
+    wide = {method: np.tile(values, (1, 6)) for method, values in enough.features.items()}
+    text = transfer_section("discrete", replace(enough, features=wide))
+    assert "`fd_net` on 40 pictures with 48 features is mostly an effect of their number: `kd_net`" in text
+
+
 def test_reconstruction_has_a_row_for_each_domain() -> None:
-    scores = summarise(pd.DataFrame({"method": MODEL, "psnr": [20.0, 24.0]}), {MODEL: {"usage": 0.25}})
+    scores = summarise(pd.DataFrame({"method": MODEL, "psnr": [20.0, 24.0]}), {MODEL: [SetScore("usage", 0.25)]})
     text = reconstruction_section({"content": scores, "style": scores})
     assert "| content | 22 ± " in text
     assert "| style | 22 ± " in text

@@ -98,8 +98,11 @@ def test_all_runs_of_the_pipeline_are_measured_and_know_it(project: Project) -> 
         values = logged.data.metrics
         gram = "gram_squeezenet1_1"
         assert values[f"eval/{gram}"] == pytest.approx(metrics[variant][gram], rel=1e-5)
-        assert values[f"eval/adain/{gram}"] == pytest.approx(metrics[variant]["baselines"]["adain"][gram], rel=1e-5)
-        assert values[f"eval/{gram}_low"] <= values[f"eval/{gram}"] <= values[f"eval/{gram}_high"]
+        assert values[f"eval_baselines/{gram}.adain"] == pytest.approx(
+            metrics[variant]["baselines"]["adain"][gram], rel=1e-5
+        )
+        assert values[f"eval_interval/{gram}_low"] <= values[f"eval/{gram}"]
+        assert values[f"eval/{gram}"] <= values[f"eval_interval/{gram}_high"]
         assert values["eval/n"] == 14
         assert {data.dataset.name for data in logged.inputs.dataset_inputs} == set(DOMAINS)
         table = mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="eval/table.parquet")
@@ -158,7 +161,9 @@ def test_under_fidelity_control_metrics_and_reports_have_their_own_place(
     logged = client.get_run(discrete).data
     gram = "gram_squeezenet1_1"
     assert logged.metrics[f"eval/a0.50_b1.00/{gram}"] == pytest.approx(metrics["a0.50_b1.00"][gram], rel=1e-5)
-    assert metrics["a0.50_b1.00"]["baselines"]["adain"][gram] == pytest.approx(plain[f"eval/adain/{gram}"], rel=1e-5)
+    assert metrics["a0.50_b1.00"]["baselines"]["adain"][gram] == pytest.approx(
+        plain[f"eval_baselines/{gram}.adain"], rel=1e-5
+    )
     assert metrics["a0.50_b1.00"][gram] != pytest.approx(plain[f"eval/{gram}"], rel=1e-3)
     assert plain.items() <= logged.metrics.items()
     assert logged.tags["eval/a0.50_b1.00/sibling"] == continuous

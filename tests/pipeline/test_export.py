@@ -84,9 +84,9 @@ def test_a_trained_run_becomes_the_challenger(project: Project, network: Experim
         {
             "eval/n": 48,
             "eval/gram_squeezenet1_1": 0.25,
-            "eval/gram_squeezenet1_1_low": 0.2,
-            "eval/gram_squeezenet1_1_high": 0.31,
-            "eval/adain/gram_squeezenet1_1": 0.5,
+            "eval_interval/gram_squeezenet1_1_low": 0.2,
+            "eval_interval/gram_squeezenet1_1_high": 0.31,
+            "eval_baselines/gram_squeezenet1_1.adain": 0.5,
             "eval/a0.50_b1.00/gram_squeezenet1_1": 0.75,
         },
         0,

@@ -1,13 +1,14 @@
 from dataclasses import replace
 
-from quantart.serving.card import Card, DataRow, Measured
+from quantart.evaluation.logged import Measured
+from quantart.serving.card import Card, DataRow
 
 CARD = Card(
     name="painter",
     runs={"discrete": ("stage2_discrete", "d1"), "continuous": ("stage2_continuous", "c1")},
     resolution=128,
     data=[DataRow("training", "content", 63, "data/sample|photos", "c533ebfba55b0847", "CC0-1.0 (63)")],
-    metrics=[Measured("gram_vgg16", 0.25, 0.2, 0.31), Measured("usage", 0.99)],
+    metrics={"gram_vgg16": Measured(0.25, 0.2, 0.31), "usage": Measured(0.99)},
     pairs=48,
     lineage={"git.commit": "abc123"},
 )

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from quantart.serving.gates import Check, Limit, Measured, check_difference, check_limits, parse_limit
+from quantart.evaluation.logged import Measured
+from quantart.serving.gates import Check, Limit, check_difference, check_limits, parse_limit
 
 GRAM = "gram_squeezenet1_1"
 

@@ -58,8 +58,9 @@ def evaluate(run_id: str, measured: Mapping[str, NDArray[np.float64]], digest: s
     features = {method: draw.normal(size=(pairs, 3)).astype(np.float32) for method in ("model", "copied_style")}
     run = StageRun(run_id)
     for _, name, value, low, high, n in rows:
-        run.metrics({f"eval/{name}": value, f"eval/{name}_low": low, f"eval/{name}_high": high, "eval/n": n}, 0)
-    run.metrics({f"eval/adain/{GRAM}": 7.0, f"eval/a0.50_b1.00/{GRAM}": 8.0}, 0)
+        ends = {f"eval_interval/{name}_low": low, f"eval_interval/{name}_high": high}
+        run.metrics({f"eval/{name}": value, "eval/n": n, **ends}, 0)
+    run.metrics({f"eval_baselines/{GRAM}.adain": 7.0, f"eval/a0.50_b1.00/{GRAM}": 8.0}, 0)
     run.set_tags({"eval/digest": digest})
     with TemporaryDirectory() as folder:
         write_record(Path(folder), Record(about, table, summary, features))

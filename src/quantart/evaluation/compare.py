@@ -11,13 +11,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from quantart.evaluation.record import About, Record
-from quantart.evaluation.rendering import COPIED_STYLE, MODEL
-from quantart.evaluation.resampling import draws, interval
-from quantart.evaluation.sets import FEWEST_RESAMPLED, frechet_resampled, kernel_resampled
+from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.resampling import interval
+from quantart.evaluation.summary import resampled_scores
 
 Verdict = Literal["better", "worse", "not told apart", ""]
 
@@ -104,7 +103,7 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
     for both runs: what makes a pair hard for both of them cancels. It is 95 % for each metric by itself.
     """
     lettered = {_letter(place): run for place, run in enumerate(runs)}
-    resampled = {letter: resampled_scores(run.record) for letter, run in lettered.items()}
+    resampled = {letter: resampled_of(run.record) for letter, run in lettered.items()}
     pairs: list[PairOfRuns] = []
     for first, second in combinations(lettered, 2):
         one, two = lettered[first], lettered[second]
@@ -120,27 +119,10 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
     )
 
 
-def resampled_scores(record: Record) -> dict[str, Tensor]:
-    """Each metric of the model on every resampling of its pairs, float64 `(r,)`; usage and perplexity have none."""
-    table = _rows(record)
-    if len(table) < FEWEST_RESAMPLED:
-        return {}
-    drawn = draws(len(table))
-    names = [str(name) for name in table.select_dtypes("number") if name != "pair"]
-    scores = {name: torch.tensor(table[name].to_numpy(np.float64))[drawn].mean(1) for name in names}
-    references = [name for name in record.features if name == COPIED_STYLE or record.about.kind == "reconstruction"]
-    references = [name for name in references if name != MODEL]
-    if MODEL not in record.features or not references:
-        return scores
-    ours, theirs = (torch.from_numpy(record.features[method]) for method in (MODEL, references[0]))
-    network, features = record.about.network, record.about.features
-    frechet = frechet_resampled(ours, theirs, drawn)
-    kernel = kernel_resampled(ours, theirs, drawn)
-    scores |= {"fid": frechet, f"fd_{features}": frechet, "kid": kernel, f"kd_{features}": kernel}
-    for content in (f"lpips_{network}", f"perceptual_{network}"):
-        if content in scores:
-            scores[f"composite_{network}_{features}"] = (1 + scores[content]) * (1 + frechet)
-    return scores
+def resampled_of(record: Record) -> dict[str, Tensor]:
+    """Each metric of the model on every resampling of its pairs; see `resampled_scores`."""
+    reference = COPIED_STYLE if record.about.kind == "transfer" else COPIED_CONTENT
+    return resampled_scores(_rows(record), record.features[MODEL], record.features[reference], _values(record))
 
 
 def _letter(place: int) -> str:

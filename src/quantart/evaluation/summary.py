@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from quantart.evaluation import resampling
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.resampling import draws
-from quantart.evaluation.sets import frechet_distance, frechet_resampled, kernel_distance, kernel_resampled
+from quantart.evaluation.sets import (
+    FEWEST_RESAMPLED,
+    frechet_distance,
+    frechet_resampled,
+    kernel_distance,
+    kernel_resampled,
+)
+
+# what these metrics' names begin with; a network's name may follow
+CONTENT_DISTANCES = ("lpips_", "perceptual_")
+FRECHET_NAMES, KERNEL_NAMES = ("fd_", "fid"), ("kd_", "kid")
 
 
 class Score(NamedTuple):
@@ -104,3 +115,37 @@ def set_scores(
     return [
         SetScore(name, value, *resampling.interval(value, r)) for name, (value, r) in zip(names, values, strict=True)
     ]
+
+
+def resampled_scores(
+    rows: pd.DataFrame,
+    outputs: NDArray[np.float32],
+    references: NDArray[np.float32],
+    metrics: Iterable[str],
+) -> dict[str, Tensor]:
+    """Each metric of a method on every resampling of its pairs, float64 `(r,)`; the same draws for every method.
+
+    So the difference of two methods has the interval of the resampled differences. Usage and perplexity have none, and
+    fewer than `FEWEST_RESAMPLED` pairs tell nothing: no metric.
+
+    Args:
+        rows: of the method, in the order of the pairs; every numeric column but `pair` is a metric.
+        outputs, references: features `(n, d)` of the pairs' pictures.
+        metrics: names of the method's metrics, among them those of sets.
+    """
+    if len(rows) < FEWEST_RESAMPLED:
+        return {}
+    drawn = draws(len(rows))
+    names = [str(name) for name in rows.select_dtypes("number") if name != "pair"]
+    scores = {name: torch.tensor(rows[name].to_numpy(np.float64))[drawn].mean(1) for name in names}
+    ours, theirs = torch.from_numpy(outputs), torch.from_numpy(references)
+    frechet = frechet_resampled(ours, theirs, drawn)
+    content = next((scores[name] for name in names if name.startswith(CONTENT_DISTANCES)), None)
+    for metric in metrics:
+        if metric.startswith(FRECHET_NAMES):
+            scores[metric] = frechet
+        elif metric.startswith(KERNEL_NAMES):
+            scores[metric] = kernel_resampled(ours, theirs, drawn)
+        elif metric.startswith("composite_") and content is not None:
+            scores[metric] = (1 + content) * (1 + frechet)
+    return scores

@@ -6,46 +6,46 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import pandas as pd
+from torch import Tensor
 
 from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import BASELINES, MODEL, TITLES
-from quantart.evaluation.summary import Score, by_method, interval
+from quantart.evaluation.rendering import COPIED_STYLE, MODEL, TITLES
+from quantart.evaluation.resampling import interval
+from quantart.evaluation.sets import too_few_pictures
+from quantart.evaluation.summary import FRECHET_NAMES, KERNEL_NAMES, Score, by_method, resampled_scores
 
 Verdict = Literal["beats it on", "does not beat it on", "cannot be told apart from it on"]
 _PHRASES: tuple[Verdict, ...] = ("beats it on", "does not beat it on", "cannot be told apart from it on")
-
-_HEALTH = ("usage", "perplexity")
 
 
 def verdicts(evaluation: Evaluation) -> dict[str, dict[str, Verdict]]:
     """How the model compares with each baseline on each distance: by baseline, then metric.
 
-    Judged by the differences on the same pairs: not told apart where their 95 % interval holds 0. The Fréchet distance
-    has no interval; there the plain values decide.
+    Judged by the differences on the same pairs: not told apart where their 95 % interval holds 0.
     """
     scores = by_method(evaluation.summary)
+    resampled = {method: _resampled(evaluation, method, own) for method, own in scores.items()}
     return {
         baseline: {
-            metric: _verdict(evaluation.table, scores[MODEL][metric], score)
+            metric: _verdict(resampled[MODEL][metric] - resampled[baseline][metric], scores[MODEL][metric], score)
             for metric, score in scores[baseline].items()
-            if metric not in _HEALTH
+            if metric in resampled[MODEL]
         }
-        for baseline in BASELINES
+        for baseline in scores
+        if baseline != MODEL
     }
 
 
-def _verdict(table: pd.DataFrame, model: Score, baseline: Score) -> Verdict:
-    if model.metric not in table:
-        return "beats it on" if model.value < baseline.value else "does not beat it on"
-    ours, theirs = (
-        table.loc[table["method"] == score.method].sort_values("pair")[score.metric].to_numpy(np.float64)
-        for score in (model, baseline)
-    )
-    low, high = interval((ours - theirs)[:, None])
-    if high[0] < 0:
+def _resampled(evaluation: Evaluation, method: str, scores: Mapping[str, Score]) -> dict[str, Tensor]:
+    rows = evaluation.table.loc[evaluation.table["method"] == method].sort_values("pair")
+    return resampled_scores(rows, evaluation.features[method], evaluation.features[COPIED_STYLE], scores)
+
+
+def _verdict(differences: Tensor, model: Score, baseline: Score) -> Verdict:
+    low, high = interval(model.value - baseline.value, differences)
+    if high < 0:
         return "beats it on"
-    return "does not beat it on" if low[0] > 0 else "cannot be told apart from it on"
+    return "does not beat it on" if low > 0 else "cannot be told apart from it on"
 
 
 def transfer_section(variant: str, evaluation: Evaluation) -> str:
@@ -55,16 +55,24 @@ def transfer_section(variant: str, evaluation: Evaluation) -> str:
     return f"""## Style transfer, {variant}
 
 {len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
-`perceptual` (or `lpips`) and `latent_content` are distances to the photograph, the others to the painting or, `fd`, to
-all paintings; smaller is better. `usage` and `perplexity` tell how much of the style codebook the pictures use. ± is
-half the bootstrap 95 % interval over pairs. The Fréchet distance `fd` depends on the number of pictures: compare it
-between equal numbers.
-
+`perceptual` (or `lpips`), `cfsd` and `latent_content` are distances to the photograph, the others to the painting or,
+`fd` and `kd`, of all pictures to all paintings; smaller is better. `usage` and `perplexity` tell how much of the style
+codebook the pictures use. ± is half the bootstrap 95 % interval over pairs. What each metric is: docs/evaluation.md.
+{_warning(evaluation)}
 {_table(evaluation.summary)}
 
 {sentences}
 
 Nothing can beat a copy in its distance to its own original, which is 0."""
+
+
+def _warning(evaluation: Evaluation) -> str:
+    """Beside a Fréchet distance of too few pictures; empty where they are enough."""
+    scores = by_method(evaluation.summary)[MODEL]
+    frechet, kernel = (next(m for m in scores if m.startswith(names)) for names in (FRECHET_NAMES, KERNEL_NAMES))
+    n, width = evaluation.features[MODEL].shape
+    warning = too_few_pictures(n, width, frechet, kernel)
+    return f"\n{warning}\n" if warning else ""
 
 
 def reconstruction_section(summaries: Mapping[str, Sequence[Score]]) -> str:

@@ -17,12 +17,14 @@ from quantart.errors import UserError
 from quantart.evaluation.compare import Comparison, EvaluatedRun, compare
 from quantart.evaluation.compare_page import page
 from quantart.evaluation.compare_tables import csv_text
+from quantart.evaluation.logged import EVALUATION
 from quantart.evaluation.record import ABOUT, FEATURES, PICTURES, SUMMARY, TABLE, Record, read_record
+from quantart.params import DOMAINS
 from quantart.project import Project
 from quantart.tracking.find import check_finished, describe, find_run, select_runs
 from quantart.tracking.store import configure
 
-EVALUATIONS = ("eval", "eval/content", "eval/style")
+EVALUATIONS = (EVALUATION, *(f"{EVALUATION}/{domain}" for domain in DOMAINS))
 """Folders of a run's artifacts with an evaluation under the model's own settings: of stage 2, of stage 1 by domain."""
 
 _LATEST = "latest."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +11,7 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from quantart.evaluation.evaluate import Evaluation
+from quantart.evaluation.logged import count_name, digest_name, logged_values
 from quantart.evaluation.record import About, Record, write_record
 from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
 from quantart.evaluation.summary import Score
@@ -47,10 +47,10 @@ def log_evaluation(
     """
     client = MlflowClient()
     known = client.get_run(run.run_id).data
-    values = {f"{prefix}/n": float(about.n)} | flat(scores, prefix)
-    if known.tags.get(f"{prefix}/digest") == about.digest and values.items() <= known.metrics.items():
+    values = {count_name(prefix): float(about.n)} | logged_values(scores, prefix)
+    if known.tags.get(digest_name(prefix)) == about.digest and values.items() <= known.metrics.items():
         return False
-    step = 1 + max((m.step for m in client.get_metric_history(run.run_id, f"{prefix}/n")), default=-1)
+    step = 1 + max((m.step for m in client.get_metric_history(run.run_id, count_name(prefix))), default=-1)
     record = Record(
         about,
         evaluation.table,
@@ -70,18 +70,8 @@ def log_evaluation(
     run.metrics(values, step)
     run.set_tags({_TABLES_TAG: _tables(known.tags.get(_TABLES_TAG), f"{prefix}/table.json")})
     # last: an evaluation that was stopped in the middle is logged again
-    run.set_tags({f"{prefix}/digest": about.digest})
+    run.set_tags({digest_name(prefix): about.digest})
     return True
-
-
-def flat(summary: Sequence[Score], prefix: str) -> dict[str, float]:
-    """`<prefix>/<metric>`, with `_low` and `_high` where there is an interval; a baseline's name goes before."""
-    values: dict[str, float] = {}
-    for score in summary:
-        method = "" if score.method == MODEL else f"{score.method}/"
-        name = f"{prefix}/{method}{score.metric}"
-        values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -20,6 +20,7 @@ from quantart.evaluation import baselines
 from quantart.evaluation.baselines import MAGENTA, Rendering
 from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer, paint_pairs
 from quantart.evaluation.figures import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
+from quantart.evaluation.logged import EVALUATION
 from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.networks import FeatureNetwork, assign_weights
 from quantart.evaluation.observed import Perception
@@ -149,7 +150,7 @@ class Evaluator:
             fidelity = Fidelity(math.nan, math.nan) if options.sweep else fidelities[0]
             self._log(run, result, data, DOMAINS, self._about(data, result, task.side, fidelity))
             if controlled.sibling and not own:
-                StageRun(run.info.run_id).set_tags({f"eval/{name}/sibling": controlled.sibling.info.run_id})
+                StageRun(run.info.run_id).set_tags({f"{EVALUATION}/{name}/sibling": controlled.sibling.info.run_id})
             if data.stored_pairs:
                 log_pairs(StageRun(run.info.run_id), data.stored_pairs)
         return result
@@ -174,7 +175,7 @@ class Evaluator:
         about: About,
     ) -> None:
         # a stage-1 run may have been trained on both domains
-        prefix = "eval" if result.transfer and result.own else f"eval/{result.name}"
+        prefix = EVALUATION if result.transfer and result.own else f"{EVALUATION}/{result.name}"
         new = log_evaluation(
             StageRun(run.info.run_id),
             result.evaluation,

@@ -16,12 +16,13 @@ from mlflow.exceptions import MlflowException
 from quantart.data.licences import licences
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
+from quantart.evaluation.logged import EVALUATION, count_name, measured_in
 from quantart.images import Picture
 from quantart.models.pretrained import CONFIG
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import VARIANTS, Domain, Variant
 from quantart.project import Project
-from quantart.serving.card import Card, DataRow, Measured
+from quantart.serving.card import Card, DataRow
 from quantart.serving.package import log_and_register
 from quantart.serving.registered import RegisteredModel, write_registered
 from quantart.tracking.lineage import data_of, with_ancestors
@@ -29,7 +30,6 @@ from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.runs import open_run
 from quantart.tracking.siblings import find_sibling
 
-PAIRS = "eval/n"
 LINEAGE = ("git.", "dvc.", "upstream.", "imported.", "model.")
 
 
@@ -67,7 +67,7 @@ def run(project: Project, run_id: str | None = None) -> RegisteredModel:
             name=params.name,
             example=example,
             card=_card(project, params.name, runs, networks[default]).markdown(),
-            tags=_tags(runs) | {f"eval/{each.name}": f"{each.value:.6g}" for each in _measured(runs[default])},
+            tags=_tags(runs) | _scores(runs[default]),
         )
     if run_id is None:
         write_registered(project, registered)
@@ -116,15 +116,8 @@ def _variant(network: Path, run_id: str) -> Variant:
     return cast(Variant, config["variant"])
 
 
-def _measured(trained: Run) -> list[Measured]:
-    """What the evaluation logged of the network at its own settings; baselines are left out."""
-    metrics = trained.data.metrics
-    names = [name for name in sorted(metrics) if name.startswith("eval/") and name.count("/") == 1]
-    return [
-        Measured(name.removeprefix("eval/"), metrics[name], metrics.get(f"{name}_low"), metrics.get(f"{name}_high"))
-        for name in names
-        if name != PAIRS and not name.endswith(("_low", "_high"))
-    ]
+def _scores(trained: Run) -> dict[str, str]:
+    return {f"{EVALUATION}/{name}": f"{m.value:.6g}" for name, m in measured_in(trained.data.metrics).items()}
 
 
 def _tags(runs: Mapping[Variant, Run]) -> dict[str, str]:
@@ -145,7 +138,7 @@ def _lineage(trained: Run) -> dict[str, str]:
 def _card(project: Project, name: str, runs: Mapping[Variant, Run], network: Path) -> Card:
     """The model card; the first run is the one that the model is logged to, with its network's folder."""
     first = next(iter(runs.values()))
-    pairs = first.data.metrics.get(PAIRS)
+    pairs = first.data.metrics.get(count_name(EVALUATION))
     ancestors = with_ancestors(runs.values())
     config = json.loads((network / CONFIG).read_text(encoding="utf8"))
     return Card(
@@ -153,7 +146,7 @@ def _card(project: Project, name: str, runs: Mapping[Variant, Run], network: Pat
         runs={variant: (run.info.run_name, run.info.run_id) for variant, run in runs.items()},
         resolution=config["ddconfig"]["resolution"],
         data=_data_rows(project, ancestors),
-        metrics=_measured(first),
+        metrics=measured_in(first.data.metrics),
         pairs=None if pairs is None else int(pairs),
         lineage=_lineage(first) | {f"stands on {run.info.run_name}": run.info.run_id for run in ancestors[len(runs) :]},
     )

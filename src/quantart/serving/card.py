@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from quantart.evaluation.logged import Measured
 from quantart.models.fidelity import ALPHA_OF
 from quantart.models.stage_2 import Variant
 from quantart.serving.sizes import DEFAULT_SIZE, MIN_SIDE
 
 RISING = ("psnr", "ssim", "usage", "perplexity")  # of all other metrics smaller is better
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One metric of the model itself, with its 95 % interval where there is one."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,7 @@ class Card:
     runs: Mapping[Variant, tuple[str, str]]
     resolution: int
     data: Sequence[DataRow]
-    metrics: Sequence[Measured]
+    metrics: Mapping[str, Measured]
     pairs: int | None
     lineage: Mapping[str, str]
 
@@ -99,7 +90,7 @@ class Card:
             "| metric | value | 95 % interval |",
             "|---|---|---|",
         ]
-        return lines + [f"| {m.name} | {m.value:.4g} | {_interval(m)} |" for m in self.metrics]
+        return lines + [f"| {name} | {m.value:.4g} | {_interval(m)} |" for name, m in self.metrics.items()]
 
     def _limits(self) -> list[str]:
         return [
@@ -137,6 +128,4 @@ class Card:
 
 
 def _interval(measured: Measured) -> str:
-    if measured.low is None or measured.high is None:
-        return "–"
-    return f"{measured.low:.4g} to {measured.high:.4g}"
+    return f"{measured.low:.4g} to {measured.high:.4g}" if measured.has_interval else "–"

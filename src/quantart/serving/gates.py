@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from quantart.evaluation.logged import Measured
 from quantart.evaluation.names import check_metric, larger_is_better
 
 _LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A metric, or a difference of two, with the ends of its 95 % interval; NaN where it has none."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-    @property
-    def has_interval(self) -> bool:
-        return not (math.isnan(self.low) or math.isnan(self.high))
-
-    def __str__(self) -> str:
-        ends = f" ({self.low:.4g} to {self.high:.4g})" if self.has_interval else ""
-        return f"{self.value:.4g}{ends}"
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.evaluation.compare import Difference, EvaluatedRun, compare
+from quantart.evaluation.logged import EVALUATION, Measured
 from quantart.evaluation.record import ABOUT, FEATURES, SUMMARY, TABLE, Record, read_record
 from quantart.params import PromoteParams
 from quantart.project import Project
 from quantart.serving.champion import Move, champion_of, move, restore
-from quantart.serving.gates import Check, Measured, check_difference, check_limits
-from quantart.serving.registry import EVALUATION, Evaluation, Version, chosen_version, open_registry
+from quantart.serving.gates import Check, check_difference, check_limits
+from quantart.serving.registry import Evaluation, Version, chosen_version, open_registry
 
 _UPSTREAM = "upstream."
 

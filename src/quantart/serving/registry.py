@@ -15,15 +15,9 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
+from quantart.evaluation.logged import EVALUATION, Measured, count_name, digest_name, measured_in
 from quantart.project import Project
-from quantart.serving.gates import Measured
 from quantart.serving.registered import CHALLENGER, read_registered
-
-EVALUATION = "eval"
-"""Where a run has the evaluation of its network at the network's own settings: metrics, tag and artifacts."""
-
-_PREFIX = f"{EVALUATION}/"
-_ENDS = ("_low", "_high")
 
 
 @dataclass(frozen=True)
@@ -159,17 +153,7 @@ def chosen_version(project: Project, registry: Registry, wanted: str | None) -> 
 
 
 def _evaluation(run: Run) -> Evaluation | None:
-    values = {
-        name.removeprefix(_PREFIX): value
-        for name, value in sorted(run.data.metrics.items())
-        if name.startswith(_PREFIX) and name.count("/") == 1
-    }
-    n = values.pop("n", None)
+    n = run.data.metrics.get(count_name(EVALUATION))
     if n is None:
         return None
-    measured = {
-        name: Measured(value, *(values.get(f"{name}{end}", float("nan")) for end in _ENDS))
-        for name, value in values.items()
-        if not name.endswith(_ENDS)
-    }
-    return Evaluation(measured, int(n), run.data.tags.get(f"{_PREFIX}digest"))
+    return Evaluation(measured_in(run.data.metrics), int(n), run.data.tags.get(digest_name(EVALUATION)))

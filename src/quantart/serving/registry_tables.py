@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from quantart.evaluation.logged import Measured
 from quantart.params import PromoteParams
 from quantart.serving.champion import history
-from quantart.serving.gates import Measured
 from quantart.serving.registry import Evaluation, Registry, Version
 
 _HEADLINES = ("perceptual_", "lpips_", "gram_", "kd_", "kid")

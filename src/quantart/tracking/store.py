@@ -24,8 +24,8 @@ ABOUT = {
     "mlflow.note.content": """One run per training stage: `stage1_base`, `stage1_content` and `stage1_style` (VQGANs), \
 `stage2_discrete` and `stage2_continuous` (style transfer). Compare runs of the same stage.
 
-- `train/…`, `val/…`: curves over steps; `eval/…`: held-out pictures, `_low` and `_high` the 95 % interval's ends, \
-`eval/<baseline>/…` baselines on the same pictures
+- `train/…`, `val/…`: curves over steps; `eval/…`: held-out pictures, `eval_interval/…` ends of the 95 % intervals, \
+`eval_baselines/…` the baselines on the same pictures
 - tags: `git.commit`, `dvc.stage`, `dvc.experiment`, `data.<name>` (sha256), `upstream.<stage>` (run id)
 - parameters begin with their stage: `stage2.train.steps`""",
 }
