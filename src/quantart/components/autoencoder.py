@@ -72,7 +72,7 @@ class Encoder(nn.Module):
         h = self.conv_in(x)
         for level in self.down:
             h = level(h)
-            h = level.downsample(h)
+            h = level.get_submodule("downsample")(h)
         return self.conv_out(F.silu(self.norm_out(self.mid(h))))
 
 
@@ -116,7 +116,7 @@ class Decoder(nn.Module):
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             h = level(h)  # a line of its own: the level's input, which may be the largest map, is let go here
-            h = level.upsample(h)
+            h = level.get_submodule("upsample")(h)
         if is_large(h, self.conv_out.out_channels):
             return normed_in_strips(self.norm_out, self.conv_out, h, self.conv_out.out_channels)
         return self.conv_out(F.silu(self.norm_out(h)))
