@@ -12,25 +12,19 @@ from quantart.components.strips import is_large, normed_in_strips
 
 
 class EncoderLevel(Level):
-    """One resolution of the encoder; all but the last end by halving it."""
+    """One resolution of the encoder; in all but the last, `downsample` then halves it."""
 
     def __init__(self, channels: list[int], attention: bool, dropout: float, last: bool) -> None:
         super().__init__(channels, attention, dropout)
         self.downsample = nn.Identity() if last else Downsample(channels[-1])
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.downsample(super().forward(x))
-
 
 class DecoderLevel(Level):
-    """One resolution of the decoder; all but the finest end by doubling it."""
+    """One resolution of the decoder; in all but the finest, `upsample` then doubles it."""
 
     def __init__(self, channels: list[int], attention: bool, dropout: float, finest: bool) -> None:
         super().__init__(channels, attention, dropout)
         self.upsample = nn.Identity() if finest else Upsample(channels[-1])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.upsample(super().forward(x))
 
 
 class Encoder(nn.Module):
@@ -78,6 +72,7 @@ class Encoder(nn.Module):
         h = self.conv_in(x)
         for level in self.down:
             h = level(h)
+            h = level.get_submodule("downsample")(h)
         return self.conv_out(F.silu(self.norm_out(self.mid(h))))
 
 
@@ -120,7 +115,8 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
-            h = level(h)
+            h = level(h)  # a line of its own: the level's input, which may be the largest map, is let go here
+            h = level.get_submodule("upsample")(h)
         if is_large(h, self.conv_out.out_channels):
             return normed_in_strips(self.norm_out, self.conv_out, h, self.conv_out.out_channels)
         return self.conv_out(F.silu(self.norm_out(h)))
