@@ -99,7 +99,7 @@ def test_a_model_comes_with_its_run_and_each_way_of_having_none_is_a_sentence(pr
 
     with pytest.raises(UserError, match="is FAILED; only a training run that finished has a model"):
         find_model(made("broken", status="FAILED"), tmp_path)
-    with pytest.raises(UserError, match=r"\(empty@\w+, .*\): has no model at "):
+    with pytest.raises(UserError, match=r"\(empty, .*\): has no model at "):
         find_model(made("empty"), tmp_path)
     shutil.rmtree(Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id)))
     with pytest.raises(UserError, match=r"\(with model@\w+, .*\): its model's files are gone: nothing is left at "):
