@@ -92,6 +92,7 @@ def test_all_runs_of_the_pipeline_are_measured_and_know_it(project: Project) -> 
     assert metrics["discrete"]["n"] == 14
     assert metrics["reconstruction"].keys() == {"content", "style"}
     assert (project.reports / "grids/discrete.png").stat().st_size > 10_000
+    assert (project.reports / "grids/discrete_extremes.png").stat().st_size > 10_000
     client = MlflowClient()
     for variant in ("discrete", "continuous"):
         logged = client.get_run(run_id(project, f"stage2_{variant}"))

@@ -14,8 +14,9 @@ from mlflow.entities import Run
 
 from quantart.errors import UserError
 from quantart.evaluation.reports import write_reports
+from quantart.images import write_image
 from quantart.params import DOMAINS, VARIANTS, Variant
-from quantart.pipeline.evaluator import Evaluator, Options
+from quantart.pipeline.evaluator import EXTREMES, Evaluator, Options
 from quantart.project import Project
 from quantart.tracking.find import find_run
 from quantart.tracking.links import read_link
@@ -63,7 +64,11 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     if sweep := results[0].sweep:
         return sweep.write(folder)
     transfers = {result.name: result.evaluation for result in results if result.transfer}
-    return write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.transfer})
+    values = write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.transfer})
+    for result in results:
+        if EXTREMES in result.images:
+            write_image(folder / "grids" / f"{result.name}_{EXTREMES}.png", result.images[EXTREMES])
+    return values
 
 
 def _root(project: Project | None, run_id: str | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from quantart.evaluation.task import TransferTask
 from quantart.images import Picture
 from quantart.losses.lpips import LPIPS
 from quantart.models.fidelity import Fidelity
+from quantart.models.pretrained import file_sha256
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import DOMAINS, Domain, EvaluateParams
@@ -45,7 +47,7 @@ from quantart.tracking.runs import StageRun
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 EACH_EXTREME = 3
-SWEPT = "sweep"
+SWEPT, EXTREMES = "sweep", "extremes"
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Evaluator:
         several = state.num_processes > 1
         self._device = state.device if several or not options.device else chosen_device(options.device)
         files = assign_weights(options.weights, (settings.network, settings.features))
+        self._weights = sorted(file_sha256(file) for file in files.values())
         self._perception = Perception(
             self._placed(LPIPS(settings.network, files.get(settings.network))),
             self._placed(FeatureNetwork(settings.features, files.get(settings.features))),
@@ -195,7 +198,10 @@ class Evaluator:
         n = result.evaluation.summary[0].n
         kind: Literal["transfer", "reconstruction"] = "transfer" if result.transfer else "reconstruction"
         networks = (lpips.network, features.network)
-        return About(kind, result.evaluation.digest, n, *networks, side, *fidelity, content, style)
+        # with weights of one's own a metric keeps its name, but compares with those of the same weights alone
+        lines = [result.evaluation.digest, *self._weights]
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest() if self._weights else lines[0]
+        return About(kind, digest, n, *networks, side, *fidelity, content, style)
 
     def _images(
         self, model: ExperimentStage2, task: TransferTask, evaluation: Evaluation, how: dict[str, Any]
@@ -207,7 +213,7 @@ class Evaluator:
         pictures = paint_pairs(model, task, self._perception, numbers, **how)
         return {
             "transfers": transfer_grid(list(evaluation.samples.values())),
-            "extremes": ranked_grid(pictures, evaluation.table, column, EACH_EXTREME),
+            EXTREMES: ranked_grid(pictures, evaluation.table, column, EACH_EXTREME),
         }
 
     def _extras(self, model: ExperimentStage2) -> dict[str, Painter]:
