@@ -154,7 +154,7 @@ def test_under_fidelity_control_metrics_and_reports_have_their_own_place(
     metrics = run(project, options=Options(alpha=0.5))
 
     assert metrics.keys() == {"a0.50_b1.00"}
-    assert f"with the other variant of run {continuous[:8]} (stage2_continuous, " in capsys.readouterr().out
+    assert f"with the other variant of run {continuous[:8]} (stage2_continuous@" in capsys.readouterr().out
     folder = project.reports / "fidelity" / "a0.50_b1.00"
     assert json.loads((folder / "metrics.json").read_text()) == headlines(metrics)
     assert (folder / "grids/a0.50_b1.00.png").stat().st_size > 10_000
@@ -236,7 +236,7 @@ def test_the_stored_pairs_are_the_measured_ones(project: Project, tmp_path: Path
 def test_a_run_without_a_model_and_an_unknown_run_are_a_sentence(project: Project) -> None:
     with stage_run(project.root, stage="stage2", name="stopped", params={}) as stopped:
         pass
-    with pytest.raises(UserError, match=rf"run {stopped.run_id[:8]} \(stopped, .*has no model"):
+    with pytest.raises(UserError, match=rf"run {stopped.run_id[:8]} \(stopped@\w+, .*has no model"):
         run(project, stopped.run_id)
     with pytest.raises(UserError, match="run 0123456789abcdef is not in the tracking store"):
         run(project, "0123456789abcdef")
