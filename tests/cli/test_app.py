@@ -84,6 +84,7 @@ def mistake(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_help_reads_like_a_table_of_contents() -> None:
     listed = re.findall(r"^│ (\w[\w-]*) ", help_of(), flags=re.MULTILINE)
     assert listed == [
+        "doctor",
         "preset",
         "prepare",
         "pair",

@@ -43,6 +43,8 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
             or an alpha or beta that it can't do.
     """
     options = options or Options()
+    if project is not None:
+        project.check_writable()
     configure(_root(project, run_id))
     evaluator = Evaluator(project, options)
     if run_id is not None:
