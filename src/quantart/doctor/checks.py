@@ -77,5 +77,9 @@ def print_rows(rows: list[Row], console: Console | None = None) -> None:
         table.add_row(state, row.name, escape(row.found), escape(row.remedy))
     console.print(table, highlight=False)
     failing = sum(row.state is State.fails for row in rows)
-    verdict = f"{failing} of {len(rows)} checks fail: mend these first" if failing else "nothing keeps the pipeline from running"
+    verdict = (
+        f"{failing} of {len(rows)} checks fail: mend these first"
+        if failing
+        else "nothing keeps the pipeline from running"
+    )
     console.print(verdict, highlight=False)

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from quantart.doctor.row import Row, fails, ok, warning
+from quantart.doctor.row import Row, fails, ok
 from quantart.errors import UserError
 from quantart.project import Project
 from quantart.tracking.store import SQLITE, impatient, real_root, tracking_uri, without_password
