@@ -200,6 +200,7 @@ def test_a_project_that_can_not_be_written_stops_every_stage_before_any_work(
         shutil.copy(ROOT / "params.yaml", root)
         root.chmod(0o555)
         monkeypatch.setenv("QUANTART_PROJECT", str(root))
+        monkeypatch.setenv("HF_HOME", str(root))  # where Accelerate's configuration is looked for
         # before: nobody may not read every interpreter's modules
         for module in ("prepare", "pair", "stage1", "stage2", "encode", "evaluate", "export"):
             importlib.import_module(f"quantart.pipeline.{module}")

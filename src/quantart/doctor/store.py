@@ -74,7 +74,8 @@ def check_registry(root: Path) -> Row:
     name = project.params().export.name
     if uri.startswith(SQLITE) and not _database(uri).is_file():
         return ok("registry", "nothing is registered yet")
-    for row in (check_tracking(root), check_schema(root)):  # MLflow would mend, make or wait for what is amiss
+    for check in (check_tracking, check_schema):  # MLflow would mend, make or wait for what is amiss
+        row = check(root)
         if row.remedy:
             return fails("registry", f"can't be asked before this is mended: {row.name}", row.remedy)
     try:
@@ -113,7 +114,7 @@ def _file(database: Path) -> Row:
         begins = file.read(16)
     if begins not in {b"", b"SQLite format 3\0"}:
         return fails("tracking", f"{database}: is no database", "move it away, or name another in MLFLOW_TRACKING_URI")
-    if not os.access(database, os.W_OK):
+    if not os.access(database, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         return fails("tracking", f"{database}: is read-only", f"`chmod u+w {database}`, as its owner")
     return ok("tracking", f"{database}")
 
