@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from quantart.device import configured, default_config_file, default_device
+from quantart.device import chosen_device, configured, default_config_file, default_device
 from quantart.errors import UserError
 
 
@@ -17,6 +17,8 @@ def _a_gpu_and_no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
 
 
@@ -68,3 +70,34 @@ def test_the_file_is_looked_for_where_accelerate_writes_it(
     finally:
         monkeypatch.undo()
         importlib.reload(config_args)
+
+
+@pytest.mark.parametrize(("visible", "missing"), [("7", "7"), ("0,3", "3"), (" GPU-5f , 1", "1")])
+def test_a_gpu_that_is_not_here_is_named_and_the_cpu_not_taken_in_its_place(
+    visible: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # CUDA counts up to the first that is not there
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: visible.split(",").index(visible.split(",")[-1]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UserError, match=f"^CUDA_VISIBLE_DEVICES={visible}: there is no GPU {missing} here; "):
+        default_device()
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    assert default_device().type == "cpu"
+
+
+@pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("1,0", 2), ("0,-1,7", 1), ("0,", 1)])
+def test_gpus_that_are_here_or_hidden_on_purpose_are_no_mistake(
+    visible: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert default_device().type == ("cuda" if count else "cpu")
+
+
+def test_a_device_by_name_is_here_or_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert chosen_device("cuda:1") == torch.device("cuda:1")
+    for name in ("cuda:2", "cuda:-1", "tpu", ""):
+        with pytest.raises(UserError, match=f"device '{name}': is not here; there are cpu, cuda, cuda:0, cuda:1$"):
+            chosen_device(name)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from quantart.project import Project
 
 ORDER = [
+    "doctor",
     "preset",
     "prepare",
     "pair",
@@ -142,6 +143,25 @@ def root(
     ] = False,
 ) -> None:
     pass
+
+
+@app.command(rich_help_panel=SET_UP)
+def doctor() -> None:
+    """Look whether this machine and this project can run the pipeline, and say what mends what can't.
+
+    It makes and changes nothing. The exit code is 1 where the default pipeline can't run.
+
+    Example: quantart doctor
+    """
+    from quantart.doctor.checks import examine, print_rows
+    from quantart.doctor.row import State
+    from quantart.project import project_if_any
+
+    project = project_if_any()
+    rows = examine(project.root if project else None)
+    print_rows(rows)
+    if any(row.state is State.fails for row in rows):
+        raise typer.Exit(1)
 
 
 @preset_app.command("list")

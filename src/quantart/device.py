@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -17,11 +18,25 @@ def default_device() -> torch.device:
     of training holds for everything else too.
 
     Raises:
-        UserError: `ACCELERATE_CONFIG_FILE` names no such file.
+        UserError: `ACCELERATE_CONFIG_FILE` names no such file, or `CUDA_VISIBLE_DEVICES` a GPU that is not here.
     """
     asked = os.environ.get("ACCELERATE_USE_CPU") or configured("use_cpu") or ""
-    on_cpu = asked.lower() in {"1", "true", "yes"} or not torch.cuda.is_available()
-    return torch.device("cpu" if on_cpu else "cuda")
+    if asked.lower() in {"1", "true", "yes"}:
+        return torch.device("cpu")
+    _check_visible()
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _check_visible() -> None:
+    # CUDA leaves out the first that is not there and all after it without a word: training would go on on the CPU
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    named = list(takewhile(lambda name: name not in {"", "-1"}, (name.strip() for name in visible.split(","))))
+    here = torch.cuda.device_count()
+    if len(named) > here:
+        raise UserError(
+            f"CUDA_VISIBLE_DEVICES={visible}: there is no GPU {named[here]} here; mend it, or unset it to take what "
+            "there is"
+        )
 
 
 def chosen_device(name: str) -> torch.device:

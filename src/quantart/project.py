@@ -10,6 +10,9 @@ from typing import Literal
 from quantart.errors import UserError
 from quantart.params import Domain, Params, Stage1Domain, Variant
 from quantart.params_file import load_params
+from quantart.writable import check_writable
+
+WRITTEN = ("data", "models", "reports", "runs", ".quantart")  # folders that the pipeline's stages write to
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,15 @@ class Project:
 
     def params(self) -> Params:
         return load_params(self.root / "params.yaml")
+
+    def check_writable(self) -> None:
+        """Ask before the work whether its results can be kept.
+
+        Raises:
+            UserError: no file can be made in the project, or in one of the folders that stages write to.
+        """
+        for name in ("", *WRITTEN):
+            check_writable(self.root / name)
 
     def source(self, domain: Domain) -> Path:
         """The user's pictures: a folder, list, table, shard or one picture."""

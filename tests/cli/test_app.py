@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import re
 import shlex
@@ -23,6 +24,8 @@ from quantart.errors import StoppedBySignal
 from quantart.models.stage_2 import ExperimentStage2
 from quantart_cli.__main__ import main
 from quantart_cli.app import app
+
+from ..unprivileged import open_folder, without_privileges
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "data" / "sample" / "photos" / "cat.jpg"
@@ -84,6 +87,7 @@ def mistake(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 def test_help_reads_like_a_table_of_contents() -> None:
     listed = re.findall(r"^│ (\w[\w-]*) ", help_of(), flags=re.MULTILINE)
     assert listed == [
+        "doctor",
         "preset",
         "prepare",
         "pair",
@@ -184,6 +188,34 @@ def test_a_fault_in_the_parameters_stops_every_command_before_any_work(
     path.write_text(path.read_text().replace("  n_embed: ", "  n_embedd: "))
     said = mistake(command, monkeypatch, capsys).splitlines()
     assert said == ["error: params.yaml: model.n_embed: missing", "error: params.yaml: model.n_embedd: unknown key"]
+    assert [file.name for file in project.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize("command", [command for command in READING_PARAMS if not command.startswith(("sty", "imp"))])
+def test_a_project_that_can_not_be_written_stops_every_stage_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.delenv("ACCELERATE_NUM_PROCESSES", raising=False)
+    with open_folder() as root:
+        shutil.copy(ROOT / "params.yaml", root)
+        root.chmod(0o555)
+        monkeypatch.setenv("QUANTART_PROJECT", str(root))
+        monkeypatch.setenv("HF_HOME", str(root))  # where Accelerate's configuration is looked for
+        # before: nobody may not read every interpreter's modules
+        for module in ("prepare", "pair", "stage1", "stage2", "encode", "evaluate", "export"):
+            importlib.import_module(f"quantart.pipeline.{module}")
+        with without_privileges():
+            said = mistake(command, monkeypatch, capsys)
+    assert said.startswith(f"error: {root}: no file can be made in it (Permission denied); make it writable")
+
+
+def test_a_gpu_that_is_not_here_stops_before_any_work(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "99")
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    said = mistake("encode --domain style", monkeypatch, capsys)
+    assert said.startswith("error: CUDA_VISIBLE_DEVICES=99: there is no GPU 99 here")
     assert [file.name for file in project.iterdir()] == ["params.yaml"]
 
 

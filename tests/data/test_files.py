@@ -9,7 +9,9 @@ import pytest
 from quantart.data.files import leads_outside, pair_name, table_name
 
 
-@pytest.mark.parametrize("name", ["=cmd.jpg", "+1.jpg", "-1.jpg", "@x.jpg", "\t=1.jpg", "\r=1.jpg"])
+@pytest.mark.parametrize(
+    "name", ["=cmd.jpg", "+1.jpg", "-1.jpg", "@x.jpg", "\t=1.jpg", "\r=1.jpg", "\n=1.jpg", "＝1.jpg"]
+)
 def test_names_in_tables_are_no_formulas_but_still_paths(tmp_path, name):
     (tmp_path / name).touch()
     written = table_name(name)

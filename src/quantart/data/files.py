@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 SHARD = ".tar"
 
-# a spreadsheet takes a cell that begins so for a formula
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# a spreadsheet takes a cell that begins so for a formula, some of them the full-width signs too
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def is_picture(name: str) -> bool:
 def table_name(name: str) -> str:
     """A relative path as it is written into tables: valid UTF-8 and no formula, but still a path."""
     name = name.encode("utf8", "backslashreplace").decode("utf8")
-    return f"./{name}" if name.startswith(_FORMULA_STARTS) else name
+    return f"./{name}" if name.startswith(FORMULA_STARTS) else name
 
 
 def leads_outside(name: str) -> str | None:

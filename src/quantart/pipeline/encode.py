@@ -22,6 +22,7 @@ from quantart.project import Project
 def run(project: Project, domain: Domain) -> None:
     """Write `data/codes/<domain>`: several rows for each training picture."""
     params = project.params()
+    project.check_writable()
     device = default_device()
     model = ExperimentStage1.from_pretrained(project.stage1_model(domain)).eval().to(device)
     writer = CodeWriter(project.codes(domain), params.model.n_embed)

@@ -43,6 +43,9 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
             or an alpha or beta that it can't do.
     """
     options = options or Options()
+    if project is not None:
+        project.params()  # what is wrong in it is said before anything is made
+        project.check_writable()
     configure(_root(project, run_id))
     evaluator = Evaluator(project, options)
     if run_id is not None:

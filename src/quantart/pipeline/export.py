@@ -48,6 +48,7 @@ def run(project: Project, run_id: str | None = None) -> RegisteredModel:
             stage-2 network, or two networks that can't be mixed.
     """
     params = project.params().export
+    project.check_writable()
     ids = _with_sibling(project, run_id) if run_id else _pipeline_runs(project, params.variant)
     example = _held_out(project, "content"), _held_out(project, "style")
     runs: dict[Variant, Run] = {}

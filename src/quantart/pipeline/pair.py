@@ -38,6 +38,7 @@ def run(project: Project) -> None:
         UserError: wrong parameters, or a split without a picture or without a pair.
     """
     params = project.params()
+    project.check_writable()
     out = project.pairs("test").parent
     fresh = out.with_name(f".{out.name}.writing")
     shutil.rmtree(fresh, ignore_errors=True)

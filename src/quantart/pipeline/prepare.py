@@ -17,6 +17,7 @@ def run(project: Project, domain: Domain, workers: int | None = None) -> Prepare
         UserError: wrong parameters, no picture, or too many that can't be used.
     """
     params = project.params()
+    project.check_writable()
     return prepare_domain(
         project.source(domain),
         project.prepared(domain),

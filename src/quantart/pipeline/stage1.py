@@ -40,6 +40,7 @@ def run(project: Project, domain: Stage1Domain) -> None:
         UserError: the parameters, the prepared pictures or the VQGAN to start from are not there or don't fit.
     """
     params = project.params()
+    project.check_writable()
     taken = _taken(project, params, domain)
     if taken is None:
         _train(project, params, domain)

@@ -37,6 +37,7 @@ def run(project: Project, variant: Variant) -> None:
         UserError: the parameters, the stored codes, the pairs or the stage-1 models are not there or don't fit.
     """
     params = project.params()
+    project.check_writable()
     codes = {domain: StoredCodes(project.codes(domain), "train") for domain in DOMAINS}
     pictures = [PackedPictures(project.prepared(domain), "val") for domain in DOMAINS]
     pairs = read_pairs(project.pairs("val"), pictures[0], pictures[1])

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
+from quantart.loopback import reachable
 from quantart.models.pretrained import file_sha256
 from quantart.params import VARIANTS
 from quantart.serving.checksums import SHA256_TAG, SUMS, check_networks
@@ -22,7 +23,6 @@ from quantart.serving.version import registered_as
 
 TIMEOUT_SECONDS = 300  # a large picture on a slow CPU; MLflow's own limit is 60
 MODEL_CONFIG = "MLFLOW_PYFUNC_INFERENCE_CONFIG"  # where MLflow looks for what overrides a model's configuration
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 def fetch_model(uri: str) -> Path:
@@ -75,8 +75,8 @@ def serve(
     folder = fetch_model(uri)
     port = port or _free_port(host)
     print(f"serving {uri} at http://{host}:{port}/invocations", file=sys.stderr)
-    if host not in LOOPBACK:
-        print(f"anyone who reaches {host}:{port} can use it: it asks for no password", file=sys.stderr)
+    if said := reachable(host, port):
+        print(said, file=sys.stderr)
     # MLflow starts `uvicorn` by its name: the one beside this interpreter is meant
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     if limits:

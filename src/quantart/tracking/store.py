@@ -59,7 +59,7 @@ def configure(project: Path) -> str:
                 _check_file(database)
                 _open_experiment(database.parent / "mlartifacts")
         else:
-            with _impatient():
+            with impatient():
                 _open_experiment(None if uri.startswith("http") else root / "mlartifacts")
     except (MlflowException, sqlite3.Error, OSError) as error:
         raise UserError(without_password(_advice(uri, error))) from error
@@ -104,9 +104,9 @@ def _open_experiment(artifacts: Path | None) -> None:
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
+def impatient(seconds: int = 15) -> Iterator[None]:
     """One short attempt per request: MLflow's own patience with a server that is down is four minutes."""
-    ours = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
+    ours = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds)}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:

@@ -7,6 +7,7 @@ import sys
 
 import mlflow
 
+from quantart.loopback import reachable
 from quantart.tracking.store import EXPERIMENT, without_password
 
 
@@ -18,6 +19,8 @@ def show_ui(host: str, port: int) -> None:
         return
     address = runs_page(f"http://{host}:{port}")
     print(f"runs of {without_password(uri)}\nopen {address} in a browser; Ctrl-C ends it", file=sys.stderr, flush=True)
+    if said := reachable(host, port):
+        print(said, file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and arguments
 

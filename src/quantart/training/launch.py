@@ -36,7 +36,7 @@ def launch_if_wanted(module: str, arguments: list[str]) -> None:
         launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     else:
         launcher = ["accelerate.commands.launch", "--multi_gpu", f"--num_processes={processes}"]
-        launcher.append(f"--mixed_precision={_precision(cpu=False)}")
+        launcher.append(f"--mixed_precision={precision(cpu=False)}")
         if config := os.environ.get("ACCELERATE_CONFIG_FILE"):
             launcher.append(f"--config_file={config}")
     os.execv(sys.executable, [sys.executable, "-m", *launcher, "-m", module, *arguments])  # noqa: S606 - our own interpreter
@@ -51,18 +51,23 @@ def make_accelerator(seed: int) -> Accelerator:
     cpu = default_device().type == "cpu"
     accelerator = Accelerator(
         cpu=cpu,
-        mixed_precision=_precision(cpu),
+        mixed_precision=precision(cpu),
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     set_seed(seed)
     return accelerator
 
 
-def _precision(cpu: bool) -> str:
-    precision = os.environ.get("ACCELERATE_MIXED_PRECISION") or configured("mixed_precision") or default_precision(cpu)
-    if precision not in {"no", "bf16"}:
-        raise UserError(f"mixed precision {precision!r} is not supported; use 'bf16' or 'no'")
-    return precision
+def precision(cpu: bool) -> str:
+    """`bf16` or `no`, as Accelerate's configuration asks, else `default_precision`.
+
+    Raises:
+        UserError: it asks for another.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or configured("mixed_precision") or default_precision(cpu)
+    if asked not in {"no", "bf16"}:
+        raise UserError(f"mixed precision {asked!r} is not supported; use 'bf16' or 'no'")
+    return asked
 
 
 def default_precision(cpu: bool) -> str:

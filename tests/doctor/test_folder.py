@@ -1,0 +1,102 @@
+"""Parameters, permissions, git and DVC's cache of a project."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from quantart.doctor.folder import check_dvc, check_git, check_params, check_permission
+from quantart.doctor.row import State
+
+from ..unprivileged import open_folder, without_privileges
+from .conftest import git
+
+
+def test_a_project_in_order(project: Path) -> None:
+    rows = [check(project) for check in (check_params, check_permission, check_dvc, check_git)]
+    assert [row.state for row in rows] == [State.ok] * 4
+    assert rows[2].found.endswith(".dvc/cache: nothing was made yet")
+    assert rows[3].found.endswith("nothing changed")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("n_embed:", "n_embedd:", "model.n_embedd: unknown key"),
+        ("seed: 0", "seed: zero", "seed = 'zero'"),
+        ("short_side: 144", "short_side: 100", "short_side 100 is smaller than resolution 128"),
+        ("seed: 0", "seed: [", "not valid YAML"),
+    ],
+)
+def test_broken_parameters_fail_with_their_sentence(project: Path, old: str, new: str, said: str) -> None:
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    row = check_params(project)
+    assert (row.state, said in row.found) == (State.fails, True), row
+    assert "mend these lines" in row.remedy
+
+
+def test_pictures_that_are_not_there_fail(project: Path) -> None:
+    (project / "data" / "sample" / "paintings" / "1.jpg").unlink()
+    (project / "data" / "sample" / "paintings").rmdir()
+    row = check_params(project)
+    assert (row.state, row.found) == (State.fails, "data.style: data/sample/paintings is not there")
+
+
+def test_a_folder_that_is_closed_is_named() -> None:
+    with open_folder() as root:
+        root.chmod(0o777)
+        (root / "models").mkdir(mode=0o555)
+        with without_privileges():
+            row = check_permission(root)
+    assert row.state is State.fails
+    assert row.found == f"{root}/models: no file can be made in it (Permission denied)"
+    assert row.remedy.startswith("make it writable")
+
+
+def test_git_is_asked_for_repository_commit_and_changes(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    assert check_git(tmp_path / "bare").found.endswith("is in no git repository")
+    assert check_git(tmp_path / "bare").state is State.fails
+    git(tmp_path / "bare", "init", "--quiet")
+    assert check_git(tmp_path / "bare").found.startswith("no commit yet")
+    (project / "params.yaml").write_text("seed: 1\n")
+    (project / "new.py").touch()
+    row = check_git(project)
+    assert (row.state, row.found.endswith(", 2 files changed")) == (State.warning, True)
+
+
+def test_without_git_it_fails(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(project))
+    assert (check_git(project).state, check_git(project).found) == (State.fails, "not installed")
+
+
+def test_what_dvc_made_is_looked_for_in_the_cache_that_is_set(project: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "elsewhere"
+    (project / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n")
+    made = {path: hashlib.md5(path.encode()).hexdigest() for path in ("models/a", "runs/a.json")}
+    outs = [{"path": path, "md5": md5} for path, md5 in made.items()]
+    (project / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"train": {"outs": outs}}}))
+    for md5 in made.values():
+        (cache / "files" / "md5" / md5[:2]).mkdir(parents=True)
+        (cache / "files" / "md5" / md5[:2] / md5[2:]).touch()
+    assert check_dvc(project).found == f"{cache}: 2 outputs"
+    (cache / "files" / "md5" / made["runs/a.json"][:2] / made["runs/a.json"][2:]).unlink()
+    row = check_dvc(project)
+    assert (row.state, row.found) == (State.warning, f"1 of 2 outputs are not in {cache}: runs/a.json")
+
+
+def test_no_pipeline_of_dvc_fails(project: Path) -> None:
+    (project / "dvc.yaml").unlink()
+    assert check_dvc(project).state is State.fails
+
+
+def test_a_cache_that_can_not_be_written_fails(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    (project / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {tmp_path / 'cache'}\n")
+    row = check_dvc(project)
+    assert (row.state, row.found) == (State.fails, f"{tmp_path}/cache: no file can be made in it (Not a directory)")
+    assert "dvc cache dir --local" in row.remedy

