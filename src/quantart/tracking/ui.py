@@ -9,7 +9,6 @@ import mlflow
 
 from quantart.tracking.store import EXPERIMENT, without_password
 
-
 HOST, PORT = "127.0.0.1", 5000
 
 
