@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ METRICS = {
     "continuous": {"psnr": 22.5, "gram_squeezenet1_1": 0.25, "n": 48},
     "reconstruction": {"style": {"psnr": 25.0, "n": 21}},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all tests here, since making the schema takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db")
+        yield
 
 
 @pytest.fixture
@@ -49,7 +58,7 @@ def test_metrics_stand_side_by_side(project: Project) -> None:
 def test_it_says_where_to_look(project: Project) -> None:
     text = shown(project)
     assert "reports/grids/continuous.png  reports/grids/discrete.png" in text
-    assert "make ui" in text
+    assert "quantart ui, then http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning\n" in text
     assert "registered" not in text
 
 

@@ -11,21 +11,28 @@ from rich.table import Table
 from quantart.params import VARIANTS
 from quantart.project import Project
 from quantart.serving.registered import read_registered
+from quantart.tracking.store import configure
+from quantart.tracking.ui import runs_page
 
 
 def print_summary(project: Project, console: Console | None = None) -> None:
-    """Print the held-out metrics and the places of pictures, runs and the registered model."""
+    """Print the held-out metrics and the places of pictures, runs and the registered model.
+
+    Raises:
+        UserError: the tracking store can't be used.
+    """
     console = console or Console()
     metrics = _read(project.reports / "metrics.json")
     if not metrics:
         console.print("Nothing evaluated yet: run [bold]make run[/] or [bold]dvc repro[/].")
         return
+    configure(project.root)
     console.print(_table(metrics))
     registered = read_registered(project)
     places = {
         "pictures": "  ".join(_shown(path, project) for path in sorted((project.reports / "grids").glob("*.png"))),
         "in words": _shown(project.reports / "summary.md", project),
-        "runs": "make ui, then http://127.0.0.1:5000",
+        "runs": f"quantart ui, then {runs_page()}",
         "plots": "dvc plots show",
     }
     if registered:

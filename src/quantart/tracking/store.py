@@ -18,9 +18,7 @@ from quantart.errors import UserError
 
 EXPERIMENT = "quantart"
 SQLITE = "sqlite:///"
-# Without the first tag the UI shows the menu of language model projects.
 ABOUT = {
-    "mlflow.experimentKind": "custom_model_development",
     "mlflow.note.content": """One run per training stage: `stage1_base`, `stage1_content` and `stage1_style` (VQGANs), \
 `stage2_discrete` and `stage2_continuous` (style transfer). Compare runs of the same stage.
 

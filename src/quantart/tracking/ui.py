@@ -10,14 +10,15 @@ import mlflow
 from quantart.loopback import reachable
 from quantart.tracking.store import EXPERIMENT, without_password
 
+HOST, PORT = "127.0.0.1", 5000
+
 
 def show_ui(host: str, port: int) -> None:
     """Replace this process by `mlflow ui` on the store that is configured; a tracking server has a UI of its own."""
-    uri = mlflow.get_tracking_uri()
+    uri, address = mlflow.get_tracking_uri(), runs_page(host, port)
     if uri.startswith("http"):
-        print(f"the runs are on a tracking server: open {without_password(runs_page(uri))} in a browser")
+        print(f"the runs are on a tracking server: open {address} in a browser")
         return
-    address = runs_page(f"http://{host}:{port}")
     print(f"runs of {without_password(uri)}\nopen {address} in a browser; Ctrl-C ends it", file=sys.stderr, flush=True)
     if said := reachable(host, port):
         print(said, file=sys.stderr, flush=True)
@@ -25,7 +26,12 @@ def show_ui(host: str, port: int) -> None:
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and arguments
 
 
-def runs_page(server: str) -> str:
-    """Address of the table of this project's runs; the server's front page is one for language model projects."""
+def runs_page(host: str = HOST, port: int = PORT) -> str:
+    """Address of the table of this project's runs, on the tracking server or else where `quantart ui` listens.
+
+    The front page is one for language model projects.
+    """
+    uri = mlflow.get_tracking_uri()
+    server = without_password(uri).rstrip("/") if uri.startswith("http") else f"http://{host}:{port}"
     experiment = mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
-    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    return f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning"
