@@ -38,7 +38,11 @@ def record(
     own = np.random.default_rng(seed)
     distance = hardness + shift + noise * own.normal(size=n)
     values: dict[str, Any] = {"perceptual_net": distance, "latent_style": distance / 10, "ssim": 1 - distance / 20}
-    about: dict[str, Any] = {"pair": range(n), "content": [f"{i}_{content}" for i in range(n)], "style": "painting.png"}
+    about: dict[str, Any] = {
+        "pair": range(n),
+        "content": [f"{i}_{content}" for i in range(n)],
+        "style": [f"{i}_painting.png" for i in range(n)],
+    }
     if kind == "reconstruction":
         about = {"file": [f"{i}_{content}" for i in range(n)]}
     table = pd.DataFrame({"method": "model", **about, **values})

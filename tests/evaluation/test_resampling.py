@@ -1,40 +1,62 @@
-from __future__ import annotations
-
-import math
-
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from quantart.evaluation.resampling import draws, interval
-
-
-def test_the_draws_are_always_the_same_and_take_every_pair_about_equally_often() -> None:
-    drawn = draws(20, resamples=1000)
-    assert drawn.shape == (1000, 20)
-    assert drawn.dtype == torch.int64
-    assert torch.equal(drawn, draws(20, resamples=1000))
-    times = drawn.flatten().bincount(minlength=20)
-    assert len(times) == 20
-    assert times.min() > 900
-    assert times.max() < 1100
+from quantart.evaluation.resampling import RESAMPLES, Sharing, interval, moved
 
 
-def test_an_interval_of_means_is_that_of_the_normal_distribution() -> None:
-    values = torch.from_numpy(np.random.default_rng(1).normal(size=200))
-    low, high = interval(values.mean().item(), values[draws(200)].mean(1))
-    half = 1.96 * values.std(correction=0).item() / 200**0.5
-    assert low == pytest.approx(values.mean().item() - half, abs=0.02)
-    assert high == pytest.approx(values.mean().item() + half, abs=0.02)
+def influence(values: np.ndarray) -> Tensor:
+    """Of the mean."""
+    return torch.from_numpy((values - values.mean()) / len(values))
 
 
-def test_a_shift_of_all_resampled_values_does_not_move_the_interval() -> None:
-    resampled = torch.linspace(-1, 1, 1001, dtype=torch.float64)
-    assert interval(3.0, resampled + 10) == pytest.approx(interval(3.0, resampled))
-    assert interval(3.0, resampled) == pytest.approx((3 - 0.95, 3 + 0.95))
+def ends(values: np.ndarray, sharing: Sharing) -> tuple[float, float]:
+    return interval(float(values.mean()), moved(influence(values), sharing))
 
 
-def test_unknown_values_are_left_out() -> None:
-    nan = torch.tensor([math.nan])
-    assert interval(1.0, torch.cat([nan, torch.zeros(5)])) == (1.0, 1.0)
-    assert all(math.isnan(end) for end in interval(1.0, nan))
+def test_pictures_that_stand_alone_have_the_interval_of_their_mean() -> None:
+    values = np.random.default_rng(0).normal(5.0, 1.0, 400)
+    low, high = ends(values, Sharing.none(400))
+    error = values.std() / 20
+    assert (low - values.mean()) / error == pytest.approx(-1.96, abs=0.15)
+    assert (high - values.mean()) / error == pytest.approx(1.96, abs=0.15)
+
+
+def test_pairs_that_share_a_photograph_tell_less_than_as_many_that_do_not() -> None:
+    photograph = np.arange(48) % 12
+    values = np.random.default_rng(0).normal(size=12)[photograph]
+    alone = ends(values, Sharing.none(48))
+    shared = ends(values, Sharing.of(photograph.tolist(), range(48)))
+    assert (shared[1] - shared[0]) / (alone[1] - alone[0]) == pytest.approx(2.0, rel=0.15)  # 12 tell as much as 48
+
+
+def test_intervals_hold_the_true_mean_about_as_often_as_they_say() -> None:
+    photograph, painting = np.arange(48) % 12, (np.arange(48) + np.arange(48) // 24) % 24
+    sharing = Sharing.of(photograph.tolist(), painting.tolist())
+    found = []
+    for seed in range(200):
+        draw = np.random.default_rng(seed)
+        values = draw.normal(size=12)[photograph] + draw.normal(size=24)[painting] + draw.normal(size=48)
+        low, high = ends(values, sharing)
+        found.append(low < 0 < high)
+    assert 0.87 <= np.mean(found) <= 0.99
+
+
+def test_moves_are_the_same_every_time_and_linear() -> None:
+    sharing = Sharing.of([0, 0, 1, 2], "abca")
+    one, two = (influence(np.random.default_rng(seed).normal(size=4)) for seed in (0, 1))
+    assert moved(one, sharing).shape == (RESAMPLES,)
+    torch.testing.assert_close(moved(one, sharing), moved(one, sharing), rtol=0, atol=0)
+    torch.testing.assert_close(moved(-2 * two, sharing), -2 * moved(two, sharing))
+
+
+def test_equal_values_have_no_width_and_two_pairs_no_interval() -> None:
+    assert ends(np.full(5, 2.5), Sharing.none(5)) == (2.5, 2.5)
+    assert np.isnan(ends(np.ones(2), Sharing.none(2))).all()
+
+
+def test_pairs_are_apart_where_they_share_neither_picture() -> None:
+    sharing = Sharing.of(["a", "a", "b"], ["x", "y", "x"])
+    assert sharing.apart.tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0]]
+    assert sharing.other_style.tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]

@@ -8,14 +8,8 @@ from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 
-from quantart.evaluation.resampling import draws, interval
-from quantart.evaluation.sets import (
-    frechet_distance,
-    frechet_resampled,
-    kernel_distance,
-    kernel_resampled,
-    too_few_pictures,
-)
+from quantart.evaluation.resampling import Sharing
+from quantart.evaluation.sets import frechet_distance, frechet_influence, kernel_distance, too_few_pictures
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -40,23 +34,6 @@ def kernel(x: np.ndarray, y: np.ndarray) -> float:
     return float((x @ y / len(x) + 1) ** 3)
 
 
-def kernel_of_draw(x: np.ndarray, y: np.ndarray, draw: np.ndarray) -> float:
-    """The kernel distance of drawn pairs, by loops: pictures of the same pair are not compared as if they were two."""
-    n = len(x)
-    places = [(a, b) for a in draw for b in draw if a != b]
-    among = np.mean([kernel(x[a], x[b]) + kernel(y[a], y[b]) for a, b in places])
-    across = np.mean([kernel(x[a], y[b]) for a, b in places])
-    own = np.mean([kernel(x[a], y[a]) for a in draw])
-    return float(among - 2 * ((n - 1) * across + own) / n)
-
-
-def pairs(n: int, d: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Features, at least 0, of outputs and of references that they resemble."""
-    common = normal(n, d, seed=2 * seed)
-    outputs = 0.5 * common + 0.9 * normal(n, d, seed=2 * seed + 1) + 0.3
-    return tensor(np.maximum(outputs, 0)), tensor(np.maximum(common, 0))
-
-
 def test_frechet_distance_agrees_with_the_matrix_square_root() -> None:
     outputs, references = normal(40, 6), 1.5 * normal(40, 6, seed=1) @ np.diag([1, 2, 1, 1, 3, 1]) + 0.3
     assert frechet_distance(tensor(outputs), tensor(references)) == pytest.approx(frechet(outputs, references))
@@ -76,23 +53,6 @@ def test_frechet_distance_agrees_with_torchmetrics_on_fewer_pictures_than_featur
     assert frechet_distance(outputs, references) == pytest.approx(distance.compute().item(), rel=1e-6)
 
 
-def test_kernel_distance_agrees_with_torchmetrics_on_all_pictures() -> None:
-    outputs, references = tensor(normal(10, 24)), tensor(normal(10, 24, seed=1)) + 0.3
-    assert kernel_distance(outputs, references) == pytest.approx(poly_mmd(references, outputs).item(), rel=1e-9)
-
-
-def test_a_painting_in_several_pairs_is_not_compared_with_itself() -> None:
-    outputs, paintings = tensor(normal(6, 5)), tensor(normal(3, 5, seed=1))
-    references = paintings.repeat(2, 1)
-    rounded = references + 1e-7 * tensor(normal(6, 5, seed=2))
-    among = [kernel(references[i], references[j]) for i in range(6) for j in range(6) if i % 3 != j % 3]
-    own = [kernel(outputs[i], outputs[j]) for i in range(6) for j in range(6) if i != j]
-    across = [kernel(x, y) for x in outputs for y in references]
-    expected = np.mean(own) + np.mean(among) - 2 * np.mean(across)
-    assert kernel_distance(outputs, rounded) == pytest.approx(expected, rel=1e-5)
-    assert kernel_resampled(outputs, rounded, torch.arange(6)[None]).item() == pytest.approx(expected, rel=1e-5)
-
-
 def test_frechet_distance_takes_sets_of_different_size() -> None:
     small, large = normal(40, 2), normal(400, 2, seed=1) + [3, 4]
     covariances = np.cov(small.T), np.cov(large.T)
@@ -107,95 +67,70 @@ def test_frechet_distance_of_a_set_to_itself_is_zero_with_fewer_pictures_than_fe
     assert frechet_distance(features, features + 1.0) == pytest.approx(64.0, rel=1e-4)
 
 
-def test_kernel_distance_is_the_unbiased_estimate() -> None:
-    x, y = normal(7, 5), normal(7, 5, seed=1) + 0.5
-    n = len(x)
-    among = sum(kernel(r[i], r[j]) for r in (x, y) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
-    across = sum(kernel(a, b) for a in x for b in y) / n**2
-    assert kernel_distance(tensor(x), tensor(y)) == pytest.approx(among - 2 * across, rel=1e-9)
+def by_loops(x: np.ndarray, y: np.ndarray, contents: list[int], styles: list[int], weights: np.ndarray) -> float:
+    """The kernel distance of pairs that count `weights` times, of unrelated pictures alone."""
+    n = range(len(x))
+    other = [(i, j) for i in n for j in n if styles[i] != styles[j]]
+    apart = [(i, j) for i, j in other if contents[i] != contents[j]]
+
+    def mean(one: np.ndarray, two: np.ndarray, places: list[tuple[int, int]]) -> float:
+        counts = [weights[i] * weights[j] for i, j in places]
+        return float(np.average([kernel(one[i], two[j]) for i, j in places], weights=counts))
+
+    return mean(x, x, apart) + mean(y, y, other) - 2 * mean(x, y, other)
 
 
-def test_kernel_distance_of_a_set_to_itself_is_slightly_negative() -> None:
-    features = normal(50, 8)
-    kernels = (features @ features.T / 8 + 1) ** 3
-    own, others = kernels.trace() / 50, (kernels.sum() - kernels.trace()) / (50 * 49)
-    value = kernel_distance(tensor(features), tensor(features))
-    assert value == pytest.approx(-2 * (own - others) / 50)
-    assert value < 0
+CONTENTS, STYLES = [0, 0, 1, 1, 2, 3], [0, 1, 1, 2, 2, 3]
 
 
-def test_kernel_distance_of_one_distribution_is_around_zero() -> None:
-    values = [
-        kernel_distance(tensor(normal(20, 8, seed=2 * i)), tensor(normal(20, 8, seed=2 * i + 1))) for i in range(60)
-    ]
+def test_kernel_distance_compares_unrelated_pictures_alone_and_knows_each_pairs_influence() -> None:
+    x, y = normal(6, 5), normal(6, 5, seed=1)[[0, 1, 1, 2, 2, 3]] + 0.5
+    value, influence = kernel_distance(tensor(x), tensor(y), Sharing.of(CONTENTS, STYLES))
+    assert value == pytest.approx(by_loops(x, y, CONTENTS, STYLES, np.ones(6)), rel=1e-9)
+    step = 1e-5
+    slopes = [(by_loops(x, y, CONTENTS, STYLES, np.ones(6) + step * row) - value) / step for row in np.eye(6)]
+    np.testing.assert_allclose(influence, slopes, rtol=1e-3, atol=1e-6)
+    assert influence.sum().item() == pytest.approx(0, abs=1e-9)
+
+
+def test_kernel_distance_of_pictures_that_stand_alone_is_torchmetrics_but_for_their_own_references() -> None:
+    outputs, references = tensor(normal(10, 24)), tensor(normal(10, 24, seed=1)) + 0.3
+    own = np.mean([kernel(x, y) for x, y in zip(outputs.numpy(), references.numpy(), strict=True)])
+    across = np.mean([kernel(x, y) for x in outputs.numpy() for y in references.numpy()])
+    others = (10 * across - own) / 9
+    expected = poly_mmd(references, outputs).item() + 2 * across - 2 * others
+    assert kernel_distance(outputs, references, Sharing.none(10))[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_kernel_distance_of_one_distribution_is_around_zero_even_of_a_set_with_itself() -> None:
+    own = [kernel_distance(*2 * (tensor(normal(20, 8, seed=i)),), Sharing.none(20))[0] for i in range(60)]
+    assert own == pytest.approx([0.0] * 60, abs=1e-9)
+    sets = [[tensor(normal(20, 8, seed=2 * i + k)) for k in (0, 1)] for i in range(60)]
+    values = [kernel_distance(x, y, Sharing.none(20))[0] for x, y in sets]
     assert abs(np.mean(values)) < 3 * np.std(values) / 60**0.5
     assert min(values) < 0 < max(values)
 
 
-def test_kernel_distance_needs_sets_of_one_size() -> None:
-    with pytest.raises(ValueError, match=r"\(3, 2\) and \(4, 2\)"):
-        kernel_distance(torch.zeros(3, 2), torch.zeros(4, 2))
-    with pytest.raises(ValueError, match="at least 2"):
-        kernel_distance(torch.zeros(1, 2), torch.zeros(1, 2))
+def test_one_painting_for_all_pairs_has_no_kernel_distance() -> None:
+    value, influence = kernel_distance(tensor(normal(4, 3)), tensor(normal(4, 3)), Sharing.of(range(4), [0] * 4))
+    assert np.isnan(value)
+    assert influence.isnan().all()
 
 
 @pytest.mark.parametrize("shape", [(12, 5), (6, 9)])
-def test_resampled_frechet_distances_follow_the_derivative_by_the_pairs_weights(shape: tuple[int, int]) -> None:
+def test_frechet_influence_is_the_derivative_by_the_pairs_weights(shape: tuple[int, int]) -> None:
     outputs, references = normal(*shape), normal(*shape, seed=1) + 0.4
-    n, step = shape[0], 1e-4
-    once = torch.arange(n)
-    # pair 1 in place of pair 0, else every pair once
-    drawn = torch.cat([torch.tensor([1]), once[1:]])
-    weights = np.ones(n)
-    weights[:2] += np.array([-step, step])
-    value = frechet(outputs, references)
-    slope = (frechet(outputs, references, weights) - value) / step
-    resampled = frechet_resampled(tensor(outputs), tensor(references), torch.stack([once, drawn]))
-    np.testing.assert_allclose(resampled, [value, value + slope], rtol=1e-3)
+    step = 1e-4
+    weights = np.ones(shape[0])
+    weights[:2] += np.array([-step, step])  # pair 1 in place of pair 0
+    slope = (frechet(outputs, references, weights) - frechet(outputs, references)) / step
+    influence = frechet_influence(tensor(outputs), tensor(references))
+    assert (influence[1] - influence[0]).item() == pytest.approx(slope, rel=1e-3)
+    assert influence.sum().item() == pytest.approx(0, abs=1e-9)
 
 
-def test_resampled_kernel_distances_equal_the_loops() -> None:
-    x, y = normal(6, 4), normal(6, 4, seed=1) + 0.5
-    drawn = draws(6, resamples=20)
-    expected = [kernel_of_draw(x, y, draw) for draw in drawn.numpy()]
-    np.testing.assert_allclose(kernel_resampled(tensor(x), tensor(y), drawn), expected, rtol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("distance", "resampled"), [(frechet_distance, frechet_resampled), (kernel_distance, kernel_resampled)]
-)
-def test_each_pair_once_is_the_distance_itself_and_duplicates_do_not_raise_the_mean(distance, resampled) -> None:
-    outputs, references = pairs(24, 64, seed=0)
-    value = distance(outputs, references)
-    assert resampled(outputs, references, torch.arange(24)[None]).item() == pytest.approx(value, rel=1e-5)
-    drawn = resampled(outputs, references, draws(24))
-    assert drawn.shape == (2000,)
-    assert drawn.mean().item() == pytest.approx(value, abs=4 * drawn.std().item() / 2000**0.5)
-
-
-@pytest.mark.parametrize(
-    ("distance", "resampled"), [(frechet_distance, frechet_resampled), (kernel_distance, kernel_resampled)]
-)
-def test_intervals_hold_the_mean_distance_about_as_often_as_they_say(distance, resampled) -> None:
-    values, found = [], []
-    drawn = draws(20, resamples=300)
-    for seed in range(120):
-        outputs, references = pairs(20, 40, seed)
-        values.append(distance(outputs, references))
-        found.append(interval(values[-1], resampled(outputs, references, drawn)))
-    truth = np.mean(values)
-    share = np.mean([low < truth < high for low, high in found])
-    assert 0.87 <= share <= 0.99
-
-
-@pytest.mark.parametrize("resampled", [frechet_resampled, kernel_resampled])
-def test_two_pairs_tell_nothing_of_the_spread(resampled) -> None:
-    assert resampled(torch.rand(2, 4), torch.rand(2, 4), draws(2, resamples=5)).isnan().all()
-
-
-def test_the_warning_names_what_to_judge_by() -> None:
-    assert too_few_pictures(1280, 1280, "fd_efficientnet_lite0", "kd_efficientnet_lite0") is None
-    warning = too_few_pictures(48, 1280, "fd_efficientnet_lite0", "kd_efficientnet_lite0")
+def test_the_warning_names_what_it_is_about() -> None:
+    assert too_few_pictures(1280, 1280, ["fd_efficientnet_lite0"]) is None
+    warning = too_few_pictures(48, 1280, ["fd_efficientnet_lite0", "composite_a_b"])
     assert warning is not None
-    assert "48 pictures with 1280 features" in warning
-    assert "`kd_efficientnet_lite0`" in warning
+    assert warning.startswith("`fd_efficientnet_lite0` and `composite_a_b` on 48 pictures with 1280 features: ")

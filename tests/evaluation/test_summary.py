@@ -2,45 +2,60 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantart.evaluation.summary import SetScore, by_method, interval, summarise
+from quantart.evaluation.summary import by_method, difference, measurements, sharing_of, summarise
+
+N = 8
 
 
-def test_interval_of_normal_values_is_about_two_standard_errors_to_each_side() -> None:
-    values = np.random.default_rng(0).normal([5.0, -1.0], [1.0, 0.1], size=(400, 2))
-    low, high = interval(values)
-    error = values.std(0) / np.sqrt(400)
-    np.testing.assert_allclose((low - values.mean(0)) / error, [-1.96, -1.96], atol=0.15)
-    np.testing.assert_allclose((high - values.mean(0)) / error, [1.96, 1.96], atol=0.15)
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    draw = np.random.default_rng(0)
+    names = {"content": [f"{i % 4}.jpg" for i in range(N)], "style": [f"{i}.jpg" for i in range(N)]}
+    return pd.DataFrame({"method": "model", "pair": range(N), **names, "lpips_net": draw.uniform(1, 2, N)})
 
 
-def test_interval_is_the_same_every_time() -> None:
-    values = np.random.default_rng(0).normal(size=(20, 3))
-    np.testing.assert_array_equal(interval(values), interval(values))
+def features(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(N, 5)).astype(np.float32)
 
 
-def test_interval_of_equal_values_has_no_width_and_one_value_has_none() -> None:
-    np.testing.assert_array_equal(interval(np.full((5, 1), 2.5)), [[2.5], [2.5]])
-    assert np.isnan(interval(np.ones((1, 2)))).all()
+def test_means_of_pairs_and_distances_of_sets_are_measured(rows: pd.DataFrame) -> None:
+    found = measurements(rows, features(1), features(2), ["fd_net", "kd_net", "composite_a_b"])
+    assert list(found) == ["lpips_net", "fd_net", "kd_net", "composite_a_b"]
+    assert found["lpips_net"].value == pytest.approx(rows["lpips_net"].mean())
+    assert found["composite_a_b"].value == pytest.approx((1 + found["lpips_net"].value) * (1 + found["fd_net"].value))
+    for each in found.values():
+        assert each.influence is not None
+        assert each.influence.sum().item() == pytest.approx(0, abs=1e-9)
 
 
-def test_summary_holds_means_of_pairs_and_values_of_sets() -> None:
-    table = pd.DataFrame(
-        {
-            "method": ["model", "model", "adain"],
-            "pair": [0, 1, 0],
-            "content": ["a", "b", "a"],
-            "gram": [1.0, 2.0, 5.0],
-            "colour": [10.0, 30.0, 50.0],
-        }
-    )
-    scores = by_method(summarise(table, {"model": [SetScore("fd", 7.0)]}))
+def test_what_one_picture_or_one_painting_can_not_give_is_left_out(rows: pd.DataFrame) -> None:
+    names = ["fd_net", "kd_net"]
+    assert list(measurements(rows[:1], features(1)[:1], features(2)[:1], names)) == ["lpips_net"]
+    one_painting = rows.assign(style="a.jpg")
+    assert list(measurements(one_painting, features(1), features(2), names)) == ["lpips_net", "fd_net"]
+
+
+def test_the_summary_has_a_score_with_an_interval_for_each_method_and_metric(rows: pd.DataFrame) -> None:
+    other = rows.assign(method="adain", lpips_net=rows["lpips_net"] + 1)
+    measured = {
+        each["method"].iloc[0]: measurements(each, features(1), features(2), ["fd_net"]) for each in (rows, other)
+    }
+    scores = by_method(summarise(pd.concat([rows, other]), measured))
     assert list(scores) == ["model", "adain"]
-    assert list(scores["model"]) == ["gram", "colour", "fd"]
-    gram, colour, fd = scores["model"].values()
-    assert (gram.value, gram.n) == (1.5, 2)
-    assert 0.95 <= gram.low <= gram.value <= gram.high <= 2.05
-    assert (colour.value, colour.n) == (20.0, 2)
-    assert 9.0 <= colour.low <= colour.high <= 31.0
-    assert (fd.value, fd.n) == (7.0, 2)
-    assert np.isnan(fd.low)
-    assert scores["adain"]["gram"].value == pytest.approx(5.0)
+    for method in scores.values():
+        for score in method.values():
+            assert score.low < score.value < score.high
+            assert score.n == N
+    assert scores["adain"]["lpips_net"].value == pytest.approx(scores["model"]["lpips_net"].value + 1)
+
+
+def test_a_difference_on_the_same_pairs_leaves_out_what_they_share(rows: pd.DataFrame) -> None:
+    shifted = rows.assign(lpips_net=rows["lpips_net"] + 0.1)
+    one, two = (measurements(each, features(1), features(2), ["fd_net"]) for each in (rows, shifted))
+    value, low, high = difference(one["lpips_net"], two["lpips_net"], sharing_of(rows))
+    assert (value, low, high) == pytest.approx((0.1, 0.1, 0.1))
+    assert difference(one["fd_net"], two["fd_net"], sharing_of(rows)) == (0, 0, 0)
+
+
+def test_a_reconstructions_pictures_stand_alone() -> None:
+    assert sharing_of(pd.DataFrame({"file": ["a", "b"]})).apart.tolist() == [[0, 1], [1, 0]]

@@ -11,12 +11,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from quantart.evaluation.record import About, Record
 from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, MODEL
-from quantart.evaluation.resampling import interval
-from quantart.evaluation.summary import resampled_scores
+from quantart.evaluation.summary import Measurement, difference, measurements, sharing_of
 
 Verdict = Literal["better", "worse", "not told apart", ""]
 
@@ -99,16 +97,15 @@ class Comparison:
 def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
     """Compare runs on the parameters that differ, on their metrics, and pair by pair on the same pictures.
 
-    The interval of a difference comes from resampling the pictures (pairs of photograph and painting), the same draws
+    The interval of a difference comes from resampling the photographs and the paintings, the same draws
     for both runs: what makes a pair hard for both of them cancels. It is 95 % for each metric by itself.
     """
     lettered = {_letter(place): run for place, run in enumerate(runs)}
-    resampled = {letter: resampled_of(run.record) for letter, run in lettered.items()}
     pairs: list[PairOfRuns] = []
     for first, second in combinations(lettered, 2):
         one, two = lettered[first], lettered[second]
         obstacle = _obstacle(one.record.about, two.record.about)
-        found = [] if obstacle else _differences(one, two, resampled[first], resampled[second])
+        found = [] if obstacle else _differences(one, two)
         sentence = _sentence(_title(first, one), _title(second, two), found, one.record.about, obstacle)
         pairs.append(PairOfRuns(first, second, found, sentence))
     return Comparison(
@@ -119,10 +116,14 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
     )
 
 
-def resampled_of(record: Record) -> dict[str, Tensor]:
-    """Each metric of the model on every resampling of its pairs; see `resampled_scores`."""
+def measured_in_record(record: Record) -> dict[str, Measurement]:
+    """The model's metrics with each pair's influence; usage and perplexity have none."""
     reference = COPIED_STYLE if record.about.kind == "transfer" else COPIED_CONTENT
-    return resampled_scores(_rows(record), record.features[MODEL], record.features[reference], _values(record))
+    values = _values(record)
+    found = measurements(_rows(record), record.features[MODEL], record.features[reference], values)
+    return {
+        name: Measurement(value, found[name].influence if name in found else None) for name, value in values.items()
+    }
 
 
 def _letter(place: int) -> str:
@@ -151,25 +152,21 @@ def _obstacle(one: About, two: About) -> str:
     if one.kind != two.kind:
         return f"the one is of {_KINDS[one.kind]}, the other of {_KINDS[two.kind]}"
     if one.digest != two.digest:
-        return "they were measured on different pictures, pairs or sizes; evaluate both on the same"
+        return "they were measured on different pictures, pairs or sizes, or by other networks; evaluate both alike"
     return ""
 
 
-def _differences(
-    one: EvaluatedRun, two: EvaluatedRun, resampled_one: Mapping[str, Tensor], resampled_two: Mapping[str, Tensor]
-) -> list[Difference]:
+def _differences(one: EvaluatedRun, two: EvaluatedRun) -> list[Difference]:
     """Second minus first, for the metrics that both have and that mean the same in both."""
     found = []
     same_latents = bool(one.upstream) and one.upstream == two.upstream
-    values_one, values_two = _values(one.record), _values(two.record)
-    for metric in (metric for metric in values_one if metric in values_two):
+    first, second = measured_in_record(one.record), measured_in_record(two.record)
+    sharing = sharing_of(_rows(one.record))
+    for metric in (metric for metric in first if metric in second):
         if metric.startswith(_IN_LATENTS) and not same_latents:
             continue
-        difference = values_two[metric] - values_one[metric]
-        low, high = np.nan, np.nan
-        if metric in resampled_one and metric in resampled_two:
-            low, high = interval(difference, resampled_two[metric] - resampled_one[metric])
-        found.append(Difference(metric, values_one[metric], difference, low, high, _verdict(metric, low, high)))
+        value, low, high = difference(first[metric], second[metric], sharing)
+        found.append(Difference(metric, first[metric].value, value, low, high, _verdict(metric, low, high)))
     return found
 
 

@@ -20,7 +20,7 @@ from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
 from quantart.evaluation.observed import Observed, Perception
 from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, MODEL, Painter, PairRenderer
-from quantart.evaluation.summary import Score, SetScore, set_scores, summarise
+from quantart.evaluation.summary import Measurement, Score, measurements, summarise
 from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
 from quantart.images import Picture, pixels_to_float, to_arrays
 from quantart.models.stage_1 import ExperimentStage1
@@ -37,6 +37,7 @@ class Evaluation:
         table: a row for each method and pair: `method`, `pair` (place in the list of pairs), `content`, `style` (file
             names), then a column for each metric; of a reconstruction: `method`, `file` and the metrics.
         summary: a score for each method and metric.
+        measured: the same values with the pairs' influences.
         features: by method `(n, d)`, in the order of the table's rows; of a reconstruction `copied_content` is the
             originals'.
         samples: the first pairs' pictures, uint8 `(h, w, 3)`, by number of the pair and method.
@@ -45,6 +46,7 @@ class Evaluation:
     digest: str
     table: pd.DataFrame
     summary: list[Score]
+    measured: dict[str, dict[str, Measurement]]
     features: dict[str, NDArray[np.float32]]
     samples: dict[int, dict[str, Picture]] = field(default_factory=dict)
 
@@ -75,7 +77,8 @@ def evaluate_transfer(
     state = PartialState()
     own = list(share(task.batches(batch_size), state.process_index, state.num_processes))
     label = f"evaluate {model.variant}"
-    parts = [_measure(render, task, perception, numbers, samples) for numbers in progress(own, len(own), label)]
+    numbered = progress(own, len(own), label) if state.is_main_process else own
+    parts = [_measure(render, task, perception, numbers, samples) for numbers in numbered]
     return _joined(gather_object(parts), render.methods, task, perception)
 
 
@@ -131,7 +134,7 @@ def evaluate_reconstruction(
     state = PartialState()
     own = list(share(batches(range(len(task.pictures)), batch_size), state.process_index, state.num_processes))
     parts: list[_Part] = []
-    for numbers in progress(own, len(own), "reconstruct"):
+    for numbers in progress(own, len(own), "reconstruct") if state.is_main_process else own:
         targets = pixels_to_float(task.pictures.centre(numbers, task.side).to(device))
         reconstruction, quantized = model(targets)
         reconstruction = reconstruction.clamp(-1, 1)
@@ -152,8 +155,8 @@ def evaluate_reconstruction(
     parts = gather_object(parts)
     table = pd.concat([table for part in parts for table in part.tables], ignore_index=True)
     features = {name: _in_order(parts, name) for name in (MODEL, COPIED_CONTENT)}
-    of_sets = _of_sets(table, features, COPIED_CONTENT, perception, parts)
-    return Evaluation(task.digest, table, summarise(table, of_sets), features)
+    measured = _measured(table, features, COPIED_CONTENT, perception, parts)
+    return Evaluation(task.digest, table, summarise(table, measured), measured, features)
 
 
 @dataclass
@@ -200,9 +203,9 @@ def _joined(parts: list[_Part], methods: list[str], task: TransferTask, percepti
     moments = torch.cat([part.style_moments for part in parts if part.style_moments is not None])
     table[["latent_content", "latent_style"]] /= _variance(moments)
     features = {method: _in_order(parts, method) for method in methods}
-    summary = summarise(table, _of_sets(table, features, COPIED_STYLE, perception, parts))
+    measured = _measured(table, features, COPIED_STYLE, perception, parts)
     samples = {number: pictures for part in parts for number, pictures in part.samples.items()}
-    return Evaluation(task.digest, table, summary, features, dict(sorted(samples.items())))
+    return Evaluation(task.digest, table, summarise(table, measured), measured, features, dict(sorted(samples.items())))
 
 
 def _in_order(parts: list[_Part], method: str) -> NDArray[np.float32]:
@@ -216,25 +219,25 @@ def _variance(moments: Tensor) -> float:
     return float((means.var(0, correction=0) + deviations.square().mean(0)).mean())
 
 
-def _of_sets(
+def _measured(
     table: pd.DataFrame,
     features: Mapping[str, NDArray[np.float32]],
     reference: str,
     perception: Perception,
     parts: list[_Part],
-) -> dict[str, list[SetScore]]:
-    """By method: set distances to the reference's pictures and, where codes made them, the use of the codebook."""
+) -> dict[str, dict[str, Measurement]]:
+    """By method, then metric; where codes made the pictures with the use of the codebook."""
     counts: dict[str, Tensor] = {}
     for part in parts:
         for method, own in part.counts.items():
             counts[method] = counts.get(method, torch.zeros_like(own)) + own
-    of_sets: dict[str, list[SetScore]] = {}
+    measured: dict[str, dict[str, Measurement]] = {}
     for method in table["method"].unique():
-        distances = table.loc[table["method"] == method, perception.lpips.metric].to_numpy(np.float64)
+        rows = table.loc[table["method"] == method]
+        measured[method] = measurements(rows, features[method], features[reference], perception.set_metrics)
         use = codebook_statistics(counts[method]) if method in counts else {}
-        of_sets[method] = set_scores(features[method], features[reference], distances, perception)
-        of_sets[method] += [SetScore(name, value.item()) for name, value in use.items()]
-    return of_sets
+        measured[method] |= {name: Measurement(value.item(), None) for name, value in use.items()}
+    return measured
 
 
 def _columns(values: Mapping[str, Tensor]) -> dict[str, list[float]]:

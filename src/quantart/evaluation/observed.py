@@ -23,9 +23,10 @@ class Perception(NamedTuple):
     features: FeatureNetwork
 
     @property
-    def composite(self) -> str:
-        """Name of (1 + mean content distance) · (1 + Fréchet distance)."""
-        return f"composite_{self.lpips.network}_{self.features.network}"
+    def set_metrics(self) -> tuple[str, str, str]:
+        """Names of the Fréchet and the kernel distance, and of (1 + mean content distance) · (1 + Fréchet distance)."""
+        frechet = self.features.frechet
+        return frechet, self.features.kernel, f"composite_{self.lpips.network}_{frechet.removeprefix('fd_')}"
 
 
 @dataclass(frozen=True)

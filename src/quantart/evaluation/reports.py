@@ -50,11 +50,11 @@ def write_reports(
     baselines = {variant: found["baselines"] for variant, found in metrics.items()}
     if reconstructions:
         metrics["reconstruction"] = {domain: _nested(e.summary) for domain, e in reconstructions.items()}
-    _write(folder / "metrics.json", json.dumps(headlines(metrics), indent=2))
-    _write(folder / "baselines.json", json.dumps(headlines(baselines), indent=2))
+    _write(folder / "metrics.json", json.dumps(headlines(metrics), indent=2, allow_nan=False))
+    _write(folder / "baselines.json", json.dumps(headlines(baselines), indent=2, allow_nan=False))
     sections = [transfer_section(variant, evaluation) for variant, evaluation in transfers.items()]
     if reconstructions:
-        sections.append(reconstruction_section({domain: e.summary for domain, e in reconstructions.items()}))
+        sections.append(reconstruction_section(reconstructions))
     _write(folder / "summary.md", "\n\n".join(["# Evaluation on held-out pictures", *sections]))
     everything = {**transfers, **{f"reconstruction, {domain}": e for domain, e in reconstructions.items()}}
     scores = {name: pd.DataFrame(evaluation.summary) for name, evaluation in everything.items()}

@@ -1,32 +1,94 @@
-"""Intervals from resampled pairs (the bootstrap, Efron 1979): the same draws for every metric, method and run."""
+"""Intervals for pairs that share photographs and paintings: resampling both (the bootstrap, Efron 1979).
+
+Everything rests on a statistic's influence values, its derivatives by the pairs' weights: of a mean the deviations over
+n. Drawing photographs anew moves the statistic by the sum of their pairs' influences, drawing paintings likewise. Both
+together would count what is a pair's own twice, so their sum is scaled to the variance of two-way clustering (Cameron,
+Gelbach and Miller, J. Bus. Econ. Stat. 2011): by photographs, plus by paintings, less by pairs.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 RESAMPLES = 2000
+FEWEST_PAIRS = 3
+"""Pairs below which nothing can be said of the spread."""
 
 
-def draws(n: int, resamples: int = RESAMPLES) -> Tensor:
-    """Which of n pairs each resampling takes, n with replacement: `(resamples, n)` int64, on the CPU.
+class Sharing(NamedTuple):
+    """Which pairs share a picture: the numbers of their photographs and paintings, `(n,)` int64 each from 0 on."""
 
-    Always the same for equal arguments, so that statistics of two models on the same pairs can be subtracted draw by
-    draw.
+    contents: Tensor
+    styles: Tensor
+
+    @classmethod
+    def of(cls, contents: Sequence[object], styles: Sequence[object]) -> Self:
+        """Of the pairs' photographs and paintings, by whatever names them."""
+        return cls(
+            *(torch.from_numpy(np.unique(list(map(str, s)), return_inverse=True)[1]) for s in (contents, styles))
+        )
+
+    @classmethod
+    def none(cls, n: int) -> Self:
+        """Of n pictures that stand alone, as in a reconstruction."""
+        return cls(torch.arange(n), torch.arange(n))
+
+    @property
+    def apart(self) -> Tensor:
+        """1 where two pairs share no picture, else 0: `(n, n)` float64."""
+        return self.other_style * (self.contents[:, None] != self.contents)
+
+    @property
+    def other_style(self) -> Tensor:
+        """1 where two pairs have different paintings, else 0: `(n, n)` float64."""
+        return (self.styles[:, None] != self.styles).double()
+
+
+def moved(influence: Tensor, sharing: Sharing) -> Tensor:
+    """By how much a statistic moves with each resampling, float64 `(r,)`: the same draws for every metric and model.
+
+    So two models on the same pairs are compared by the difference of their influence values.
+
+    Args:
+        influence: `(n,)`, summing to 0. NaN everywhere for fewer than `FEWEST_PAIRS` pairs.
     """
-    return torch.from_numpy(np.random.default_rng(0).integers(n, size=(resamples, n)))
+    if len(influence) < FEWEST_PAIRS:
+        return torch.full((RESAMPLES,), torch.nan, dtype=torch.float64)
+    sums = [_sums(influence.double(), ids) for ids in sharing]
+    # a drawn set of k clusters varies by (k - 1) / k of what it should
+    moves = [_times_drawn(len(s), seed) @ s * (len(s) / max(len(s) - 1, 1)) ** 0.5 for seed, s in enumerate(sums)]
+    by_content, by_style = (float(s.square().sum()) for s in sums)
+    by_pair = float(influence.double().square().sum())
+    wanted = max(by_content + by_style - by_pair, by_content, by_style)
+    both = by_content + by_style
+    return (moves[0] + moves[1]) * ((wanted / both) ** 0.5 if both > 0 else 0.0)
 
 
-def interval(value: float, resampled: Tensor) -> tuple[float, float]:
-    """The 95 % interval `(low, high)` of a value: percentiles of its resampled values `(r,)`, moved so that their mean
-    is the value, because resampling alone may shift a statistic of a whole set.
+def interval(value: float, moves: Tensor) -> tuple[float, float]:
+    """The 95 % interval `(low, high)` of a value: percentiles of its resampled values, whose mean is the value's own.
 
-    It covers the chance by which pairs were picked, not that pairs share pictures: the true interval is somewhat wider.
-    NaNs among the resampled are left out; all NaN gives NaN.
+    All NaN gives NaN.
     """
-    known = resampled[~resampled.isnan()].double().cpu().numpy()
-    if not len(known):
+    if moves.isnan().any():
         return float("nan"), float("nan")
-    low, high = np.quantile(known - known.mean(), [0.025, 0.975])
+    low, high = np.quantile((moves - moves.mean()).numpy(), [0.025, 0.975])
     return value + float(low), value + float(high)
+
+
+def _sums(influence: Tensor, ids: Tensor) -> Tensor:
+    """Of each cluster: `(n,)` → `(k,)`."""
+    return torch.zeros(int(ids.max()) + 1, dtype=torch.float64).index_add_(0, ids, influence)
+
+
+@lru_cache(maxsize=8)
+def _times_drawn(k: int, seed: int) -> Tensor:
+    """How often more than once each of k clusters is drawn, k with replacement: `(RESAMPLES, k)` float64."""
+    drawn = torch.from_numpy(np.random.default_rng(seed).integers(k, size=(RESAMPLES, k)))
+    counts = torch.zeros(RESAMPLES, k, dtype=torch.float64)
+    return counts.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64)) - 1

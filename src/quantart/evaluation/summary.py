@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,20 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantart.evaluation import resampling
-from quantart.evaluation.observed import Perception
-from quantart.evaluation.resampling import draws
-from quantart.evaluation.sets import (
-    FEWEST_RESAMPLED,
-    frechet_distance,
-    frechet_resampled,
-    kernel_distance,
-    kernel_resampled,
-)
+from quantart.evaluation.resampling import Sharing, interval, moved
+from quantart.evaluation.sets import frechet_distance, frechet_influence, kernel_distance
 
 # what these metrics' names begin with; a network's name may follow
 CONTENT_DISTANCES = ("lpips_", "perceptual_")
-FRECHET_NAMES, KERNEL_NAMES = ("fd_", "fid"), ("kd_", "kid")
+FRECHET_NAMES, KERNEL_NAMES, COMPOSITE_NAMES = ("fd_", "fid"), ("kd_", "kid"), ("composite_",)
 
 
 class Score(NamedTuple):
@@ -42,15 +33,6 @@ class Score(NamedTuple):
     """Number of pairs, that is of pictures that the method made."""
 
 
-class SetScore(NamedTuple):
-    """A metric of all pictures of a method together; NaN where there is no interval."""
-
-    metric: str
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-
 def by_method(summary: Sequence[Score]) -> dict[str, dict[str, Score]]:
     """Scores by method, then metric, in the order in which they come."""
     scores: dict[str, dict[str, Score]] = {}
@@ -59,93 +41,78 @@ def by_method(summary: Sequence[Score]) -> dict[str, dict[str, Score]]:
     return scores
 
 
-def interval(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ends of the bootstrap 95 % interval of the mean over axis 0: `(n, k)` → two `(k,)`.
+class Measurement(NamedTuple):
+    """A metric of a method on all pairs."""
 
-    The same draws every time, see `resampling`. One pair alone has no interval: NaN.
-    """
-    if len(values) < 2:
-        unknown = np.full(values.shape[1:], np.nan)
-        return unknown, unknown
-    means = torch.tensor(values)[draws(len(values))].mean(1)  # (r, k)
-    ends = [resampling.interval(float(value), mean) for value, mean in zip(values.mean(0), means.T, strict=True)]
-    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
+    value: float
+    influence: Tensor | None
+    """Of each pair, `(n,)` float64, see `resampling`; None where it is not known."""
 
 
-def summarise(table: pd.DataFrame, of_sets: Mapping[str, Sequence[SetScore]]) -> list[Score]:
-    """Means over the rows of each method, in the table's order, then the metrics of its pictures together.
-
-    Args:
-        table: a row for each method and pair; every numeric column but `pair` is a metric.
-        of_sets: metrics of all pictures together, by method.
-    """
-    names = [str(name) for name in table.select_dtypes("number") if name != "pair"]
-    scores: list[Score] = []
-    for method in table["method"].unique():
-        values = table.loc[table["method"] == method, names].to_numpy(np.float64)
-        low, high = interval(values)
-        of_pairs = zip(names, values.mean(0).tolist(), low.tolist(), high.tolist(), strict=True)
-        scores += [Score(method, *score, len(values)) for score in (*of_pairs, *of_sets.get(method, ()))]
-    return scores
-
-
-def set_scores(
-    outputs: NDArray[np.float32],
-    references: NDArray[np.float32],
-    distances: NDArray[np.float64],
-    perception: Perception,
-) -> list[SetScore]:
-    """The Fréchet distance, the kernel distance and the composite.
+def measurements(
+    rows: pd.DataFrame, outputs: NDArray[np.float32], references: NDArray[np.float32], names: Iterable[str]
+) -> dict[str, Measurement]:
+    """Means over the rows of one method, then the distances between its pictures and the references.
 
     The composite, (1 + mean content distance) · (1 + Fréchet distance), is ArtFID's formula (Wright and Ommer, GCPR
-    2022) on other networks.
+    2022) on other networks. What can't be had is left out: distances of sets of one picture, and the kernel distance
+    where all pairs share a picture.
 
     Args:
+        rows: in the order of the pairs; every numeric column but `pair` is a metric.
         outputs, references: features `(n, d)` of the pairs' pictures.
-        distances: content distance of each pair, `(n,)`.
+        names: among which those of the distances of sets are found.
     """
+    n = len(rows)
+    columns = [str(name) for name in rows.select_dtypes("number") if name != "pair"]
+    values = {name: torch.tensor(rows[name].to_numpy(np.float64)) for name in columns}
+    found = {name: Measurement(float(v.mean()), (v - v.mean()) / n) for name, v in values.items()}
+    if n < 2:
+        return found
     ours, theirs = torch.from_numpy(outputs), torch.from_numpy(references)
-    drawn = draws(len(ours))
-    frechet, frechets = frechet_distance(ours, theirs), frechet_resampled(ours, theirs, drawn)
-    kernel, kernels = kernel_distance(ours, theirs), kernel_resampled(ours, theirs, drawn)
-    content = torch.tensor(distances)
-    composite, composites = (1 + content.mean()) * (1 + frechet), (1 + content[drawn].mean(1)) * (1 + frechets)
-    names = perception.features.frechet, perception.features.kernel, perception.composite
-    values = (frechet, frechets), (kernel, kernels), (float(composite), composites)
-    return [
-        SetScore(name, value, *resampling.interval(value, r)) for name, (value, r) in zip(names, values, strict=True)
-    ]
+    frechet, influence = frechet_distance(ours, theirs), frechet_influence(ours, theirs)
+    kernel = Measurement(*kernel_distance(ours, theirs, sharing_of(rows)))
+    content = next((found[name] for name in columns if name.startswith(CONTENT_DISTANCES)), None)
+    for name in names:
+        if name.startswith(FRECHET_NAMES):
+            found[name] = Measurement(frechet, influence)
+        elif name.startswith(KERNEL_NAMES) and not np.isnan(kernel.value):
+            found[name] = kernel
+        elif name.startswith(COMPOSITE_NAMES) and content is not None and content.influence is not None:
+            product = (1 + content.value) * (1 + frechet)
+            found[name] = Measurement(product, (1 + frechet) * content.influence + (1 + content.value) * influence)
+    return found
 
 
-def resampled_scores(
-    rows: pd.DataFrame,
-    outputs: NDArray[np.float32],
-    references: NDArray[np.float32],
-    metrics: Iterable[str],
-) -> dict[str, Tensor]:
-    """Each metric of a method on every resampling of its pairs, float64 `(r,)`; the same draws for every method.
+def sharing_of(rows: pd.DataFrame) -> Sharing:
+    """Which rows of a table share a photograph or a painting; those of a reconstruction share none."""
+    return (
+        Sharing.of(rows["content"].tolist(), rows["style"].tolist()) if "content" in rows else Sharing.none(len(rows))
+    )
 
-    So the difference of two methods has the interval of the resampled differences. Usage and perplexity have none, and
-    fewer than `FEWEST_RESAMPLED` pairs tell nothing: no metric.
+
+def summarise(
+    table: pd.DataFrame,
+    measured: Mapping[str, Mapping[str, Measurement]],
+) -> list[Score]:
+    """A score for each method and metric.
 
     Args:
-        rows: of the method, in the order of the pairs; every numeric column but `pair` is a metric.
-        outputs, references: features `(n, d)` of the pairs' pictures.
-        metrics: names of the method's metrics, among them those of sets.
+        table: a row for each method and pair; of each method in the same order of pairs.
+        measured: by method, then metric.
     """
-    if len(rows) < FEWEST_RESAMPLED:
-        return {}
-    drawn = draws(len(rows))
-    names = [str(name) for name in rows.select_dtypes("number") if name != "pair"]
-    scores = {name: torch.tensor(rows[name].to_numpy(np.float64))[drawn].mean(1) for name in names}
-    ours, theirs = torch.from_numpy(outputs), torch.from_numpy(references)
-    frechet = frechet_resampled(ours, theirs, drawn)
-    content = next((scores[name] for name in names if name.startswith(CONTENT_DISTANCES)), None)
-    for metric in metrics:
-        if metric.startswith(FRECHET_NAMES):
-            scores[metric] = frechet
-        elif metric.startswith(KERNEL_NAMES):
-            scores[metric] = kernel_resampled(ours, theirs, drawn)
-        elif metric.startswith("composite_") and content is not None:
-            scores[metric] = (1 + content) * (1 + frechet)
+    scores: list[Score] = []
+    for method, metrics in measured.items():
+        rows = table.loc[table["method"] == method]
+        for metric, (value, influence) in metrics.items():
+            ends = (np.nan, np.nan) if influence is None else interval(value, moved(influence, sharing_of(rows)))
+            scores.append(Score(method, metric, value, *ends, len(rows)))
     return scores
+
+
+def difference(first: Measurement, second: Measurement, sharing: Sharing) -> tuple[float, float, float]:
+    """Second less first, on the same pairs, with the ends of its interval; NaN where an influence is not known."""
+    value = second.value - first.value
+    if first.influence is None or second.influence is None:
+        return value, np.nan, np.nan
+    return (value, *interval(value, moved(second.influence - first.influence, sharing)))

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from torch import Tensor
 
 from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import COPIED_STYLE, MODEL, TITLES
-from quantart.evaluation.resampling import interval
+from quantart.evaluation.rendering import MODEL, TITLES
 from quantart.evaluation.sets import too_few_pictures
-from quantart.evaluation.summary import FRECHET_NAMES, KERNEL_NAMES, Score, by_method, resampled_scores
+from quantart.evaluation.summary import COMPOSITE_NAMES, FRECHET_NAMES, Score, by_method, difference, sharing_of
 
 Verdict = Literal["beats it on", "does not beat it on", "cannot be told apart from it on"]
 _PHRASES: tuple[Verdict, ...] = ("beats it on", "does not beat it on", "cannot be told apart from it on")
@@ -23,26 +21,20 @@ def verdicts(evaluation: Evaluation) -> dict[str, dict[str, Verdict]]:
 
     Judged by the differences on the same pairs: not told apart where their 95 % interval holds 0.
     """
-    scores = by_method(evaluation.summary)
-    resampled = {method: _resampled(evaluation, method, own) for method, own in scores.items()}
+    model = evaluation.measured[MODEL]
+    sharing = sharing_of(evaluation.table.loc[evaluation.table["method"] == MODEL])
     return {
         baseline: {
-            metric: _verdict(resampled[MODEL][metric] - resampled[baseline][metric], scores[MODEL][metric], score)
-            for metric, score in scores[baseline].items()
-            if metric in resampled[MODEL]
+            metric: _verdict(*difference(measured[metric], model[metric], sharing)[1:])
+            for metric in measured
+            if metric in model and model[metric].influence is not None
         }
-        for baseline in scores
+        for baseline, measured in evaluation.measured.items()
         if baseline != MODEL
     }
 
 
-def _resampled(evaluation: Evaluation, method: str, scores: Mapping[str, Score]) -> dict[str, Tensor]:
-    rows = evaluation.table.loc[evaluation.table["method"] == method].sort_values("pair")
-    return resampled_scores(rows, evaluation.features[method], evaluation.features[COPIED_STYLE], scores)
-
-
-def _verdict(differences: Tensor, model: Score, baseline: Score) -> Verdict:
-    low, high = interval(model.value - baseline.value, differences)
+def _verdict(low: float, high: float) -> Verdict:
     if high < 0:
         return "beats it on"
     return "does not beat it on" if low > 0 else "cannot be told apart from it on"
@@ -57,7 +49,8 @@ def transfer_section(variant: str, evaluation: Evaluation) -> str:
 {len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
 `perceptual` (or `lpips`), `cfsd` and `latent_content` are distances to the photograph, the others to the painting or,
 `fd` and `kd`, of all pictures to all paintings; smaller is better. `usage` and `perplexity` tell how much of the style
-codebook the pictures use. ± is half the bootstrap 95 % interval over pairs. What each metric is: docs/evaluation.md.
+codebook the pictures use. ± is half the bootstrap 95 % interval over photographs and
+paintings. What each metric is: docs/evaluation.md.
 {_warning(evaluation)}
 {_table(evaluation.summary)}
 
@@ -67,18 +60,20 @@ Nothing can beat a copy in its distance to its own original, which is 0."""
 
 
 def _warning(evaluation: Evaluation) -> str:
-    """Beside a Fréchet distance of too few pictures; empty where they are enough."""
-    scores = by_method(evaluation.summary)[MODEL]
-    frechet, kernel = (next(m for m in scores if m.startswith(names)) for names in (FRECHET_NAMES, KERNEL_NAMES))
+    """Beside Fréchet distances of too few pictures; empty where they are enough."""
     n, width = evaluation.features[MODEL].shape
-    warning = too_few_pictures(n, width, frechet, kernel)
+    names = [name for name in evaluation.measured[MODEL] if name.startswith((*FRECHET_NAMES, *COMPOSITE_NAMES))]
+    warning = too_few_pictures(n, width, names)
     return f"\n{warning}\n" if warning else ""
 
 
-def reconstruction_section(summaries: Mapping[str, Sequence[Score]]) -> str:
+def reconstruction_section(evaluations: Mapping[str, Evaluation]) -> str:
     """A table of how well each domain's VQGAN reconstructs its held-out pictures."""
-    scores = [score._replace(method=domain) for domain, summary in summaries.items() for score in summary]
-    return f"## Reconstruction\n\nPSNR in dB, larger is better.\n\n{_table(scores)}"
+    scores = [score._replace(method=domain) for domain, e in evaluations.items() for score in e.summary]
+    warnings = "".join(_warning(evaluation) for evaluation in evaluations.values())
+    return (
+        f"## Reconstruction\n\n`psnr` in dB; of it, `ssim` and `usage` larger is better.\n{warnings}\n{_table(scores)}"
+    )
 
 
 def _sentence(baseline: str, found: Mapping[str, Verdict]) -> str:
@@ -100,7 +95,9 @@ def _table(summary: Sequence[Score]) -> str:
 def _cell(score: Score) -> str:
     if np.isnan(score.low):
         return _number(score.value)
-    return f"{_number(score.value)} ± {(score.high - score.low) / 2:.2g}"
+    half = (score.high - score.low) / 2
+    # what is 0 to rounding has an interval of rounding errors
+    return f"{_number(score.value)} ± {half if half > 1e-9 else 0.0:.2g}"
 
 
 def _number(value: float) -> str:

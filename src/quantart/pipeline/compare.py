@@ -17,7 +17,7 @@ from quantart.errors import UserError
 from quantart.evaluation.compare import Comparison, EvaluatedRun, compare
 from quantart.evaluation.compare_page import page
 from quantart.evaluation.compare_tables import csv_text
-from quantart.evaluation.logged import EVALUATION
+from quantart.evaluation.logged import EVALUATION, digest_name
 from quantart.evaluation.record import ABOUT, FEATURES, PICTURES, SUMMARY, TABLE, Record, read_record
 from quantart.params import DOMAINS
 from quantart.project import Project
@@ -102,12 +102,15 @@ def _evaluated(run: Run, place: str, folder: Path) -> EvaluatedRun:
 
 
 def _places(run: Run) -> list[str]:
-    """Those of `EVALUATIONS` that the run has."""
+    """Where the run has evaluations: those of `EVALUATIONS` first, then those on other pictures or settings."""
     client, run_id = MlflowClient(), run.info.run_id
+    others = [
+        tag.removesuffix("/digest") for tag in sorted(run.data.tags) if digest_name(Path(tag).parent.as_posix()) == tag
+    ]
     try:
         found = [
             place
-            for place in EVALUATIONS
+            for place in dict.fromkeys([*EVALUATIONS, *others])
             if any(Path(file.path).name == ABOUT for file in client.list_artifacts(run_id, place))
         ]
     except (MlflowException, OSError) as error:
@@ -125,7 +128,7 @@ def _shared_place(places: Sequence[list[str]]) -> list[str]:
 
     A base is evaluated on both domains, and a run that went on from it on one.
     """
-    shared = [place for place in EVALUATIONS if all(place in each for each in places)]
+    shared = [place for place in places[0] if all(place in each for each in places)]
     return [shared[0] if shared else each[0] for each in places]
 
 

@@ -89,6 +89,11 @@ class EvaluationData:
             return None
         return self._project.pairs(self._split)
 
+    def label(self, digest: str) -> str:
+        """Empty for what the pipeline evaluates: the test split, its stored pairs; else a name for the task."""
+        stored = not self._own and self._split == "test" and self._selection.pairs is None
+        return "" if stored else f"{'own' if self._own else self._split}_{digest[:8]}"
+
     @property
     def _context(self) -> str:
         return "evaluation" if self._own else self._split

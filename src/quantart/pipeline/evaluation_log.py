@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ from quantart.images import Picture
 from quantart.tracking.runs import DataUsed, StageRun
 
 _KEPT_PICTURES = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
+_ROUNDING = 1e-4  # by which another batch size or device may differ
 _TABLES_TAG = "mlflow.loggedArtifacts"
 
 
@@ -48,7 +50,7 @@ def log_evaluation(
     client = MlflowClient()
     known = client.get_run(run.run_id).data
     values = {count_name(prefix): float(about.n)} | logged_values(scores, prefix)
-    if known.tags.get(digest_name(prefix)) == about.digest and values.items() <= known.metrics.items():
+    if known.tags.get(digest_name(prefix)) == about.digest and _alike(values, known.metrics):
         return False
     step = 1 + max((m.step for m in client.get_metric_history(run.run_id, count_name(prefix))), default=-1)
     record = Record(
@@ -72,6 +74,13 @@ def log_evaluation(
     # last: an evaluation that was stopped in the middle is logged again
     run.set_tags({digest_name(prefix): about.digest})
     return True
+
+
+def _alike(values: Mapping[str, float], known: Mapping[str, float]) -> bool:
+    return all(
+        math.isclose(value, known.get(name, math.nan), rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        for name, value in values.items()
+    )
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from quantart.data.splits import Split
 from quantart.device import chosen_device, default_device
+from quantart.errors import UserError
 from quantart.evaluation import baselines
 from quantart.evaluation.baselines import MAGENTA, Rendering
 from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer, paint_pairs
@@ -133,6 +134,8 @@ class Evaluator:
 
     def _transfer(self, run: Run, model: ExperimentStage2, data: EvaluationData, task: TransferTask) -> Result:
         options = self._options
+        if options.sweep and (options.alpha is not None or options.beta != 1.0):
+            raise UserError("--sweep goes over alpha and beta by itself: leave --alpha and --beta out")
         controlled = ControlledRun(self._project, run, model)
         fidelities = controlled.sweep() if options.sweep else [controlled.settle(options.alpha, options.beta)]
         own = not options.sweep and controlled.is_own(fidelities[0])
@@ -154,7 +157,7 @@ class Evaluator:
             self._log(run, result, data, DOMAINS, self._about(data, result, task.side, fidelity))
             if controlled.sibling and not own:
                 StageRun(run.info.run_id).set_tags({f"{EVALUATION}/{name}/sibling": controlled.sibling.info.run_id})
-            if data.stored_pairs:
+            if data.stored_pairs and own:
                 log_pairs(StageRun(run.info.run_id), data.stored_pairs)
         return result
 
@@ -177,8 +180,10 @@ class Evaluator:
         domains: Sequence[Domain],
         about: About,
     ) -> None:
+        label = data.label(about.digest) if not self._weights else f"weights_{about.digest[:8]}"
         # a stage-1 run may have been trained on both domains
-        prefix = EVALUATION if result.transfer and result.own else f"{EVALUATION}/{result.name}"
+        name = "" if result.transfer and result.own else result.name
+        prefix = "/".join(filter(None, [EVALUATION, "_".join(filter(None, [label, name]))]))
         new = log_evaluation(
             StageRun(run.info.run_id),
             result.evaluation,
