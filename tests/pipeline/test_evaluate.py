@@ -272,20 +272,25 @@ def test_the_record_says_what_was_evaluated_and_holds_the_first_pairs(project: P
     assert style.table[["psnr", "ssim", "perceptual_squeezenet1_1"]].notna().all(axis=None)
 
 
+def places(run_id: str) -> set[str]:
+    """Where a run has evaluations."""
+    tags = MlflowClient().get_run(run_id).data.tags
+    return {tag.removesuffix("/digest") for tag in tags if tag.endswith("/digest")}
+
+
 def test_a_beginning_of_an_id_and_another_number_of_pairs_of_another_split(project: Project) -> None:
     run(project)
     discrete = run_id(project, "stage2_discrete")
-    client = MlflowClient()
-    before = client.get_run(discrete).data.tags["eval/digest"]
+    plain, known = MlflowClient().get_run(discrete).data.metrics, places(discrete)
     metrics = run(project, discrete[:10], Options(pairs=5, split="val", batch_size=2))
     assert metrics["discrete"]["n"] == 5
-    steps = [metric.step for metric in client.get_metric_history(discrete, "eval/n")]
-    assert steps == list(range(len(steps)))
-    assert client.get_run(discrete).data.tags["eval/digest"] != before
-    contents = set(record(discrete).table["content"])
-    assert contents <= set(PackedPictures(project.prepared("content"), "val").files)
-    run(project)
-    assert client.get_run(discrete).data.tags["eval/digest"] == before
+    (place,) = places(discrete) - known
+    found = record(discrete, place)
+    assert place == f"eval/val_{found.about.digest[:8]}"
+    assert set(found.table["content"]) <= set(PackedPictures(project.prepared("content"), "val").files)
+    after = MlflowClient().get_run(discrete).data.metrics
+    assert {name: after[name] for name in plain} == plain
+    assert after[f"{place}/gram_squeezenet1_1"] == pytest.approx(metrics["discrete"]["gram_squeezenet1_1"], rel=1e-5)
 
 
 def test_from_any_folder_with_nothing_but_pictures(
@@ -297,13 +302,16 @@ def test_from_any_folder_with_nothing_but_pictures(
             shutil.copy(file, tmp_path / domain)
     monkeypatch.chdir(tmp_path)
     discrete = run_id(project, "stage2_discrete")
+    known = places(discrete)
     own = Options(content=Path("content"), style=Path("style"))
 
     metrics = run(None, discrete[:8], own)
 
     assert metrics["discrete"]["n"] == 9  # all there are
     assert (tmp_path / "reports/runs" / discrete / "summary.md").exists()
-    about = record(discrete).about
+    (place,) = places(discrete) - known
+    assert place.startswith("eval/own_")
+    about = record(discrete, place).about
     assert (about.content, about.style) == ("content", "style")
     with pytest.raises(UserError, match="--content and --style: give both"):
         run(None, discrete, Options(content=Path("content")))
@@ -311,22 +319,36 @@ def test_from_any_folder_with_nothing_but_pictures(
         run(None, discrete)
     with pytest.raises(UserError, match="no params.yaml here"):
         run(None, None, own)
-    run(project)
+
+
+def test_one_photograph_and_one_painting_are_measured_without_distances_of_sets(
+    project: Project, tmp_path: Path
+) -> None:
+    for domain, source in (("content", "photos"), ("style", "paintings")):
+        (tmp_path / domain).mkdir()
+        shutil.copy(sorted((ROOT / "data/sample" / source).glob("*.jpg"))[0], tmp_path / domain)
+    own = Options(content=tmp_path / "content", style=tmp_path / "style")
+    metrics = run(project, run_id(project, "stage2_discrete"), own)["discrete"]
+    assert metrics["n"] == 1
+    assert metrics["gram_squeezenet1_1"] > 0
+    assert not {"fd_efficientnet_lite0", "kd_efficientnet_lite0"} & metrics.keys()
 
 
 def test_a_set_of_pictures_copied_onto_itself_is_at_distance_zero(project: Project) -> None:
     photographs = ROOT / "data/sample/photos"
-    run(project, run_id(project, "stage2_discrete"), Options(content=photographs, style=photographs, pairs=12))
-    summary = record(run_id(project, "stage2_discrete")).summary.set_index(["method", "metric"])["value"]
+    discrete = run_id(project, "stage2_discrete")
+    known = places(discrete)
+    run(project, discrete, Options(content=photographs, style=photographs, pairs=12))
+    (place,) = places(discrete) - known
+    summary = record(discrete, place).summary.set_index(["method", "metric"])["value"]
     assert summary["copied_content", "perceptual_squeezenet1_1"] == 0
     assert summary["copied_style", "fd_efficientnet_lite0"] == pytest.approx(0, abs=1e-4)
-    run(project)
 
 
 def test_a_sweep_is_a_table_and_a_plot_beside_the_baselines(project: Project) -> None:
     run(project)
     discrete = run_id(project, "stage2_discrete")
-    before = MlflowClient().get_run(discrete).data.metrics
+    before, known = MlflowClient().get_run(discrete).data.metrics, places(discrete)
     points = run(project, discrete, Options(sweep=True, pairs=3))
     assert len(points) == 25
     folder = project.reports / "runs" / discrete / "sweep"
@@ -336,32 +358,35 @@ def test_a_sweep_is_a_table_and_a_plot_beside_the_baselines(project: Project) ->
     gram = "gram_squeezenet1_1"
     assert table.loc["a1.00_b0.00", gram] == pytest.approx(table.loc["content_decoded", gram], rel=1e-3)
     assert read_image(folder / "sweep.png", max_pixels=10**7).std() > 10
-    logged = [file.path for file in MlflowClient().list_artifacts(discrete, "eval/sweep")]
-    assert {"eval/sweep/sweep.png", "eval/sweep/sweep.svg", "eval/sweep/table.parquet"} <= set(logged)
-    after = MlflowClient().get_run(discrete).data
-    assert after.metrics == before | {"eval/sweep/n": 3}
-    assert after.tags["eval/sweep/sibling"] == run_id(project, "stage2_continuous")
+    (place,) = places(discrete) - known
+    logged = {file.path for file in MlflowClient().list_artifacts(discrete, place)}
+    assert {f"{place}/sweep.png", f"{place}/sweep.svg", f"{place}/table.parquet"} <= logged
+    assert MlflowClient().get_run(discrete).data.metrics == before | {f"{place}/n": 3}
+    with pytest.raises(UserError, match="--sweep goes over alpha and beta by itself"):
+        run(project, discrete, Options(sweep=True, alpha=0.5))
 
 
 def test_magenta_is_one_more_baseline_where_it_is_wanted(project: Project) -> None:
-    run(project, run_id(project, "stage2_discrete"), Options(magenta=True, pairs=3))
-    table = record(run_id(project, "stage2_discrete")).table
-    assert table["method"].unique()[-1] == "magenta"
-    run(project)
-
-
-def test_two_processes_measure_the_same(project: Project, tmp_path: Path) -> None:
     discrete = run_id(project, "stage2_discrete")
-    run(project)
-    alone = record(discrete)
+    known = places(discrete)
+    run(project, discrete, Options(magenta=True, pairs=4))
+    (place,) = places(discrete) - known
+    assert record(discrete, place).table["method"].unique()[-1] == "magenta"
+
+
+def test_two_processes_measure_the_same(project: Project) -> None:
+    discrete = run_id(project, "stage2_discrete")
+    known = places(discrete)
     environment = {**os.environ, "QUANTART_PROJECT": str(project.root), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "quantart_cli", "evaluate", "--run-id", discrete, "--batch-size", "3"]
+    options = ["--run-id", discrete, "--batch-size", "3", "--pairs", "7"]
+    found = []
     for processes in ("2", "1"):
         environment["ACCELERATE_NUM_PROCESSES"] = processes
+        command = [sys.executable, "-m", "quantart_cli", "evaluate", *options]
         subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
-        together = record(discrete)
-        pd.testing.assert_frame_equal(together.table, alone.table, rtol=1e-3, atol=1e-4)
-        pd.testing.assert_frame_equal(together.summary, alone.summary, rtol=1e-2, atol=1e-3)
-        assert together.about == alone.about
-    history = MlflowClient().get_metric_history(discrete, "eval/n")
-    assert len({metric.step for metric in history}) == len(history)
+        reports = project.reports / "runs" / discrete
+        found.append((pd.read_csv(reports / "summary.csv"), pd.read_csv(reports / "plots/discrete.csv")))
+    for together, alone in zip(*found, strict=True):
+        pd.testing.assert_frame_equal(together, alone, rtol=1e-5, atol=1e-6)
+    (place,) = places(discrete) - known
+    assert len(MlflowClient().get_metric_history(discrete, f"{place}/n")) == 1

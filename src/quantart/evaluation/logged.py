@@ -17,6 +17,9 @@ from quantart.evaluation.summary import Score
 EVALUATION = "eval"
 """Prefix of an evaluation at the network's own settings: of metrics, tags and artifacts."""
 
+DIGEST = "/digest"
+"""Ends the names of the tags with the digests of what was evaluated."""
+
 _INTERVAL, _BASELINES = "eval_interval", "eval_baselines"
 _N = "n"
 
@@ -45,7 +48,7 @@ def count_name(prefix: str) -> str:
 
 def digest_name(prefix: str) -> str:
     """Name of the tag with the digest of what was evaluated."""
-    return f"{prefix}/digest"
+    return prefix + DIGEST
 
 
 def logged_values(scores: Sequence[Score], prefix: str) -> dict[str, float]:

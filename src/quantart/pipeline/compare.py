@@ -17,7 +17,7 @@ from quantart.errors import UserError
 from quantart.evaluation.compare import Comparison, EvaluatedRun, compare
 from quantart.evaluation.compare_page import page
 from quantart.evaluation.compare_tables import csv_text
-from quantart.evaluation.logged import EVALUATION, digest_name
+from quantart.evaluation.logged import DIGEST, EVALUATION
 from quantart.evaluation.record import ABOUT, FEATURES, PICTURES, SUMMARY, TABLE, Record, read_record
 from quantart.params import DOMAINS
 from quantart.project import Project
@@ -105,7 +105,7 @@ def _places(run: Run) -> list[str]:
     """Where the run has evaluations: those of `EVALUATIONS` first, then those on other pictures or settings."""
     client, run_id = MlflowClient(), run.info.run_id
     others = [
-        tag.removesuffix("/digest") for tag in sorted(run.data.tags) if digest_name(Path(tag).parent.as_posix()) == tag
+        tag.removesuffix(DIGEST) for tag in sorted(run.data.tags) if tag.startswith(EVALUATION) and tag.endswith(DIGEST)
     ]
     try:
         found = [
