@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.project import Project
-from quantart.serving.promotion import promote, rollback
+from quantart.serving.promotion import FEWEST_PAIRS, promote, rollback
 from quantart.serving.registered import RegisteredModel, write_registered
 
 from .versions import GRAM, PERCEPTUAL, add_version, evaluate, own_store, run_id_of, values
@@ -118,6 +118,18 @@ def test_other_data_is_not_compared(project: Project, name: str) -> None:
     )
     evaluate(run_id_of(name, "2"), values())
     assert not promote(project, "2", name).refused
+
+
+def test_the_first_champion_too_needs_enough_pairs_and_noted_data(project: Project, name: str) -> None:
+    add_version(name, {metric: each[: FEWEST_PAIRS - 1] for metric, each in values().items()})
+    add_version(name, values())
+    MlflowClient().delete_tag(run_id_of(name, "2"), "eval/digest")
+    with pytest.raises(UserError, match=f"version 1 was evaluated on 7 pairs, and needs at least {FEWEST_PAIRS}"):
+        promote(project, "1", name)
+    command = f"run `quantart evaluate --run-id {run_id_of(name, '2')}` again"
+    with pytest.raises(UserError, match=f"version 2 was evaluated on data that was not noted.*{command}"):
+        promote(project, "2", name)
+    assert champion(name) is None
 
 
 def test_what_was_not_measured_says_the_command(project: Project, name: str) -> None:

@@ -67,7 +67,7 @@ def logged_values(scores: Sequence[Score], prefix: str) -> dict[str, float]:
 
 
 def measured_in(metrics: Mapping[str, float]) -> dict[str, Measured]:
-    """What a run's metrics say of the network at its own settings, by metric; names that no evaluation has now are left."""
+    """What a run's metrics say of the network at its own settings, by metric; former names are left out."""
     names = [name for name in sorted(metrics) if name.startswith(f"{EVALUATION}/") and name.count("/") == 1]
     plain = [name.removeprefix(f"{EVALUATION}/") for name in names]
     return {
