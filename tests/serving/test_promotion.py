@@ -52,12 +52,15 @@ def test_the_first_champion_passes_the_limits_alone(project: Project, name: str)
     assert [check.passed for check in done.checks] == [True, True, True]
     assert champion(name) == "1"
     assert str(done).endswith(f"version 1 is now {name}@champion; there was none before")
+    evaluate(run_id_of(name, "1"), values(), digest="cd" * 32)  # what it was judged by stays known
+    assert MlflowClient().get_model_version(name, "1").tags["promoted.digest"] == "ab" * 32
 
 
 def test_a_broken_model_fails_and_each_failed_gate_is_said(project: Project, name: str) -> None:
     add_version(name, values(perceptual=9.4, gram=1.108, colour=0.098))  # the default with its codes scrambled
     assert len(failed(project, name, "1")) == 3
     said = str(promote(project, "1", name)).splitlines()
+    assert "promoted.digest" not in MlflowClient().get_model_version(name, "1").tags
     assert said[0] == "FAILED  perceptual_squeezenet1_1 <= 6: measured 9.4 (9.3 to 9.5)"
     assert said[-1] == f"version 1 is not promoted: 3 of 3 gates failed; {name}@champion is still nobody"
 

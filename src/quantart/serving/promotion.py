@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
@@ -18,7 +19,7 @@ from quantart.params import PromoteParams
 from quantart.project import Project
 from quantart.serving.champion import Move, champion_of, move, restore
 from quantart.serving.gates import Check, check_difference, check_limits
-from quantart.serving.registry import Evaluation, Version, chosen_version, open_registry
+from quantart.serving.registry import JUDGED_BY, Evaluation, Version, chosen_version, open_registry
 
 FEWEST_PAIRS = 8
 """An evaluation on fewer pairs judges no version."""
@@ -62,6 +63,8 @@ class Promotion:
 def promote(project: Project, wanted: str | None = None, name: str | None = None) -> Promotion:
     """Make a version the champion if its evaluation passes all gates of `promote` in `params.yaml`.
 
+    The version then has the tag `promoted.digest`: of the pictures and pairs that it was judged on.
+
     Args:
         wanted: a version's number or an alias; default: see `chosen_version`.
         name: of the registered model; default: `export.name`.
@@ -77,8 +80,13 @@ def promote(project: Project, wanted: str | None = None, name: str | None = None
     if version.number == number:
         return Promotion(version, champion, [], None)
     checks = check(version, champion, gates)
-    passed = all(each.passed for each in checks)
-    return Promotion(version, champion, checks, move(registry.model, version.number) if passed else None)
+    if not all(each.passed for each in checks):
+        return Promotion(version, champion, checks, None)
+    # before the alias moves: the run's own tag changes with the next evaluation
+    MlflowClient().set_model_version_tag(
+        version.name, version.number, JUDGED_BY, str(version.evaluation and version.evaluation.digest)
+    )
+    return Promotion(version, champion, checks, move(registry.model, version.number))
 
 
 def rollback(project: Project, name: str | None = None) -> Move:
