@@ -80,7 +80,14 @@ def test_runs_on_different_data_have_galleries_of_their_own_and_no_plot() -> Non
 
 def test_the_csv_has_a_row_for_each_metric_and_no_formula() -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(comparison()))))
-    assert [row["metric"] for row in rows] == ["perceptual_net", "latent_style", "ssim", "fd_feat", "usage"]
+    assert [row["metric"] for row in rows] == [
+        "perceptual_net",
+        "latent_style",
+        "ssim",
+        "fd_feat",
+        "composite_net_feat",
+        "usage",
+    ]
     first = rows[0]
     assert (first["first_name"], first["second_name"]) == ("one", "'=two")
     assert float(first["difference"]) == pytest.approx(float(first["value_second"]) - float(first["value_first"]))

@@ -21,3 +21,10 @@ def test_a_name_typed_wrong_gets_the_near_ones() -> None:
 
 def test_only_the_use_of_the_codebook_should_be_large() -> None:
     assert {name for name in METRICS if larger_is_better(name)} == {"usage", "perplexity"}
+
+
+def test_metrics_of_reconstructions_have_a_direction_and_are_no_gates() -> None:
+    for name in ("psnr", "ssim"):
+        assert larger_is_better(name)
+        with pytest.raises(ValueError, match=f"'{name}' is no metric of an evaluation"):
+            check_metric(name)

@@ -19,7 +19,7 @@ def test_it_says_what_the_model_is() -> None:
     for line in (
         "By default alpha (visual fidelity) is 1: discrete.",
         "| training | content | 63 | `data/sample¦photos` | c533ebfba55b | CC0-1.0 (63) |",
-        "The discrete network on 48 held-out pairs; smaller is better, except psnr, ssim, usage, perplexity.",
+        "The discrete network on 48 held-out pairs; smaller is better, except usage.",
         "| gram_vgg16 | 0.25 | 0.2 to 0.31 |",
         "| usage | 0.99 | – |",
         "- continuous network: run stage2_continuous (c1)",
@@ -28,6 +28,11 @@ def test_it_says_what_the_model_is() -> None:
         assert line in text.splitlines(), line
     assert "squares of 128 pixels" in text
     assert 'load_model("models:/painter/VERSION")' in text
+
+
+def test_without_a_metric_that_should_be_large_smaller_is_better() -> None:
+    text = replace(CARD, metrics={"gram_vgg16": Measured(0.25)}).markdown()
+    assert "The discrete network on 48 held-out pairs; smaller is better." in text
 
 
 def test_it_says_what_is_not_known() -> None:

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.project import Project
-from quantart.serving.promotion import promote, rollback
+from quantart.serving.promotion import FEWEST_PAIRS, promote, rollback
 from quantart.serving.registered import RegisteredModel, write_registered
 
 from .versions import GRAM, PERCEPTUAL, add_version, evaluate, own_store, run_id_of, values
@@ -52,12 +52,15 @@ def test_the_first_champion_passes_the_limits_alone(project: Project, name: str)
     assert [check.passed for check in done.checks] == [True, True, True]
     assert champion(name) == "1"
     assert str(done).endswith(f"version 1 is now {name}@champion; there was none before")
+    evaluate(run_id_of(name, "1"), values(), digest="cd" * 32)  # what it was judged by stays known
+    assert MlflowClient().get_model_version(name, "1").tags["promoted.digest"] == "ab" * 32
 
 
 def test_a_broken_model_fails_and_each_failed_gate_is_said(project: Project, name: str) -> None:
     add_version(name, values(perceptual=9.4, gram=1.108, colour=0.098))  # the default with its codes scrambled
     assert len(failed(project, name, "1")) == 3
     said = str(promote(project, "1", name)).splitlines()
+    assert "promoted.digest" not in MlflowClient().get_model_version(name, "1").tags
     assert said[0] == "FAILED  perceptual_squeezenet1_1 <= 6: measured 9.4 (9.3 to 9.5)"
     assert said[-1] == f"version 1 is not promoted: 3 of 3 gates failed; {name}@champion is still nobody"
 
@@ -118,6 +121,18 @@ def test_other_data_is_not_compared(project: Project, name: str) -> None:
     )
     evaluate(run_id_of(name, "2"), values())
     assert not promote(project, "2", name).refused
+
+
+def test_the_first_champion_too_needs_enough_pairs_and_noted_data(project: Project, name: str) -> None:
+    add_version(name, {metric: each[: FEWEST_PAIRS - 1] for metric, each in values().items()})
+    add_version(name, values())
+    MlflowClient().delete_tag(run_id_of(name, "2"), "eval/digest")
+    with pytest.raises(UserError, match=f"version 1 was evaluated on 7 pairs, and needs at least {FEWEST_PAIRS}"):
+        promote(project, "1", name)
+    command = f"run `quantart evaluate --run-id {run_id_of(name, '2')}` again"
+    with pytest.raises(UserError, match=f"version 2 was evaluated on data that was not noted.*{command}"):
+        promote(project, "2", name)
+    assert champion(name) is None
 
 
 def test_what_was_not_measured_says_the_command(project: Project, name: str) -> None:

@@ -1,4 +1,5 @@
 import io
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -83,6 +84,9 @@ def test_one_version_is_shown_with_its_limits(project: Project, name: str) -> No
     assert run_id_of(name, "2") in said
     assert "FAILS <= 1.1" in said
     assert "passes <= 6" in said
+    assert "promoted.digest" not in said
+    promote(project, "1", name)
+    assert re.search(f"promoted.digest +{'ab' * 32}", printed(Registry(name), project, "1"))
 
 
 def test_not_evaluated_says_the_command(project: Project, name: str) -> None:

@@ -53,6 +53,17 @@ def test_an_id_its_beginning_and_a_name_lead_to_a_run_of_any_experiment() -> Non
         find_run(run_id)
 
 
+def test_the_part_of_a_unique_name_before_its_mark_is_enough() -> None:
+    run, other = made("stage2@0011aabb"), made("stage2_discrete@2233ccdd")
+    assert find_run("stage2").info.run_id == run.info.run_id
+    assert find_run("stage2_discrete").info.run_id == other.info.run_id
+    with pytest.raises(UserError, match="run stage2_disc is not in the tracking store"):
+        find_run("stage2_disc")
+    made("stage2@4455eeff")
+    with pytest.raises(UserError, match="run stage2: names 2 runs"):
+        find_run("stage2")
+
+
 @pytest.mark.parametrize("name", ["it's", "a \"quoted\" 'one'", "100 %", "under_score", "back\\slash", "öl, 油画"])
 def test_a_name_is_taken_as_it_is(name: str) -> None:
     run = made(name)

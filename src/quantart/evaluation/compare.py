@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from quantart.evaluation.names import larger_is_better
 from quantart.evaluation.record import About, Record
 from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, MODEL
 from quantart.evaluation.summary import Measurement, difference, measurements, sharing_of
@@ -28,7 +29,6 @@ UNITS = {"transfer": "pairs", "reconstruction": "pictures"}
 # each network's own latents: a number of one says nothing beside a number of another
 _IN_LATENTS = "latent_"
 
-LARGER_IS_BETTER = ("psnr", "ssim", "usage", "perplexity")
 METRICS = ["run", "metric", "value", "low", "high", "n"]
 
 
@@ -175,7 +175,7 @@ def _verdict(metric: str, low: float, high: float) -> Verdict:
         return ""
     if low <= 0 <= high:
         return "not told apart"
-    return "better" if (low > 0) == (metric in LARGER_IS_BETTER) else "worse"
+    return "better" if (low > 0) == larger_is_better(metric) else "worse"
 
 
 def _sentence(first: str, second: str, found: Sequence[Difference], about: About, obstacle: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import matplotlib
 from matplotlib.figure import Figure
 
-from quantart.evaluation.compare import LARGER_IS_BETTER, Difference
+from quantart.evaluation.compare import Difference
+from quantart.evaluation.names import larger_is_better
 
 WIDEST = 100.0
 """Per cent; longer bars are cut there."""
@@ -30,7 +31,7 @@ def forest_plot(differences: Sequence[Difference]) -> str:
     axes = figure.add_subplot()
     widest = 1.0
     for place, row in enumerate(differences):
-        scale = (100 if row.metric in LARGER_IS_BETTER else -100) / abs(row.first)
+        scale = (100 if larger_is_better(row.metric) else -100) / abs(row.first)
         centre, ends = row.difference * scale, sorted((row.low * scale, row.high * scale))
         widest = max(widest, *(abs(end) for end in ends))
         hollow = row.verdict == "not told apart"

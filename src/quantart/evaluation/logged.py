@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from quantart.evaluation.names import METRICS
 from quantart.evaluation.rendering import MODEL
 from quantart.evaluation.summary import Score
 
@@ -69,7 +70,7 @@ def logged_values(scores: Sequence[Score], prefix: str) -> dict[str, float]:
 
 
 def measured_in(metrics: Mapping[str, float]) -> dict[str, Measured]:
-    """What a run's metrics say of the network at its own settings, by metric."""
+    """What a run's metrics say of the network at its own settings, by metric; former names are left out."""
     names = [name for name in sorted(metrics) if name.startswith(f"{EVALUATION}/") and name.count("/") == 1]
     plain = [name.removeprefix(f"{EVALUATION}/") for name in names]
     return {
@@ -78,5 +79,5 @@ def measured_in(metrics: Mapping[str, float]) -> dict[str, Measured]:
             *(metrics.get(f"{_INTERVAL}/{metric}_{end}", math.nan) for end in ("low", "high")),
         )
         for metric in plain
-        if metric != _N
+        if metric in METRICS
     }

@@ -1,4 +1,4 @@
-"""The names of the metrics of style transfer, and which way each is better."""
+"""The names of the metrics of style transfer, and which way a metric is better."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 _PERCEPTUAL = ("vgg16", "alexnet", "squeezenet1_1", "efficientnet_lite0")
 _FEATURES = (*_PERCEPTUAL, "inception_v3")
-_LARGER_IS_BETTER: Final = frozenset({"usage", "perplexity"})
+_LARGER_IS_BETTER: Final = frozenset({"usage", "perplexity", "psnr", "ssim"})
 
 METRICS: Final = frozenset(
     [
@@ -16,7 +16,7 @@ METRICS: Final = frozenset(
         *("colour_rgb", "latent_content", "latent_style"),
         *("fid", "kid", *(f"{metric}_{features}" for metric in ("fd", "kd") for features in _FEATURES)),
         *(f"composite_{net}_{features}" for net in _PERCEPTUAL for features in _FEATURES),
-        *_LARGER_IS_BETTER,
+        *("usage", "perplexity"),
     ]
 )
 
@@ -35,5 +35,5 @@ def check_metric(name: str) -> str:
 
 
 def larger_is_better(metric: str) -> bool:
-    """Of the codebook's use; all the others are distances."""
+    """Of the codebook's use, and of PSNR and SSIM, which reconstructions have; all the others are distances."""
     return metric in _LARGER_IS_BETTER

@@ -19,7 +19,7 @@ from quantart.images import write_image
 _CSV: dict[str, Any] = {"index": False, "float_format": "%.6g"}
 
 # What a metric's name begins with, before the network's; the rest is in summary.csv.
-HEADLINES = ("psnr", "lpips", "perceptual", "gram", "cfsd", "fd", "fid", "kd", "kid", "composite", "artfid", "usage")
+HEADLINES = ("psnr", "lpips", "perceptual", "gram", "cfsd", "fd", "fid", "kd", "kid", "composite", "usage")
 _CONTENT_DISTANCE = ("lpips", "perceptual")
 
 

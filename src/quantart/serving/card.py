@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quantart.evaluation.logged import Measured
+from quantart.evaluation.names import larger_is_better
 from quantart.models.fidelity import ALPHA_OF
 from quantart.models.stage_2 import Variant
 from quantart.serving.sizes import DEFAULT_SIZE, MIN_SIDE
-
-RISING = ("psnr", "ssim", "usage", "perplexity")  # of all other metrics smaller is better
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,12 @@ class Card:
         if not self.metrics:
             return ["## Measured", "", "It has not been evaluated."]
         pairs = f"{self.pairs} held-out pairs" if self.pairs else "held-out pairs"
+        rising = ", ".join(name for name in self.metrics if larger_is_better(name))
+        better = f"smaller is better, except {rising}" if rising else "smaller is better"
         lines = [
             "## Measured",
             "",
-            f"The {default} network on {pairs}; smaller is better, except {', '.join(RISING)}.",
+            f"The {default} network on {pairs}; {better}.",
             "",
             "| metric | value | 95 % interval |",
             "|---|---|---|",

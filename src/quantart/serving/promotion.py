@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
@@ -18,7 +19,10 @@ from quantart.params import PromoteParams
 from quantart.project import Project
 from quantart.serving.champion import Move, champion_of, move, restore
 from quantart.serving.gates import Check, check_difference, check_limits
-from quantart.serving.registry import Evaluation, Version, chosen_version, open_registry
+from quantart.serving.registry import JUDGED_BY, Evaluation, Version, chosen_version, open_registry
+
+FEWEST_PAIRS = 8
+"""An evaluation on fewer pairs judges no version."""
 
 _UPSTREAM = "upstream."
 
@@ -59,6 +63,8 @@ class Promotion:
 def promote(project: Project, wanted: str | None = None, name: str | None = None) -> Promotion:
     """Make a version the champion if its evaluation passes all gates of `promote` in `params.yaml`.
 
+    The version then has the tag `promoted.digest`: of the pictures and pairs that it was judged on.
+
     Args:
         wanted: a version's number or an alias; default: see `chosen_version`.
         name: of the registered model; default: `export.name`.
@@ -74,8 +80,13 @@ def promote(project: Project, wanted: str | None = None, name: str | None = None
     if version.number == number:
         return Promotion(version, champion, [], None)
     checks = check(version, champion, gates)
-    passed = all(each.passed for each in checks)
-    return Promotion(version, champion, checks, move(registry.model, version.number) if passed else None)
+    if not all(each.passed for each in checks):
+        return Promotion(version, champion, checks, None)
+    # before the alias moves: the run's own tag changes with the next evaluation
+    MlflowClient().set_model_version_tag(
+        version.name, version.number, JUDGED_BY, str(version.evaluation and version.evaluation.digest)
+    )
+    return Promotion(version, champion, checks, move(registry.model, version.number))
 
 
 def rollback(project: Project, name: str | None = None) -> Move:
@@ -92,7 +103,8 @@ def check(version: Version, champion: Version | None, gates: PromoteParams) -> l
     """Hold a version's evaluation against the limits and, where there is a champion, against the champion's.
 
     Raises:
-        UserError: one of the two has not been evaluated, not on the same pairs, or not with a metric of the gates.
+        UserError: one of the two has not been evaluated, not on the same pairs, on too few, on data that was not noted,
+            or not with a metric of the gates.
     """
     evaluation = _evaluation(version, [limit.metric for limit in gates.parsed_limits])
     checks = check_limits(gates.parsed_limits, evaluation.measured)
@@ -100,7 +112,7 @@ def check(version: Version, champion: Version | None, gates: PromoteParams) -> l
         return checks
     theirs = _evaluation(champion, gates.not_worse)
     ours = _evaluation(version, gates.not_worse)
-    if ours.digest is None or ours.digest != theirs.digest:
+    if ours.digest != theirs.digest:
         raise UserError(
             f"{_of(version)} was evaluated on {_data(ours)}, {_of(champion)}, the champion, on {_data(theirs)}; "
             f"evaluate both on the same: {_command(version)} and {_command(champion)}"
@@ -122,6 +134,16 @@ def _evaluation(version: Version, metrics: Sequence[str]) -> Evaluation:
         )
     if version.evaluation is None:
         raise UserError(f"{_of(version)} has not been evaluated; run {_command(version)} first")
+    if version.evaluation.digest is None:
+        raise UserError(
+            f"{_of(version)} was evaluated on data that was not noted, so nobody can tell what it was judged by; run "
+            f"{_command(version)} again"
+        )
+    if version.evaluation.n < FEWEST_PAIRS:
+        raise UserError(
+            f"{_of(version)} was evaluated on {version.evaluation.n} pairs, and needs at least {FEWEST_PAIRS} to be "
+            f"judged; raise evaluate.pairs in params.yaml and run `dvc repro pair`, then {_command(version)}"
+        )
     missing = [metric for metric in metrics if metric not in version.evaluation.measured]
     if missing:
         raise UserError(
@@ -179,4 +201,4 @@ def _command(version: Version) -> str:
 
 
 def _data(evaluation: Evaluation) -> str:
-    return f"data {evaluation.digest[:8]}" if evaluation.digest else "data that was not noted"
+    return f"data {str(evaluation.digest)[:8]}"

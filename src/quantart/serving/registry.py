@@ -19,6 +19,9 @@ from quantart.evaluation.logged import EVALUATION, Measured, count_name, digest_
 from quantart.project import Project
 from quantart.serving.registered import CHALLENGER, read_registered
 
+JUDGED_BY = "promoted.digest"
+"""Tag of a version that was promoted: digest of the evaluation that it was judged by."""
+
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -11,9 +11,10 @@ from rich.table import Table
 from quantart.evaluation.logged import Measured
 from quantart.params import PromoteParams
 from quantart.serving.champion import history
-from quantart.serving.registry import Evaluation, Registry, Version
+from quantart.serving.registry import JUDGED_BY, Evaluation, Registry, Version
 
 _HEADLINES = ("perceptual_", "lpips_", "gram_", "kd_", "kid")
+_SHOWN_TAGS = ("git.", "dvc.", "upstream.", JUDGED_BY)
 _SHORT = 8  # characters of a run's id or a digest
 _MOVES = 5
 
@@ -42,7 +43,7 @@ def print_version(registry: Registry, version: Version, gates: PromoteParams, co
         "created": f"{version.created:%Y-%m-%d %H:%M:%S} UTC",
         "variant": version.variant or "–",
         "run": f"{version.run_name or 'not in the store'} {version.run_id}",
-        **{key: value for key, value in sorted(version.tags.items()) if key.startswith(("git.", "dvc.", "upstream."))},
+        **{key: value for key, value in sorted(version.tags.items()) if key.startswith(_SHOWN_TAGS)},
     }
     width = max(map(len, facts))
     for name, value in facts.items():

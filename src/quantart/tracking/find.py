@@ -33,14 +33,15 @@ def find_run(text: str) -> Run:
     """The one run of the configured store, whatever its experiment, that `text` names.
 
     Args:
-        text: an id, the beginning of one (at least 4 characters), or a name that no other run has.
+        text: an id, the beginning of one (at least 4 characters), a name that no other run has, or the part of such a
+            name before its `@`.
 
     Raises:
         UserError: there is none, or there are several: the message names them.
     """
     text = text.strip()
     by_id = _search(f"attributes.run_id LIKE '{text}%'") if _ID.fullmatch(text) else ()
-    by_name = (run for run in _search(f"attributes.run_name LIKE '{_pattern(text)}'") if run.info.run_name == text)
+    by_name = (run for run in _search(f"attributes.run_name LIKE '{_pattern(text)}%'") if _is_named(run, text))
     found = {run.info.run_id: run for runs in (by_id, by_name) for run in islice(runs, _CANDIDATES + 1)}
     if len(found) == 1:
         return next(iter(found.values()))
@@ -151,6 +152,11 @@ def _experiment(name: str) -> str:
         known = ", ".join(sorted(client.get_experiment(each).name for each in _all_experiments(client)))
         raise UserError(f"experiment {name}: not in the tracking store {_store()}; there are: {known}")
     return found.experiment_id
+
+
+def _is_named(run: Run, text: str) -> bool:
+    name = str(run.info.run_name)
+    return text in (name, name.partition("@")[0])
 
 
 def _pattern(text: str) -> str:
