@@ -27,7 +27,7 @@ class Limits:
     max_pixels: int = MAX_PIXELS
     """Of one picture sent; larger ones are refused from their header, undecoded."""
     max_size: int = 2048
-    """Pixels on the long side of the answer that a request may ask for."""
+    """Pixels on the long side of what is painted, whether a request asks for a size or not."""
     at_once: int = 1
     """Pictures painted at the same time; each uses all threads of torch, and memory of its own."""
 

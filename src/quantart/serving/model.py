@@ -17,14 +17,13 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from quantart.device import default_device
 from quantart.errors import UserError
-from quantart.images import ImageError, Picture, encode_png
+from quantart.images import encode_png
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import VARIANTS
 from quantart.serving.checksums import SUMS, check_networks
 from quantart.serving.limits import Limits
-from quantart.serving.requests import RequestError, read_fidelity, read_rows, read_size
-from quantart.serving.sizes import DEFAULT_SIZE
+from quantart.serving.requests import Row, read_fidelity, read_rows, read_size
 from quantart.serving.stylizer import Stylizer
 from quantart.serving.version import served_version
 
@@ -55,26 +54,19 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
         try:
             fidelity = self._control.settle(**read_fidelity(params or {}))
             size = read_size(params or {}, self._limits)
-            rows = read_rows(model_input, self._limits)
-            answers = [self._answer(row, *pictures, fidelity, size) for row, pictures in enumerate(rows)]
+            answers = [self._answer(row, fidelity) for row in read_rows(model_input, size, self._limits)]
         except UserError as error:
             # MLflow's server answers 400 to this code, and to anything else with a traceback
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
         self._log(answers)
         return pd.DataFrame(answers)
 
-    def _answer(
-        self, row: int, content: Picture, style: Picture, fidelity: Fidelity, size: int | None
-    ) -> dict[str, Any]:
-        if size is None and self._limits.max_size < min(DEFAULT_SIZE, max(content.shape[:2])):
-            size = self._limits.max_size
-        try:
-            with self._painting:
-                start = time.monotonic()
-                image = self._stylizer.stylize(content, style, *fidelity, size=size)
-                seconds = time.monotonic() - start
-        except ImageError as error:
-            raise RequestError(f"row {row}, column {error}") from error
+    def _answer(self, row: Row, fidelity: Fidelity) -> dict[str, Any]:
+        with self._painting:
+            pictures = row.decode(self._limits)  # in here: decoded pictures take far more memory than their files
+            start = time.monotonic()
+            image = self._stylizer.stylize(*pictures, *fidelity, size=row.long_side)
+            seconds = time.monotonic() - start
         height, width = image.shape[:2]
         return {
             "image": base64.b64encode(encode_png(image)).decode(),
