@@ -22,7 +22,7 @@ def test_bytes_and_base64_text_are_the_same_picture(noise: Picture) -> None:
     with_line_breaks = base64.encodebytes(data).decode()
     cells = ((data, text.decode()), (bytearray(data), with_line_breaks), (text, data))
     for row in read_rows(frame(*cells), None, LIMITS):
-        assert row.long_side == 48
+        assert (row.height, row.width) == (48, 40)
         content, style = row.decode(LIMITS)
         assert np.array_equal(content, noise)
         assert np.array_equal(style, noise)
@@ -82,6 +82,16 @@ def test_every_row_is_seen_to_before_one_is_decoded(noise: Picture) -> None:
     ]:
         with pytest.raises(RequestError, match=said):
             read_rows(frame((header, header), cells), size, LIMITS)
+
+
+def test_many_pictures_that_compress_well_are_refused_from_their_headers(noise: Picture) -> None:
+    flat, style = encode_png(np.zeros((3000, 3000, 3), np.uint8)), encode_png(noise)
+    assert len(flat) < 100_000
+    assert len(read_rows(frame(*[(flat, style)] * 4), 64, Limits(max_sent=4 * (9_000_000 + 48 * 40)))) == 4
+    with pytest.raises(RequestError, match="row 22: 207044160 pixels sent up to here; a request holds at most 2000"):
+        read_rows(frame(*[(flat, style)] * 64), 64, LIMITS)
+    with pytest.raises(RequestError, match="row 2: 3145728 pixels to paint up to here; a request may have at most 3"):
+        read_rows(frame(*[(flat, style)] * 3), None, Limits(max_painted=3_145_727))
 
 
 def test_parameters_that_are_there_are_taken() -> None:

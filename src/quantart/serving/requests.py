@@ -31,8 +31,11 @@ class Row:
     """From 0."""
     content: Any
     style: Any
-    long_side: int
-    """Pixels with which it is painted."""
+    sent: int
+    """Pixels of both pictures."""
+    height: int
+    width: int
+    """Pixels with which it is painted, as it is stored: decoding may turn it."""
 
     def decode(self, limits: Limits) -> tuple[Picture, Picture]:
         """Content and style, uint8 `(h, w, 3)`.
@@ -58,13 +61,28 @@ def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits) -> list[Row
         size: pixels of the long side asked for, see `painted_size`.
 
     Raises:
-        RequestError: too many rows, none, or a cell that is not one picture within the limits, or none that can be
-            painted in that size.
+        RequestError: too many rows, or none, too many pixels in all, or a cell that is not one picture within the
+            limits, or none that can be painted in that size.
     """
     if not 1 <= len(frame) <= limits.max_rows:
         raise RequestError(f"{len(frame)} rows; a request holds 1 to {limits.max_rows}")
     cells = zip(*(frame[column] for column in COLUMNS), strict=True)
-    return [_row(number, content, style, size, limits) for number, (content, style) in enumerate(cells)]
+    rows: list[Row] = []
+    sent = painted = 0
+    for number, (content, style) in enumerate(cells):
+        row = _row(number, content, style, size, limits)
+        sent, painted = sent + row.sent, painted + row.height * row.width
+        if sent > limits.max_sent:
+            raise RequestError(
+                f"row {number}: {sent} pixels sent up to here; a request holds at most {limits.max_sent}"
+            )
+        if painted > limits.max_painted:
+            most = f"a request may have at most {limits.max_painted}"
+            raise RequestError(
+                f"row {number}: {painted} pixels to paint up to here; {most}: send fewer rows, or a size"
+            )
+        rows.append(row)
+    return rows
 
 
 def read_fidelity(params: Mapping[str, Any]) -> dict[str, float]:
@@ -99,9 +117,10 @@ def read_size(params: Mapping[str, Any], limits: Limits) -> int | None:
 
 def _row(number: int, content: Any, style: Any, size: int | None, limits: Limits) -> Row:
     height, width = _stored_size(content, number, "content", limits)
-    _stored_size(style, number, "style", limits)
+    style_height, style_width = _stored_size(style, number, "style", limits)
+    sent = height * width + style_height * style_width
     try:
-        return Row(number, content, style, max(painted_size(height, width, size, limits.max_size)))
+        return Row(number, content, style, sent, *painted_size(height, width, size, limits.max_size))
     except ImageError as error:
         raise RequestError(f"row {number}, column {error}") from error
 
