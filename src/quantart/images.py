@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,24 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False) -> Pictur
     Raises:
         ImageError: and nothing else, whatever the bytes are.
     """
+    with _opened(data, max_pixels=max_pixels, still=still) as picture:
+        picture.load()
+        return np.array(_to_rgb(_upright(picture)))
+
+
+def stored_size(data: bytes, *, max_pixels: int, still: bool = False) -> tuple[int, int]:
+    """Height and width from the header of a picture, undecoded; see `decode_image`, which may turn it.
+
+    Raises:
+        ImageError: and nothing else; what follows the header may be broken all the same.
+    """
+    with _opened(data, max_pixels=max_pixels, still=still) as picture:
+        return picture.height, picture.width
+
+
+@contextmanager
+def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Image]:
+    """The picture, its pixels not yet read; whatever goes wrong until it is closed is an `ImageError`."""
     if not data:
         raise ImageError("the file is empty")
     try:
@@ -70,8 +89,7 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False) -> Pictur
             _check_size(picture, max_pixels)
             if still and picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
                 raise ImageError("animated; send one picture")
-            picture.load()
-            return np.array(_to_rgb(_upright(picture)))
+            yield picture
     except ImageError:
         raise
     except UnidentifiedImageError:

@@ -106,6 +106,10 @@ CELLS: dict[str, tuple[Any, str]] = {
     "1 × 1": (records(text(encoded(PHOTO[:1, :1])), S), FIRST + "1 × 1 pixels; each side must have at least 32"),
     "a line": (inputs(C, text(encoded(PHOTO[:1]))), STYLE + "72 × 1 pixels; each side must have at least 32"),
     "too long": (split(text(encoded(np.resize(PHOTO, (16384, 32, 3)))), S), FIRST + "32 × 16384 pixels; one side"),
+    "painted too large": (
+        instances(text(encoded(np.resize(PHOTO, (4096, 32, 3)))), S),
+        FIRST + "32 × 4096 pixels; each side is painted with .* max_size = 2048",
+    ),
     "a bomb": (records(C, text(png_of(30_000, 30_000))), STYLE + "too large: .*900000000 pixels"),
     "a bomb as a JPEG": (inputs(text(jpeg_of(60_000)), S), FIRST + "too large"),
     "above the limit": (instances(text(png_of(10_000, 5_001)), S), FIRST + "too large: 10000 × 5001 pixels"),

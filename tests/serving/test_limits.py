@@ -19,7 +19,7 @@ def test_what_is_not_named_keeps_its_default() -> None:
         ({"max_rows": 0}, "max_rows = 0: must be an integer of at least 1"),
         ({"max_pixels": "many"}, "max_pixels = 'many': must be"),
         ({"at_once": True}, "at_once = True: must be"),
-        ({"rows": 8}, "rows: there is no such limit; there are max_rows, max_bytes, max_pixels, max_size, at_once"),
+        ({"rows": 8}, "rows: there is no such limit; there are max_rows, max_bytes, max_pixels, max_size, max_sent, "),
     ],
 )
 def test_what_is_no_limit_is_a_sentence(config: dict[str, Any], said: str) -> None:

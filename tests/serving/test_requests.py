@@ -20,9 +20,10 @@ def test_bytes_and_base64_text_are_the_same_picture(noise: Picture) -> None:
     data = encode_png(noise)
     text = base64.b64encode(data)
     with_line_breaks = base64.encodebytes(data).decode()
-    for content, style in read_rows(
-        frame((data, text.decode()), (bytearray(data), with_line_breaks), (text, data)), LIMITS
-    ):
+    cells = ((data, text.decode()), (bytearray(data), with_line_breaks), (text, data))
+    for row in read_rows(frame(*cells), None, LIMITS):
+        assert (row.height, row.width) == (48, 40)
+        content, style = row.decode(LIMITS)
         assert np.array_equal(content, noise)
         assert np.array_equal(style, noise)
 
@@ -44,30 +45,53 @@ def test_bytes_and_base64_text_are_the_same_picture(noise: Picture) -> None:
 def test_what_is_no_picture_is_named_by_row_and_column(cell: Any, message: str, noise: Picture) -> None:
     data = encode_png(noise)
     with pytest.raises(RequestError, match=f"row 1, column style: {message}"):
-        read_rows(frame((data, data), (data, cell)), LIMITS)
+        read_rows(frame((data, data), (data, cell)), None, LIMITS)
 
 
 def test_a_truncated_picture_is_named(noise: Picture) -> None:
     data = encode_png(noise)
     with pytest.raises(RequestError, match="row 0, column content: broken picture"):
-        read_rows(frame((data[: len(data) // 2], data)), LIMITS)
+        read_rows(frame((data[: len(data) // 2], data)), None, LIMITS)[0].decode(LIMITS)
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_too_many_rows_and_none_are_refused(count: int, noise: Picture) -> None:
     data = encode_png(noise)
     with pytest.raises(RequestError, match=f"{count} rows; a request holds 1 to 2"):
-        read_rows(frame(*[(data, data)] * count), Limits(max_rows=2))
+        read_rows(frame(*[(data, data)] * count), None, Limits(max_rows=2))
 
 
 def test_a_picture_is_bounded_in_bytes_and_pixels(noise: Picture) -> None:
     data = encode_png(noise)
     for cell in (data, base64.b64encode(data).decode()):
-        assert len(read_rows(frame((cell, cell)), Limits(max_bytes=len(data), max_pixels=48 * 40))) == 1
+        assert len(read_rows(frame((cell, cell)), None, Limits(max_bytes=len(data), max_pixels=48 * 40))) == 1
         with pytest.raises(RequestError, match=f"row 0, column content: a file of {len(data)} bytes; the limit is"):
-            read_rows(frame((cell, cell)), Limits(max_bytes=len(data) - 1))
+            read_rows(frame((cell, cell)), None, Limits(max_bytes=len(data) - 1))
         with pytest.raises(RequestError, match="row 0, column content: too large: 40 × 48 pixels"):
-            read_rows(frame((cell, cell)), Limits(max_pixels=48 * 40 - 1))
+            read_rows(frame((cell, cell)), None, Limits(max_pixels=48 * 40 - 1))
+
+
+def test_every_row_is_seen_to_before_one_is_decoded(noise: Picture) -> None:
+    header = encode_png(noise)[:60]  # of a picture that can't be decoded
+    small, long = encode_png(noise[:31]), encode_png(np.resize(noise, (32, 400, 3)))
+    assert len(read_rows(frame((header, header)), None, LIMITS)) == 1
+    for cells, size, said in [
+        ((header, small), None, "row 1, column style: 40 × 31 pixels; each side must have at least 32"),
+        ((small, header), None, "row 1, column content: 40 × 31 pixels; each side must have at least 32"),
+        ((long, header), 64, "row 1, column content: 400 × 32 pixels, size = 64; for this picture it may be 400 to"),
+    ]:
+        with pytest.raises(RequestError, match=said):
+            read_rows(frame((header, header), cells), size, LIMITS)
+
+
+def test_many_pictures_that_compress_well_are_refused_from_their_headers(noise: Picture) -> None:
+    flat, style = encode_png(np.zeros((3000, 3000, 3), np.uint8)), encode_png(noise)
+    assert len(flat) < 100_000
+    assert len(read_rows(frame(*[(flat, style)] * 4), 64, Limits(max_sent=4 * (9_000_000 + 48 * 40)))) == 4
+    with pytest.raises(RequestError, match="row 22: 207044160 pixels sent up to here; a request holds at most 2000"):
+        read_rows(frame(*[(flat, style)] * 64), 64, LIMITS)
+    with pytest.raises(RequestError, match="row 2: 3145728 pixels to paint up to here; a request may have at most 3"):
+        read_rows(frame(*[(flat, style)] * 3), None, Limits(max_painted=3_145_727))
 
 
 def test_parameters_that_are_there_are_taken() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.images import Picture, decode_image, encode_png
@@ -90,6 +91,16 @@ def test_limits_given_to_the_server_hold(registered: RegisteredModel, noise: Pic
         assert ask(server, {"dataframe_records": rows[:2]})[0] == 200
     log = (tmp_path / "log").read_text()
     assert re.search(r"2 painted in \d+\.\d+ s; styles so far: 1 found, 1 encoded, 1 kept", log), log
+
+
+def test_a_request_that_waits_too_long_is_given_up(registered: RegisteredModel, noise: Picture) -> None:
+    model = mlflow.pyfunc.load_model(registered.uri, model_config={"max_seconds": 1})
+    frame = pd.DataFrame([dict.fromkeys(("content", "style"), encode_png(noise))], dtype=object)
+    painting = model.unwrap_python_model()._painting
+    with painting, pytest.raises(MlflowException, match="row 0: not begun after 1 s") as raised:
+        model.predict(frame)
+    assert raised.value.get_http_status_code() == 504
+    assert len(model.predict(frame)) == 1
 
 
 def test_killed_in_mid_request_it_starts_again_as_before(

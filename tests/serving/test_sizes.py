@@ -41,3 +41,13 @@ def test_what_this_picture_cannot_be_is_said_with_its_limits(
 ) -> None:
     with pytest.raises(ImageError, match=sentence):
         painted_size(*picture, size)
+
+
+def test_a_limit_holds_where_no_size_is_asked_for_too() -> None:
+    assert painted_size(256, 384, None, 96) == painted_size(256, 384, 96) == (64, 96)
+    assert painted_size(256, 384, None, 2048) == (256, 384)
+    with pytest.raises(ImageError, match="size = 97; for this picture it may be 48 to 96: "):
+        painted_size(256, 384, 97, 96)
+    for size in (None, 64):
+        with pytest.raises(ImageError, match=r"8192 × 32 pixels; .* at least 8192, and the limit is max_size = 2048$"):
+            painted_size(32, 8192, size, 2048)

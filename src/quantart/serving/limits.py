@@ -27,7 +27,13 @@ class Limits:
     max_pixels: int = MAX_PIXELS
     """Of one picture sent; larger ones are refused from their header, undecoded."""
     max_size: int = 2048
-    """Pixels on the long side of the answer that a request may ask for."""
+    """Pixels on the long side of what is painted, whether a request asks for a size or not."""
+    max_sent: int = 200_000_000
+    """Pixels of all pictures in a request, content and style; larger requests are refused from the headers."""
+    max_painted: int = 2**24
+    """Pixels painted in one request, of all rows: 64 pictures of 512², 16 of 1024², 4 of 2048²."""
+    max_seconds: int = 300
+    """From when the model gets a request to when its last picture is begun; none is begun later."""
     at_once: int = 1
     """Pictures painted at the same time; each uses all threads of torch, and memory of its own."""
 

@@ -11,20 +11,20 @@ from typing import Any
 
 import mlflow.models
 import pandas as pd
+from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import DEADLINE_EXCEEDED, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from quantart.device import default_device
 from quantart.errors import UserError
-from quantart.images import ImageError, Picture, encode_png
+from quantart.images import encode_png
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import VARIANTS
 from quantart.serving.checksums import SUMS, check_networks
 from quantart.serving.limits import Limits
-from quantart.serving.requests import RequestError, read_fidelity, read_rows, read_size
-from quantart.serving.sizes import DEFAULT_SIZE
+from quantart.serving.requests import Row, read_fidelity, read_rows, read_size
 from quantart.serving.stylizer import Stylizer
 from quantart.serving.version import served_version
 
@@ -44,6 +44,9 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
         folders = [Path(context.artifacts[variant]) for variant in VARIANTS if variant in context.artifacts]
         check_networks(folders, Path(context.artifacts[SUMS]))
         self._limits = Limits.of(context.model_config)
+        self._seconds = self._limits.max_seconds
+        if MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.is_set():  # after that the server has answered without us
+            self._seconds = min(self._seconds, MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.get())
         self._control = FidelityControl.of(*map(ExperimentStage2.from_pretrained, folders)).to(default_device())
         self._stylizer = Stylizer(self._control, style_cache=self._limits.style_cache)
         self._painting = threading.Semaphore(self._limits.at_once)
@@ -52,29 +55,29 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
+        deadline = time.monotonic() + self._seconds
         try:
             fidelity = self._control.settle(**read_fidelity(params or {}))
             size = read_size(params or {}, self._limits)
-            rows = read_rows(model_input, self._limits)
-            answers = [self._answer(row, *pictures, fidelity, size) for row, pictures in enumerate(rows)]
+            answers = [self._answer(row, fidelity, deadline) for row in read_rows(model_input, size, self._limits)]
         except UserError as error:
             # MLflow's server answers 400 to this code, and to anything else with a traceback
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
         self._log(answers)
         return pd.DataFrame(answers)
 
-    def _answer(
-        self, row: int, content: Picture, style: Picture, fidelity: Fidelity, size: int | None
-    ) -> dict[str, Any]:
-        if size is None and self._limits.max_size < min(DEFAULT_SIZE, max(content.shape[:2])):
-            size = self._limits.max_size
+    def _answer(self, row: Row, fidelity: Fidelity, deadline: float) -> dict[str, Any]:
+        if not self._painting.acquire(timeout=max(0, deadline - time.monotonic())):
+            raise self._late(row)
         try:
-            with self._painting:
-                start = time.monotonic()
-                image = self._stylizer.stylize(content, style, *fidelity, size=size)
-                seconds = time.monotonic() - start
-        except ImageError as error:
-            raise RequestError(f"row {row}, column {error}") from error
+            if time.monotonic() >= deadline:  # a free place is taken without waiting
+                raise self._late(row)
+            pictures = row.decode(self._limits)  # in here: decoded pictures take far more memory than their files
+            start = time.monotonic()
+            image = self._stylizer.stylize(*pictures, *fidelity, size=max(row.height, row.width))
+            seconds = time.monotonic() - start
+        finally:
+            self._painting.release()
         height, width = image.shape[:2]
         return {
             "image": base64.b64encode(encode_png(image)).decode(),
@@ -83,6 +86,13 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
             "model_version": self._version,
             "seconds": round(seconds, 4),
         }
+
+    def _late(self, row: Row) -> MlflowException:
+        """MLflow answers 504 to the client, if that one still waits, and nothing more is painted for it."""
+        text = (
+            f"row {row.number}: not begun after {self._seconds} s; send fewer or smaller pictures, or try again later"
+        )
+        return MlflowException(text, DEADLINE_EXCEEDED)
 
     def _log(self, answers: list[dict[str, Any]]) -> None:
         seconds = sum(answer["seconds"] for answer in answers)

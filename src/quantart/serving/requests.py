@@ -1,18 +1,20 @@
-"""Rows of a request to pictures: everything that a client may send is checked here."""
+"""Rows of a request and their pictures: everything that a client may send is checked here."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from quantart.errors import UserError
-from quantart.images import ImageError, Picture, decode_image
+from quantart.images import ImageError, Picture, decode_image, stored_size
 from quantart.serving.limits import Limits
-from quantart.serving.sizes import MIN_SIDE
+from quantart.serving.sizes import MIN_SIDE, check_sides, painted_size
 
 COLUMNS = ("content", "style")
 
@@ -21,19 +23,66 @@ class RequestError(UserError):
     """A request that can't be answered; the message names row (from 0) and column, or the parameter."""
 
 
-def read_rows(frame: pd.DataFrame, limits: Limits) -> list[tuple[Picture, Picture]]:
-    """The pictures `(content, style)` of each row, uint8 `(h, w, 3)`.
+@dataclass(frozen=True)
+class Row:
+    """One row, its pictures not yet decoded."""
+
+    number: int
+    """From 0."""
+    content: Any
+    style: Any
+    sent: int
+    """Pixels of both pictures."""
+    height: int
+    width: int
+    """Pixels with which it is painted, as it is stored: decoding may turn it."""
+
+    def decode(self, limits: Limits) -> tuple[Picture, Picture]:
+        """Content and style, uint8 `(h, w, 3)`.
+
+        Raises:
+            RequestError: one is broken behind its header.
+        """
+
+        def decoded(cell: Any, column: str) -> Picture:
+            with _named(self.number, column):
+                return decode_image(_file_bytes(cell, limits.max_bytes), max_pixels=limits.max_pixels, still=True)
+
+        return decoded(self.content, "content"), decoded(self.style, "style")
+
+
+def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits) -> list[Row]:
+    """The rows of a request, every one seen to by its pictures' headers; none is decoded.
 
     A cell holds the bytes of a picture file, or their base64 text: MLflow decodes base64 in two of its four request
     forms and hands over the text in the others.
 
+    Args:
+        size: pixels of the long side asked for, see `painted_size`.
+
     Raises:
-        RequestError: too many rows, none, or a cell that is not one picture within the limits.
+        RequestError: too many rows, or none, too many pixels in all, or a cell that is not one picture within the
+            limits, or none that can be painted in that size.
     """
     if not 1 <= len(frame) <= limits.max_rows:
         raise RequestError(f"{len(frame)} rows; a request holds 1 to {limits.max_rows}")
-    rows = zip(*(frame[column] for column in COLUMNS), strict=True)
-    return [(_picture(c, row, "content", limits), _picture(s, row, "style", limits)) for row, (c, s) in enumerate(rows)]
+    cells = zip(*(frame[column] for column in COLUMNS), strict=True)
+    rows: list[Row] = []
+    sent = painted = 0
+    for number, (content, style) in enumerate(cells):
+        row = _row(number, content, style, size, limits)
+        sent, painted = sent + row.sent, painted + row.height * row.width
+        if sent > limits.max_sent:
+            raise RequestError(
+                f"row {number}: {sent} pixels sent up to here; a request holds at most {limits.max_sent}"
+            )
+        if painted > limits.max_painted:
+            most = f"a request may have at most {limits.max_painted}"
+            raise RequestError(
+                f"row {number}: {painted} pixels to paint up to here; {most}: send fewer rows, or a size"
+            )
+        rows.append(row)
+    return rows
 
 
 def read_fidelity(params: Mapping[str, Any]) -> dict[str, float]:
@@ -66,10 +115,31 @@ def read_size(params: Mapping[str, Any], limits: Limits) -> int | None:
     return size
 
 
-def _picture(cell: Any, row: int, column: str, limits: Limits) -> Picture:
+def _row(number: int, content: Any, style: Any, size: int | None, limits: Limits) -> Row:
+    height, width = _stored_size(content, number, "content", limits)
+    style_height, style_width = _stored_size(style, number, "style", limits)
+    sent = height * width + style_height * style_width
     try:
+        return Row(number, content, style, sent, *painted_size(height, width, size, limits.max_size))
+    except ImageError as error:
+        raise RequestError(f"row {number}, column {error}") from error
+
+
+def _stored_size(cell: Any, row: int, column: str, limits: Limits) -> tuple[int, int]:
+    with _named(row, column):
         data = _file_bytes(cell, limits.max_bytes)
-        return decode_image(data, max_pixels=limits.max_pixels, still=True)
+        height, width = stored_size(data, max_pixels=limits.max_pixels, still=True)
+    try:
+        check_sides(height, width, column)
+    except ImageError as error:
+        raise RequestError(f"row {row}, column {error}") from error
+    return height, width
+
+
+@contextmanager
+def _named(row: int, column: str) -> Iterator[None]:
+    try:
+        yield
     except ImageError as error:
         raise RequestError(f"row {row}, column {column}: {error}") from error
 

@@ -19,9 +19,10 @@ from quantart.loopback import reachable
 from quantart.models.pretrained import file_sha256
 from quantart.params import VARIANTS
 from quantart.serving.checksums import SHA256_TAG, SUMS, check_networks
+from quantart.serving.limits import Limits
 from quantart.serving.version import registered_as
 
-TIMEOUT_SECONDS = 300  # a large picture on a slow CPU; MLflow's own limit is 60
+GRACE_SECONDS = 10  # after the model's own limit, so that its sentence comes before MLflow's timeout
 MODEL_CONFIG = "MLFLOW_PYFUNC_INFERENCE_CONFIG"  # where MLflow looks for what overrides a model's configuration
 
 
@@ -83,8 +84,9 @@ def serve(
         environment[MODEL_CONFIG] = json.dumps(dict(limits))
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
+    seconds = Limits.of(limits).max_seconds + GRACE_SECONDS
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder), "--env-manager", "local"]
-    command += ["--host", host, "--port", str(port), "--timeout", str(TIMEOUT_SECONDS), "--workers", "1"]
+    command += ["--host", host, "--port", str(port), "--timeout", str(seconds), "--workers", "1"]
     sys.stderr.flush()
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter and arguments
 

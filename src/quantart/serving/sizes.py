@@ -21,12 +21,16 @@ it on a CPU."""
 
 
 def check_side(picture: Picture, name: str) -> None:
+    """`check_sides` of a picture."""
+    check_sides(picture.shape[0], picture.shape[1], name)
+
+
+def check_sides(height: int, width: int, name: str) -> None:
     """See that each side has `MIN_SIDE` pixels.
 
     Raises:
         ImageError: beginning with `name`.
     """
-    height, width = picture.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise ImageError(f"{name}: {width} × {height} pixels; each side must have at least {MIN_SIDE}")
 
@@ -45,12 +49,13 @@ def check_size(size: int | None) -> None:
         )
 
 
-def painted_size(height: int, width: int, size: int | None) -> tuple[int, int]:
+def painted_size(height: int, width: int, size: int | None, max_size: int = MAX_SIZE) -> tuple[int, int]:
     """Height and width in pixels in which a picture of `height` × `width` is painted; its aspect is kept.
 
     Args:
         size: pixels of the long side; None: the picture's own, or `DEFAULT_SIZE` where that is less, as far as the
             limits allow.
+        max_size: pixels of the long side at most, whether `size` is given or not.
 
     Raises:
         UserError: no picture can be painted in that size.
@@ -64,6 +69,12 @@ def painted_size(height: int, width: int, size: int | None) -> tuple[int, int]:
         raise ImageError(
             f"content: {width} × {height} pixels; one side may be at most {MAX_SIZE // MIN_SIDE} times the other"
         )
+    if least > max_size:
+        raise ImageError(
+            f"content: {width} × {height} pixels; each side is painted with at least {MIN_SIDE} pixels, the long side "
+            f"with at least {least}, and the limit is max_size = {max_size}"
+        )
+    most = min(most, max_size)
     if size is None:
         size = min(max(min(long, DEFAULT_SIZE), least), most)
     if not least <= size <= most:
