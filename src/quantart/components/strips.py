@@ -1,9 +1,9 @@
 """Large pictures through the encoder and the decoder with little memory: each layer in strips of rows, exactly.
 
 A layer's strips overlap by as many rows as its convolutions reach, and group normalisation uses the mean and variance
-of the whole map, which is gathered first. So the result is the plain network's to float32's rounding, and there are no
-seams to hide. Where a residual block may write into its own input, one map alone is held; it computes three convolutions
-in place of two. Maps beyond `FULL_PRECISION` elements are held in bfloat16, which rounds them once per layer; all
+of the whole map, which is gathered first. So the result is the plain network's to float32's rounding, without seams to
+hide. Where a residual block may write into its own input, one map alone is held; it computes three convolutions in
+place of two. Maps beyond `FULL_PRECISION` elements are held in bfloat16, which rounds them once per layer; all
 computation is in float32.
 
 Layers do so, and attention and quantiser save memory in their own ways, only within `large_pictures`: what is trained,
