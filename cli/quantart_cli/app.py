@@ -418,7 +418,10 @@ def stylize(
     beta: Beta = 1.0,
     size: Annotated[
         int | None,
-        typer.Option(help="Pixels of the long side, 32 to 8192; default: the photograph's own, at most 1024."),
+        typer.Option(
+            help="Pixels of the long side, 32 to 8192, in all at most 2048 × 2048; default: the photograph's own, at "
+            "most 1024."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite pictures that are there.")] = False,
 ) -> None:
