@@ -42,21 +42,22 @@ class InOrder(TyperGroup):
 
 
 class SeveralStyles(TyperCommand):
-    """`CONTENT… --style A B`: what follows the option is style too, as a shell's own `--style *.jpg` needs it.
+    """`CONTENT… --style A B`: what follows the option is style too, up to the next one, as a shell's own `*.jpg` needs.
 
-    Where the command line begins with an option, `--style` takes one value, as usual.
+    `--style=A` takes one value; after `--` no word is an option.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
         taken: list[str] = []
         styles = False
-        for place, word in enumerate(args):
+        for place, word in enumerate(args[:end]):
             if word.startswith("-"):
-                styles = word == "--style" and not args[0].startswith("-")
+                styles = word == "--style"
             elif styles and args[place - 1] != "--style":
                 taken.append("--style")
             taken.append(word)
-        return super().parse_args(ctx, taken)
+        return super().parse_args(ctx, taken + args[end:])
 
 
 app = typer.Typer(
@@ -402,7 +403,7 @@ def import_checkpoint(
 @app.command(rich_help_panel=USE, cls=SeveralStyles)
 def stylize(
     content: Annotated[list[str], typer.Argument(help="Photographs: files, folders, patterns such as 'photos/*.jpg'.")],
-    style: Annotated[list[str], typer.Option(help="Paintings, likewise; several may follow.")],
+    style: Annotated[list[str], typer.Option(help="Paintings, likewise: all up to the next option.")],
     out: Annotated[
         Path, typer.Option(help="Folder for the pictures; of one photograph and one painting, or a file.")
     ] = Path("stylized"),
@@ -417,7 +418,10 @@ def stylize(
     beta: Beta = 1.0,
     size: Annotated[
         int | None,
-        typer.Option(help="Pixels of the long side, 32 to 8192; default: the photograph's own, at most 1024."),
+        typer.Option(
+            help="Pixels of the long side, 32 to 8192, in all at most 2048 × 2048; default: the photograph's own, at "
+            "most 1024."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite pictures that are there.")] = False,
 ) -> None:

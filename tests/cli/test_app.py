@@ -280,8 +280,10 @@ def test_stylize_says_what_is_wrong_with_its_files(
     [
         ("a b --style x y --out o", ["a", "b"], ["x", "y"]),
         ("a --style x --size 64 --style y z", ["a"], ["x", "y", "z"]),
-        ("--style x a b", ["a", "b"], ["x"]),
-        ("--size 64 --style x a b", ["a", "b"], ["x"]),
+        ("--size 64 a --style x y --out o", ["a"], ["x", "y"]),
+        ("--style x y --size 64 a b", ["a", "b"], ["x", "y"]),
+        ("--style=x a b", ["a", "b"], ["x"]),
+        ("a --style x y -- b", ["a", "b"], ["x", "y"]),
     ],
 )
 def test_several_styles_may_follow_their_option(

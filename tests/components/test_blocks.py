@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from quantart.components import blocks
 from quantart.components.blocks import AttnBlock, Downsample, GroupNorm, ResnetBlock, Upsample
+from quantart.components.strips import large_pictures
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(8, 1), (31, 1), (32, 32), (64, 32)])
@@ -46,6 +47,7 @@ def test_attention_is_softmax_over_the_context() -> None:
     assert torch.allclose(block(x, context), x + expected, atol=1e-5)
 
 
+@torch.no_grad()
 def test_attention_to_many_positions_takes_a_sample_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     block = AttnBlock(8).eval()
@@ -56,12 +58,15 @@ def test_attention_to_many_positions_takes_a_sample_of_them(monkeypatch: pytest.
     keys: list[int] = []
     plain = F.scaled_dot_product_attention
     monkeypatch.setattr(F, "scaled_dot_product_attention", lambda q, k, v: keys.append(k.shape[2]) or plain(q, k, v))
-    # of cells of equal neighbours it loses nothing
-    torch.testing.assert_close(block(fine), whole, rtol=0, atol=1e-5)
-    torch.testing.assert_close(block(coarse, fine), elsewhere, rtol=0, atol=1e-5)
-    block(fine[:, :, :, :-2])
-    block(coarse)
+    with large_pictures():
+        # of cells of equal neighbours it loses nothing
+        torch.testing.assert_close(block(fine), whole, rtol=0, atol=1e-5)
+        torch.testing.assert_close(block(coarse, fine), elsewhere, rtol=0, atol=1e-5)
+        block(fine[:, :, :, :-2])
+        block(coarse)
     assert keys == [30, 30, 30, 30]
+    assert torch.equal(block(fine), whole)  # nobody asked for it
+    assert keys[-1] == 270
 
 
 def test_downsample_pads_right_and_below() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -36,10 +38,17 @@ def networks(request: pytest.FixtureRequest) -> tuple[Encoder, Decoder]:
 
 
 @pytest.fixture
-def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures of these tests count as large, and come in strips of a few rows."""
+def low(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits at which pictures of these tests count as large, and come in strips of a few rows."""
     monkeypatch.setattr(strips, "PLAIN", 500)
     monkeypatch.setattr(strips, "STRIP", 2 * 32 * 44 * 6)
+
+
+@pytest.fixture
+def large(low: None) -> Iterator[None]:
+    """Low limits, and they count."""
+    with strips.large_pictures():
+        yield
 
 
 def picture(height: int = 52, width: int = 44) -> Tensor:
@@ -96,6 +105,63 @@ def test_large_maps_held_in_half_precision_stay_close(
     with torch.inference_mode():
         apart = networks[1](whole[0]) - whole[1]
     assert 0.0 < apart.std() < 0.02 * whole[1].std()
+
+
+@pytest.mark.usefixtures("low")
+@torch.inference_mode()
+def test_nobody_who_did_not_ask_for_it_gets_strips(
+    networks: tuple[Encoder, Decoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object, **__: object) -> Tensor:
+        raise AssertionError("in strips")
+
+    for layer in ("autoencoder.normed_in_strips", "blocks.in_strips", "blocks.residual_in_strips", "blocks._thinned"):
+        monkeypatch.setattr(f"quantart.components.{layer}", none)
+    monkeypatch.setattr(strips, "FULL_PRECISION", 500)
+    encoder, decoder = networks
+    expected = decoder(encoder(picture()))
+    assert expected.dtype == torch.float32
+    with pytest.raises(AssertionError, match="in strips"), strips.large_pictures():
+        encoder(picture())
+    assert torch.equal(decoder(encoder(picture())), expected)  # the block has ended
+    with strips.large_pictures(), ThreadPoolExecutor(1) as other, torch.inference_mode(False):
+        assert torch.equal(other.submit(lambda: torch.no_grad()(decoder)(encoder(picture()))).result(), expected)
+    for network in networks:
+        network.train()
+    decoder(encoder(picture()))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_batch_of_16_answers_what_16_single_pictures_do(
+    counts: bool, networks: tuple[Encoder, Decoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(2))
+    of_one = 64 * 12 * 12  # elements of the largest map: not large, in a batch of any size
+    monkeypatch.setattr(strips, "PLAIN", of_one)
+    monkeypatch.setattr(strips, "FULL_PRECISION", of_one)
+    seen: list[tuple[torch.dtype, int]] = []
+    for network in networks:
+        for norm in network.modules():
+            if isinstance(norm, nn.GroupNorm):
+                norm.register_forward_pre_hook(lambda _, x: seen.append((x[0].dtype, x[0].shape[0])))
+    encoder, decoder = networks
+
+    def answers(x: Tensor) -> tuple[Tensor, Tensor]:
+        z = encoder(x)
+        return z, decoder(z)
+
+    plain = answers(batch)
+    layers = len(seen)
+    if counts:
+        with strips.large_pictures():
+            together, single = answers(batch), [answers(one) for one in batch.split(1)]
+    else:
+        together, single = answers(batch), [answers(one) for one in batch.split(1)]
+    assert seen == [(torch.float32, 16)] * 2 * layers + [(torch.float32, 1)] * 16 * layers  # each layer as a whole
+    for one, other, alone in zip(plain, together, zip(*single, strict=True), strict=True):
+        assert torch.equal(one, other)
+        torch.testing.assert_close(other, torch.cat(alone), rtol=0, atol=1e-4)
 
 
 def test_where_gradients_are_wanted_there_are_no_strips(large: None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from quantart.errors import UserError
+from quantart.models import fidelity
 from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, mix_decode, mix_latents, settle
 from quantart.models.stage_2 import ExperimentStage2, Variant
 
@@ -85,6 +87,45 @@ def test_the_corners_of_the_mixture_are_the_plain_models(
     for plain, alpha in zip(both, (1.0, 0.0), strict=True):
         z = mix_latents(*both, *pictures, alpha, beta=1.0)
         torch.testing.assert_close(mix_decode(*both, z, alpha), plain(*pictures), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_decoder_of_the_last_alpha_is_kept(
+    control: FidelityControl, pictures: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[float] = []
+    plain = fidelity.mixed_decoder
+    monkeypatch.setattr(fidelity, "mixed_decoder", lambda d, c, alpha: made.append(alpha) or plain(d, c, alpha))
+    alphas = [0.5, 0.5, 0.25, 0.25, 1.0, 0.25, 0.5]
+    with torch.inference_mode():
+        found = [control(*pictures, alpha=alpha, beta=beta) for alpha in alphas for beta in (1.0, 0.5)]
+    assert made == [0.5, 0.25, 0.5]
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[0], found[-2])
+    assert torch.equal(found[4], found[6])
+    assert not torch.equal(found[0], found[4])
+    control.train()
+    z = control.latents(*pictures, control.settle(0.5)).requires_grad_()
+    with torch.enable_grad():  # made in inference mode or not
+        control.decode(z, control.settle(0.5)).sum().backward()
+    assert z.grad is not None
+    assert len(made) == 4  # in training mode it is another one
+
+
+@torch.no_grad()
+def test_threads_that_mix_by_different_alphas_do_not_disturb_each_other(
+    control: FidelityControl, pictures: tuple[Tensor, Tensor]
+) -> None:
+    alphas = [0.1, 0.2, 0.3, 0.4]
+    z = control.latents(*pictures, control.settle(0.5))
+    expected = {alpha: control.decode(z, control.settle(alpha)) for alpha in alphas}
+    with ThreadPoolExecutor(4) as threads:
+        for alpha, picture in zip(
+            alphas * 8,
+            threads.map(lambda alpha: torch.no_grad()(control.decode)(z, control.settle(alpha)), alphas * 8),
+            strict=True,
+        ):
+            assert torch.equal(picture, expected[alpha])
 
 
 @torch.no_grad()
@@ -171,6 +212,7 @@ def test_while_decoders_are_mixed_the_network_decodes_as_ever(
     between, alone = control.settle(0.5), control.settle(1.0)
     z = control.latents(*pictures, between)
     expected = control.decode(z, between), control.decode(z, alone)
+    control.decode(z, control.settle(0.25))  # so that the other one is mixed anew, with the hook
     meanwhile: list[Tensor] = []
 
     def another_request(*_: object) -> None:

@@ -136,9 +136,9 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
     plan = make_plan([str(photos)], [str(files[0]), str(files[1]), str(photos / "broken.jpg")], out)
     done = stylize_files(plan, project_networks(project, None), size=64)
     assert [reason.partition(": ")[0] for reason in done.skipped] == [
-        str(photos / name) for name in ("broken.jpg", "broken.jpg", "small.png")
+        str(photos / name) for name in ("broken.jpg", "small.png")
     ]
-    assert done.skipped[2].endswith("small.png: 40 × 20 pixels; each side must have at least 32")
+    assert done.skipped[1].endswith("small.png: 40 × 20 pixels; each side must have at least 32")
     assert sorted(path.name for path in out.iterdir()) == [
         "glass_painting.png",
         "glass_photo.png",
@@ -147,7 +147,7 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
         "turned_photo.png",
     ]
     assert set(done.written) == set(out.iterdir())
-    assert done.summary == f"5 pictures in {out}"
+    assert done.summary == f"4 pictures and a grid in {out}"
     stylizer = Stylizer(control)
     painted = {name: read_image(out / f"{name}_photo.png", max_pixels=10**6) for name in ("turned", "glass")}
     assert np.array_equal(painted["turned"], stylizer.stylize(np.rot90(noise, -1).copy(), noise, size=64))

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart.components.precision import full_precision
-from quantart.components.strips import in_strips, is_large, residual_in_strips
+from quantart.components.strips import in_strips, is_large, residual_in_strips, saves_memory
 
 MAX_KEYS = 2**14
-"""Positions, 128 × 128, up to which attention sees each one by itself."""
+"""Positions, 128 × 128, up to which attention in a large picture sees each one by itself."""
 
 
 class GroupNorm(nn.GroupNorm):
@@ -33,7 +33,7 @@ class GroupNorm(nn.GroupNorm):
 class ResnetBlock(nn.Module):
     """Norm, swish, convolution, twice; the skip is a 1 × 1 convolution where the number of channels changes.
 
-    Without gradients, a large input is worked through in strips (`quantart.components.strips`).
+    Within `strips.large_pictures`, a large input is worked through in strips.
     """
 
     def __init__(self, in_channels: int, out_channels: int | None = None, dropout: float = 0.0) -> None:
@@ -63,9 +63,9 @@ class AttnBlock(nn.Module):
     """One-head attention over positions; with a `context`, cross-attention to it.
 
     The queries come from the input, keys and values from the context (the input itself without one); the same norm is
-    applied to both. Of a context with more than `MAX_KEYS` positions, every second one in both directions is attended
-    to, or every third, and so on: time grows with the product of both, and a softmax over a sample of them is close to
-    that over all (closer than one over means of neighbours).
+    applied to both. Within `strips.large_pictures`, of a context with more than `MAX_KEYS` positions every second one
+    in both directions is attended to, or every third, and so on: time grows with the product of both, and a softmax
+    over a sample of them is close to that over all (closer than one over means of neighbours).
     """
 
     def __init__(self, channels: int, residual: bool = True) -> None:
@@ -81,7 +81,8 @@ class AttnBlock(nn.Module):
         """x: `(b, c, h, w)`; context: `(b, c, h2, w2)`, whose size may differ."""
         normed = self.norm(x)
         source = normed if context is None else self.norm(context)
-        source = _thinned(source)
+        if saves_memory():
+            source = _thinned(source)
         q, k, v = (_as_tokens(t) for t in (self.q(normed), self.k(source), self.v(source)))
         # softmax(q kᵀ / √c) v
         attended = F.scaled_dot_product_attention(q, k, v).squeeze(1)  # (b, h·w, c)

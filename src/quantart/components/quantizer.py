@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart.components.precision import full_precision
+from quantart.components.strips import saves_memory
 
 MAX_DISTANCES = 2**24
-"""Distances held at a time: 64 MiB. More latents are compared with the codes part by part."""
+"""Distances of a large picture held at a time: 64 MiB. More latents are compared with the codes part by part."""
 
 
 class Quantized(NamedTuple):
@@ -78,7 +79,7 @@ class VectorQuantizer(nn.Module):
         # bfloat16 distances would pick wrong codes, so autocast is off here
         with torch.autocast(z.device.type, enabled=False):
             flat = full_precision(z).permute(0, 2, 3, 1).reshape(-1, c)
-            parts = flat.split(max(1, MAX_DISTANCES // self.n_e))
+            parts = flat.split(max(1, MAX_DISTANCES // self.n_e)) if saves_memory() else [flat]
             return torch.cat([_distances(part, codes).argmin(1) for part in parts]).view(b, h, w)
 
     def lookup(self, indices: Tensor) -> Tensor:

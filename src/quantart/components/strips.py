@@ -1,24 +1,29 @@
 """Large pictures through the encoder and the decoder with little memory: each layer in strips of rows, exactly.
 
 A layer's strips overlap by as many rows as its convolutions reach, and group normalisation uses the mean and variance
-of the whole map, which is gathered first. So the result is the plain network's, to rounding, and there are no seams to
+of the whole map, which is gathered first. So the result is the plain network's to float32's rounding, without seams to
 hide. Where a residual block may write into its own input, one map alone is held; it computes three convolutions in
-place of two. Maps beyond `FULL_PRECISION` elements are held in bfloat16, rounded once per layer; all computation is in
-float32.
+place of two. Maps beyond `FULL_PRECISION` elements are held in bfloat16, which rounds them once per layer; all
+computation is in float32.
+
+Layers do so, and attention and quantiser save memory in their own ways, only within `large_pictures`: what is trained,
+encoded and evaluated is the plain network's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 PLAIN = 2**25
-"""Elements of a map up to which a layer runs as a whole; 128 MiB in float32, of which it holds several."""
+"""Elements of one picture's map up to which a layer runs as a whole; 128 MiB in float32, of which it holds several."""
 FULL_PRECISION = 2**26
-"""Elements of a map up to which it is held in float32; 256 MiB."""
+"""Elements of one picture's map up to which it is held in float32; 256 MiB."""
 STRIP = 2**23
 """Elements of the map in one strip, about."""
 REACH = 2
@@ -27,13 +32,30 @@ REACH = 2
 Layer = Callable[[Tensor], Tensor]
 
 
+_large_pictures: ContextVar[bool] = ContextVar("large_pictures", default=False)
+
+
+@contextmanager
+def large_pictures() -> Iterator[None]:
+    """Within it networks in evaluation mode, without gradients, save memory; in this thread (context) alone."""
+    token = _large_pictures.set(True)
+    try:
+        yield
+    finally:
+        _large_pictures.reset(token)
+
+
+def saves_memory() -> bool:
+    """Whether a layer may save memory at the cost of time and of rounding; never where gradients are wanted."""
+    return _large_pictures.get() and not torch.is_grad_enabled()
+
+
 def is_large(x: Tensor, channels: int, scale: float = 1.0) -> bool:
     """Whether a layer that answers `channels` at `scale` times the sides of `x` `(b, c, h, w)` should run in strips.
 
-    Never where gradients are wanted: those need every map.
+    However many pictures there are, so that none depends on the others.
     """
-    elements = x.shape[0] * max(x.shape[1], channels * scale**2) * x.shape[2] * x.shape[3]
-    return not torch.is_grad_enabled() and elements > PLAIN
+    return saves_memory() and max(x.shape[1], channels * scale**2) * x.shape[2] * x.shape[3] > PLAIN
 
 
 def in_strips(layer: Layer, x: Tensor, channels: int, scale: float = 1.0) -> Tensor:
@@ -86,7 +108,7 @@ def normed_in_strips(norm: nn.GroupNorm, layer: Layer, x: Tensor, channels: int)
 
 
 def _stored_as(shape: tuple[int, ...]) -> torch.dtype:
-    return torch.float32 if torch.Size(shape).numel() <= FULL_PRECISION else torch.bfloat16
+    return torch.float32 if torch.Size(shape[1:]).numel() <= FULL_PRECISION else torch.bfloat16
 
 
 def _write(out: Tensor, x: Tensor, layer: Layer, scale: float = 1.0) -> Tensor:

@@ -41,13 +41,19 @@ class Stylized(NamedTuple):
     """Painted pictures, then grids."""
     skipped: list[str]
     """Why, of each file that could not be used, beginning with its name."""
+    grids: int
+    """How many of what was written are grids."""
 
     @property
     def summary(self) -> str:
         """One line for the shell."""
+        if not self.written:
+            return "nothing could be painted"
         if len(self.written) == 1:
             return str(self.written[0])
-        return f"{len(self.written)} pictures" + (f" in {self.written[0].parent}" if self.written else "")
+        pictures = len(self.written) - self.grids
+        grids = f" and {self.grids} grids" if self.grids > 1 else " and a grid" if self.grids else ""
+        return f"{pictures} picture{'s' if pictures > 1 else ''}{grids} in {self.written[0].parent}"
 
 
 def stylize_files(plan: Plan, networks: Networks, *, beta: float = 1.0, size: int | None = None) -> Stylized:
@@ -90,7 +96,7 @@ def stylize_files(plan: Plan, networks: Networks, *, beta: float = 1.0, size: in
     pairs = len(plan.contents) * len(plan.styles)
     for _ in progress(painted(), pairs, "stylize") if pairs > 1 else painted():
         pass
-    return Stylized(written + grid.written, skipped)
+    return Stylized(written + grid.written, skipped, len(grid.written))
 
 
 def _usable(file: Path, check: Callable[[Picture], object], skipped: list[str]) -> Picture | None:
@@ -98,14 +104,20 @@ def _usable(file: Path, check: Callable[[Picture], object], skipped: list[str]) 
     try:
         picture = read_image(file, max_pixels=MAX_PIXELS)
     except ImageError as error:
-        skipped.append(str(error))
+        _note(str(error), skipped)
         return None
     try:
         check(picture)
     except ImageError as error:
-        skipped.append(f"{file}: {str(error).partition(': ')[2]}")
+        _note(f"{file}: {str(error).partition(': ')[2]}", skipped)
         return None
     return picture
+
+
+def _note(reason: str, skipped: list[str]) -> None:
+    """A file may be content and style."""
+    if reason not in skipped:
+        skipped.append(reason)
 
 
 def _check_content(picture: Picture, size: int | None) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quantart.components.strips import large_pictures
 from quantart.images import Picture, crop_to_aspect, resize, resize_short_side, to_arrays, to_tensor
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2, Variant
@@ -62,8 +63,10 @@ class Stylizer:
         check_side(style, "style")
         height, width = painted_size(content.shape[0], content.shape[1], size)
         scaled = resize(content, height, width)
-        z = self._model.transfer(self._padded(scaled), self._style_latents(style, fidelity.styled), fidelity)
-        return to_arrays(self._model.decode(z, fidelity))[0][:height, :width]
+        with large_pictures():
+            z = self._model.transfer(self._padded(scaled), self._style_latents(style, fidelity.styled), fidelity)
+            painted = self._model.decode(z, fidelity)
+        return to_arrays(painted)[0][:height, :width]
 
     def seen_of(self, style: Picture) -> Picture:
         """What the network sees of a style picture: its middle, at most 2 : 1, the short side of the resolution."""
