@@ -52,7 +52,7 @@ VALUES = st.one_of(
     st.binary(min_size=1, max_size=1),
     st.sampled_from([b"\0\0", b"\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"]),
 )
-CHANGES = st.lists(st.tuples(PLACES, VALUES), max_size=12)
+CHANGES = st.lists(st.tuples(PLACES, VALUES), max_size=3)
 
 
 def place_in(place: float, length: int) -> int:
@@ -77,11 +77,14 @@ def check(data: bytes, changes: list[tuple[float, bytes]], copied: tuple[float, 
     assert 0 < picture.shape[0] * picture.shape[1] <= MAX_PIXELS
 
 
-changed = given(st.sampled_from(SEEDS), CHANGES, st.tuples(PLACES, PLACES, PLACES), st.floats(0, 1))
+# most pictures stay whole and in place: readers give up early on the others
+COPIED = st.one_of(st.just((0.0, 0.0, 0.0)), st.just((0.0, 0.0, 0.0)), st.tuples(PLACES, PLACES, PLACES))
+KEPT = st.one_of(st.just(1.0), st.just(1.0), st.floats(0, 1))
+changed = given(st.sampled_from(SEEDS), CHANGES, COPIED, KEPT)
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=500, deadline=HANG, derandomize=True, database=None)
+@settings(max_examples=2500, deadline=HANG, derandomize=True, database=None)
 @changed
 def test_changed_bytes_give_a_picture_or_an_image_error(data, changes, copied, kept):
     check(data, changes, copied, kept)
@@ -89,7 +92,7 @@ def test_changed_bytes_give_a_picture_or_an_image_error(data, changes, copied, k
 
 @pytest.mark.faults
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=10_000, deadline=HANG)
+@settings(max_examples=30_000, deadline=HANG)
 @changed
 def test_many_changed_bytes_give_a_picture_or_an_image_error(data, changes, copied, kept):
     check(data, changes, copied, kept)

@@ -245,7 +245,7 @@ def see_through() -> dict[str, Good]:
     palette = own.quantize(200)
     clear = np.isin(np.asarray(palette), range(0, 200, 2))[..., None]
     entries = bytes([0, 255] * 100)
-    deep_grey, deep = grey.astype(np.uint16) * 257, rgb.astype(np.uint16) * 257
+    deep_grey, deep = grey.astype(np.uint16) * 257, rgb.astype(np.uint16) * 256 + 7
     key, grey_key = rgb[100, 100], grey[100, 100]
     keyed, grey_keyed = (rgb == key).all(-1)[..., None], (grey == grey_key)[..., None]
     frames = {"save_all": True, "append_images": [own.rotate(180), own.rotate(90)]}
@@ -262,7 +262,7 @@ def see_through() -> dict[str, Good]:
             png(
                 (width, height, 16, 2),
                 deep.astype(">u2").tobytes(),
-                chunk(b"tRNS", (key.astype(">u2") * 257).tobytes()),
+                chunk(b"tRNS", struct.pack(">3H", *(256 * int(value) + 7 for value in key))),
             ),
             np.where(keyed, 255, rgb),
         ),
