@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test lint audit ui clean lock
+.PHONY: help setup run test test-faults lint audit ui clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,7 +23,10 @@ run: setup  ## run the pipeline on the pictures that params.yaml names, then say
 	quantart summary
 
 test: setup  ## run the tests
-	python -m pytest
+	python -m pytest -m "not faults"
+
+test-faults: setup  ## run the long tests of what may go wrong
+	python -m pytest -m faults
 
 lint: setup  ## formatting, lint and types
 	ruff format --check .

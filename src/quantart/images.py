@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}  # further pictures in a JPEG or TIFF are previews or pages
 WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
+# Each scan of a progressive JPEG costs a pass over the whole picture, and an empty one takes 23 bytes: without a limit
+# a file of a megabyte keeps a core busy for hours. Encoders write about ten; libtiff draws its own line here too.
+MAX_JPEG_SCANS = 100
+
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,6 +45,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_JPEG_START, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8\xff", 0xDA, 0xD9
+# a marker with a length after it: compressed data has FF 00 and restarts (D0 to D7), and FF 01 stands alone
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
 class ImageError(UserError):
@@ -87,6 +96,8 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, max_pixels)
+            if data.startswith(_JPEG_START):
+                _check_scans(data)
             if still and picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
                 raise ImageError("animated; send one picture")
             yield picture
@@ -106,16 +117,23 @@ def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
     """Read a regular file whole, or `size` bytes of it from `offset` on.
 
     Raises:
-        ImageError: it can't be read, or is a pipe, device or folder. The message does not name the file.
+        ImageError: it can't be read, is a pipe, device or folder, or changed meanwhile (half of it might be old and
+            half new). The message does not name the file.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: opening a pipe waits for its writer
             raise ImageError("not a regular file")
         with path.open("rb") as file:
+            before = os.fstat(file.fileno())
             file.seek(offset)
-            return file.read() if size is None else file.read(size)
+            data = file.read() if size is None else file.read(size)
+            after = os.fstat(file.fileno())
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror or error}") from error
+    expected = before.st_size if size is None else size
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size) or len(data) != expected:
+        raise ImageError("changed while it was read; run again when nothing writes to it")
+    return data
 
 
 def read_image(path: Path, *, max_pixels: int) -> Picture:
@@ -146,26 +164,53 @@ def _upright(picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
+def _check_scans(data: bytes) -> None:
+    """Refuse a JPEG of more than `MAX_JPEG_SCANS` scans. Markers in metadata and behind the picture don't count."""
+    place, scans = 2, 0
+    while (marker := _JPEG_MARKER.search(data, place)) and data[marker.end() - 1] != _END_OF_IMAGE:
+        scans += data[marker.end() - 1] == _START_OF_SCAN
+        if scans > MAX_JPEG_SCANS:
+            raise ImageError(f"a JPEG of more than {MAX_JPEG_SCANS} scans, made to keep its readers busy")
+        place = marker.end() + max(2, int.from_bytes(data[marker.end() : marker.end() + 2], "big"))
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):
-        return _from_16_bit(picture)
     if picture.mode == "F":
         raise ImageError("floating-point pictures have no defined white; save it with 8 or 16 bits")
+    if picture.mode.startswith("I"):
+        picture = _from_16_bit(picture)
     if picture.has_transparency_data:
-        picture = _to_srgb(picture.convert("RGBA"))
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB")
+        return _on_white(picture)
     if picture.mode == "P":
         picture = picture.convert("RGB")
     return _to_srgb(picture).convert("RGB")
 
 
+def _on_white(picture: Image.Image) -> Image.Image:
+    key = picture.info.get("transparency")
+    if picture.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
+        picture.info["transparency"] = tuple(value >> 8 for value in key)  # Pillow cut the pixels alone to 8 bits
+    with_alpha = picture.convert("RGBA")
+    # a profile fits either grey or coloured pictures, and neither with alpha
+    opaque = picture.convert("L") if picture.mode in {"1", "L", "LA"} else with_alpha.convert("RGB")
+    white = Image.new("RGB", picture.size, "white")
+    return Image.composite(_to_srgb(opaque).convert("RGB"), white, with_alpha.getchannel("A"))
+
+
 def _from_16_bit(picture: Image.Image) -> Image.Image:
+    """16-bit grey as 8-bit grey, with its profile, and with alpha where it has a transparent value."""
     # convert() would clip at 255 instead of scaling
     grey = np.asarray(picture).astype(np.int64)
     if grey.min() < 0 or grey.max() > 65535:
         raise ImageError("more than 16 bits per channel; save it with 8 or 16 bits")
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    scaled = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    key = picture.info.get("transparency")
+    if isinstance(key, int):
+        opaque = Image.fromarray(np.where(grey == key, 0, 255).astype(np.uint8))
+        scaled = Image.merge("LA", (scaled, opaque))
+    if "icc_profile" in picture.info:
+        scaled.info["icc_profile"] = picture.info["icc_profile"]
+    return scaled
 
 
 def _to_srgb(picture: Image.Image) -> Image.Image:
@@ -173,10 +218,9 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
     profile = picture.info.get("icc_profile")
     if not profile:
         return picture
-    mode = "RGBA" if picture.mode == "RGBA" else "RGB"
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return picture
     return picture if converted is None else converted

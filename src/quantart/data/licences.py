@@ -20,6 +20,13 @@ def licences(folder: Path) -> dict[str, int] | None:
     manifest = folder.parent / MANIFEST
     if not folder.is_dir() or not manifest.is_file():
         return None
+    try:
+        return _licences(folder, manifest)
+    except (OSError, UnicodeDecodeError, csv.Error):  # a manifest of another kind, or a picture that can't be read
+        return None
+
+
+def _licences(folder: Path, manifest: Path) -> dict[str, int] | None:
     with manifest.open(encoding="utf8", newline="") as file:
         listed = {row.get("file"): (row.get("licence"), row.get("sha256")) for row in csv.DictReader(file)}
     found: Counter[str] = Counter()
