@@ -41,7 +41,7 @@ def test_both_servers_get_the_address_and_say_who_reaches_it(
     monkeypatch.setattr(os, "execve", lambda _, command, environment: started.append(command))
     monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
     monkeypatch.setattr(server, "fetch_model", lambda _: Path("model"))
-    monkeypatch.setattr(ui, "runs_page", lambda address: address)
+    monkeypatch.setattr(ui, "runs_page", lambda host, port: f"{host}:{port}")
     monkeypatch.setattr(ui.mlflow, "get_tracking_uri", lambda: "sqlite:///mlflow.db")
     for start in (lambda: server.serve("models:/x@y", host, 5123), lambda: ui.show_ui(host, 5123)):
         start()
