@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quantart.errors import UserError
 from quantart.loopback import reachable
 from quantart.serving import server
 from quantart.tracking import ui
@@ -50,3 +52,12 @@ def test_both_servers_get_the_address_and_say_who_reaches_it(
         assert ("anyone who reaches" in err) is bool(said)
     assert [command[command.index("--host") + 1] for command in started] == [host, host]
     assert {command[0] for command in started} == {sys.executable}
+
+
+def test_an_address_where_no_server_can_listen_is_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} is in use; --port 0 takes a free one"):
+            server.serve("models:/x@y", port=port)
+    with pytest.raises(UserError, match=r"--host 999\.1\.1\.1 --port 0: no server can listen there"):
+        server.serve("models:/x@y", "999.1.1.1", 0)

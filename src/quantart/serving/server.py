@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -71,10 +72,10 @@ def serve(
         threads: of each network; 0: one per core.
 
     Raises:
-        UserError: there is no such model, or it is not what was packaged.
+        UserError: there is no such model, it is not what was packaged, or nothing can listen at the address.
     """
+    port = _usable_port(host, port)
     folder = fetch_model(uri)
-    port = port or _free_port(host)
     print(f"serving {uri} at http://{host}:{port}/invocations", file=sys.stderr)
     if said := reachable(host, port):
         print(said, file=sys.stderr)
@@ -91,8 +92,14 @@ def serve(
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter and arguments
 
 
-def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def _usable_port(host: str, port: int) -> int:
+    """The port, or a free one for 0, after seeing that a server can listen there."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server: ended connections may linger
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"port {port} is in use; --port 0 takes a free one") from None
+        raise UserError(f"--host {host} --port {port}: no server can listen there ({error.strerror})") from None
