@@ -139,25 +139,24 @@ class _Grid:
     def __init__(self, plan: Plan, styles: list[Picture | None]) -> None:
         self.written: list[Path] = []
         self._plan = plan
-        self._header = [_thumbnail(picture) for picture in (None, *styles)]
+        self._titles = ["", *(file.stem for file, style in zip(plan.styles, styles, strict=True) if style is not None)]
+        self._header = [_thumbnail(picture) for picture in (None, *(style for style in styles if style is not None))]
         self._rows: list[list[Picture]] = []
         self._added = 0
-        self._painted = False
 
     def add(self, content: Picture | None, row: list[Picture | None]) -> None:
         """A content and what it became in each style; None: it could not be used."""
-        if not self._plan.grids:
+        if len(self._titles) < 3 or not self._plan.grids:  # fewer than two styles
             return
-        self._rows.append([_thumbnail(picture) for picture in (content, *row)])
-        self._painted = self._painted or any(picture is not None for picture in row)
         self._added += 1
-        if self._added % self._plan.grid_rows == 0 or self._added == len(self._plan.contents):
-            if self._painted:
-                path = self._plan.grids[(self._added - 1) // self._plan.grid_rows]
-                titles = ["", *(file.stem for file in self._plan.styles)]
-                _write(path, picture_grid([self._header, *self._rows], titles, cell=GRID_CELL))
-                self.written.append(path)
-            self._rows, self._painted = [], False
+        if content is not None:
+            pictures = (content, *(picture for picture in row if picture is not None))
+            self._rows.append([_thumbnail(picture) for picture in pictures])
+        if self._rows and (len(self._rows) == self._plan.grid_rows or self._added == len(self._plan.contents)):
+            path = self._plan.grids[len(self.written)]
+            _write(path, picture_grid([self._header, *self._rows], self._titles, cell=GRID_CELL))
+            self.written.append(path)
+            self._rows = []
 
 
 def _thumbnail(picture: Picture | None) -> Picture:
