@@ -51,3 +51,12 @@ def test_without_a_manifest_or_pictures_nothing_is_known(folder: Path) -> None:
     (folder.parent / "manifest.csv").unlink()
     assert licences(folder) is None
     assert licences(folder / "absent") is None
+
+
+def test_a_manifest_of_another_kind_or_a_lost_picture_says_nothing(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "manifest.csv").write_bytes("file,licence\nphotos/é.jpg,CC0\n".encode("latin-1"))
+    assert licences(tmp_path / "photos") is None
+    (tmp_path / "manifest.csv").write_text("file,licence,sha256\nphotos/a.jpg,CC0,00\n")
+    assert licences(tmp_path / "photos") is None
