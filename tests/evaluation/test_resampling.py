@@ -60,3 +60,9 @@ def test_pairs_are_apart_where_they_share_neither_picture() -> None:
     sharing = Sharing.of(["a", "a", "b"], ["x", "y", "x"])
     assert sharing.apart.tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0]]
     assert sharing.other_style.tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
+
+
+def test_one_photograph_in_all_pairs_leaves_the_spread_of_the_pairs() -> None:
+    values = np.random.default_rng(0).normal(size=40)
+    alone, one = ends(values, Sharing.none(40)), ends(values, Sharing.of([0] * 40, range(40)))
+    assert one[1] - one[0] == pytest.approx(alone[1] - alone[0], rel=0.15)

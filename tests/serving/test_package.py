@@ -204,11 +204,12 @@ sys.path[:] = [entry for entry in sys.path if importlib.machinery.PathFinder.fin
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
 assert importlib.util.find_spec("quantart") is None
 import mlflow
+for foreign in ("accelerate", "dvc", "lpips", "torchvision"):
+    sys.modules[foreign] = None  # importing it fails, as where it is not installed
 model = mlflow.pyfunc.load_model(sys.argv[1])
 import quantart
 print(quantart.__file__)
 print(model.predict(model.input_example)["image"][0][:16])
-print(sorted({"accelerate", "dvc", "lpips", "torchvision"} & set(sys.modules)))
 """
 
 
@@ -225,10 +226,9 @@ def test_the_model_runs_without_this_repository(registered: RegisteredModel, tmp
         text=True,
         check=True,
     )
-    where, image, foreign = process.stdout.splitlines()[-3:]
+    where, image = process.stdout.splitlines()[-2:]
     assert Path(where).is_relative_to(folder)
     assert base64.b64decode(image).startswith(b"\x89PNG")
-    assert foreign == "[]"
 
 
 def test_requirements_are_exact(registered: RegisteredModel) -> None:

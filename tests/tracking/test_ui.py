@@ -137,22 +137,6 @@ def test_a_runs_page_says_where_it_comes_from(page: Page, shown: Shown) -> None:
     expect(page.get_by_text("stage2.loss.style_weight")).to_be_attached()
 
 
-def test_the_picture_grids_of_both_runs_lie_side_by_side_at_each_step(page: Page, shown: Shown) -> None:
-    card = _card(page, "val/transfers")
-    card.get_by_role("button").last.click()  # its menu
-    page.get_by_role("menuitem", name="Configure").click()
-    page.get_by_role("switch", name="Show run parameters").click()  # they would fill the card
-    page.get_by_role("button", name="Save changes").click()
-    card.get_by_role("slider").press("End")
-    for name in (shown.weak, shown.strong):
-        expect(card.get_by_text(name)).to_be_visible()
-    pictures = card.locator("img")
-    expect(pictures).to_have_count(2)
-    for picture in pictures.all():
-        expect(picture).to_be_in_viewport()
-        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 200
-
-
 def _card(page: Page, name: str) -> Locator:
     """The chart of that name in the view of charts; MLflow draws a card only once it is on the screen."""
     page.locator(CHART_VIEW).click()

@@ -60,12 +60,13 @@ def moved(influence: Tensor, sharing: Sharing) -> Tensor:
     """
     if len(influence) < FEWEST_PAIRS:
         return torch.full((RESAMPLES,), torch.nan, dtype=torch.float64)
-    sums = [_sums(influence.double(), ids) for ids in sharing]
+    # of one picture in all pairs nothing can be said, but of the pairs
+    sums = [_sums(influence.double(), ids if ids.max() > 0 else torch.arange(len(ids))) for ids in sharing]
     # a drawn set of k clusters varies by (k - 1) / k of what it should
     moves = [_times_drawn(len(s), seed) @ s * (len(s) / max(len(s) - 1, 1)) ** 0.5 for seed, s in enumerate(sums)]
     by_content, by_style = (float(s.square().sum()) for s in sums)
     by_pair = float(influence.double().square().sum())
-    wanted = max(by_content + by_style - by_pair, by_content, by_style)
+    wanted = max(by_content + by_style - by_pair, by_content, by_style, by_pair)
     both = by_content + by_style
     return (moves[0] + moves[1]) * ((wanted / both) ** 0.5 if both > 0 else 0.0)
 
