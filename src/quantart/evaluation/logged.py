@@ -10,10 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from quantart.evaluation.names import METRICS
-from quantart.evaluation.rendering import MODEL
-from quantart.evaluation.summary import Score
+
+if TYPE_CHECKING:  # a served model reads these names, and has no networks to evaluate with
+    from quantart.evaluation.summary import Score
+
+_MODEL = "model"
 
 EVALUATION = "eval"
 """Prefix of an evaluation at the network's own settings: of metrics, tags and artifacts."""
@@ -61,7 +65,7 @@ def logged_values(scores: Sequence[Score], prefix: str) -> dict[str, float]:
     group = prefix.removeprefix(EVALUATION)
     values: dict[str, float] = {}
     for method, metric, value, low, high, _ in scores:
-        if method != MODEL:
+        if method != _MODEL:
             values[f"{_BASELINES}{group}/{metric}.{method}"] = value
             continue
         values[f"{prefix}/{metric}"] = value
