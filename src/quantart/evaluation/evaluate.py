@@ -97,7 +97,7 @@ def paint_pairs(
     render = PairRenderer(model, task, perception, batch_size=batch_size, painters=painters, extras=extras)
     painted: dict[int, dict[str, Picture]] = {number: {} for number in numbers}
     for batch in batches(numbers, batch_size):
-        for method, output in render(batch):
+        for method, output in render(batch, *render.originals(batch)):
             for number, picture in zip(batch, to_arrays(output.pictures), strict=True):
                 painted[number][method] = picture
     return painted
@@ -183,7 +183,7 @@ def _measure(
         "content": [task.contents.files[c] for c, _ in pairs],
         "style": [task.styles.files[s] for _, s in pairs],
     }
-    for method, output in render(numbers):
+    for method, output in render(numbers, content, style):
         measured = _columns(measure(perception, output, content, style))
         part.tables.append(pd.DataFrame({"method": method, **about, **measured}))
         part.features[method] = output.pooled.cpu().numpy()

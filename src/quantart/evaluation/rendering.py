@@ -82,9 +82,12 @@ class PairRenderer:
         contents = [content[COPIED_CONTENT] for content in self._contents(self._side(numbers, 0))]
         return Observed.join(contents), Observed.join(self._styles(self._side(numbers, 1)))
 
-    def __call__(self, numbers: Sequence[int]) -> Iterator[tuple[str, Observed]]:
-        """Each method with its pictures of the pairs with these numbers, one method after the other."""
-        content, style = self.originals(numbers)
+    def __call__(self, numbers: Sequence[int], content: Observed, style: Observed) -> Iterator[tuple[str, Observed]]:
+        """Each method with its pictures of the pairs with these numbers, one method after the other.
+
+        Args:
+            content, style: what `originals` gave for these numbers.
+        """
         for method in self._painters:
             yield method, self._painted(self._painters[method], content, style)
         if not self._painters:

@@ -41,7 +41,7 @@ from quantart.pipeline.evaluation_data import EvaluationData, Selection, open_da
 from quantart.pipeline.evaluation_log import log_evaluation
 from quantart.pipeline.fidelity_runs import ControlledRun
 from quantart.pipeline.pair import log_pairs
-from quantart.pipeline.run_model import load_model, load_stage_2
+from quantart.pipeline.run_model import as_stage_2, load_model
 from quantart.project import Project
 from quantart.tracking.find import describe
 from quantart.tracking.runs import StageRun
@@ -129,7 +129,7 @@ class Evaluator:
             if isinstance(model, ExperimentStage2):
                 return [self._transfer(run, model, data, data.transfer(side))]
             if self._options.controlled:
-                load_stage_2(run)  # says that it is none
+                as_stage_2(run, model)
             return [self._reconstruction(run, model, data, domain, side) for domain in _domains(run)]
 
     def _transfer(self, run: Run, model: ExperimentStage2, data: EvaluationData, task: TransferTask) -> Result:

@@ -41,7 +41,15 @@ def load_stage_2(run: Run) -> ExperimentStage2:
     Raises:
         UserError: it is of stage 1.
     """
-    model = load_model(run)
+    return as_stage_2(run, load_model(run))
+
+
+def as_stage_2(run: Run, model: Model) -> ExperimentStage2:
+    """The model that a run logged, where it is of stage 2.
+
+    Raises:
+        UserError: it is of stage 1.
+    """
     if not isinstance(model, ExperimentStage2):
         raise UserError(f"run {describe(run)}: its model is of stage 1; alpha and beta are for runs of stage 2")
     return model
