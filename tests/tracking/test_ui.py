@@ -47,7 +47,7 @@ def shown(project: Path) -> Iterator[Shown]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # pytest killed: the server ends all the same
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "true"}
+    environment = os.environ | {"DO_NOT_TRACK": "true"}
     with subprocess.Popen(
         [sys.executable, "-m", "quantart_cli", "ui", "--port", str(port)],
         cwd=project,

@@ -23,7 +23,9 @@ def show_ui(host: str, port: int) -> None:
     if said := reachable(host, port):
         print(said, file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
-    os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and arguments
+    command += ["--workers", "1"]  # one person looks; each worker takes seconds to start
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | os.environ  # jobs, in seven processes, judge LLMs
+    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter and arguments
 
 
 def runs_page(host: str = HOST, port: int = PORT) -> str:
