@@ -268,6 +268,9 @@ def encode(
 
     Example: quantart encode --domain style
     """
+    from quantart.training.launch import launch_if_wanted
+
+    launch_if_wanted("quantart_cli", sys.argv[1:])
     from quantart.pipeline import encode as stage
 
     stage.run(_project(), domain.value)

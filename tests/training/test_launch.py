@@ -21,6 +21,7 @@ import os, pathlib, sys
 rank, world = os.environ["RANK"], os.environ["WORLD_SIZE"]
 pathlib.Path(sys.argv[1], f"rank-{rank}").write_text(f"{world} {' '.join(sys.argv[2:])}")
 """
+STARTS = "from quantart.training.launch import launch_if_wanted; launch_if_wanted({module!r}, [{folder!r}, 'x'])"
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +43,9 @@ def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
-def test_one_process_without_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[object] = []
-    monkeypatch.setattr(os, "execv", lambda *command: started.append(command))
+def test_one_process_without_configuration() -> None:
     assert processes_wanted() == 1
-    launch_if_wanted("never_started", [])
-    assert started == []
+    launch_if_wanted("never_started", [])  # would exit
 
 
 def test_the_configuration_file_says_how_many(configured: Path) -> None:
@@ -72,23 +70,41 @@ def test_a_configuration_file_that_is_not_there_is_a_sentence(monkeypatch: pytes
 
 
 def test_a_process_that_was_launched_launches_none(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[object] = []
-    monkeypatch.setattr(os, "execv", lambda *command: started.append(command))
-    launch_if_wanted("another", [])
-    assert len(started) == 1
     monkeypatch.setenv("LOCAL_RANK", "0")
-    launch_if_wanted("never_started", [])
-    assert len(started) == 1
+    launch_if_wanted("never_started", [])  # would exit
 
 
-def test_several_processes_run_the_module_with_its_arguments(tmp_path: Path) -> None:
+def started(folder: Path, module: str, *before: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a program that runs `module` in as many processes as it is told to."""
+    (folder / "starts.py").write_text(STARTS.format(module=module, folder=str(folder)))
+    environment = {**os.environ, "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}"} | environment
+    command = [sys.executable, "-m", *before, "starts"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def test_accelerate_launch_starts_several_on_cpus_too(tmp_path: Path) -> None:
     (tmp_path / "where.py").write_text(WHERE)
-    start = (
-        f"from quantart.training.launch import launch_if_wanted; launch_if_wanted('where', [{str(tmp_path)!r}, 'x'])"
-    )
-    environment = {**os.environ, "ACCELERATE_NUM_PROCESSES": "2", "PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", start], env=environment, check=True, capture_output=True, timeout=240)
+    launch = ("accelerate.commands.launch", "--cpu", "--num-processes=2", "-m")
+    assert started(tmp_path, "where", *launch).returncode == 0
     assert {path.name: path.read_text() for path in tmp_path.glob("rank-*")} == {"rank-0": "2 x", "rank-1": "2 x"}
+
+
+def test_the_exit_code_is_that_of_the_process_that_failed_and_no_traceback_is_added(tmp_path: Path) -> None:
+    (tmp_path / "fails.py").write_text(
+        "import os, sys, time; sys.exit(2) if os.environ['RANK'] == '1' else time.sleep(60)"
+    )
+    failed = started(tmp_path, "fails", ACCELERATE_NUM_PROCESSES="2")
+    assert (failed.returncode, failed.stderr) == (2, "")
+
+
+def test_a_process_that_is_killed_is_said(tmp_path: Path) -> None:
+    (tmp_path / "dies.py").write_text(
+        "import os, time; os.kill(os.getpid(), 9) if os.environ['RANK'] == '1' else time.sleep(60)"
+    )
+    failed = started(tmp_path, "dies", ACCELERATE_NUM_PROCESSES="2")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: process 1 of 2 died of SIGKILL; the others were stopped")
+    assert failed.stderr.count("\n") == 1
 
 
 def test_the_precision_is_what_is_asked_for(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:

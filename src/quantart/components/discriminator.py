@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from quantart.components.distributed import all_rows
+from quantart.components.distributed import all_rows, joint_mean, world_size
 from quantart.components.precision import full_precision
 
 
@@ -36,6 +36,33 @@ class ActNorm(nn.Module):
         self.initialized.fill_(1)
 
 
+class JointBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm whose statistics are the joint batch's of all processes; torch's SyncBatchNorm does that on GPUs alone.
+
+    Each process must have as many pictures as the others.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or world_size() == 1:
+            return super().forward(x)
+        wide = full_precision(x)
+        mean = joint_mean(wide.mean((0, 2, 3)))
+        centred = wide - mean[:, None, None]
+        var = joint_mean(centred.square().mean((0, 2, 3)))
+        self._remember(mean.detach(), var.detach(), world_size() * x.numel() // x.shape[1])
+        scale = self.weight * (var + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+    def _remember(self, mean: Tensor, var: Tensor, count: int) -> None:
+        assert self.running_mean is not None  # noqa: S101 - for mypy: they are there unless switched off
+        assert self.running_var is not None  # noqa: S101
+        assert self.num_batches_tracked is not None  # noqa: S101
+        assert self.momentum is not None  # noqa: S101
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(var * count / (count - 1), self.momentum)
+
+
 class NLayerDiscriminator(nn.Module):
     """Judges overlapping patches of `(b, input_nc, h, w)`: one logit each, `(b, 1, h', w')`, large for real ones.
 
@@ -47,7 +74,7 @@ class NLayerDiscriminator(nn.Module):
 
     def __init__(self, input_nc: int = 3, ndf: int = 64, n_layers: int = 3, use_actnorm: bool = False) -> None:
         super().__init__()
-        norm: type[nn.Module] = ActNorm if use_actnorm else nn.BatchNorm2d
+        norm: type[nn.Module] = ActNorm if use_actnorm else JointBatchNorm2d
         layers: list[nn.Module] = [nn.Conv2d(input_nc, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         width = ndf
         for n in range(1, max(n_layers, 0) + 1):
@@ -65,7 +92,7 @@ class NLayerDiscriminator(nn.Module):
 
 def _layer(in_channels: int, out_channels: int, stride: int, norm: type[nn.Module]) -> list[nn.Module]:
     # BatchNorm's own shift makes the convolution's bias superfluous; the reference keeps it beside ActNorm
-    conv = nn.Conv2d(in_channels, out_channels, 4, stride, padding=1, bias=norm is not nn.BatchNorm2d)
+    conv = nn.Conv2d(in_channels, out_channels, 4, stride, padding=1, bias=norm is ActNorm)
     return [conv, norm(out_channels), nn.LeakyReLU(0.2, inplace=True)]
 
 

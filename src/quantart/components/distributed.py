@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -29,6 +31,23 @@ def all_rows(x: Tensor) -> Tensor:
     parts = [torch.empty_like(x) for _ in range(world_size())]
     dist.all_gather(parts, x)
     return torch.cat(parts)
+
+
+def joint_mean(x: Tensor) -> Tensor:
+    """Mean of `x` over the processes, through which gradients pass to all of them."""
+    return _JointSum.apply(x) / world_size() if world_size() > 1 else x
+
+
+class _JointSum(torch.autograd.Function):
+    """The sum over the processes; its gradient is the sum of theirs, since each process's loss depends on it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return all_sum(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return all_sum(gradient)
 
 
 def from_first(x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from quantart.errors import UserError
@@ -30,36 +31,57 @@ def code_dtype(n_embed: int) -> type[np.unsignedinteger[Any]]:
 
 
 class CodeWriter:
-    """Writes a folder of codes beside its final place and moves it there when all is written."""
+    """Writes a folder of codes beside its final place and moves it there when all is written.
+
+    Under `accelerate launch` every process has one, and writes its share of the rows into the same files.
+    """
 
     def __init__(self, folder: Path, n_embed: int) -> None:
         self._final = folder
         self._folder = folder.with_name(f".{folder.name}.writing")
         self._dtype = code_dtype(n_embed)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
+        self._state = PartialState()
+        if self._state.is_main_process:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True)
 
-    def write(self, split: str, rows: int, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
-        """Write `rows` rows from batches of (codes `(b, h, w)`, latents `(b, c, h, w)`)."""
+    def write(self, split: str, rows: int, batches: Iterator[tuple[Tensor, Tensor]], first: int = 0) -> None:
+        """Write this process's share of `rows` rows, from row `first`, from batches of codes and latents.
+
+        A batch is (codes `(b, h, w)`, latents `(b, c, h, w)`).
+        """
         codes: np.ndarray | None = None
         latents: np.ndarray | None = None
-        done = 0
+        done = first
         for batch_codes, batch_latents in batches:
             if codes is None or latents is None:
-                codes = self._create(f"{split}_codes.npy", self._dtype, (rows, *batch_codes.shape[1:]))
-                latents = self._create(f"{split}_latents.npy", np.uint16, (rows, *batch_latents.shape[1:]))
+                shapes = (rows, *batch_codes.shape[1:]), (rows, *batch_latents.shape[1:])
+                codes, latents = self._open(split, *shapes)
             end = done + len(batch_codes)
             codes[done:end] = batch_codes.cpu().numpy()
             latents[done:end] = batch_latents.to(torch.bfloat16).cpu().contiguous().view(torch.uint16).numpy()
             done = end
+        if codes is None:
+            self._state.wait_for_everyone()  # as those do that have a share
 
     def finish(self, index: dict[str, Any]) -> None:
-        (self._folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf8")
-        shutil.rmtree(self._final, ignore_errors=True)
-        self._folder.rename(self._final)
+        """Put the folder in its place once all processes have written."""
+        self._state.wait_for_everyone()
+        if self._state.is_main_process:
+            (self._folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf8")
+            shutil.rmtree(self._final, ignore_errors=True)
+            self._folder.rename(self._final)
+        self._state.wait_for_everyone()
 
-    def _create(self, name: str, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
-        return np.lib.format.open_memmap(self._folder / name, mode="w+", dtype=dtype, shape=shape)
+    def _open(self, split: str, codes: tuple[int, ...], latents: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """The files of codes and latents, which the first process makes and all write into."""
+        open_memmap = np.lib.format.open_memmap
+        files = self._folder / f"{split}_codes.npy", self._folder / f"{split}_latents.npy"
+        if self._state.is_main_process:
+            open_memmap(files[0], mode="w+", dtype=self._dtype, shape=codes)
+            open_memmap(files[1], mode="w+", dtype=np.uint16, shape=latents)
+        self._state.wait_for_everyone()
+        return open_memmap(files[0], mode="r+"), open_memmap(files[1], mode="r+")
 
 
 class StoredCodes:

@@ -1,13 +1,19 @@
-"""Encode: run the frozen encoder of one domain once over its pictures and store codes and latents."""
+"""Encode: run the frozen encoder of one domain once over its pictures and store codes and latents.
+
+Under `accelerate launch` each process encodes its share of the batches, which are the same as one process's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
+from quantart.data.batches import share
 from quantart.data.codes import CodeWriter
 from quantart.data.pairs import name_number
 from quantart.data.pictures import PackedPictures
@@ -20,17 +26,25 @@ from quantart.project import Project
 
 
 def run(project: Project, domain: Domain) -> None:
-    """Write `data/codes/<domain>`: several rows for each training picture."""
+    """Write `data/codes/<domain>`: several rows for each training picture.
+
+    Raises:
+        UserError: wrong parameters, or there is no model or no prepared picture.
+    """
     params = project.params()
     project.check_writable()
-    device = default_device()
-    model = ExperimentStage1.from_pretrained(project.stage1_model(domain)).eval().to(device)
+    state = PartialState(cpu=default_device().type == "cpu")
+    model = ExperimentStage1.from_pretrained(project.stage1_model(domain)).eval().to(state.device)
     writer = CodeWriter(project.codes(domain), params.model.n_embed)
     copies = params.encode.copies
     pictures = PackedPictures(project.prepared(domain), "train")
-    batches = _encoded(model, _rows(pictures, copies, params), device)
-    total = -(-len(pictures) // params.encode.batch_size) * copies
-    writer.write("train", copies * len(pictures), progress(batches, total, f"encode {domain}"))
+    parts = _parts(len(pictures), params)
+    own = parts[share(len(parts), state.process_index, state.num_processes)]
+    first = own[0][0] * len(pictures) + own[0][1][0] if own else 0
+    batches = _encoded(model, _rows(pictures, own, params), state.device)
+    if state.is_main_process:
+        batches = progress(batches, len(own), f"encode {domain}")
+    writer.write("train", copies * len(pictures), batches, first)
     writer.finish(
         {
             "pictures": {"train": pictures.digest},
@@ -41,12 +55,18 @@ def run(project: Project, domain: Domain) -> None:
     )
 
 
-def _rows(pictures: PackedPictures, copies: int, params: Params) -> Iterator[Tensor]:
-    """uint8 batches: all pictures centred, then all of them cropped and flipped at random, `copies - 1` times."""
+def _parts(pictures: int, params: Params) -> list[tuple[int, Sequence[int]]]:
+    """What is encoded together: (copy, pictures), all pictures of a copy before those of the next."""
+    parts = np.array_split(np.arange(pictures), -(-pictures // params.encode.batch_size))
+    return [(copy, part.tolist()) for copy in range(params.encode.copies) for part in parts]
+
+
+def _rows(pictures: PackedPictures, parts: Sequence[tuple[int, Sequence[int]]], params: Params) -> Iterator[Tensor]:
+    """uint8 batches: copy 0 of the pictures is centred, the others are cropped and flipped at random."""
     side = params.data.resolution
-    for copy in range(copies):
+    for copy, group in groupby(parts, key=lambda part: part[0]):
         draws = _draws(pictures, copy, params)
-        for indices in np.array_split(np.arange(len(pictures)), -(-len(pictures) // params.encode.batch_size)):
+        for _, indices in group:
             if copy == 0:
                 yield pictures.centre(indices, side)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from quantart.project import Project
 from quantart.tracking.links import RunLink, write_link
 from quantart.tracking.runs import DataUsed, StageRun, stage_run
 from quantart.tracking.store import EXPERIMENT
+from quantart.tracking.survivors import ends_failed
 from quantart.training.checkpoint import Checkpoints, fingerprint
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import Task, train
@@ -76,7 +77,8 @@ def run_training(
     task = make_task(accelerator)
 
     main = accelerator.is_main_process
-    with _tracked(project, stage, parameters, datasets, upstream, checkpoints) if main else nullcontext() as run:
+    tracked = _tracked(project, stage, parameters, datasets, upstream, checkpoints)
+    with tracked if main else ends_failed(project.root, lambda: checkpoints.run_id) as run:
         if run is not None:
             checkpoints.run_id = run.run_id
             run.set_tags(_machine(accelerator))

@@ -1,9 +1,9 @@
 """Checkpoints of a training run: all or nothing, checked when read, resumed to the same weights.
 
 A checkpoint is a folder `step-00000500/` with `state.safetensors` (model, discriminator, both optimisers, averaged
-weights, means not yet logged) and `state.json` (step, sha256 of the tensors). It is written to a temporary folder and
-renamed. The folder is no output of the pipeline's stage, so the pipeline neither deletes nor caches it; the fingerprint
-of parameters and data in `run.json` says whether it belongs to the run at hand.
+weights, means not yet logged) and `state.json` (step, sha256 of the tensors, number of processes). It is written to a
+temporary folder and renamed. The folder is no output of the pipeline's stage, so the pipeline neither deletes nor
+caches it; the fingerprint of parameters and data in `run.json` says whether it belongs to the run at hand.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from quantart.components.distributed import world_size
 from quantart.errors import UserError
 from quantart.training.means import Means
 
@@ -126,6 +127,11 @@ class Checkpoints:
                     "to start afresh"
                 ) from None
             self._say(f"resuming after step {meta['step']} from {folder}")
+            if (before := meta.get("processes", world_size())) != world_size():
+                self._say(
+                    f"processes: {before} until now, {world_size()} from here on; sums are rounded in another order "
+                    "and dropout differs, so what follows is no longer bit-identical to an uninterrupted run"
+                )
             return int(meta["step"])
         if found:
             raise UserError(f"every checkpoint in {self.folder} is damaged; remove that folder to start afresh")
@@ -141,7 +147,7 @@ class Checkpoints:
             save_file(state.tensors(), temporary / "state.safetensors")
             self._write_json(
                 temporary / "state.json",
-                {"step": step, "sha256": _sha256(temporary / "state.safetensors")},
+                {"step": step, "sha256": _sha256(temporary / "state.safetensors"), "processes": world_size()},
             )
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -34,12 +34,17 @@ class Means:
         return dict(zip(names, means.tolist(), strict=True))
 
     def peek(self, accelerator: Accelerator) -> dict[str, float]:
-        """The sums so far over all processes: finite as long as every value was."""
+        """The sums so far, the mean over all processes: finite as long as every value was.
+
+        Every process goes on with them, so that a checkpoint of the first one's holds what all have seen.
+        """
         names = sorted(self._sums)
         if not names:
             return {}
         sums = torch.stack([self._sums[name].to(accelerator.device) for name in names])
-        return dict(zip(names, accelerator.reduce(sums, reduction="sum").tolist(), strict=True))
+        sums = accelerator.reduce(sums, reduction="mean")
+        self._sums = dict(zip(names, sums.unbind(), strict=True))
+        return dict(zip(names, sums.tolist(), strict=True))
 
     def tensors(self) -> dict[str, Tensor]:
         """For a checkpoint: `sum/…` and `count/…` of each value."""

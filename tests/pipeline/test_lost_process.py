@@ -1,0 +1,122 @@
+"""Two processes train; one is killed, or both are told to stop: nothing hangs, the run says so, the next start resumes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from quantart.params import DOMAINS
+from quantart.pipeline import prepare
+from quantart.project import Project
+
+from .test_processes import parameters, small_sample
+
+pytestmark = pytest.mark.faults
+STEPS = 400
+COMMAND = ["-m", "quantart_cli", "train", "stage1", "--domain", "base"]
+LAUNCHED = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", *COMMAND]
+OURSELVES = [sys.executable, *COMMAND]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("project"))
+    params = parameters()
+    params["stage1"]["base"] |= {"steps": STEPS, "log_every": 5, "checkpoint_every": 5, "validate_every": STEPS}
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+    small_sample(project)
+    for domain in DOMAINS:
+        prepare.run(project, domain)
+    return project
+
+
+def start(project: Project, command: list[str], processes: int = 2) -> subprocess.Popen[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("ACCELERATE_", "MLFLOW_"))}
+    environment |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "QUANTART_PROJECT": str(project.root)}
+    if command == OURSELVES:
+        environment["ACCELERATE_NUM_PROCESSES"] = str(processes)
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def newest(project: Project) -> str:
+    """Name of the newest checkpoint."""
+    return max((path.name for path in project.checkpoints("stage1_base").glob("step-*")), default="")
+
+
+def wait_for_a_checkpoint(project: Project, process: subprocess.Popen[str], after: str) -> None:
+    deadline = time.monotonic() + 240
+    while newest(project) <= after:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def ranks(process: subprocess.Popen[str]) -> dict[int, psutil.Process]:
+    """The training processes by their rank."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    known = {child: child.environ().get("RANK") for child in children}
+    return {int(rank): child for child, rank in known.items() if rank is not None}
+
+
+def run_of(project: Project) -> Run:
+    client = MlflowClient(f"sqlite:///{project.root}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'quantart'")
+    (run,) = client.search_runs([experiment.experiment_id])
+    return run
+
+
+@pytest.mark.parametrize("command", [OURSELVES, LAUNCHED], ids=["ACCELERATE_NUM_PROCESSES", "accelerate launch"])
+@pytest.mark.parametrize("rank", [1, 0])
+def test_a_process_that_is_killed_takes_the_other_down_and_the_run_failed(
+    project: Project, rank: int, command: list[str]
+) -> None:
+    before = newest(project)
+    process = start(project, command)
+    wait_for_a_checkpoint(project, process, before)
+    both = ranks(process)
+    assert sorted(both) == [0, 1]
+    both[rank].kill()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"error: process {rank} of 2 died of SIGKILL; the others were stopped" in said
+    assert not any(each.is_running() for each in both.values())
+    assert run_of(project).info.status == "FAILED"
+    assert ("resuming after step" in said) == bool(before)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_told_to_stop_both_finish_the_step_and_write_a_checkpoint(project: Project, signum: int, code: int) -> None:
+    before = newest(project)
+    process = start(project, OURSELVES)
+    wait_for_a_checkpoint(project, process, before)
+    process.send_signal(signum)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "a checkpoint was written after step" in said
+    assert "Traceback" not in said
+    assert run_of(project).info.status == "KILLED"
+
+
+def test_one_process_goes_on_says_what_that_means_and_the_history_has_each_step_once(project: Project) -> None:
+    step = int(newest(project).removeprefix("step-"))
+    process = start(project, OURSELVES, processes=1)
+    _, said = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+    assert f"resuming after step {step}" in said
+    assert "processes: 2 until now, 1 from here on" in said
+    assert "no longer bit-identical" in said
+    run = run_of(project)
+    assert run.info.status == "FINISHED"
+    client = MlflowClient(f"sqlite:///{project.root}/mlflow.db")
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "train/total_loss")]
+    assert sorted(steps) == list(range(5, STEPS + 1, 5))
