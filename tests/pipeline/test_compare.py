@@ -32,6 +32,8 @@ from quantart.tracking.runs import stage_run
 ROOT = Path(__file__).parents[2]
 SHAPE: dict[str, Any] = {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
 SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
+HOSTILE = ("<script>alert({})<.jpg", "=1+1 {}.jpg")
+"""File names that do something where they are not escaped."""
 UPSTREAM = {"stage1_content": "c0", "stage1_style": "50"}
 
 
@@ -40,7 +42,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project with the runs `trained` and `scrambled`, both evaluated, and `new`, which is not."""
     project = Project(tmp_path_factory.mktemp("project"))
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
+    params["data"] |= {"content": "photos", "style": str(ROOT / "data/sample/paintings")}
+    (project.root / "photos").mkdir()
+    for number, photo in enumerate(sorted((ROOT / "data/sample/photos").glob("*.jpg"))):
+        (project.root / "photos" / HOSTILE[number % 2].format(number)).symlink_to(photo)
     params["data"] |= {"resolution": 32, "short_side": 36}
     for stage in ("base", "domain"):
         params["stage1"][stage]["crop"] = 32
@@ -136,6 +141,21 @@ def test_files_are_written_whole_and_replaced(project: Project, tmp_path: Path) 
     assert html.read_text().count("<img") > 12 * 4
     assert {row["verdict"] for row in csv.DictReader(table.open())} >= {"worse"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "report.html"]
+
+
+def test_names_of_pictures_are_neither_markup_nor_formulas_from_prepare_to_the_page(
+    project: Project, tmp_path: Path
+) -> None:
+    html, table = tmp_path / "report.html", tmp_path / "report.csv"
+    run(project, ["trained", "scrambled"], html=html, csv=table)
+    assert "<script" not in html.read_text()
+    assert "&lt;script&gt;alert(" in html.read_text()
+    assert "./=1+1 " in html.read_text()
+    tables = [table, *project.prepared("content").glob("*.csv"), *(project.root / "reports").rglob("*.csv")]
+    assert len(tables) > 4
+    for path in tables:
+        cells = [cell for row in csv.reader(path.open(newline="")) for cell in row]
+        assert [cell for cell in cells if cell.startswith(("=", "+", "@"))] == [], path
 
 
 def test_every_mistake_is_a_sentence_and_writes_nothing(project: Project, tmp_path: Path) -> None:

@@ -243,3 +243,15 @@ def test_a_run_whose_network_is_gone_is_said(project: Project, tmp_path: Path) -
     with pytest.raises(UserError, match=f"run {empty.run_id}: its network is gone"):
         run(lost)
     assert not lost.link("export").exists()
+
+
+def test_a_variant_that_would_lead_out_of_the_folder_is_refused(project: Project, tmp_path: Path) -> None:
+    network_of("discrete").save_pretrained(tmp_path / "network")
+    config = tmp_path / "network" / "config.json"
+    outside = tmp_path / "outside"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"variant": str(outside)}))
+    with stage_run(project.root, stage="stage2", name="evil", params={}) as evil:
+        evil.artifact(tmp_path / "network", "model")
+    with pytest.raises(UserError, match=r"variant is '.*outside'; it must be discrete or continuous"):
+        run(project, evil.run_id)
+    assert not outside.exists()

@@ -1,4 +1,4 @@
-"""Two processes train; one is killed, or both are told to stop: nothing hangs, the run says so, the next start resumes."""
+"""Two processes train; one is killed, or both are told to stop: nothing hangs, the run says so, and it resumes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import mlflow
 import pytest
@@ -115,3 +119,48 @@ def test_a_model_comes_with_its_run_and_each_way_of_having_none_is_a_sentence(pr
     shutil.rmtree(Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id)))
     with pytest.raises(UserError, match=r"\(with model@\w+, .*\): its model's files are gone: nothing is left at "):
         find_model(run, tmp_path)
+
+
+class Artifacts(ThreadingHTTPServer):
+    """An artifact server whose list of a run's files is what a test says."""
+
+    listed = ""
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Artifacts
+
+    def do_GET(self) -> None:
+        lists = "?path=" in self.path or self.path.endswith("/artifacts")
+        files = {"files": [{"path": self.server.listed, "is_dir": False, "file_size": 4}]}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(files).encode() if lists else b"data")
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@pytest.fixture
+def artifacts() -> Iterator[Artifacts]:
+    server = Artifacts(("127.0.0.1", 0), Answers)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_artifact_whose_name_leads_out_of_the_folder_is_refused(artifacts: Artifacts, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{artifacts.server_port}/api/2.0/mlflow-artifacts/artifacts"
+    client = MlflowClient()
+    run = client.create_run(client.create_experiment("from outside", artifact_location=address))
+    client.set_terminated(run.info.run_id, "FINISHED")
+    run = client.get_run(run.info.run_id)
+    inside = tmp_path / "deep" / "er"
+    inside.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    for artifacts.listed in ("../../outside", "a/../../../outside", str(outside), "%2e%2e/%2e%2e/outside"):
+        with pytest.raises(UserError, match="its model's files at"):
+            find_model(run, inside)
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    artifacts.listed = "config.json"
+    assert (find_model(run, inside) / "config.json").read_text() == "data"

@@ -114,6 +114,10 @@ def _variant(network: Path, run_id: str) -> Variant:
     config = json.loads((network / CONFIG).read_text(encoding="utf8"))
     if config["model"] != ExperimentStage2.__name__:
         raise UserError(f"run {run_id}: its network is an {config['model']}; only a stage-2 network can be registered")
+    if config["variant"] not in VARIANTS:  # it becomes a folder's name
+        raise UserError(
+            f"run {run_id}: its network's variant is {config['variant']!r}; it must be discrete or continuous"
+        )
     return cast(Variant, config["variant"])
 
 
