@@ -27,13 +27,12 @@ DDCONFIG = {
 }
 
 
-def train(rank: int | None) -> dict[str, torch.Tensor]:
+def train(rank: int | None, use_actnorm: bool) -> dict[str, torch.Tensor]:
     """Four steps, k-means at the second; `rank` None: the whole batch in one process. State and last statistics."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = ExperimentStage1(DDCONFIG, n_embed=16, embed_dim=8)
-    # ActNorm: BatchNorm's statistics are each process's own
-    loss = Stage1Loss(NLayerDiscriminator(3, 4, 1, use_actnorm=True), None, disc_start=2)
+    loss = Stage1Loss(NLayerDiscriminator(3, 4, 1, use_actnorm), None, disc_start=2)
     codebook = EmaCodebook(model.quantize, decay=0.5, revive_below=0.4)
     step = Stage1Step(model, loss, quantize_from=1, codebook=codebook).train()
     optimizers = {
@@ -57,18 +56,21 @@ def train(rank: int | None) -> dict[str, torch.Tensor]:
 
 def work(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
-    torch.save(train(rank), folder / f"{rank}.pt")
+    for use_actnorm in (False, True):
+        torch.save(train(rank, use_actnorm), folder / f"{use_actnorm}-{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
     workers = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    joint = train(None)
-    for name, value in joint.items():
-        assert torch.equal(first[name], second[name]), name
-        assert torch.allclose(first[name], value, rtol=1e-4, atol=1e-5), name
+    for use_actnorm in (False, True):
+        first, second = (torch.load(tmp_path / f"{use_actnorm}-{rank}.pt", weights_only=True) for rank in range(2))
+        joint = train(None, use_actnorm)
+        assert any("running_var" in name for name in joint) != use_actnorm
+        for name, value in joint.items():
+            assert torch.equal(first[name], second[name]), name
+            assert torch.allclose(first[name], value, rtol=1e-4, atol=1e-5), name
 
 
 if __name__ == "__main__":
