@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from mlflow import MlflowClient
 from torch.nn.functional import mse_loss
 
 from quantart.data.pictures import PackedPictures
-from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
 from quantart.evaluation.compare import Comparison
 from quantart.images import pixels_to_float
@@ -23,42 +21,27 @@ from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import DOMAINS
-from quantart.pipeline import evaluate, pair
+from quantart.pipeline import evaluate
 from quantart.pipeline.compare import run
 from quantart.project import Project
 from quantart.tracking.find import find_run, select_runs
 from quantart.tracking.runs import stage_run
 
-ROOT = Path(__file__).parents[2]
 SHAPE: dict[str, Any] = {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
 SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
 UPSTREAM = {"stage1_content": "c0", "stage1_style": "50"}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project with the runs `trained` and `scrambled`, both evaluated, and `new`, which is not."""
-    project = Project(tmp_path_factory.mktemp("project"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
-    params["data"] |= {"resolution": 32, "short_side": 36}
-    for stage in ("base", "domain"):
-        params["stage1"][stage]["crop"] = 32
-    params["stage2"]["train"]["crop"] = 8
-    params["evaluate"]["pairs"] = 14
-    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
-    for domain in DOMAINS:
-        prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
-    pair.run(project)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
-        vqgan = trained_vqgan(project)
-        good = ExperimentStage2.from_stage1(vqgan, vqgan, block_num=1, adain_start=True)
-        for name, network in (("trained", good), ("scrambled", scrambled(good)), ("new", good)):
-            run_id = track(project, name, network)
-            if name != "new":
-                evaluate.run(project, run_id)
-        yield project
+def project(small_project: Project) -> Project:
+    """With the runs `trained` and `scrambled`, both evaluated, and `new`, which is not."""
+    vqgan = trained_vqgan(small_project)
+    good = ExperimentStage2.from_stage1(vqgan, vqgan, block_num=1, adain_start=True)
+    for name, network in (("trained", good), ("scrambled", scrambled(good)), ("new", good)):
+        run_id = track(small_project, name, network)
+        if name != "new":
+            evaluate.run(small_project, run_id)
+    return small_project
 
 
 def trained_vqgan(project: Project) -> ExperimentStage1:
@@ -118,6 +101,28 @@ def test_a_trained_network_is_better_than_one_with_scrambled_codes_beyond_noise(
     logged = find_run("trained").data.metrics
     values = comparison.metrics[comparison.metrics["run"] == "A"].set_index("metric")["value"]
     assert values["gram_squeezenet1_1"] == pytest.approx(logged["eval/gram_squeezenet1_1"], rel=1e-6)
+
+
+def test_an_evaluation_whose_files_are_gone_or_half_there_is_a_sentence_and_evaluate_mends_it(project: Project) -> None:
+    trained = find_run("trained")
+    folder = Path(trained.info.artifact_uri.removeprefix("file://"), "eval")
+    evaluate_again = f"`quantart evaluate --run-id {trained.info.run_id}`"
+    (folder / "features.safetensors").unlink()
+    with pytest.raises(
+        UserError, match=f"was evaluated, but features.safetensors of eval/ are gone .*{evaluate_again}"
+    ):
+        run(project, ["trained", "scrambled"])
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match=f"was evaluated, but about.json, .* of eval/ are gone .*{evaluate_again}"):
+        run(project, ["trained", "scrambled"])
+    evaluate.run(project, trained.info.run_id)
+    assert run(project, ["trained", "scrambled"]).pairs[0].differences
+
+    digest = find_run("trained").data.tags["eval/digest"]
+    MlflowClient().delete_tag(trained.info.run_id, "eval/digest")  # as `evaluate` does while it replaces one
+    with pytest.raises(UserError, match=f"its evaluation eval/ was not logged to the end; {evaluate_again}"):
+        run(project, ["trained", "scrambled"])
+    MlflowClient().set_tag(trained.info.run_id, "eval/digest", digest)
 
 
 def test_the_order_and_the_selection_of_runs_are_the_users(project: Project) -> None:

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ import yaml
 from mlflow import MlflowClient
 
 from quantart.data.pictures import PackedPictures
-from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
+from quantart.evaluation.logged import measured_in
 from quantart.evaluation.record import Record, read_record
 from quantart.evaluation.reports import headlines
 from quantart.images import read_image
@@ -27,7 +26,6 @@ from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import DOMAINS
-from quantart.pipeline import pair
 from quantart.pipeline.evaluate import run
 from quantart.pipeline.evaluator import Options
 from quantart.pipeline.run_model import load_model
@@ -42,31 +40,17 @@ SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Prepared pictures and tracked runs with small networks: what `evaluate` stands on."""
-    project = Project(tmp_path_factory.mktemp("project"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
-    params["data"] |= {"resolution": 32, "short_side": 36}
-    for stage in ("base", "domain"):
-        params["stage1"][stage]["crop"] = 32
-    params["stage2"]["train"]["crop"] = 8
-    params["evaluate"]["pairs"] = 14
-    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
-    for domain in DOMAINS:
-        prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
-    pair.run(project)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
-        for stage, network in networks().items():
-            network.save_pretrained(project.root / "models" / stage)
-            kind, which = stage.split("_")
-            setting = {"variant": which, "loss": 5} if kind == "stage2" else {"domain": which}
-            upstream = {"stage1_content": "c0", "stage1_style": "50"} if kind == "stage2" else {}
-            with stage_run(project.root, stage=kind, name=stage, params=setting, upstream=upstream) as trained:
-                trained.artifact(project.root / "models" / stage, "model")
-            write_link(project.link(stage), RunLink(stage, trained.run_id, "quantart"))
-        yield project
+def project(small_project: Project) -> Project:
+    """With tracked runs of small networks: what `evaluate` stands on."""
+    for stage, network in networks().items():
+        network.save_pretrained(small_project.root / "models" / stage)
+        kind, which = stage.split("_")
+        setting = {"variant": which, "loss": 5} if kind == "stage2" else {"domain": which}
+        upstream = {"stage1_content": "c0", "stage1_style": "50"} if kind == "stage2" else {}
+        with stage_run(small_project.root, stage=kind, name=stage, params=setting, upstream=upstream) as trained:
+            trained.artifact(small_project.root / "models" / stage, "model")
+        write_link(small_project.link(stage), RunLink(stage, trained.run_id, "quantart"))
+    return small_project
 
 
 def networks() -> dict[str, Pretrained]:
@@ -134,6 +118,33 @@ def test_one_run_alone_leaves_the_pipelines_reports_as_they_are_and_logs_nothing
     assert {path: path.read_bytes() for path in project.reports.glob("*.*")} == before
     assert client.get_metric_history(discrete, "eval/gram_squeezenet1_1") == history
     assert [image.path for image in client.list_artifacts(discrete, "images")] == [image.path for image in images]
+
+
+def test_by_another_network_nothing_of_the_former_evaluation_stays_current(project: Project, tmp_path: Path) -> None:
+    discrete = run_id(project, "stage2_discrete")
+    run(project, discrete)
+    before = measured_in(MlflowClient().get_run(discrete).data.metrics)
+    other = Project(tmp_path / "other")
+    shutil.copytree(project.root, other.root)
+    params = yaml.safe_load((other.root / "params.yaml").read_text())
+    params["evaluate"] |= {"network": "efficientnet_lite0", "features": "squeezenet1_1"}
+    (other.root / "params.yaml").write_text(yaml.safe_dump(params))
+
+    found = run(other, discrete)["discrete"]
+
+    logged = MlflowClient().get_run(discrete).data.metrics
+    current = measured_in(logged)
+    assert current.keys() == found.keys() - {"n", "baselines"}
+    assert {name for name in before if "_squeezenet1_1" in name} & current.keys() == set()
+    gram = "gram_squeezenet1_1"
+    for name in (f"eval/{gram}", f"eval_interval/{gram}_low", f"eval_baselines/{gram}.adain"):
+        assert np.isnan(logged[name])
+    history = MlflowClient().get_metric_history(discrete, "eval/gram_squeezenet1_1")
+    assert history[-2].value == pytest.approx(before["gram_squeezenet1_1"].value)  # what was measured is not lost
+    run(project, discrete)
+    again = measured_in(MlflowClient().get_run(discrete).data.metrics)
+    assert again.keys() == before.keys()
+    assert again["gram_squeezenet1_1"].value == pytest.approx(before["gram_squeezenet1_1"].value, rel=1e-4)
 
 
 def test_a_stage_1_run_is_measured_on_its_own_domain(project: Project) -> None:

@@ -17,12 +17,13 @@ from quantart.errors import UserError
 from quantart.evaluation.compare import Comparison, EvaluatedRun, compare
 from quantart.evaluation.compare_page import page
 from quantart.evaluation.compare_tables import csv_text
-from quantart.evaluation.logged import DIGEST, EVALUATION
-from quantart.evaluation.record import ABOUT, FEATURES, PICTURES, SUMMARY, TABLE, Record, read_record
+from quantart.evaluation.logged import DIGEST, EVALUATION, digest_name
+from quantart.evaluation.record import ABOUT, NEEDED, PICTURES, Record, read_record
 from quantart.params import DOMAINS
+from quantart.pipeline.evaluation_log import record_files
 from quantart.project import Project
 from quantart.tracking.find import check_finished, describe, find_run, select_runs
-from quantart.tracking.store import configure
+from quantart.tracking.store import configure, without_password
 
 EVALUATIONS = (EVALUATION, *(f"{EVALUATION}/{domain}" for domain in DOMAINS))
 """Folders of a run's artifacts with an evaluation under the model's own settings: of stage 2, of stage 1 by domain."""
@@ -103,20 +104,18 @@ def _evaluated(run: Run, place: str, folder: Path) -> EvaluatedRun:
 
 def _places(run: Run) -> list[str]:
     """Where the run has evaluations: those of `EVALUATIONS` first, then those on other pictures or settings."""
-    client, run_id = MlflowClient(), run.info.run_id
+    run_id = run.info.run_id
     others = [
         tag.removesuffix(DIGEST) for tag in sorted(run.data.tags) if tag.startswith(EVALUATION) and tag.endswith(DIGEST)
     ]
     try:
-        found = [
-            place
-            for place in dict.fromkeys([*EVALUATIONS, *others])
-            if any(Path(file.path).name == ABOUT for file in client.list_artifacts(run_id, place))
-        ]
+        found = [place for place in dict.fromkeys([*EVALUATIONS, *others]) if ABOUT in record_files(run_id, place)]
     except (MlflowException, OSError) as error:
         raise _unreadable(run, error) from error
     if not found:
         check_finished(run)
+        if others:
+            raise _gone(run, others[0], NEEDED)
         raise UserError(
             f"run {describe(run)}: has no evaluation to compare; `quantart evaluate --run-id {run_id}` makes one"
         )
@@ -137,15 +136,30 @@ def _fetch_record(run: Run, place: str, folder: Path) -> Record:
     folder.mkdir()
     run_id = run.info.run_id
     try:
-        there = {Path(file.path).name for file in MlflowClient().list_artifacts(run_id, place)}
-        for name in there & {ABOUT, TABLE, SUMMARY, FEATURES, PICTURES}:
+        there = record_files(run_id, place)
+        if missing := [name for name in NEEDED if name not in there]:
+            raise _gone(run, place, missing)
+        for name in there & {*NEEDED, PICTURES}:
             mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=f"{place}/{name}", dst_path=str(folder))
     except (MlflowException, OSError) as error:
         raise _unreadable(run, error) from error
     try:
-        return read_record(folder)
+        record = read_record(folder)
     except UserError as error:
         raise UserError(f"run {describe(run)}: {error}") from None
+    if run.data.tags.get(digest_name(place)) != record.about.digest:
+        raise UserError(
+            f"run {describe(run)}: its evaluation {place}/ was not logged to the end; `quantart evaluate --run-id "
+            f"{run_id}` logs it again"
+        )
+    return record
+
+
+def _gone(run: Run, place: str, files: Sequence[str]) -> UserError:
+    return UserError(
+        f"run {describe(run)}: was evaluated, but {', '.join(files)} of {place}/ are gone from its artifacts at "
+        f"{without_password(run.info.artifact_uri)}; `quantart evaluate --run-id {run.info.run_id}` makes them anew"
+    )
 
 
 def _unreadable(run: Run, error: Exception) -> UserError:

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from quantart.errors import UserError
 from quantart.evaluation.compare import Difference, EvaluatedRun, compare
 from quantart.evaluation.logged import EVALUATION, Measured
-from quantart.evaluation.record import ABOUT, FEATURES, SUMMARY, TABLE, Record, read_record
+from quantart.evaluation.record import NEEDED, Record, read_record
 from quantart.params import PromoteParams
 from quantart.project import Project
 from quantart.serving.champion import Move, champion_of, move, restore
@@ -182,7 +182,7 @@ def _record(version: Version) -> Record:
                 mlflow.artifacts.download_artifacts(
                     run_id=version.run_id, artifact_path=f"{EVALUATION}/{name}", dst_path=folder
                 )
-                for name in (ABOUT, TABLE, SUMMARY, FEATURES)
+                for name in NEEDED
             ]
             return read_record(Path(copies[0]).parent)
         except (MlflowException, OSError, UserError) as error:
