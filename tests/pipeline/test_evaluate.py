@@ -31,6 +31,7 @@ from quantart.pipeline.evaluator import Options
 from quantart.pipeline.run_model import load_model
 from quantart.project import Project
 from quantart.tracking.find import find_run
+from quantart.tracking.lineage import data_of
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import stage_run
 
@@ -324,12 +325,37 @@ def test_from_any_folder_with_nothing_but_pictures(
     assert place.startswith("eval/own_")
     about = record(discrete, place).about
     assert (about.content, about.style) == ("content", "style")
-    with pytest.raises(UserError, match="--content and --style: give both"):
+    assert {data.context for data in data_of([find_run(discrete)])} == {"test"}
+    with pytest.raises(UserError, match="evaluated on pictures of content and style, and --style DIR is missing"):
         run(None, discrete, Options(content=Path("content")))
     with pytest.raises(UserError, match="give --content DIR and --style DIR"):
         run(None, discrete)
     with pytest.raises(UserError, match="no params.yaml here"):
         run(None, None, own)
+
+
+def test_a_stage_1_run_needs_its_own_domains_pictures_alone(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for file in sorted((ROOT / "data/sample/paintings").glob("*.jpg"))[:3]:
+        shutil.copy(file, tmp_path / "mine")
+    style = run_id(project, "stage1_style")
+
+    metrics = run(None, style, Options(style=tmp_path / "mine"))
+
+    assert metrics["reconstruction"]["style"]["n"] == 3
+    with pytest.raises(UserError, match="pictures of style, and --style DIR is missing; give it, or none of your own"):
+        run(project, style, Options(content=tmp_path / "mine"))
+    with pytest.raises(UserError, match="no params.yaml here or in a folder above: give --style DIR to evaluate on"):
+        run(None, style)
+    (tmp_path / "mine" / "broken.jpg").write_bytes(b"no picture")
+    wrong = "^--style: 1 of 4 pictures can't be used, more than the share of 0.05 that is allowed"
+    with pytest.raises(UserError, match=wrong):
+        run(None, style, Options(style=tmp_path / "mine"))
+    with pytest.raises(UserError, match=f"^--style: {tmp_path}/none: there is no such folder or file"):
+        run(None, style, Options(style=tmp_path / "none"))
 
 
 def test_one_photograph_and_one_painting_are_measured_without_distances_of_sets(

@@ -66,7 +66,7 @@ def _fit(picture: Picture, geometry: Geometry) -> Picture:
     if min(height, width) < smallest:
         raise ImageError(
             f"too small: {width} × {height} pixels, the short side must have at least {smallest} "
-            f"(a {MAX_ENLARGEMENT}th of data.short_side)"
+            f"(a {MAX_ENLARGEMENT}th of the {geometry.short_side} that are stored)"
         )
     if geometry.squash:
         return squash(picture, geometry.short_side)

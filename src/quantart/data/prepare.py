@@ -117,7 +117,14 @@ class _Packed:
 
 
 def prepare_domain(
-    source: Path, out: Path, params: DataParams, *, domain: Domain, root: Path | None = None, workers: int | None = None
+    source: Path,
+    out: Path,
+    params: DataParams,
+    *,
+    domain: Domain,
+    called: str | None = None,
+    root: Path | None = None,
+    workers: int | None = None,
 ) -> PrepareReport:
     """Prepare all pictures of `source` into the folder `out`, which is replaced as a whole at the end.
 
@@ -125,7 +132,8 @@ def prepare_domain(
         source: folder, list, table, shard or one picture, see `find_pictures`.
         out: a new folder, an empty one, or an earlier prepared one.
         params: size, splits and limits.
-        domain: named in the report and in messages; says which of `params`' tables describes the source.
+        domain: named in the report; says which of `params`' tables describes the source.
+        called: what the user gave the source by, e.g. `--content`, for messages; None: `data.<domain>` of params.yaml.
         root: folder that the names of a list or table are relative to; None: the one it lies in.
         workers: processes; None: one per core, fewer for few pictures.
 
@@ -136,11 +144,11 @@ def prepare_domain(
     try:
         files = find_pictures(source, params.table(domain), root)
     except UserError as error:
-        raise UserError(f"data.{domain}: {error}") from error
+        raise UserError(f"{called or f'data.{domain}'}: {error}") from error
     partial_folder = _empty_sibling(out, "partial")
     partial_folder.mkdir(parents=True)
     try:
-        report = _fill(partial_folder, files, params, domain, workers)
+        report = _fill(partial_folder, files, params, domain, called, workers)
         _replace_folder(partial_folder, out)
     finally:
         shutil.rmtree(partial_folder, ignore_errors=True)
@@ -148,12 +156,17 @@ def prepare_domain(
 
 
 def _fill(
-    folder: Path, files: list[PictureFile], params: DataParams, domain: Domain, workers: int | None
+    folder: Path,
+    files: list[PictureFile],
+    params: DataParams,
+    domain: Domain,
+    called: str | None,
+    workers: int | None,
 ) -> PrepareReport:
     geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels, params.resize == "squash")
     results = progress(_load_all(files, geometry, workers), len(files), f"preparing {domain}")
     packed = _pack(zip((file.name for file in files), results, strict=True), folder / PIXELS_FILE, params.paired)
-    _check_rejected(packed.rejected, len(files), params, domain)
+    _check_rejected(packed.rejected, len(files), params, domain, called)
 
     alone = len(packed.rows) == 1
     rows = _in_every_split(packed, folder / PIXELS_FILE) if alone else _split(packed, params, domain)
@@ -239,16 +252,20 @@ def _pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path, paired: 
     return packed
 
 
-def _check_rejected(rejected: list[tuple[str, str]], found: int, params: DataParams, domain: Domain) -> None:
+def _check_rejected(
+    rejected: list[tuple[str, str]], found: int, params: DataParams, domain: Domain, called: str | None
+) -> None:
     if len(rejected) <= params.max_rejected_share * found and len(rejected) < found:
         return
     shown = [f"  {file!r}: {reason}" for file, reason in rejected[:REASONS_SHOWN]]
     left = len(rejected) - len(shown)
+    share = params.max_rejected_share
+    allowed = f"the share of {share} that is allowed" if called else f"data.max_rejected_share {share} allows"
     raise UserError(
         "\n".join(
             [
-                f"data.{domain}: {len(rejected)} of {found} pictures can't be used, more than "
-                f"data.max_rejected_share {params.max_rejected_share} allows; mend or remove them:",
+                f"{called or f'data.{domain}'}: {len(rejected)} of {found} pictures can't be used, more than "
+                f"{allowed}; mend or remove them:",
                 *shown,
                 *([f"  and {left} more"] if left else []),
             ]

@@ -81,7 +81,7 @@ def _root(project: Project | None, run_id: str | None) -> Path:
     if run_id is None or not os.environ.get("MLFLOW_TRACKING_URI"):
         raise UserError(
             f"{Path.cwd()}: no params.yaml here or in a folder above; go to a QuantArt project, or set "
-            "MLFLOW_TRACKING_URI and give --run-id, --content and --style"
+            "MLFLOW_TRACKING_URI and give --run-id and pictures, --content and --style"
         )
     return Path.cwd()
 

@@ -122,15 +122,21 @@ class Evaluator:
         self._magenta = options.magenta if options.magenta is not None else settings.magenta
 
     def evaluate(self, run: Run) -> list[Result]:
-        """Measure one run and log it; a stage-1 run for each domain it was trained on."""
+        """Measure one run and log it.
+
+        A stage-1 run is measured on each domain that it was trained on, of one's own pictures on those that were given.
+        """
         model = self._placed(load_model(run))
         side = int(model.config["ddconfig"]["resolution"])
-        with open_data(self._project, self._selection, side) as data:
-            if isinstance(model, ExperimentStage2):
+        if isinstance(model, ExperimentStage2):
+            with open_data(self._project, self._selection, side, DOMAINS) as data:
                 return [self._transfer(run, model, data, data.transfer(side))]
-            if self._options.controlled:
-                as_stage_2(run, model)
-            return [self._reconstruction(run, model, data, domain, side) for domain in _domains(run)]
+        if self._options.controlled:
+            as_stage_2(run, model)
+        trained_on, own = _domains(run), self._selection.own
+        domains = [domain for domain in trained_on if domain in own] or trained_on
+        with open_data(self._project, self._selection, side, domains) as data:
+            return [self._reconstruction(run, model, data, domain, side) for domain in domains]
 
     def _transfer(self, run: Run, model: ExperimentStage2, data: EvaluationData, task: TransferTask) -> Result:
         options = self._options
@@ -198,8 +204,8 @@ class Evaluator:
 
     def _about(self, data: EvaluationData, result: Result, side: int, fidelity: Fidelity) -> About:
         lpips, features = self._perception
-        both = (data.source("content"), data.source("style"))
-        content, style = both if result.transfer else (data.source(cast(Domain, result.name)), "")
+        domains = DOMAINS if result.transfer else (cast(Domain, result.name),)
+        content, style, *_ = [*map(data.source, domains), ""]
         n = result.evaluation.summary[0].n
         kind: Literal["transfer", "reconstruction"] = "transfer" if result.transfer else "reconstruction"
         networks = (lpips.network, features.network)
