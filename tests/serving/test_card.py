@@ -21,7 +21,7 @@ def test_it_says_what_the_model_is() -> None:
         "| training | content | 63 | `data/sample¦photos` | c533ebfba55b | CC0-1.0 (63) |",
         "The discrete network on 48 held-out pairs; smaller is better, except usage.",
         "| gram_vgg16 | 0.25 | 0.2 to 0.31 |",
-        "| usage | 0.99 | – |",
+        "| usage | 0.99 | none |",
         "- continuous network: run stage2_continuous (c1)",
         "- git.commit: abc123",
     ):

@@ -16,6 +16,8 @@ MANY = (
     "The evaluation's own pictures are what was resampled, not the training: another seed is other noise."
 )
 
+NO_INTERVAL = "no interval"
+
 _COLOURS = {"better": "green", "worse": "red", "not told apart": "default", "": "default"}
 
 
@@ -54,7 +56,7 @@ def csv_text(comparison: Comparison) -> str:
     table = pd.concat(parts, ignore_index=True)
     names = ["first_run", "first_name", "second_run", "second_name", "metric"]
     values = [f"{column}_{place}" for place in ("first", "second") for column in ("value", "low", "high", "n")]
-    table = table[names + values + ["difference", "low", "high", "verdict"]]
+    table = table[names + values + ["difference", "low", "high", "verdict", "caution"]]
     text = table.select_dtypes(exclude="number").columns
     table[text] = table[text].map(_no_formula, na_action="ignore")
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
@@ -106,7 +108,7 @@ def _metrics(comparison: Comparison) -> Table:
 
 
 def _cell(value: float, low: float, high: float) -> str:
-    return number(value) + ("" if np.isnan(low) else f"\n[dim]{number(low, 3)} … {number(high, 3)}[/]")
+    return f"{number(value)}\n[dim]{NO_INTERVAL if np.isnan(low) else f'{number(low, 3)} … {number(high, 3)}'}[/]"
 
 
 def _differences(pair: PairOfRuns) -> Table:
@@ -117,8 +119,8 @@ def _differences(pair: PairOfRuns) -> Table:
         table.add_column(column, justify="right")
     table.add_column(f"{pair.second} is")
     for row in pair.differences:
-        span = "" if np.isnan(row.low) else f"{signed(row.low)} … {signed(row.high)}"
-        verdict = f"[{_COLOURS[row.verdict]}]{row.verdict}[/]"
+        span = NO_INTERVAL if np.isnan(row.low) else f"{signed(row.low)} … {signed(row.high)}"
+        verdict = f"[{_COLOURS[row.verdict]}]{row.verdict}[/]" + (f"\n[dim]{row.caution}[/]" if row.caution else "")
         table.add_row(escape(row.metric), signed(row.difference), span, verdict)
     return table
 

@@ -94,7 +94,7 @@ def _table(summary: Sequence[Score]) -> str:
 
 def _cell(score: Score) -> str:
     if np.isnan(score.low):
-        return _number(score.value)
+        return f"{_number(score.value)} (no interval)"
     half = (score.high - score.low) / 2
     # what is 0 to rounding has an interval of rounding errors
     return f"{_number(score.value)} ± {half if half > 1e-9 else 0.0:.2g}"

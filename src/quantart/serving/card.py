@@ -129,4 +129,4 @@ class Card:
 
 
 def _interval(measured: Measured) -> str:
-    return f"{measured.low:.4g} to {measured.high:.4g}" if measured.has_interval else "–"
+    return f"{measured.low:.4g} to {measured.high:.4g}" if measured.has_interval else "none"

@@ -95,7 +95,7 @@ def _metrics(evaluation: Evaluation, gates: PromoteParams) -> Table:
     table.add_column("limit")
     limits = {limit.metric: limit for limit in gates.parsed_limits}
     for name, each in evaluation.measured.items():
-        interval = f"{each.low:.4g} to {each.high:.4g}" if each.has_interval else "–"
+        interval = f"{each.low:.4g} to {each.high:.4g}" if each.has_interval else "none"
         limit = limits.get(name)
         verdict = (
             ""
