@@ -122,7 +122,9 @@ def test_one_run_alone_leaves_the_pipelines_reports_as_they_are_and_logs_nothing
 
 
 def test_by_another_network_nothing_of_the_former_evaluation_stays_current(project: Project, tmp_path: Path) -> None:
-    discrete = run_id(project, "stage2_discrete")
+    with stage_run(project.root, stage="stage2", name="again", params={"variant": "discrete"}) as trained:
+        trained.artifact(project.stage2_model("discrete"), "model")
+    discrete = trained.run_id
     run(project, discrete)
     before = measured_in(MlflowClient().get_run(discrete).data.metrics)
     other = Project(tmp_path / "other")
@@ -398,7 +400,9 @@ def test_a_sweep_is_a_table_and_a_plot_beside_the_baselines(project: Project) ->
     (place,) = places(discrete) - known
     logged = {file.path for file in MlflowClient().list_artifacts(discrete, place)}
     assert {f"{place}/sweep.png", f"{place}/sweep.svg", f"{place}/table.parquet"} <= logged
-    assert MlflowClient().get_run(discrete).data.metrics == before | {f"{place}/n": 3}
+    logged_run = MlflowClient().get_run(discrete).data
+    assert logged_run.metrics == before | {f"{place}/n": 3}
+    assert logged_run.tags[f"{place}/sibling"] == run_id(project, "stage2_continuous")
     with pytest.raises(UserError, match="--sweep goes over alpha and beta by itself"):
         run(project, discrete, Options(sweep=True, alpha=0.5))
 

@@ -160,9 +160,9 @@ class Evaluator:
         result = Result(name, evaluation, True, own, images, sweep)
         if first:
             fidelity = Fidelity(math.nan, math.nan) if options.sweep else fidelities[0]
-            self._log(run, result, data, DOMAINS, self._about(data, result, task.side, fidelity))
+            prefix = self._log(run, result, data, DOMAINS, self._about(data, result, task.side, fidelity))
             if controlled.sibling and not own:
-                StageRun(run.info.run_id).set_tags({f"{EVALUATION}/{name}/sibling": controlled.sibling.info.run_id})
+                StageRun(run.info.run_id).set_tags({f"{prefix}/sibling": controlled.sibling.info.run_id})
             if data.stored_pairs and own:
                 log_pairs(StageRun(run.info.run_id), data.stored_pairs)
         return result
@@ -185,7 +185,8 @@ class Evaluator:
         data: EvaluationData,
         domains: Sequence[Domain],
         about: About,
-    ) -> None:
+    ) -> str:
+        """Log the result where it is new; the prefix that it has in the run."""
         label = data.label(about.digest) if not self._weights else f"weights_{about.digest[:8]}"
         # a stage-1 run may have been trained on both domains
         name = "" if result.transfer and result.own else result.name
@@ -201,6 +202,7 @@ class Evaluator:
             sweep=result.sweep,
         )
         print(f"run {describe(run)}: {prefix}/… {'logged' if new else 'is as it was logged before'}")
+        return prefix
 
     def _about(self, data: EvaluationData, result: Result, side: int, fidelity: Fidelity) -> About:
         lpips, features = self._perception
