@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA
 from quantart.evaluation.figures import ranked_grid, ranked_pairs, sweep_plot, transfer_grid, write_figure
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.names import MODEL
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.images import Picture, read_image
 
 METHODS = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)

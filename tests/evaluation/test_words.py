@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import BASELINES, COPIED_STYLE, MODEL
+from quantart.evaluation.names import MODEL
+from quantart.evaluation.rendering import BASELINES, COPIED_STYLE
 from quantart.evaluation.summary import Measurement, measurements, summarise
 from quantart.evaluation.words import reconstruction_section, transfer_section, verdicts
 

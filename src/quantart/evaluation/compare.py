@@ -12,18 +12,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantart.evaluation.names import larger_is_better
+from quantart.evaluation.names import COMPOSITE_NAMES, FRECHET_NAMES, MODEL, larger_is_better
 from quantart.evaluation.record import About, Record
-from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.sets import too_few_pictures
-from quantart.evaluation.summary import (
-    COMPOSITE_NAMES,
-    FRECHET_NAMES,
-    Measurement,
-    difference,
-    measurements,
-    sharing_of,
-)
+from quantart.evaluation.summary import Measurement, difference, measurements, sharing_of
 
 Verdict = Literal["better", "worse", "not told apart", ""]
 

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from quantart.evaluation.compare import UNITS, Comparison, Difference, EvaluatedRun
 from quantart.evaluation.compare_plot import forest_plot
 from quantart.evaluation.compare_tables import MANY, NO_INTERVAL, number, signed
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.names import MODEL
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.images import Picture, to_pillow
 
 _QUALITY = 90

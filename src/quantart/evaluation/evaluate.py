@@ -18,8 +18,9 @@ from torch import Tensor
 
 from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
+from quantart.evaluation.names import MODEL
 from quantart.evaluation.observed import Observed, Perception
-from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, MODEL, Painter, PairRenderer
+from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, Painter, PairRenderer
 from quantart.evaluation.summary import Measurement, Score, measurements, summarise
 from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
 from quantart.images import Picture, pixels_to_float, to_arrays

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.names import MODEL
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.images import Picture, picture_grid
 
 GRID_PAIRS = 12

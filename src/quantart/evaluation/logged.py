@@ -13,12 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quantart.evaluation.names import METRICS
+from quantart.evaluation.names import METRICS, MODEL
 
 if TYPE_CHECKING:  # a served model reads these names, and has no networks to evaluate with
     from quantart.evaluation.summary import Score
-
-_MODEL = "model"
 
 EVALUATION = "eval"
 """Prefix of an evaluation at the network's own settings: of metrics, tags and artifacts."""
@@ -66,7 +64,7 @@ def logged_values(scores: Sequence[Score], prefix: str) -> dict[str, float]:
     group = prefix.removeprefix(EVALUATION)
     values: dict[str, float] = {}
     for method, metric, value, low, high, _ in scores:
-        if method != _MODEL:
+        if method != MODEL:
             values[f"{_BASELINES}{group}/{metric}.{method}"] = value
             continue
         values[f"{prefix}/{metric}"] = value

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import MODEL, TITLES
+from quantart.evaluation.names import COMPOSITE_NAMES, FRECHET_NAMES, MODEL
+from quantart.evaluation.rendering import TITLES
 from quantart.evaluation.sets import too_few_pictures
-from quantart.evaluation.summary import COMPOSITE_NAMES, FRECHET_NAMES, Score, by_method, difference, sharing_of
+from quantart.evaluation.summary import Score, by_method, difference, sharing_of
 
 Verdict = Literal["beats it on", "does not beat it on", "cannot be told apart from it on"]
 _PHRASES: tuple[Verdict, ...] = ("beats it on", "does not beat it on", "cannot be told apart from it on")

@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 
 from quantart.evaluation.evaluate import Evaluation
 from quantart.evaluation.logged import count_name, digest_name, logged_values, outdated
+from quantart.evaluation.names import MODEL
 from quantart.evaluation.record import NEEDED, About, Record, write_record
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.summary import Score
 from quantart.evaluation.sweep import Sweep
 from quantart.images import Picture

@@ -24,10 +24,11 @@ from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, ev
 from quantart.evaluation.figures import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
 from quantart.evaluation.logged import EVALUATION
 from quantart.evaluation.magenta import MagentaStylizer
+from quantart.evaluation.names import MODEL
 from quantart.evaluation.networks import FeatureNetwork, assign_weights
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.record import About
-from quantart.evaluation.rendering import MODEL, Painter
+from quantart.evaluation.rendering import Painter
 from quantart.evaluation.sweep import Sweep
 from quantart.evaluation.task import TransferTask
 from quantart.images import Picture

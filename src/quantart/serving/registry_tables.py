@@ -9,11 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from quantart.evaluation.logged import Measured
+from quantart.evaluation.names import FEW_HEADLINES
 from quantart.params import PromoteParams
 from quantart.serving.champion import history
 from quantart.serving.registry import JUDGED_BY, Evaluation, Registry, Version
 
-_HEADLINES = ("perceptual_", "lpips_", "gram_", "kd_", "kid")
 _SHOWN_TAGS = ("git.", "dvc.", "upstream.", JUDGED_BY)
 _SHORT = 8  # characters of a run's id or a digest
 _MOVES = 5
@@ -60,7 +60,7 @@ def print_version(registry: Registry, version: Version, gates: PromoteParams, co
 
 def _versions(versions: Sequence[Version]) -> Table:
     measured = [name for version in versions if version.evaluation for name in version.evaluation.measured]
-    headlines = [name for head in _HEADLINES for name in sorted(set(measured)) if name.startswith(head)]
+    headlines = [name for head in FEW_HEADLINES for name in sorted(set(measured)) if name.startswith(head)]
     table = Table(box=None, pad_edge=False)
     for name in ("version", "aliases", "created\n(UTC)", "variant", "run"):
         table.add_column(name, overflow="fold")
