@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from quantart.errors import UserError
+from quantart.whole import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -318,14 +319,7 @@ def write_image(path: Path, array: Picture) -> None:
     file_format = WRITTEN_FORMATS.get(path.suffix.lower())
     if file_format is None:
         raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN_FORMATS)}, not {path.suffix or 'that'}")
-    data = _encode(array, file_format)
-    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_whole(path, _encode(array, file_format))
 
 
 def _encode(array: Picture, file_format: str) -> bytes:

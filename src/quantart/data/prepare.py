@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
@@ -35,6 +33,7 @@ from quantart.data.splits import SPLITS, Split, assign_splits, split_of_name
 from quantart.errors import UserError
 from quantart.images import write_image
 from quantart.progress import progress
+from quantart.whole import whole_folder
 
 if TYPE_CHECKING:
     from quantart.params import DataParams, Domain
@@ -145,14 +144,8 @@ def prepare_domain(
         files = find_pictures(source, params.table(domain), root)
     except UserError as error:
         raise UserError(f"{called or f'data.{domain}'}: {error}") from error
-    partial_folder = _empty_sibling(out, "partial")
-    partial_folder.mkdir(parents=True)
-    try:
-        report = _fill(partial_folder, files, params, domain, called, workers)
-        _replace_folder(partial_folder, out)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-    return report
+    with whole_folder(out) as fresh:
+        return _fill(fresh, files, params, domain, called, workers)
 
 
 def _fill(
@@ -280,19 +273,3 @@ def _check_out(source: Path, out: Path) -> None:
         raise UserError(f"{out}: a file is where the prepared folder should be; remove it")
     if out.is_dir() and any(out.iterdir()) and not (out / REPORT_FILE).is_file():
         raise UserError(f"{out}: holds other files than prepared pictures and would be replaced; empty it first")
-
-
-def _empty_sibling(folder: Path, purpose: str) -> Path:
-    """A hidden path beside `folder`, cleared of what a killed run left there."""
-    path = folder.with_name(f".{folder.name}.{purpose}")
-    if path.exists():
-        shutil.rmtree(path)
-    return path
-
-
-def _replace_folder(new: Path, out: Path) -> None:
-    old = _empty_sibling(out, "replaced")
-    with suppress(FileNotFoundError):
-        out.rename(old)
-    new.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
