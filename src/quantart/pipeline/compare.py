@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
@@ -23,13 +22,15 @@ from quantart.params import DOMAINS
 from quantart.pipeline.evaluation_log import record_files
 from quantart.project import Project
 from quantart.tracking.find import check_finished, describe, find_run, select_runs
+from quantart.tracking.labels import upstream_of
+from quantart.tracking.lineage import ancestry
 from quantart.tracking.store import configure, without_password
+from quantart.whole import write_whole
 
 EVALUATIONS = (EVALUATION, *(f"{EVALUATION}/{domain}" for domain in DOMAINS))
 """Folders of a run's artifacts with an evaluation under the model's own settings: of stage 2, of stage 1 by domain."""
 
 _LATEST = "latest."
-_UPSTREAM = "upstream."
 _TAGS = ("git.commit", "dvc.experiment")
 _TAG_SHOWN = 12
 
@@ -75,9 +76,9 @@ def run(
             ]
         )
     if html is not None:
-        _write(html, page(found))
+        write_whole(html, page(found).encode())
     if csv is not None:
-        _write(csv, csv_text(found))
+        write_whole(csv, csv_text(found).encode())
     return found
 
 
@@ -96,8 +97,8 @@ def _evaluated(run: Run, place: str, folder: Path) -> EvaluatedRun:
         run_id=run.info.run_id,
         name=run.info.run_name,
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-        parameters=_parameters(_lineage(run)),
-        upstream=_upstream(run),
+        parameters=_parameters(run),
+        upstream=upstream_of(run.data.tags),
         record=_fetch_record(run, place, folder),
     )
 
@@ -166,45 +167,23 @@ def _unreadable(run: Run, error: Exception) -> UserError:
     return UserError(f"run {describe(run)}: its evaluation can't be downloaded ({' '.join(str(error).split())})")
 
 
-def _parameters(lineage: Mapping[str, Run]) -> dict[str, str]:
+def _parameters(run: Run) -> dict[str, str]:
     """What the run was told, and what the runs were told that it stands on; then the commit.
 
     Of a run that was resumed with other parameters the latest count: MLflow keeps the first, `StageRun.params` tags
     the others.
     """
-    told = {
-        f"{stage}: {name}" if stage else name: value
-        for stage, each in lineage.items()
-        for name, value in _told(each).items()
-    }
-    tags = lineage[""].data.tags
+    told: dict[str, str] = {}
+    for stage, each in ancestry([run]):
+        for name, value in _told(each).items():
+            told.setdefault(f"{stage}: {name}" if stage else name, value)  # of two of a stage the nearer one
+    tags = run.data.tags
     return told | {tag: tags[tag][:_TAG_SHOWN] for tag in _TAGS if tag in tags}
 
 
 def _told(run: Run) -> dict[str, str]:
     latest = {k.removeprefix(_LATEST): v for k, v in run.data.tags.items() if k.startswith(_LATEST)}
     return {**run.data.params, **latest}
-
-
-def _lineage(run: Run) -> dict[str, Run]:
-    """The run, under the name "", and those it stands on, by stage; one that is no longer there is left out."""
-    found, waiting = {"": run}, [run]
-    while waiting:
-        for stage, run_id in _upstream(waiting.pop(0)).items():
-            if stage in found:
-                continue
-            try:
-                found[stage] = MlflowClient().get_run(run_id)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-            else:
-                waiting.append(found[stage])
-    return found
-
-
-def _upstream(run: Run) -> dict[str, str]:
-    return {k.removeprefix(_UPSTREAM): v for k, v in run.data.tags.items() if k.startswith(_UPSTREAM)}
 
 
 def _check_writable(path: Path | None) -> None:
@@ -214,14 +193,3 @@ def _check_writable(path: Path | None) -> None:
         raise UserError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        beside.write_text(text, encoding="utf8", newline="")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -25,12 +25,13 @@ from quantart.project import Project
 from quantart.serving.card import Card, DataRow
 from quantart.serving.package import log_and_register
 from quantart.serving.registered import RegisteredModel, write_registered
+from quantart.tracking.labels import UPSTREAM
 from quantart.tracking.lineage import data_of, with_ancestors
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.runs import open_run
 from quantart.tracking.siblings import find_sibling
 
-LINEAGE = ("git.", "dvc.", "upstream.", "imported.", "model.")
+LINEAGE = ("git.", "dvc.", UPSTREAM, "imported.", "model.")
 
 
 def run(project: Project, run_id: str | None = None) -> RegisteredModel:

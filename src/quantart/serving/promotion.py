@@ -20,11 +20,10 @@ from quantart.project import Project
 from quantart.serving.champion import Move, champion_of, move, restore
 from quantart.serving.gates import Check, check_difference, check_limits
 from quantart.serving.registry import JUDGED_BY, Evaluation, Version, chosen_version, open_registry
+from quantart.tracking.labels import upstream_of
 
 FEWEST_PAIRS = 8
 """An evaluation on fewer pairs judges no version."""
-
-_UPSTREAM = "upstream."
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _evaluated(version: Version) -> EvaluatedRun:
         name=_of(version),
         started=version.created,
         parameters={},
-        upstream={k.removeprefix(_UPSTREAM): run_id for k, run_id in version.tags.items() if k.startswith(_UPSTREAM)},
+        upstream=upstream_of(version.tags),
         record=_record(version),
     )
 

@@ -13,8 +13,9 @@ from quantart.evaluation.names import FEW_HEADLINES
 from quantart.params import PromoteParams
 from quantart.serving.champion import history
 from quantart.serving.registry import JUDGED_BY, Evaluation, Registry, Version
+from quantart.tracking.labels import UPSTREAM
 
-_SHOWN_TAGS = ("git.", "dvc.", "upstream.", JUDGED_BY)
+_SHOWN_TAGS = ("git.", "dvc.", UPSTREAM, JUDGED_BY)
 _SHORT = 8  # characters of a run's id or a digest
 _MOVES = 5
 
