@@ -30,9 +30,8 @@ def test_a_folder_takes_its_place_at_the_end_alone(tmp_path: Path) -> None:
             (fresh / name).touch()
             assert [path.name for path in out.iterdir()] == ["one"] if out.exists() else name == "one"
         assert [path.name for path in out.iterdir()] == [name]
-    with pytest.raises(ValueError, match="stop"), whole_folder(out) as fresh:
-        (fresh / "three").touch()
-        raise ValueError("stop")
+    with pytest.raises(FileNotFoundError), whole_folder(out) as fresh:
+        (fresh / "no folder" / "three").touch()
     assert [path.name for path in out.iterdir()] == ["two"]
     assert list(out.parent.iterdir()) == [out]
 

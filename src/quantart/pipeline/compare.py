@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ from quantart.evaluation.logged import DIGEST, EVALUATION, digest_name
 from quantart.evaluation.record import ABOUT, NEEDED, PICTURES, Record, read_record
 from quantart.params import DOMAINS
 from quantart.pipeline.evaluation_log import record_files
-from quantart.project import Project
+from quantart.project import Project, tracked_root
 from quantart.tracking.find import check_finished, describe, find_run, select_runs
 from quantart.tracking.labels import upstream_of
 from quantart.tracking.lineage import ancestry
@@ -59,7 +58,7 @@ def run(
     """
     for file in (html, csv):
         _check_writable(file)
-    configure(_root(project))
+    configure(tracked_root(project))
     chosen = [find_run(text) for text in runs]
     if last is not None or experiment is not None or filter is not None:
         chosen += select_runs(last, experiment, filter)
@@ -80,16 +79,6 @@ def run(
     if csv is not None:
         write_whole(csv, csv_text(found).encode())
     return found
-
-
-def _root(project: Project | None) -> Path:
-    """Where the tracking store is looked for."""
-    if project is None and not os.environ.get("MLFLOW_TRACKING_URI"):
-        raise UserError(
-            f"{Path.cwd()}: no params.yaml here or in a folder above; go to a QuantArt project, or set "
-            "MLFLOW_TRACKING_URI"
-        )
-    return project.root if project else Path.cwd()
 
 
 def _evaluated(run: Run, place: str, folder: Path) -> EvaluatedRun:
