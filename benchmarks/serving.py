@@ -209,7 +209,7 @@ def print_table(rows: list[dict[str, Any]], before: int, after: int) -> None:
 def judged(rows: list[dict[str, Any]], growth: float) -> list[str]:
     """What is not as it should be, in sentences."""
     faults = [
-        f"{row['styles']}, {row['clients']} clients: {row['wrong']} wrong, {row['lost']} lost {'; '.join(row['reasons'])}"
+        f"{row['styles']}, {row['clients']} clients: {row['wrong']} wrong, {row['lost']} lost; {row['reasons']}"
         for row in rows
         if row["wrong"] or row["lost"]
     ]
