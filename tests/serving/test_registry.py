@@ -99,9 +99,7 @@ def test_what_the_gates_leave_out_is_said(project: Project, name: str) -> None:
     assert "Measured, and judged by the gates, at beta = 1 alone." in said()
     for variant in ("discrete", "continuous"):
         MlflowClient().set_model_version_tag(name, "1", f"run.{variant}", "0123")
-    assert (
-        "is the discrete network alone, at beta = 1: neither the continuous one nor any alpha between." in said()
-    )
+    assert "is the discrete network alone, at beta = 1: neither the continuous one nor any alpha between." in said()
 
 
 def test_one_version_is_shown_with_its_limits(project: Project, name: str) -> None:

@@ -109,7 +109,7 @@ def _metrics(evaluation: Evaluation, gates: PromoteParams) -> Table:
     table.add_column("limit")
     limits = {limit.metric: limit for limit in gates.parsed_limits}
     for name, each in evaluation.measured.items():
-        interval = f"{each.low:.3g} to {each.high:.3g}" if each.has_interval else "–"
+        interval = f"{_plain(each.low)} to {_plain(each.high)}" if each.has_interval else "–"
         limit = limits.get(name)
         verdict = (
             ""
@@ -124,6 +124,11 @@ def _short(digest: str | None) -> str:
     return digest[:_SHORT] if digest else "–"
 
 
+def _plain(value: float) -> str:
+    """Three digits, or all before the point, so that a row fits into 80 columns."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
 def _half(measured: Measured) -> str:
-    plain = f"{measured.value:.3g}"
+    plain = _plain(measured.value)
     return f"{plain}\n± {(measured.high - measured.low) / 2:.2g}" if measured.has_interval else plain
