@@ -19,13 +19,14 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.images import Picture, decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.serving.checksums import SUMS, write_checksums
+from quantart.serving.checksums import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.registered import RegisteredModel
 from quantart.serving.server import fetch_model
 from quantart.serving.stylizer import Stylizer
@@ -197,6 +198,15 @@ def test_checksums_that_were_changed_with_the_weights_are_found_by_the_registry(
         for file, data in kept.items():
             file.write_bytes(data)
     assert fetch_model(registered.uri) == folder
+
+
+def test_versions_that_share_a_folder_each_have_their_own_checksums(registered: RegisteredModel) -> None:
+    source = MlflowClient().get_model_version(registered.name, registered.version).source
+    mlflow.register_model(source, "twin", tags={SHA256_TAG: "0" * 64})
+    for _ in range(2):
+        with pytest.raises(UserError, match="not the checksums that the registry has of models:/twin/1"):
+            fetch_model("models:/twin/1")
+        fetch_model(registered.uri)
 
 
 @pytest.mark.parametrize("uri", ["models:/quantart/99", "models:/nothing@champion", "/no/such/folder"])
