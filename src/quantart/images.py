@@ -350,6 +350,7 @@ def picture_grid(
     column_titles, row_titles = _titles(column_titles, columns, "column"), _titles(row_titles, len(rows), "row")
     font = ImageFont.load_default(max(13, cell // 11))
     gap = 4
+    row_titles = [_shortened(title, font, cell) for title in row_titles]
     left = gap + (int(max(map(font.getlength, row_titles))) + 2 * gap if any(row_titles) else 0)
     top = gap + (round(1.6 * font.getbbox("Ag")[3]) if any(column_titles) else 0)
     step = cell + gap

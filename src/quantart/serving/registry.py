@@ -21,7 +21,9 @@ from quantart.serving.registered import CHALLENGER, read_registered
 from quantart.tracking.lineage import run_if_there
 
 JUDGED_BY = "promoted.digest"
-"""Tag of a version that was promoted: digest of the evaluation that it was judged by."""
+"""Tag of a version that was promoted: digest of the pictures and pairs that it was judged by."""
+JUDGED_ON = "promoted.pairs"
+"""Likewise: how many pairs these were."""
 
 
 @dataclass(frozen=True)
