@@ -176,6 +176,7 @@ def test_parameters_of_a_resumed_run_and_of_the_runs_it_stands_on_are_compared(p
     for each, base_id in zip(chosen, bases, strict=True):
         client.set_tag(each.info.run_id, "upstream.stage1_style", base_id)
     client.set_tag(chosen[1].info.run_id, "latest.stage2.variant", "continuous")
+    client.log_param(chosen[0].info.run_id, "max_rows", 64)  # as MLflow does when the model is exported
     comparison = run(project, ["trained", "scrambled"])
     assert comparison.parameters.to_dict("index") == {
         "stage2.variant": {"A": "discrete", "B": "continuous"},

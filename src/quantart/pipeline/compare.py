@@ -171,8 +171,9 @@ def _parameters(run: Run) -> dict[str, str]:
 
 
 def _told(run: Run) -> dict[str, str]:
+    """What begins with a stage; MLflow logs the limits of an exported model's server as parameters too."""
     latest = {k.removeprefix(_LATEST): v for k, v in run.data.tags.items() if k.startswith(_LATEST)}
-    return {**run.data.params, **latest}
+    return {name: value for name, value in {**run.data.params, **latest}.items() if "." in name}
 
 
 def _check_writable(path: Path | None) -> None:
