@@ -65,7 +65,7 @@ def evaluate_transfer(
 ) -> Evaluation:
     """Measure style transfer, and every baseline, on pairs of pictures.
 
-    Memory does not grow with the number of pairs but for their statistics.
+    Memory still grows with the number of pairs, more than their statistics explain (`benchmarks/evaluation_memory.py`).
 
     Args:
         perception: its networks' names become part of the metrics' names.
