@@ -19,7 +19,7 @@ from typing import Any
 
 from quantart.images import Picture, encode_png
 
-START_SECONDS = 600  # of which a machine with nothing else to do needs fifteen
+START_SECONDS = 600
 JSON = "application/json"
 
 FORMS = {
