@@ -117,7 +117,7 @@ def _cell(value: float, low: float, high: float) -> str:
 
 def _differences(pair: PairOfRuns) -> Table:
     table = _table(f"{pair.second} − {pair.first} on the same pictures, with 95 % intervals")
-    table.add_column("metric", overflow="fold")
+    table.add_column("metric", no_wrap=True)
     table.add_column("difference", justify="right", no_wrap=True)
     table.add_column(f"{pair.second} is", min_width=len("not told apart"))
     for row in pair.differences:

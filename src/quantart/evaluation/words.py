@@ -50,8 +50,8 @@ def transfer_section(variant: str, evaluation: Evaluation) -> str:
 {len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
 `perceptual` (or `lpips`), `cfsd` and `latent_content` are distances to the photograph, the others to the painting or,
 `fd` and `kd`, of all pictures to all paintings; smaller is better. `usage` and `perplexity` tell how much of the style
-codebook the pictures use. ± is half the bootstrap 95 % interval over photographs and
-paintings. What each metric is: docs/evaluation.md.
+codebook the pictures use. ± is half the bootstrap 95 % interval over photographs and paintings. What each
+metric is: docs/evaluation.md.
 {_warning(evaluation)}
 {_table(evaluation.summary)}
 
@@ -98,7 +98,8 @@ def _cell(score: Score) -> str:
         return f"{_number(score.value)} (no interval)"
     half = (score.high - score.low) / 2
     # what is 0 to rounding has an interval of rounding errors
-    return f"{_number(score.value)} ± {half if half > 1e-9 else 0.0:.2g}"
+    half = half if half > 1e-9 else 0.0
+    return f"{_number(score.value)} ± {half:.2g}" if half < 99.5 else f"{_number(score.value)} ± {half:.0f}"
 
 
 def _number(value: float) -> str:
