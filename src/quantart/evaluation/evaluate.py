@@ -24,6 +24,7 @@ from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, Painter,
 from quantart.evaluation.summary import Measurement, Score, measurements, summarise
 from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
 from quantart.images import Picture, pixels_to_float, to_arrays
+from quantart.memory import return_freed_memory
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.progress import progress
@@ -65,7 +66,7 @@ def evaluate_transfer(
 ) -> Evaluation:
     """Measure style transfer, and every baseline, on pairs of pictures.
 
-    Memory still grows with the number of pairs, more than their statistics explain (`benchmarks/evaluation_memory.py`).
+    Memory grows with the number of pairs by their features alone (`benchmarks/evaluation_memory.py`).
 
     Args:
         perception: its networks' names become part of the metrics' names.
@@ -79,7 +80,10 @@ def evaluate_transfer(
     own = list(share(task.batches(batch_size), state.process_index, state.num_processes))
     label = f"evaluate {model.variant}"
     numbered = progress(own, len(own), label) if state.is_main_process else own
-    parts = [_measure(render, task, perception, numbers, samples) for numbers in numbered]
+    parts = []
+    for numbers in numbered:
+        parts.append(_measure(render, task, perception, numbers, samples))
+        return_freed_memory()
     return _joined(gather_object(parts), render.methods, task, perception)
 
 
@@ -153,6 +157,7 @@ def evaluate_reconstruction(
         }
         part.counts[MODEL] = code_counts(quantized.indices, model.quantize.n_e).cpu()
         parts.append(part)
+        return_freed_memory()
     parts = gather_object(parts)
     table = pd.concat([table for part in parts for table in part.tables], ignore_index=True)
     features = {name: _in_order(parts, name) for name in (MODEL, COPIED_CONTENT)}
