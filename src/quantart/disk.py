@@ -53,7 +53,8 @@ def room_for(what: str, size: int, folder: Path, then: Callable[[], str]) -> Ite
     except UserError:
         raise
     except Exception as error:
-        if not is_disk_full(error):
+        # SQLite calls it many names
+        if not is_disk_full(error) and free_bytes(folder) > 2**16:
             raise
         if said := _said_before(error):
             raise said from None
