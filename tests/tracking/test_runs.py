@@ -135,12 +135,16 @@ def test_a_continued_run_keeps_its_history_and_notes_a_changed_parameter(project
     first = finished_run(project, {"steps": 30})
     with stage_run(project, stage="stage2", name="x", params={"steps": 40, "seed": 1}, run_id=first.run_id) as again:
         again.metrics({"train/total_loss": 1.0}, 2)
+        for step in (4, 4, 8):
+            again.image("val/transfers", np.zeros((4, 4, 3), np.uint8), step)
     found = MlflowClient().get_run(first.run_id)
     assert again.run_id == first.run_id
     assert (found.info.status, found.info.run_name) == ("FINISHED", f"stage2_discrete@{first.run_id[:8]}")
     assert found.data.params == {"stage2.steps": "30", "stage2.seed": "1"}
     assert found.data.tags["latest.stage2.steps"] == "40"
     assert [p.step for p in MlflowClient().get_metric_history(first.run_id, "train/total_loss")] == [1, 2]
+    names = [file.path for file in MlflowClient().list_artifacts(first.run_id, "images") if file.path.endswith(".png")]
+    assert sorted(name.split("+")[2] for name in names) == ["4", "8"]
 
 
 def test_adding_to_an_ended_run_leaves_its_status_and_times(project: Path) -> None:

@@ -11,7 +11,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 
+from quantart.disk import room_for, writing
 from quantart.errors import UserError
 from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, Pretrained, file_sha256
 from quantart.params import TrainingParams
@@ -26,6 +28,7 @@ from quantart.training.loop import Task, train
 
 VALIDATION_PICTURES = 24
 GRID_ROWS = 6
+LOG_BYTES = 10_000_000  # of metrics and pictures, for what is said of a full disk
 
 
 class _Silent:
@@ -44,9 +47,11 @@ def run_training(
     training: TrainingParams,
     datasets: list[DataUsed],
     upstream: dict[str, str],
+    validated_on: list[str],
     seed: int,
     make_task: Callable[[Accelerator], Task],
     out: Path,
+    codes: list[dict[str, Any]] | None = None,
     pairs: Path | None = None,
 ) -> None:
     """Train one stage as one tracked run and write its model folder and `runs/<stage>.json`.
@@ -56,8 +61,10 @@ def run_training(
         parameters: everything that decides the result; logged under the stage's prefix.
         datasets: the data trained on.
         upstream: stage to run id of what this stands on.
+        validated_on: digests of the validation data: with others, the curves of one run would not fit together.
         make_task: builds model, losses and batches once the device is known.
         out: the model folder, replaced when all is done.
+        codes: how the codes were made that it trains on.
         pairs: file of the validation pairs, kept with the run.
     """
     accelerator = make_accelerator(seed)
@@ -67,7 +74,14 @@ def run_training(
         )
     checkpoints = Checkpoints(
         project.checkpoints(stage),
-        fingerprint(parameters=parameters, datasets=[data.digest for data in datasets], upstream=upstream, seed=seed),
+        fingerprint(
+            parameters=parameters,
+            datasets=[data.digest for data in datasets],
+            codes=codes,
+            validated_on=validated_on,
+            upstream=upstream,
+            seed=seed,
+        ),
         say=accelerator.print,
     )
     if accelerator.is_main_process:
@@ -76,7 +90,10 @@ def run_training(
     task = make_task(accelerator)
 
     main = accelerator.is_main_process
-    with _tracked(project, stage, parameters, datasets, upstream, checkpoints) if main else nullcontext() as run:
+    with (
+        room_for("the log of this run", LOG_BYTES, project.root, checkpoints.advice),
+        _tracked(project, stage, parameters, datasets, upstream, checkpoints) if main else nullcontext() as run,
+    ):
         if run is not None:
             checkpoints.run_id = run.run_id
             run.set_tags(_machine(accelerator))
@@ -86,7 +103,8 @@ def run_training(
             task, training, seed=seed, accelerator=accelerator, checkpoints=checkpoints, logger=run or _Silent()
         )
         if run is not None:
-            _replace(out, cast(Pretrained, model))
+            with writing(f"{out.name} with its copy in the run", 2 * _bytes(model), out.parent, checkpoints.advice):
+                _replace(out, cast(Pretrained, model))
             run.artifact(out, "model")
             write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
     accelerator.wait_for_everyone()
@@ -152,6 +170,11 @@ def _machine(accelerator: Accelerator) -> dict[str, str]:
         "processes": str(accelerator.num_processes),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def _bytes(model: nn.Module) -> int:
+    """Bytes of a network's weights and buffers."""
+    return sum(tensor.nbytes for tensor in model.state_dict().values())
 
 
 def _replace(out: Path, model: Pretrained, beside: Iterable[Path] = ()) -> None:

@@ -70,7 +70,13 @@ class StageRun:
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
+        if self._continued and self._has_picture(key, step):
+            return
         self._client.log_image(self.run_id, array, key=key, step=step, synchronous=True)
+
+    def _has_picture(self, key: str, step: int) -> bool:
+        begin = f"images/{key.replace('/', '~')}+step+{step}+"  # as MLflow names them
+        return any(file.path.startswith(begin) for file in self._client.list_artifacts(self.run_id, "images"))
 
     def _is_new(self, key: str, step: int) -> bool:
         if not self._continued:
