@@ -50,7 +50,7 @@ class Server:
         command = [sys.executable, "-m", "mlflow", "server", *store, "--workers", "1", "--port", str(self.port)]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        wait_until(self.answers, 180)
+        wait_until(self.answers, 300)
 
     def answers(self) -> bool:
         try:

@@ -34,6 +34,6 @@ def resolve(run_id: str) -> str:
     if found := find_local(run_id):
         return found
     raise UserError(
-        f"run {run_id}: began while the tracking server was down and is not there yet: run `quantart sync`, where it "
-        "was trained"
+        f"run {run_id}: began while the tracking server was down and is not there yet: run `quantart sync` where it "
+        "was trained; if its .quantart/spool is gone, train it again"
     )

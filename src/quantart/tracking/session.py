@@ -179,9 +179,7 @@ def _open(project: Path, run_id: str | None) -> tuple[Spool, Unreachable | None]
         if outage is None:
             run_id = get_run(run_id).info.run_id
     names = {"local_id": run_id} if run_id and is_local_id(run_id) else {"run_id": run_id}
-    spool = Spool.create(root, address, **names)
-    _lock(spool)
-    return spool, outage
+    return Spool.create(root, address, **names), outage
 
 
 def _lock(spool: Spool) -> None:

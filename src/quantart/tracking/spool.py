@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 
 from quantart.errors import UserError
 
 FOLDER = Path(".quantart/spool")
 _LOCAL_ID = re.compile(r"local-\d{20}-[0-9a-f]{8}")
-_STATE, _EVENTS, _FILES = "state.json", "events.jsonl", "files"
+_STATE, _EVENTS, _FILES, _LOCK = "state.json", "events.jsonl", "files", "lock"
 
 
 def is_local_id(run_id: str) -> bool:
@@ -38,9 +38,9 @@ class Spool:
     Whoever writes to it or delivers it holds `lock`. Appending is for any thread, delivering for one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lock: BaseFileLock | None = None) -> None:
         self.folder = folder
-        self.lock = FileLock(folder / "lock", thread_local=False)
+        self.lock = lock or FileLock(folder / _LOCK, thread_local=False)
         self._appending = threading.Lock()
         self._files = 0
         self.address: str
@@ -50,7 +50,7 @@ class Spool:
 
     @classmethod
     def create(cls, root: Path, address: str, *, local_id: str | None = None, run_id: str | None = None) -> Spool:
-        """An empty one for a run of the store at `address`.
+        """An empty one, locked, for a run of the store at `address`.
 
         Args:
             root: of the project.
@@ -60,8 +60,10 @@ class Spool:
         name = local_id or f"local-{datetime.now(UTC):%Y%m%d%H%M%S%f}-{secrets.token_hex(4)}"
         folder = root / FOLDER / name
         folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK, thread_local=False)
+        lock.acquire()  # before anybody can see it: one who delivers what others left takes nothing that is locked
         _write_json(folder / _STATE, {"address": address, "run_id": run_id, "delivered": 0})
-        return cls(folder)
+        return cls(folder, lock)
 
     @property
     def local_id(self) -> str:
