@@ -24,6 +24,7 @@ from quantart.project import Project
 from quantart.serving.card import Card, DataRow
 from quantart.serving.package import log_and_register
 from quantart.serving.registered import RegisteredModel, write_registered
+from quantart.tracking.find import check_finished
 from quantart.tracking.labels import UPSTREAM
 from quantart.tracking.lineage import data_of, with_ancestors
 from quantart.tracking.links import RunLink, read_link
@@ -60,6 +61,7 @@ def run(project: Project, run_id: str | None = None) -> RegisteredModel:
     with TemporaryDirectory() as folder:
         for each in ids:
             found = get_run(each)
+            check_finished(found)
             network = _download(each, Path(folder, each))
             variant = _variant(network, each)
             runs[variant] = found

@@ -7,13 +7,11 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from quantart.tracking.labels import describe, run_name
+from quantart.tracking.labels import UPSTREAM, describe, run_name
 from quantart.tracking.local import LOCAL_ID, find_local
 from quantart.tracking.runs import DataUsed, StageRun
 from quantart.tracking.spool import Spool, is_local_id
 from quantart.tracking.store import EXPERIMENT
-
-_UPSTREAM = "upstream."
 
 
 class Delivery:
@@ -70,7 +68,7 @@ class Delivery:
     def _start(self, name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed], time: int) -> None:
         """Make the run, or wake the one that goes on."""
         client = MlflowClient()
-        tags = {key: _in_store(value) if key.startswith(_UPSTREAM) else value for key, value in tags.items()}
+        tags = {key: _in_store(value) if key.startswith(UPSTREAM) else value for key, value in tags.items()}
         tags |= {"mlflow.note.content": describe(name, tags, datasets)}
         run_id, named = self._spool.run_id, None
         if run_id is None:

@@ -107,7 +107,10 @@ def check_finished(run: Run) -> None:
         UserError: naming its status.
     """
     if run.info.status != FINISHED:
-        raise UserError(f"run {describe(run)} is {run.info.status}; only a training run that finished has a model")
+        left = "; if it ended, `quantart sync` delivers the rest of it" if run.info.status == "RUNNING" else ""
+        raise UserError(
+            f"run {describe(run)} is {run.info.status}; only a training run that finished has a model{left}"
+        )
 
 
 def describe(run: Run) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+from quantart.errors import UserError
 
 
 @contextmanager
@@ -20,12 +22,13 @@ def sampled_system(seconds: float, log: Callable[[Mapping[str, float]], None]) -
 
     def sample() -> None:
         monitor = SystemMetricsMonitor("")
-        monitor.collect_metrics()  # the first of the processor is zero, those of disk and network are differences
+        monitor.collect_metrics()  # thrown away: the processor's load is that since the call before
         while not ended.wait(seconds):
-            monitor.collect_metrics()
-            log({f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()})
             for each in monitor.monitors:
                 each.clear_metrics()
+            monitor.collect_metrics()
+            with suppress(UserError):  # a full disk is for the training to say
+                log({f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()})
 
     thread = threading.Thread(target=sample, daemon=True, name="system metrics")
     thread.start()
