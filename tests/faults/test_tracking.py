@@ -23,12 +23,12 @@ from quantart.tracking.spool import FOLDER, find_spools, is_local_id
 from tests.test_end_to_end import REPOSITORY, TINY, set_params
 
 pytestmark = pytest.mark.faults
-STEPS = 300
+STEPS = 120
 PARAMS = TINY | {
     "stage1.base.steps": STEPS,
     "stage1.base.log_every": 1,
-    "stage1.base.validate_every": 50,
-    "stage1.base.checkpoint_every": 20,
+    "stage1.base.validate_every": 40,
+    "stage1.base.checkpoint_every": 10,
 }
 SPEED = ("train/images_per_second", "train/data_wait_share")
 LOSS = "train/total_loss"
@@ -104,7 +104,7 @@ def undisturbed(root: Path, server: Server) -> dict[str, Any]:
     assert process.wait(600) == 0
     logged = what_is_logged(root, server)
     assert [step for step, _ in logged["metrics"][LOSS]] == list(range(1, STEPS + 1))
-    assert sorted(logged["pictures"]) == sorted(f"val~reconstructions+step+{step}" for step in range(50, 301, 50))
+    assert sorted(logged["pictures"]) == sorted(f"val~reconstructions+step+{step}" for step in (40, 80, 120))
     return logged
 
 
@@ -189,7 +189,7 @@ def test_a_server_that_dies_and_comes_back_has_all_of_the_run(
     wait_until(lambda: step_in_store(server, known) >= 5)
     server.kill()
     before = entries(root)
-    wait_until(lambda: entries(root) >= before + 60)  # training goes on
+    wait_until(lambda: entries(root) >= before + 30)  # training goes on
     process.send_signal(signal.SIGSTOP)
     assert process.poll() is None
     server.start()
@@ -227,7 +227,7 @@ def test_a_training_killed_while_the_server_is_down_resumes_into_one_history(
     wait_until(lambda: step_in_store(server, known) >= 5)
     server.kill()
     before = entries(root)
-    wait_until(lambda: entries(root) >= before + 70)
+    wait_until(lambda: entries(root) >= before + 30)
     process.kill()
     process.wait()
     server.start()

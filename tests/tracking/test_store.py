@@ -73,7 +73,7 @@ def test_two_processes_that_start_on_an_empty_folder_both_log(tmp_path: Path, ow
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], stderr=subprocess.PIPE, text=True)
         for name in ("a", "b")
     ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     configure(tmp_path)
     runs = mlflow.MlflowClient().search_runs([mlflow.get_experiment_by_name(EXPERIMENT).experiment_id])
