@@ -25,7 +25,7 @@ from quantart.pipeline import evaluate
 from quantart.pipeline.compare import run
 from quantart.project import Project
 from quantart.tracking.find import find_run, select_runs
-from quantart.tracking.runs import stage_run
+from quantart.tracking.session import stage_run
 
 SHAPE: dict[str, Any] = {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
 SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}

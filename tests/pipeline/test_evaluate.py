@@ -33,7 +33,7 @@ from quantart.project import Project
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import data_of
 from quantart.tracking.links import RunLink, read_link, write_link
-from quantart.tracking.runs import stage_run
+from quantart.tracking.session import stage_run
 
 ROOT = Path(__file__).parents[2]
 SHAPE: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}

@@ -26,7 +26,8 @@ from quantart.pipeline.export import run
 from quantart.project import Project
 from quantart.serving.stylizer import Stylizer
 from quantart.tracking.links import RunLink, read_link, write_link
-from quantart.tracking.runs import DataUsed, open_run, stage_run
+from quantart.tracking.runs import DataUsed, open_run
+from quantart.tracking.session import stage_run
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import VARIANTS, Variant
 from quantart.serving.package import log_and_register
 from quantart.serving.registered import RegisteredModel
-from quantart.tracking.runs import stage_run
+from quantart.tracking.session import stage_run
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 TINY = {

@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from quantart.tracking.lineage import data_of, run_if_there, with_ancestors
-from quantart.tracking.runs import DataUsed, stage_run
+from quantart.tracking.runs import DataUsed
+from quantart.tracking.session import stage_run
 
 PHOTOS = DataUsed("content", "c0" * 32, "data/photos", "training", 63)
 PAINTINGS = DataUsed("style", "50" * 32, "data/paintings", "training", 105)

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
-from quantart.tracking.runs import DataUsed, StageRun, flatten, open_run, stage_run
+from quantart.tracking.runs import DataUsed, StageRun, flatten, open_run
+from quantart.tracking.session import stage_run
 
 DATA = DataUsed("content", "ab" * 32, "data/prepared/content", "training", 12)
 
@@ -118,7 +119,7 @@ def test_a_run_says_how_it_ended(error: BaseException, status: str, project: Pat
 
 def test_sigterm_marks_the_run_killed_and_exits_143(project: Path) -> None:
     code = (
-        "import sys, signal, pathlib; from quantart.tracking.runs import stage_run\n"
+        "import sys, signal, pathlib; from quantart.tracking.session import stage_run\n"
         "with stage_run(pathlib.Path(sys.argv[1]), stage='s', name='s', params={}) as run:\n"
         "    print(run.run_id, flush=True); signal.pause()"
     )
@@ -185,7 +186,7 @@ def test_parameters_are_flattened_under_their_stage() -> None:
 
 
 def test_system_metrics_are_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantart.tracking.runs.SYSTEM_METRICS_SECONDS", 0.05)
+    monkeypatch.setattr("quantart.tracking.session.SYSTEM_METRICS_SECONDS", 0.05)
     deadline = time.monotonic() + 30
     with stage_run(project, stage="stage1", name="stage1_base", params={}) as run:
         names: set[str] = set()

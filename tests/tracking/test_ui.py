@@ -18,7 +18,8 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from urllib3 import PoolManager, Retry
 
 from quantart.images import Picture, picture_grid, read_image
-from quantart.tracking.runs import DataUsed, stage_run
+from quantart.tracking.runs import DataUsed
+from quantart.tracking.session import stage_run
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 CHROMIUM = os.environ.get("CHROMIUM") or next(

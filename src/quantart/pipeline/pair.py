@@ -25,6 +25,7 @@ from quantart.whole import whole_folder
 
 if TYPE_CHECKING:
     from quantart.tracking.runs import StageRun
+    from quantart.tracking.session import SpooledRun
 
 VALIDATION_PAIRS = 24
 UNPAIRED_FILE = "unpaired.csv"
@@ -52,7 +53,7 @@ def run(project: Project) -> None:
             _report_unpaired(project, fresh / UNPAIRED_FILE)
 
 
-def log_pairs(run: StageRun, path: Path) -> None:
+def log_pairs(run: StageRun | SpooledRun, path: Path) -> None:
     """Keep a file of pairs with a run: as the artifact `pairs/<split>.csv`, its sha256 as the tag `pairs.<split>`."""
     run.artifact(path, "pairs")
     run.set_tags({f"pairs.{path.stem}": hashlib.sha256(path.read_bytes()).hexdigest()})

@@ -20,7 +20,8 @@ from quantart.params import TrainingParams
 from quantart.pipeline.pair import log_pairs
 from quantart.project import Project
 from quantart.tracking.links import RunLink, write_link
-from quantart.tracking.runs import DataUsed, StageRun, stage_run
+from quantart.tracking.runs import DataUsed
+from quantart.tracking.session import SpooledRun, stage_run
 from quantart.tracking.store import EXPERIMENT
 from quantart.training.checkpoint import Checkpoints, fingerprint
 from quantart.training.launch import make_accelerator
@@ -151,7 +152,7 @@ def _tracked(
     datasets: list[DataUsed],
     upstream: dict[str, str],
     checkpoints: Checkpoints,
-) -> AbstractContextManager[StageRun]:
+) -> AbstractContextManager[SpooledRun]:
     return stage_run(
         project.root,
         stage=stage.split("_")[0],

@@ -22,12 +22,12 @@ UPSTREAM = "upstream."
 _DVC = {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}
 
 
-def run_name(name: str, run_id: str) -> str:
+def run_name(name: str, tags: Mapping[str, str], run_id: str) -> str:
     """`name@experiment` under `dvc exp run`, else `name@` and the beginning of the id.
 
     Charts and legends show nothing of a run but its name.
     """
-    return f"{name}@{os.environ.get('DVC_EXP_NAME') or run_id[:SHORT_ID]}"
+    return f"{name}@{tags.get('dvc.experiment') or run_id[:SHORT_ID]}"
 
 
 def tags_of(project: Path, stage: str, upstream: Mapping[str, str], datasets: Sequence[DataUsed]) -> dict[str, str]:

@@ -16,7 +16,7 @@ class RunLink:
 
     Attributes:
         stage: e.g. `stage2_discrete`.
-        run_id: of the MLflow run.
+        run_id: of the MLflow run; of one that began without its tracking server an id of our own, see `local`.
         experiment: MLflow experiment that the run belongs to.
         model: the run's artifact folder with the trained network.
     """
