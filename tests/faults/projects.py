@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -91,9 +92,10 @@ class Quantart:
         command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
         pipe = subprocess.PIPE
         self._zygote = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+        self._said = tempfile.TemporaryDirectory()  # not in the project, whose disk may be full
 
     def start(self, root: Path, *argv: str, inject: str = "") -> Command:
-        out = root / "out.txt"
+        out = Path(self._said.name) / "out.txt"
         out.unlink(missing_ok=True)
         assert self._zygote.stdin is not None
         self._zygote.stdin.write(json.dumps({"argv": argv, "cwd": str(root), "out": str(out), "inject": inject}) + "\n")
@@ -112,6 +114,7 @@ class Quantart:
     def close(self) -> None:
         self._zygote.kill()
         self._zygote.wait()
+        self._said.cleanup()
 
 
 def copy_project(template: Path, root: Path, changes: dict[str, Any] | None = None) -> Path:

@@ -53,6 +53,8 @@ def configure(project: Path, patience: int = 15) -> str:
             permission, a password that is wrong.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    # it prints a traceback of what it raises as well, a disk that is full for one
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     root = real_root(project)
     uri = tracking_uri(root)
