@@ -6,6 +6,7 @@ The parameters carry the reference's names, so that its state dicts load strictl
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -148,7 +149,14 @@ class MiddleBlock(nn.Module):
         return self.block_2(self.attn_1(self.block_1(x, overwrite=True)), overwrite=True)
 
 
-class Entry(nn.Conv2d):
+class ChannelsLastConv(nn.Conv2d):
+    """A convolution whose answer lies channels last in memory, which what follows it keeps: faster than the default."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.contiguous(memory_format=torch.channels_last))
+
+
+class Entry(ChannelsLastConv):
     """A 3 × 3 convolution, from pictures to maps."""
 
     def forward(self, x: Tensor) -> Tensor:
