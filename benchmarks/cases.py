@@ -117,8 +117,9 @@ def stage_2_reference(batch: int) -> Call:
     return lambda: update(content, style)
 
 
-def stage_2_ours(batch: int) -> Call:
-    params, side = preset(), SIDE // 2 ** (len(preset().model.ch_mult) - 1)
+def stage_2_ours(batch: int, params: Params | None = None, side: int = SIDE // 16) -> Call:
+    """side: codes of a picture in each direction."""
+    params = params or preset()
     codes = torch.randint(params.model.n_embed, (2, STORED_PICTURES, side, side)).to(default_device())
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
