@@ -7,6 +7,7 @@ Outside the network a picture is a uint8 array `(h, w, 3)` in sRGB; inside it is
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import stat
@@ -59,7 +60,7 @@ class ImageError(UserError):
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
-def decode_image(data: bytes, *, max_pixels: int, still: bool = False) -> Picture:
+def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_side: int | None = None) -> Picture:
     """Decode a picture of any of `FORMATS`: upright, in sRGB, transparency laid on white, the first frame.
 
     Args:
@@ -67,6 +68,8 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False) -> Pictur
         max_pixels: larger pictures are refused from their header, undecoded. Pillow's own ceiling (179 million
             pixels unless the process moved it) stays in force beside it.
         still: refuse animations, in place of taking their first frame.
+        least_side: a JPEG may come in half, a quarter or an eighth of its size, as long as its short side keeps this
+            many pixels. Each scale costs libjpeg a fraction of the whole; None: always the whole size.
 
     Returns:
         uint8 `(h, w, 3)`, writable.
@@ -75,6 +78,9 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False) -> Pictur
         ImageError: and nothing else, whatever the bytes are.
     """
     with _opened(data, max_pixels=max_pixels, still=still) as picture:
+        if least_side is not None:
+            scale = least_side / min(picture.size)
+            picture.draft(None, (math.ceil(picture.width * scale), math.ceil(picture.height * scale)))
         picture.load()
         return np.array(_to_rgb(_upright(picture)))
 

@@ -23,6 +23,9 @@ from torch import Tensor
 
 from quantart.errors import UserError
 
+CODES = "{split}_codes.npy"
+LATENTS = "{split}_latents.npy"
+
 
 def code_dtype(n_embed: int) -> type[np.unsignedinteger[Any]]:
     """Smallest of uint16 and uint32 that holds `n_embed` different codes."""
@@ -46,8 +49,8 @@ class CodeWriter:
         done = 0
         for batch_codes, batch_latents in batches:
             if codes is None or latents is None:
-                codes = self._create(f"{split}_codes.npy", self._dtype, (rows, *batch_codes.shape[1:]))
-                latents = self._create(f"{split}_latents.npy", np.uint16, (rows, *batch_latents.shape[1:]))
+                codes = self._create(CODES.format(split=split), self._dtype, (rows, *batch_codes.shape[1:]))
+                latents = self._create(LATENTS.format(split=split), np.uint16, (rows, *batch_latents.shape[1:]))
             end = done + len(batch_codes)
             codes[done:end] = batch_codes.cpu().numpy()
             latents[done:end] = batch_latents.to(torch.bfloat16).cpu().contiguous().view(torch.uint16).numpy()
@@ -73,8 +76,8 @@ class StoredCodes:
         self.folder = folder
         try:
             self.index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf8"))
-            self._codes = np.load(folder / f"{split}_codes.npy", mmap_mode="r", allow_pickle=False)
-            self._latents = np.load(folder / f"{split}_latents.npy", mmap_mode="r", allow_pickle=False)
+            self._codes = np.load(folder / CODES.format(split=split), mmap_mode="r", allow_pickle=False)
+            self._latents = np.load(folder / LATENTS.format(split=split), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise UserError(f"{folder}: no stored codes of split {split!r} ({error}); run `quantart encode`") from None
 

@@ -28,7 +28,7 @@ def run(project: Project, domain: Domain) -> None:
     writer = CodeWriter(project.codes(domain), params.model.n_embed)
     copies = params.encode.copies
     pictures = PackedPictures(project.prepared(domain), "train")
-    batches = _encoded(model, _rows(pictures, copies, params), device)
+    batches = encoded(model, _rows(pictures, copies, params), device)
     total = -(-len(pictures) // params.encode.batch_size) * copies
     writer.write("train", copies * len(pictures), progress(batches, total, f"encode {domain}"))
     writer.finish(
@@ -62,9 +62,10 @@ def _draws(pictures: PackedPictures, copy: int, params: Params) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _encoded(
+def encoded(
     model: ExperimentStage1, batches: Iterator[Tensor], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    """Codes `(b, h, w)` int64 and latents before quantisation of each uint8 batch `(b, 3, h·f, w·f)`."""
     for pixels in batches:
         latents = model.latents(pixels_to_float(pixels.to(device)))
         yield model.quantize.nearest(latents), latents
