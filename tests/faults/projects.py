@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,8 @@ class Command:
         self.pid = int(self._answer())
 
     def send(self, signum: int) -> None:
-        os.kill(self.pid, signum)
+        with suppress(ProcessLookupError):  # it ended before
+            os.kill(self.pid, signum)
 
     def end(self) -> Ended:
         code = int(self._answer())
