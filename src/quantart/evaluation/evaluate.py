@@ -24,7 +24,7 @@ from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, Painter,
 from quantart.evaluation.summary import Measurement, Score, measurements, summarise
 from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
 from quantart.images import Picture, pixels_to_float, to_arrays
-from quantart.memory import return_freed_memory
+from quantart.memory import keep_no_large_blocks
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.progress import progress
@@ -74,16 +74,14 @@ def evaluate_transfer(
         painters, extras: further methods in place of the model's own transfer and after the baselines, see
             `PairRenderer`.
     """
+    keep_no_large_blocks()
     model.eval()
     render = PairRenderer(model, task, perception, batch_size=batch_size, painters=painters, extras=extras)
     state = PartialState()
     own = list(share(task.batches(batch_size), state.process_index, state.num_processes))
     label = f"evaluate {model.variant}"
     numbered = progress(own, len(own), label) if state.is_main_process else own
-    parts = []
-    for numbers in numbered:
-        parts.append(_measure(render, task, perception, numbers, samples))
-        return_freed_memory()
+    parts = [_measure(render, task, perception, numbers, samples) for numbers in numbered]
     return _joined(gather_object(parts), render.methods, task, perception)
 
 
@@ -134,6 +132,7 @@ def evaluate_reconstruction(
     model: ExperimentStage1, task: ReconstructionTask, perception: Perception, *, batch_size: int
 ) -> Evaluation:
     """Measure how well a VQGAN reconstructs pictures, and how much of its codebook they use."""
+    keep_no_large_blocks()
     model.eval()
     device = next(model.parameters()).device
     state = PartialState()
@@ -157,7 +156,6 @@ def evaluate_reconstruction(
         }
         part.counts[MODEL] = code_counts(quantized.indices, model.quantize.n_e).cpu()
         parts.append(part)
-        return_freed_memory()
     parts = gather_object(parts)
     table = pd.concat([table for part in parts for table in part.tables], ignore_index=True)
     features = {name: _in_order(parts, name) for name in (MODEL, COPIED_CONTENT)}
