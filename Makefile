@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test test-faults lint audit ui clean lock
+.PHONY: help setup run test test-faults bench lint audit ui clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ test: setup  ## run the tests
 
 test-faults: setup  ## run the long tests of what may go wrong
 	python -m pytest -m faults
+
+bench: setup  ## measure speed against the reference's procedure; writes benchmarks/RESULTS.md
+	python benchmarks/run.py all --results benchmarks/RESULTS.md
 
 lint: setup  ## formatting, lint and types
 	ruff format --check .

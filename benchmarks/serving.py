@@ -2,7 +2,8 @@
 
 Starts `quantart serve` in the present project, sends it pictures of data/sample from a process of its own, compares
 each answer with the one computed directly, and reports requests per second, quantiles of the time to an answer, and the
-memory of the server's processes before and after all requests. Nothing else should run beside it.
+memory of the server's processes before and after all requests. Ends with code 1 where an answer was wrong or lost, or
+memory grew by 5 % or more. Nothing else should run beside it.
 
     python benchmarks/serving.py [--requests 2000] [--model URI] [--limit at_once=2] [--threads 2] [--json]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import http.client
 import json
 import subprocess
 import sys
@@ -29,8 +31,10 @@ from typing import Any
 
 import numpy as np
 import psutil
+import torch
 
 from quantart.device import default_device
+from quantart.errors import UserError
 from quantart.images import Picture, decode_image, read_image
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
@@ -45,6 +49,7 @@ CLIENTS = (1, 4, 16)
 STYLES = {"same style": 1, "many styles": 16}
 PHOTOS = 4
 START_SECONDS = 300
+MOST_GROWTH = 0.05
 
 Job = tuple[bytes, str]  # the body of a request, the digest of the right answer's pixels
 
@@ -106,17 +111,20 @@ def make_jobs(stylizer: Stylizer, styles: int) -> list[Job]:
 
 
 def send(address: str, job: Job) -> tuple[float, str]:
-    """Seconds to the answer, and `right`, `wrong` or why there was none."""
+    """Seconds to the answer, and `right`, `wrong` or why it was lost."""
     body, expected = job
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})  # noqa: S310 - our own server
     start = time.monotonic()
     try:
         with urllib.request.urlopen(request) as answer:  # noqa: S310 - our own server
-            received = json.load(answer)
-    except OSError as error:
-        return time.monotonic() - start, str(error)
+            received = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return time.monotonic() - start, f"{type(error).__name__}: {error}"
     seconds = time.monotonic() - start
-    image = decode_image(base64.b64decode(received["predictions"][0]["image"]), max_pixels=10**8)
+    try:
+        image = decode_image(base64.b64decode(json.loads(received)["predictions"][0]["image"]), max_pixels=10**8)
+    except (ValueError, LookupError, TypeError, UserError):
+        return seconds, "wrong"
     return seconds, "right" if digest(image) == expected else "wrong"
 
 
@@ -131,6 +139,7 @@ def send_all(address: str, jobs: list[Job], requests: int, clients: int) -> tupl
 def figures(name: str, clients: int, seconds: float, done: list[tuple[float, str]]) -> dict[str, Any]:
     p50, p95, p99 = np.quantile([each for each, _ in done], (0.5, 0.95, 0.99))
     found = [verdict for _, verdict in done]
+    lost = [verdict for verdict in found if verdict not in {"right", "wrong"}]
     return {
         "styles": name,
         "clients": clients,
@@ -141,7 +150,8 @@ def figures(name: str, clients: int, seconds: float, done: list[tuple[float, str
         "p99": p99,
         "right": found.count("right"),
         "wrong": found.count("wrong"),
-        "lost": sorted({verdict for verdict in found if verdict not in {"right", "wrong"}}),
+        "lost": len(lost),
+        "reasons": sorted(set(lost)),
     }
 
 
@@ -159,6 +169,8 @@ def main() -> None:
     model = options.model or default_address(project)
     folders = [file.parent for file in (fetch_model(model) / "artifacts").glob("*/model.safetensors")]
     control = FidelityControl.of(*map(ExperimentStage2.from_pretrained, folders)).to(default_device())
+    if options.threads:  # as the server: another number rounds sums in another order, and near ties fall otherwise
+        torch.set_num_threads(options.threads)
     jobs = {name: make_jobs(Stylizer(control), styles) for name, styles in STYLES.items()}
 
     arguments = ["--model", model, "--threads", str(options.threads)]
@@ -172,22 +184,38 @@ def main() -> None:
         for (name, each), clients in product(jobs.items(), CLIENTS):
             rows.append(figures(name, clients, *sender.submit(send_all, address, each, share, clients).result()))
         after = memory(process)
-    report(rows, before, after, as_json=options.json)
-
-
-def report(rows: list[dict[str, Any]], before: int, after: int, *, as_json: bool) -> None:
     growth = after / before - 1
-    if as_json:
-        print(json.dumps({"rows": rows, "memory_before": before, "memory_after": after, "growth": growth}, indent=2))
-        return
+    if options.json:
+        found = {"rows": rows, "memory_before": before, "memory_after": after, "growth": growth}
+        print(json.dumps(found, indent=2))
+    else:
+        print_table(rows, before, after)
+    if faults := judged(rows, growth):
+        sys.exit("\n".join(faults))
+
+
+def print_table(rows: list[dict[str, Any]], before: int, after: int) -> None:
+    """In Markdown."""
     print("| styles | clients | requests | per second | p50 (s) | p95 (s) | p99 (s) | right | wrong | lost |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         times = " | ".join(f"{row[name]:.3f}" for name in ("p50", "p95", "p99"))
-        lost = row["requests"] - row["right"] - row["wrong"]
         start = f"| {row['styles']} | {row['clients']} | {row['requests']} | {row['per_second']:.2f} | {times} "
-        print(f"{start}| {row['right']} | {row['wrong']} | {lost} {'; '.join(row['lost'])} |")
-    print(f"\nmemory: {before / 1e6:.0f} MB after warming up, {after / 1e6:.0f} MB at the end ({growth:+.1%})")
+        print(f"{start}| {row['right']} | {row['wrong']} | {row['lost']} |")
+    growth = after / before - 1
+    print(f"\nMemory: {before / 1e6:.0f} MB after warming up, {after / 1e6:.0f} MB at the end ({growth:+.1%}).")
+
+
+def judged(rows: list[dict[str, Any]], growth: float) -> list[str]:
+    """What is not as it should be, in sentences."""
+    faults = [
+        f"{row['styles']}, {row['clients']} clients: {row['wrong']} wrong, {row['lost']} lost; {row['reasons']}"
+        for row in rows
+        if row["wrong"] or row["lost"]
+    ]
+    if growth >= MOST_GROWTH:
+        faults.append(f"memory grew by {growth:.1%}; it should be less than {MOST_GROWTH:.0%}")
+    return faults
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ ORDER = [
     "serve",
     "registry",
     "ui",
+    "sync",
     "summary",
 ]
 
@@ -543,6 +544,18 @@ def ui(
 
     _use_store()
     show_ui(host, port)
+
+
+@app.command(rich_help_panel=USE)
+def sync() -> None:
+    """Deliver to the tracking server what was logged while it was down; exit code 1 if something is left.
+
+    Example: quantart sync
+    """
+    from quantart.tracking.sync import sync as work
+
+    if not work(_project().root):
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=USE)

@@ -7,6 +7,7 @@ Outside the network a picture is a uint8 array `(h, w, 3)` in sRGB; inside it is
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import stat
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from quantart.errors import UserError
+from quantart.whole import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +60,7 @@ class ImageError(UserError):
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
-def decode_image(data: bytes, *, max_pixels: int, still: bool = False) -> Picture:
+def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_side: int | None = None) -> Picture:
     """Decode a picture of any of `FORMATS`: upright, in sRGB, transparency laid on white, the first frame.
 
     Args:
@@ -66,6 +68,8 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False) -> Pictur
         max_pixels: larger pictures are refused from their header, undecoded. Pillow's own ceiling (179 million
             pixels unless the process moved it) stays in force beside it.
         still: refuse animations, in place of taking their first frame.
+        least_side: a JPEG may come in half, a quarter or an eighth of its size, as long as its short side keeps this
+            many pixels. Each scale costs libjpeg a fraction of the whole; None: always the whole size.
 
     Returns:
         uint8 `(h, w, 3)`, writable.
@@ -74,6 +78,9 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False) -> Pictur
         ImageError: and nothing else, whatever the bytes are.
     """
     with _opened(data, max_pixels=max_pixels, still=still) as picture:
+        if least_side is not None:
+            scale = least_side / min(picture.size)
+            picture.draft(None, (math.ceil(picture.width * scale), math.ceil(picture.height * scale)))
         picture.load()
         return np.array(_to_rgb(_upright(picture)))
 
@@ -318,14 +325,7 @@ def write_image(path: Path, array: Picture) -> None:
     file_format = WRITTEN_FORMATS.get(path.suffix.lower())
     if file_format is None:
         raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN_FORMATS)}, not {path.suffix or 'that'}")
-    data = _encode(array, file_format)
-    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_whole(path, _encode(array, file_format))
 
 
 def _encode(array: Picture, file_format: str) -> bytes:
@@ -356,6 +356,7 @@ def picture_grid(
     column_titles, row_titles = _titles(column_titles, columns, "column"), _titles(row_titles, len(rows), "row")
     font = ImageFont.load_default(max(13, cell // 11))
     gap = 4
+    row_titles = [_shortened(title, font, cell) for title in row_titles]
     left = gap + (int(max(map(font.getlength, row_titles))) + 2 * gap if any(row_titles) else 0)
     top = gap + (round(1.6 * font.getbbox("Ag")[3]) if any(column_titles) else 0)
     step = cell + gap

@@ -84,6 +84,26 @@ def find_project() -> Project:
     raise UserError(f"{start}: no params.yaml here or in a folder above; go to a QuantArt project first")
 
 
+def tracked_root(project: Project | None, *, otherwise: str = "", enough: bool = True) -> Path:
+    """Where the tracking store is looked for: the project, or the current folder where the environment names the store.
+
+    Args:
+        otherwise: what else one must give outside of a project, for the sentence.
+        enough: whether that was given.
+
+    Raises:
+        UserError: no project, and no MLFLOW_TRACKING_URI or not enough else.
+    """
+    if project is not None:
+        return project.root
+    if not enough or not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise UserError(
+            f"{Path.cwd()}: no params.yaml here or in a folder above; go to a QuantArt project, or set "
+            f"MLFLOW_TRACKING_URI{otherwise}"
+        )
+    return Path.cwd()
+
+
 def project_if_any() -> Project | None:
     """As `find_project`, but None where there is none; a `$QUANTART_PROJECT` that names none is still a mistake."""
     try:

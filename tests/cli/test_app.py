@@ -101,6 +101,7 @@ def test_help_reads_like_a_table_of_contents() -> None:
         "serve",
         "registry",
         "ui",
+        "sync",
         "summary",
     ]
     assert re.findall(r"^│ (\w+) ", help_of("train"), flags=re.MULTILINE) == ["stage1", "stage2"]

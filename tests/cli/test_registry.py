@@ -43,7 +43,7 @@ def test_the_path_of_a_champion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     code, out, _ = said("list")
     assert code == 0
     assert "champion" not in out
-    assert [line.split()[0] for line in out.splitlines() if "stage2_discrete" in line] == ["3", "2", "1"]
+    assert [line.split()[0] for line in out.splitlines() if " discrete " in line] == ["3", "2", "1"]
 
     code, _, err = said("promote")  # the challenger
     assert (code, err) == (

@@ -12,6 +12,7 @@ from PIL import Image
 
 from quantart.data.files import PictureFile
 from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
+from quantart.images import decode_image
 
 PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
 GEOMETRY = Geometry(short_side=64, max_aspect=2.0, max_pixels=1_000_000)
@@ -85,3 +86,17 @@ def test_a_part_of_a_file_is_a_picture(tmp_path):
 
 def test_a_known_fault_is_the_reason_and_nothing_is_opened(tmp_path):
     assert load_picture(PictureFile("x", tmp_path, fault="a link"), GEOMETRY) == Rejected("a link")
+
+
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same(tmp_path):
+    with Image.open(PHOTO) as photo:
+        photo.convert("RGB").resize((1152, 768), Image.Resampling.LANCZOS).save(tmp_path / "large.jpg", quality=90)
+        photo.convert("RGB").resize((1152, 768), Image.Resampling.LANCZOS).save(tmp_path / "large.png")
+    data = (tmp_path / "large.jpg").read_bytes()
+    sizes = {side: decode_image(data, max_pixels=10**8, least_side=side).shape for side in (128, 384, 385, 1000)}
+    assert sizes == {128: (192, 288, 3), 384: (384, 576, 3), 385: (768, 1152, 3), 1000: (768, 1152, 3)}
+    pictures = [load(tmp_path / name) for name in ("large.jpg", "large.png")]
+    assert all(isinstance(loaded, Loaded) for loaded in pictures)
+    jpeg, whole = (loaded.picture.astype(float) for loaded in pictures if isinstance(loaded, Loaded))
+    assert jpeg.shape == (64, 96, 3)
+    assert 10 * np.log10(255**2 / np.mean((jpeg - whole) ** 2)) > 42  # dB; losses of the JPEG included

@@ -65,7 +65,7 @@ def test_a_check_that_breaks_is_a_failing_row(project: Path, monkeypatch: pytest
     assert rows["git"].found == rows["memory"].found == "the check broke: ZeroDivisionError: by nought"
     assert rows["tracking"].found.startswith("can't be checked: import of quantart.doctor.store")
     assert rows["precision"].found.startswith("mixed precision 'fp8' is not supported")
-    failing = {"git", "memory", "tracking", "database schema", "registry", "precision"}
+    failing = {"git", "memory", "tracking", "logged runs", "database schema", "registry", "precision"}
     assert {name for name, row in rows.items() if row.state is State.fails} == failing
     assert all(row.remedy for row in rows.values() if row.state is not State.ok)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from quantart.doctor.row import Row, State
-from quantart.doctor.store import check_registry, check_schema, check_tracking
+from quantart.doctor.store import check_delivered, check_registry, check_schema, check_tracking
+from quantart.tracking.spool import Spool
 
 from ..unprivileged import open_folder, without_privileges
 
@@ -54,6 +55,20 @@ def silent() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: it stays free and refuses
         yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_what_was_logged_without_the_server_is_counted(project: Path) -> None:
+    assert check_delivered(project).state is State.ok
+    spool = Spool.create(project, "http://elsewhere:5000")
+    spool.append("tags", tags={"a": "b"})
+    spool.append("tags", tags={"c": "d"})
+    row = check_delivered(project)
+    assert (row.state, row.found) == (State.warning, "2 entries of 1 runs are not in the store")
+    assert "`quantart sync`" in row.remedy
+    found = spool.next()
+    assert found is not None
+    spool.mark(found[1])
+    assert "1 entries" in check_delivered(project).found
 
 
 def results(project: Path) -> list[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,28 @@ def test_what_was_measured_on_something_else_is_not_compared() -> None:
         "other networks; evaluate both alike."
     )
     assert "the one is of style transfer, the other of reconstruction" in comparison.pairs[1].sentence
+
+
+def test_distances_of_fewer_pictures_than_features_carry_a_caution() -> None:
+    enough = differences(record(), record(0.2))
+    assert {found.caution for found in enough.values()} == {""}
+    few = [evaluated(name, record(shift, n=3)) for name, shift in (("one", 0.0), ("two", 0.2))]
+    (pair,) = compare(few).pairs
+    cautious = {found.metric: found.caution for found in pair.differences if found.caution}
+    assert cautious == dict.fromkeys(["fd_feat", "composite_net_feat"], "fewer pictures (3) than features (4)")
+    assert pair.sentence.endswith(
+        ". `fd_feat` and `composite_net_feat` on 3 pictures with 4 features: mostly an effect of their number; the "
+        "kernel distance is the one to judge by."
+    )
+
+
+def test_metrics_of_other_networks_are_said_not_to_compare() -> None:
+    other = record(0.2)
+    other = replace(other, about=replace(other.about, network="vgg16"))
+    (pair,) = compare([evaluated("one", record()), evaluated("two", other)]).pairs
+    assert pair.sentence.endswith(
+        " What else was measured is of other networks (net and feat; vgg16 and feat) and does not compare."
+    )
 
 
 def test_too_few_pairs_have_no_interval_and_no_verdict() -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from quantart.evaluation.compare import Comparison, compare
+from quantart.evaluation.compare import Comparison, Difference, compare
 from quantart.evaluation.compare_page import page
+from quantart.evaluation.compare_plot import forest_plot
 from quantart.evaluation.compare_tables import csv_text, number, print_comparison, signed
 from quantart.images import decode_image
 from tests.evaluation.records import evaluated, record
@@ -61,6 +62,19 @@ def test_the_page_shows_verdict_parameters_metrics_and_pictures_and_needs_nothin
 
 def _shade(source: str) -> float:
     return float(decode_image(base64.b64decode(source.split(",")[1]), max_pixels=10**6).mean())
+
+
+def test_a_huge_difference_hides_no_other() -> None:
+    def row(metric: str, percent: float) -> Difference:
+        return Difference(metric, 1.0, percent / 100, percent / 110, percent / 90, "worse")
+
+    assert "logarithmic" not in forest_plot([row("small", 2), row("large", 80)])
+    drawn = forest_plot([row("small", 2), row("huge", 400)])
+    assert "logarithmic beyond 10 %" in drawn
+    view = float(re.search(r'viewBox="0 0 (\S+) ', drawn)[1])  # type: ignore[index]
+    small, huge = (float(x) for x in re.findall(r'<use xlink:href="#m\w+" x="(\S+)" y="\S+" style="fill: #', drawn))
+    assert huge + 0.1 * view < small < view
+    assert huge > 0
 
 
 def test_names_of_files_runs_and_parameters_can_not_become_markup() -> None:

@@ -10,8 +10,9 @@ import torch
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines, metrics
 from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer, paint_pairs
+from quantart.evaluation.names import MODEL
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import BASELINES, MODEL
+from quantart.evaluation.rendering import BASELINES
 from quantart.evaluation.sets import frechet_distance
 from quantart.evaluation.summary import by_method
 from quantart.evaluation.task import ReconstructionTask, TransferTask

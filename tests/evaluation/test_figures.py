@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA
 from quantart.evaluation.figures import ranked_grid, ranked_pairs, sweep_plot, transfer_grid, write_figure
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.names import MODEL
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.images import Picture, read_image
 
 METHODS = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
@@ -53,12 +54,12 @@ def test_one_pair_makes_one_block() -> None:
     assert cells(transfer_grid(samples(1))) == [[colour(0, column) for column in range(4)]]
 
 
-def test_more_baselines_stand_in_one_block() -> None:
-    grid = transfer_grid(samples(3, (*METHODS, COLOUR_MATCHED, MAGENTA)))
-    assert cells(grid) == [[colour(pair, column) for column in range(6)] for pair in range(3)]
-    assert cells(transfer_grid(samples(2, (*METHODS, COLOUR_MATCHED)))) == [
-        [colour(pair, column) for column in range(5)] for pair in range(2)
-    ]
+def test_more_baselines_make_more_columns() -> None:
+    for methods in ((*METHODS, COLOUR_MATCHED), (*METHODS, COLOUR_MATCHED, MAGENTA)):
+        grid = transfer_grid(samples(4, methods))
+        assert cells(grid) == [
+            [colour(pair, column) for pair in (row, row + 2) for column in range(len(methods))] for row in range(2)
+        ]
 
 
 def table(values: list[float]) -> pd.DataFrame:

@@ -7,8 +7,9 @@ import pytest
 
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation.evaluate import evaluate_reconstruction, evaluate_transfer
+from quantart.evaluation.names import MODEL
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import BASELINES, MODEL
+from quantart.evaluation.rendering import BASELINES
 from quantart.evaluation.reports import headlines, write_reports
 from quantart.evaluation.summary import by_method
 from quantart.evaluation.task import ReconstructionTask, TransferTask

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import BASELINES, COPIED_STYLE, MODEL
+from quantart.evaluation.names import MODEL
+from quantart.evaluation.rendering import BASELINES, COPIED_STYLE
 from quantart.evaluation.summary import Measurement, measurements, summarise
 from quantart.evaluation.words import reconstruction_section, transfer_section, verdicts
 
@@ -59,7 +60,7 @@ def test_the_section_says_where_the_model_does_not_win() -> None:
     assert table[0] == "| | lpips | gram | colour_rgb | fd_net | kd_net | usage | n |"
     assert len(table) == 2 + 1 + len(BASELINES)
     assert table[2].startswith("| the model | ")
-    assert table[2].endswith(" | 0.5 | 40 |")
+    assert table[2].endswith(" | 0.5 (no interval) | 40 |")
     assert " ± " in table[2]
 
 
@@ -79,4 +80,4 @@ def test_reconstruction_has_a_row_for_each_domain() -> None:
     text = reconstruction_section({"content": made, "style": made})
     assert "| content | 22 ± " in text
     assert "| style | 22 ± " in text
-    assert " | 0.25 | 3 |" in text
+    assert " | 0.25 (no interval) | 3 |" in text

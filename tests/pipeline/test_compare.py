@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,8 @@ from quantart.pipeline import evaluate, pair
 from quantart.pipeline.compare import run
 from quantart.project import Project
 from quantart.tracking.find import find_run, select_runs
-from quantart.tracking.runs import stage_run
+from quantart.tracking.session import stage_run
 
-ROOT = Path(__file__).parents[2]
 SHAPE: dict[str, Any] = {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
 SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
 HOSTILE = ("<script>alert({})<.jpg", "=1+1 {}.jpg")
@@ -38,32 +37,28 @@ UPSTREAM = {"stage1_content": "c0", "stage1_style": "50"}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project with the runs `trained` and `scrambled`, both evaluated, and `new`, which is not."""
-    project = Project(tmp_path_factory.mktemp("project"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] |= {"content": "photos", "style": str(ROOT / "data/sample/paintings")}
+def project(small_project: Project) -> Project:
+    """With the runs `trained` and `scrambled`, both evaluated, and `new`, which is not; photos are named `HOSTILE`."""
+    _rename_photos(small_project)
+    vqgan = trained_vqgan(small_project)
+    good = ExperimentStage2.from_stage1(vqgan, vqgan, block_num=1, adain_start=True)
+    for name, network in (("trained", good), ("scrambled", scrambled(good)), ("new", good)):
+        run_id = track(small_project, name, network)
+        if name != "new":
+            evaluate.run(small_project, run_id)
+    return small_project
+
+
+def _rename_photos(project: Project) -> None:
+    params_file = project.root / "params.yaml"
+    params = yaml.safe_load(params_file.read_text())
     (project.root / "photos").mkdir()
-    for number, photo in enumerate(sorted((ROOT / "data/sample/photos").glob("*.jpg"))):
+    for number, photo in enumerate(sorted(Path(params["data"]["content"]).glob("*.jpg"))):
         (project.root / "photos" / HOSTILE[number % 2].format(number)).symlink_to(photo)
-    params["data"] |= {"resolution": 32, "short_side": 36}
-    for stage in ("base", "domain"):
-        params["stage1"][stage]["crop"] = 32
-    params["stage2"]["train"]["crop"] = 8
-    params["evaluate"]["pairs"] = 14
-    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
-    for domain in DOMAINS:
-        prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
+    params["data"]["content"] = "photos"
+    params_file.write_text(yaml.safe_dump(params))
+    prepare_domain(project.source("content"), project.prepared("content"), project.params().data, domain="content")
     pair.run(project)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
-        vqgan = trained_vqgan(project)
-        good = ExperimentStage2.from_stage1(vqgan, vqgan, block_num=1, adain_start=True)
-        for name, network in (("trained", good), ("scrambled", scrambled(good)), ("new", good)):
-            run_id = track(project, name, network)
-            if name != "new":
-                evaluate.run(project, run_id)
-        yield project
 
 
 def trained_vqgan(project: Project) -> ExperimentStage1:
@@ -118,11 +113,34 @@ def test_a_trained_network_is_better_than_one_with_scrambled_codes_beyond_noise(
         assert found[metric].verdict == "worse"
     # 14 pairs are too few for the distances of whole sets
     assert found["fd_efficientnet_lite0"].low < 0 < found["fd_efficientnet_lite0"].high
-    assert "on 14 pairs: worse beyond noise on " in comparison.pairs[0].sentence
+    assert "on 14 pairs: " in comparison.pairs[0].sentence
+    assert "worse beyond noise on " in comparison.pairs[0].sentence
     assert comparison.parameters.to_dict("index") == {"stage2.codes": {"A": "trained", "B": "scrambled"}}
     logged = find_run("trained").data.metrics
     values = comparison.metrics[comparison.metrics["run"] == "A"].set_index("metric")["value"]
     assert values["gram_squeezenet1_1"] == pytest.approx(logged["eval/gram_squeezenet1_1"], rel=1e-6)
+
+
+def test_an_evaluation_whose_files_are_gone_or_half_there_is_a_sentence_and_evaluate_mends_it(project: Project) -> None:
+    trained = find_run("trained")
+    folder = Path(trained.info.artifact_uri.removeprefix("file://"), "eval")
+    evaluate_again = f"`quantart evaluate --run-id {trained.info.run_id}`"
+    (folder / "features.safetensors").unlink()
+    with pytest.raises(
+        UserError, match=f"was evaluated, but features.safetensors of eval/ are gone .*{evaluate_again}"
+    ):
+        run(project, ["trained", "scrambled"])
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match=f"was evaluated, but about.json, .* of eval/ are gone .*{evaluate_again}"):
+        run(project, ["trained", "scrambled"])
+    evaluate.run(project, trained.info.run_id)
+    assert run(project, ["trained", "scrambled"]).pairs[0].differences
+
+    digest = find_run("trained").data.tags["eval/digest"]
+    MlflowClient().delete_tag(trained.info.run_id, "eval/digest")  # as `evaluate` does while it replaces one
+    with pytest.raises(UserError, match=f"its evaluation eval/ was not logged to the end; {evaluate_again}"):
+        run(project, ["trained", "scrambled"])
+    MlflowClient().set_tag(trained.info.run_id, "eval/digest", digest)
 
 
 def test_the_order_and_the_selection_of_runs_are_the_users(project: Project) -> None:
@@ -191,6 +209,7 @@ def test_parameters_of_a_resumed_run_and_of_the_runs_it_stands_on_are_compared(p
     for each, base_id in zip(chosen, bases, strict=True):
         client.set_tag(each.info.run_id, "upstream.stage1_style", base_id)
     client.set_tag(chosen[1].info.run_id, "latest.stage2.variant", "continuous")
+    client.log_param(chosen[0].info.run_id, "max_rows", 64)  # as MLflow does when the model is exported
     comparison = run(project, ["trained", "scrambled"])
     assert comparison.parameters.to_dict("index") == {
         "stage2.variant": {"A": "discrete", "B": "continuous"},

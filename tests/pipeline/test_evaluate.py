@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ import yaml
 from mlflow import MlflowClient
 
 from quantart.data.pictures import PackedPictures
-from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
+from quantart.evaluation.logged import measured_in
 from quantart.evaluation.record import Record, read_record
 from quantart.evaluation.reports import headlines
 from quantart.images import read_image
@@ -27,14 +26,14 @@ from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import DOMAINS
-from quantart.pipeline import pair
 from quantart.pipeline.evaluate import run
 from quantart.pipeline.evaluator import Options
 from quantart.pipeline.run_model import load_model
 from quantart.project import Project
 from quantart.tracking.find import find_run
+from quantart.tracking.lineage import data_of
 from quantart.tracking.links import RunLink, read_link, write_link
-from quantart.tracking.runs import stage_run
+from quantart.tracking.session import stage_run
 
 ROOT = Path(__file__).parents[2]
 SHAPE: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
@@ -42,31 +41,17 @@ SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Prepared pictures and tracked runs with small networks: what `evaluate` stands on."""
-    project = Project(tmp_path_factory.mktemp("project"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
-    params["data"] |= {"resolution": 32, "short_side": 36}
-    for stage in ("base", "domain"):
-        params["stage1"][stage]["crop"] = 32
-    params["stage2"]["train"]["crop"] = 8
-    params["evaluate"]["pairs"] = 14
-    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
-    for domain in DOMAINS:
-        prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)
-    pair.run(project)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
-        for stage, network in networks().items():
-            network.save_pretrained(project.root / "models" / stage)
-            kind, which = stage.split("_")
-            setting = {"variant": which, "loss": 5} if kind == "stage2" else {"domain": which}
-            upstream = {"stage1_content": "c0", "stage1_style": "50"} if kind == "stage2" else {}
-            with stage_run(project.root, stage=kind, name=stage, params=setting, upstream=upstream) as trained:
-                trained.artifact(project.root / "models" / stage, "model")
-            write_link(project.link(stage), RunLink(stage, trained.run_id, "quantart"))
-        yield project
+def project(small_project: Project) -> Project:
+    """With tracked runs of small networks: what `evaluate` stands on."""
+    for stage, network in networks().items():
+        network.save_pretrained(small_project.root / "models" / stage)
+        kind, which = stage.split("_")
+        setting = {"variant": which, "loss": 5} if kind == "stage2" else {"domain": which}
+        upstream = {"stage1_content": "c0", "stage1_style": "50"} if kind == "stage2" else {}
+        with stage_run(small_project.root, stage=kind, name=stage, params=setting, upstream=upstream) as trained:
+            trained.artifact(small_project.root / "models" / stage, "model")
+        write_link(small_project.link(stage), RunLink(stage, trained.run_id, "quantart"))
+    return small_project
 
 
 def networks() -> dict[str, Pretrained]:
@@ -134,6 +119,35 @@ def test_one_run_alone_leaves_the_pipelines_reports_as_they_are_and_logs_nothing
     assert {path: path.read_bytes() for path in project.reports.glob("*.*")} == before
     assert client.get_metric_history(discrete, "eval/gram_squeezenet1_1") == history
     assert [image.path for image in client.list_artifacts(discrete, "images")] == [image.path for image in images]
+
+
+def test_by_another_network_nothing_of_the_former_evaluation_stays_current(project: Project, tmp_path: Path) -> None:
+    with stage_run(project.root, stage="stage2", name="again", params={"variant": "discrete"}) as trained:
+        trained.artifact(project.stage2_model("discrete"), "model")
+    discrete = trained.run_id
+    run(project, discrete)
+    before = measured_in(MlflowClient().get_run(discrete).data.metrics)
+    other = Project(tmp_path / "other")
+    shutil.copytree(project.root, other.root)
+    params = yaml.safe_load((other.root / "params.yaml").read_text())
+    params["evaluate"] |= {"network": "efficientnet_lite0", "features": "squeezenet1_1"}
+    (other.root / "params.yaml").write_text(yaml.safe_dump(params))
+
+    found = run(other, discrete)["discrete"]
+
+    logged = MlflowClient().get_run(discrete).data.metrics
+    current = measured_in(logged)
+    assert current.keys() == found.keys() - {"n", "baselines"}
+    assert {name for name in before if "_squeezenet1_1" in name} & current.keys() == set()
+    gram = "gram_squeezenet1_1"
+    for name in (f"eval/{gram}", f"eval_interval/{gram}_low", f"eval_baselines/{gram}.adain"):
+        assert np.isnan(logged[name])
+    history = MlflowClient().get_metric_history(discrete, "eval/gram_squeezenet1_1")
+    assert history[-2].value == pytest.approx(before["gram_squeezenet1_1"].value)  # what was measured is not lost
+    run(project, discrete)
+    again = measured_in(MlflowClient().get_run(discrete).data.metrics)
+    assert again.keys() == before.keys()
+    assert again["gram_squeezenet1_1"].value == pytest.approx(before["gram_squeezenet1_1"].value, rel=1e-4)
 
 
 def test_a_stage_1_run_is_measured_on_its_own_domain(project: Project) -> None:
@@ -313,12 +327,37 @@ def test_from_any_folder_with_nothing_but_pictures(
     assert place.startswith("eval/own_")
     about = record(discrete, place).about
     assert (about.content, about.style) == ("content", "style")
-    with pytest.raises(UserError, match="--content and --style: give both"):
+    assert {data.context for data in data_of([find_run(discrete)])} == {"test"}
+    with pytest.raises(UserError, match="evaluated on pictures of content and style, and --style DIR is missing"):
         run(None, discrete, Options(content=Path("content")))
     with pytest.raises(UserError, match="give --content DIR and --style DIR"):
         run(None, discrete)
     with pytest.raises(UserError, match="no params.yaml here"):
         run(None, None, own)
+
+
+def test_a_stage_1_run_needs_its_own_domains_pictures_alone(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for file in sorted((ROOT / "data/sample/paintings").glob("*.jpg"))[:3]:
+        shutil.copy(file, tmp_path / "mine")
+    style = run_id(project, "stage1_style")
+
+    metrics = run(None, style, Options(style=tmp_path / "mine"))
+
+    assert metrics["reconstruction"]["style"]["n"] == 3
+    with pytest.raises(UserError, match="pictures of style, and --style DIR is missing; give it, or none of your own"):
+        run(project, style, Options(content=tmp_path / "mine"))
+    with pytest.raises(UserError, match="no params.yaml here or in a folder above: give --style DIR to evaluate on"):
+        run(None, style)
+    (tmp_path / "mine" / "broken.jpg").write_bytes(b"no picture")
+    wrong = "^--style: 1 of 4 pictures can't be used, more than the share of 0.05 that is allowed"
+    with pytest.raises(UserError, match=wrong):
+        run(None, style, Options(style=tmp_path / "mine"))
+    with pytest.raises(UserError, match=f"^--style: {tmp_path}/none: there is no such folder or file"):
+        run(None, style, Options(style=tmp_path / "none"))
 
 
 def test_one_photograph_and_one_painting_are_measured_without_distances_of_sets(
@@ -361,7 +400,9 @@ def test_a_sweep_is_a_table_and_a_plot_beside_the_baselines(project: Project) ->
     (place,) = places(discrete) - known
     logged = {file.path for file in MlflowClient().list_artifacts(discrete, place)}
     assert {f"{place}/sweep.png", f"{place}/sweep.svg", f"{place}/table.parquet"} <= logged
-    assert MlflowClient().get_run(discrete).data.metrics == before | {f"{place}/n": 3}
+    logged_run = MlflowClient().get_run(discrete).data
+    assert logged_run.metrics == before | {f"{place}/n": 3}
+    assert logged_run.tags[f"{place}/sibling"] == run_id(project, "stage2_continuous")
     with pytest.raises(UserError, match="--sweep goes over alpha and beta by itself"):
         run(project, discrete, Options(sweep=True, alpha=0.5))
 

@@ -262,16 +262,16 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
     assert not project.link("export").exists()  # the pipeline's
     version = MlflowClient().get_model_version_by_alias("quantart", "challenger")
     assert version.tags["variant"] == "discrete"
-    assert f"import_landscape2art@{run_id[:8]}` ({run_id})" in version.description
+    assert f"- discrete network: run import_landscape2art@{run_id[:8]} ({run_id})" in version.description
     assert version.tags["imported.file"] == "landscape2art.ckpt"
     assert version.tags["imported.sha256"] == logged.data.tags["imported.sha256"]
     weights = (project.root / "models" / "imported" / "model.safetensors").read_bytes()
     assert version.tags["model.sha256"] == hashlib.sha256(weights).hexdigest()
 
-    photo, painting = (next((ROOT / "data/sample" / kind).glob("*.jpg")) for kind in ("photos", "paintings"))
+    photo, painting = (min((ROOT / "data/sample" / kind).glob("*.jpg")) for kind in ("photos", "paintings"))
     networks = named_networks([str(project.root / "models" / "imported")], None)
-    stylize_files(make_plan([str(photo)], [str(painting)], tmp_path / "out.png"), networks, size=40)
-    assert max(read_image(tmp_path / "out.png", max_pixels=10**6).shape[:2]) == 40
+    stylize_files(make_plan([str(photo)], [str(painting)], tmp_path / "out.png"), networks, size=64)
+    assert max(read_image(tmp_path / "out.png", max_pixels=10**6).shape[:2]) == 64
 
 
 def test_an_imported_vqgan_is_measured_on_both_domains_and_not_registered(project: Project, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from quantart.images import Picture, encode_png
 
-START_SECONDS = 180
+START_SECONDS = 600
 JSON = "application/json"
 
 FORMS = {
@@ -31,12 +31,17 @@ FORMS = {
 
 
 def start(uri: str, log: Path, limits: Mapping[str, int] | None = None) -> subprocess.Popen[bytes]:
-    """`quantart serve` on a free port, as a service manager would start it: away from the environment's PATH."""
+    """`quantart serve` on a free port, as a service manager would start it: away from the environment's PATH.
+
+    Its temporary files go to the folder `temporary` beside the log.
+    """
+    temporary = log.with_name("temporary")
+    temporary.mkdir(exist_ok=True)
     code = (
         "import json, sys; from quantart.serving.server import serve;"
         "serve(sys.argv[1], port=0, limits=json.loads(sys.argv[2]))"
     )
-    environment = {**os.environ, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
     with log.open("w") as file:
         command = [sys.executable, "-c", code, uri, json.dumps(limits or {})]
         return subprocess.Popen(command, cwd=log.parent, env=environment, stdout=file, stderr=file)

@@ -9,6 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,19 @@ def test_a_body_that_is_no_request_answers_400(name: str, server: str, expected:
     assert said in answer["message"]
     assert "Traceback" not in json.dumps(answer)
     assert np.array_equal(painted(server, records(C, S)), expected)
+
+
+def test_bad_requests_of_several_clients_at_once_leave_the_good_answers_right(server: str, expected: Picture) -> None:
+    def client(number: int) -> None:
+        """Of the bad requests every sixth, each followed by a good one."""
+        for name in list(TABLE)[number::6]:
+            request, said = TABLE[name]
+            check_refusal(*ask(server, request), said)
+            assert np.array_equal(painted(server, records(C, S)), expected), name
+
+    with ThreadPoolExecutor(6) as clients:
+        for done in [clients.submit(client, number) for number in range(6)]:
+            done.result(timeout=300)
 
 
 def test_pictures_of_unusual_kinds_are_painted_as_they_look(server: str, control: FidelityControl) -> None:

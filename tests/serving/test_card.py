@@ -19,9 +19,10 @@ def test_it_says_what_the_model_is() -> None:
     for line in (
         "By default alpha (visual fidelity) is 1: discrete.",
         "| training | content | 63 | `data/sample¦photos` | c533ebfba55b | CC0-1.0 (63) |",
-        "The discrete network on 48 held-out pairs; smaller is better, except usage.",
+        "The discrete network on 48 held-out pairs; smaller is better, except usage. Measured, and judged by the "
+        "gates, is the discrete network alone, at beta = 1: neither the continuous one nor any alpha between.",
         "| gram_vgg16 | 0.25 | 0.2 to 0.31 |",
-        "| usage | 0.99 | – |",
+        "| usage | 0.99 | none |",
         "- continuous network: run stage2_continuous (c1)",
         "- git.commit: abc123",
     ):
@@ -32,7 +33,7 @@ def test_it_says_what_the_model_is() -> None:
 
 def test_without_a_metric_that_should_be_large_smaller_is_better() -> None:
     text = replace(CARD, metrics={"gram_vgg16": Measured(0.25)}).markdown()
-    assert "The discrete network on 48 held-out pairs; smaller is better." in text
+    assert "The discrete network on 48 held-out pairs; smaller is better. " in text
 
 
 def test_it_says_what_is_not_known() -> None:

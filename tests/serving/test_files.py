@@ -130,11 +130,19 @@ def photos(tmp_path: Path, noise: Picture) -> Path:
 
 
 def test_what_cannot_be_used_is_named_and_all_others_are_painted(
-    photos: Path, project: Project, files: tuple[Path, Path], control: FidelityControl, noise: Picture, tmp_path: Path
+    photos: Path,
+    project: Project,
+    files: tuple[Path, Path],
+    control: FidelityControl,
+    noise: Picture,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "new" / "folder"
     plan = make_plan([str(photos)], [str(files[0]), str(files[1]), str(photos / "broken.jpg")], out)
+    capsys.readouterr()
     done = stylize_files(plan, project_networks(project, None), size=64)
+    assert capsys.readouterr().err.splitlines()[-1] == "stylize: 4 of 4"  # what can be painted alone
     assert [reason.partition(": ")[0] for reason in done.skipped] == [
         str(photos / name) for name in ("broken.jpg", "small.png")
     ]
@@ -153,7 +161,9 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
     assert np.array_equal(painted["turned"], stylizer.stylize(np.rot90(noise, -1).copy(), noise, size=64))
     assert np.array_equal(painted["glass"], stylizer.stylize(np.full_like(noise, 255), noise, size=64))
     grid = read_image(out / "grid.png", max_pixels=10**7)
-    assert grid.shape[1] == 4 + 3 * (192 + 4)  # the contents and the two styles that can be used
+    columns = 3 * (192 + 4)  # the contents and the two styles that can be used
+    assert columns < grid.shape[1] < columns + 100  # and the contents' names
+    assert grid[-2 * 192 :, : grid.shape[1] - columns].min() == 0
     assert 3 * (192 + 4) <= grid.shape[0] < 4 * (192 + 4)  # styles, and the two contents that can be used
 
 

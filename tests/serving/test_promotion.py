@@ -14,7 +14,7 @@ from quantart.project import Project
 from quantart.serving.promotion import FEWEST_PAIRS, promote, rollback
 from quantart.serving.registered import RegisteredModel, write_registered
 
-from .versions import GRAM, PERCEPTUAL, add_version, evaluate, own_store, run_id_of, values
+from .versions import GRAM, HARD, PERCEPTUAL, add_version, evaluate, own_store, run_id_of, values
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,8 @@ def test_the_first_champion_passes_the_limits_alone(project: Project, name: str)
     assert champion(name) == "1"
     assert str(done).endswith(f"version 1 is now {name}@champion; there was none before")
     evaluate(run_id_of(name, "1"), values(), digest="cd" * 32)  # what it was judged by stays known
-    assert MlflowClient().get_model_version(name, "1").tags["promoted.digest"] == "ab" * 32
+    tags = MlflowClient().get_model_version(name, "1").tags
+    assert (tags["promoted.digest"], tags["promoted.pairs"]) == ("ab" * 32, str(len(HARD)))
 
 
 def test_a_broken_model_fails_and_each_failed_gate_is_said(project: Project, name: str) -> None:

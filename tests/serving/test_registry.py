@@ -32,8 +32,8 @@ def name(project: Project) -> str:
     return name
 
 
-def printed(registry: Registry, project: Project, version: str | None = None) -> str:
-    console = Console(file=io.StringIO(), width=160)
+def printed(registry: Registry, project: Project, version: str | None = None, width: int = 160) -> str:
+    console = Console(file=io.StringIO(), width=width)
     if version is None:
         print_versions(registry, console)
     else:
@@ -71,11 +71,35 @@ def test_a_version_is_found_by_number_and_by_alias(name: str) -> None:
 def test_the_list_shows_versions_metrics_and_moves(project: Project, name: str) -> None:
     promote(project, "1", name)
     said = printed(Registry(name), project)
-    assert "0.95 ± 0.1" in said
+    assert re.search(r"0\.95 .*\n.*± 0\.1 ", said)
     assert "abababab" in said
     assert run_id_of(name, "2")[:8] in said
     assert "version 1 promoted as the first" in said
     assert f"{PAIRS}" in said
+
+
+def test_the_list_fits_80_columns(project: Project, name: str) -> None:
+    more = {f"kd_{name}": each for name, each in [("efficientnet_lite0", values()[GRAM]), ("vgg16", values()[COLOUR])]}
+    evaluate(run_id_of(name, "2"), values() | more)
+    promote(project, "2", name)
+    said = printed(Registry(name), project, width=80)
+    table = said[: said.index(PERCEPTUAL)]  # below it the names in full
+    assert max(map(len, table.splitlines())) <= 80
+    assert table.splitlines()[0].split() == ["created", "pairs,"]
+    assert table.splitlines()[1].split() == ["version", "(UTC)", "run", "perceptual", "gram", "kd", "data"]
+    for whole in ("challenger", "champion", "discrete", "abababab", "0.95", "± 0.1"):
+        assert whole in table
+    assert "…" not in table
+
+
+def test_what_the_gates_leave_out_is_said(project: Project, name: str) -> None:
+    def said() -> str:
+        return " ".join(printed(Registry(name), project, "1", 80).split())
+
+    assert "Measured, and judged by the gates, at beta = 1 alone." in said()
+    for variant in ("discrete", "continuous"):
+        MlflowClient().set_model_version_tag(name, "1", f"run.{variant}", "0123")
+    assert "is the discrete network alone, at beta = 1: neither the continuous one nor any alpha between." in said()
 
 
 def test_one_version_is_shown_with_its_limits(project: Project, name: str) -> None:
@@ -86,7 +110,8 @@ def test_one_version_is_shown_with_its_limits(project: Project, name: str) -> No
     assert "passes <= 6" in said
     assert "promoted.digest" not in said
     promote(project, "1", name)
-    assert re.search(f"promoted.digest +{'ab' * 32}", printed(Registry(name), project, "1"))
+    said = printed(Registry(name), project, "1")
+    assert re.search(f"promoted.digest +{'ab' * 32}\npromoted.pairs +{PAIRS}\n", said)
 
 
 def test_not_evaluated_says_the_command(project: Project, name: str) -> None:

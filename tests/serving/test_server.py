@@ -1,6 +1,7 @@
 """The real server process: what it answers, how it starts, what stops it."""
 
 import base64
+import http.client
 import os
 import re
 import shutil
@@ -8,21 +9,24 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.images import Picture, decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.serving.checksums import SUMS, write_checksums
+from quantart.serving.checksums import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.registered import RegisteredModel
 from quantart.serving.server import fetch_model
 from quantart.serving.stylizer import Stylizer
@@ -79,7 +83,7 @@ def test_it_answers_what_the_model_answers_in_python(
     here = model.predict(frame, params={"beta": 0.5}).drop(columns="seconds").to_dict("records")
     status, answer = ask(server, {"dataframe_records": asked, "params": {"beta": 0.5}})
     assert status == 200
-    assert [{name: value for name, value in row.items() if name != "seconds"} for row in answer["predictions"]] == here
+    assert [without_seconds(row) for row in answer["predictions"]] == here
 
 
 def test_limits_given_to_the_server_hold(registered: RegisteredModel, noise: Picture, tmp_path: Path) -> None:
@@ -112,24 +116,29 @@ def test_killed_in_mid_request_it_starts_again_as_before(
     request = {"dataframe_records": rows}
     process = start(registered.uri, tmp_path / "log")
     address = wait_until_it_answers(process, tmp_path / "log")
-    busy = threading.Event()
+    status, first = ask(address, {"dataframe_records": rows[:1]})
+    assert status == 200
+    idle = seconds_used(process.pid)
     lost: list[BaseException | int] = []
 
     def send() -> None:
-        busy.set()
         try:
             lost.append(ask(address, request)[0])
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             lost.append(error)
 
     sender = threading.Thread(target=send)
     sender.start()
-    busy.wait()
+    deadline = time.monotonic() + 60
+    while seconds_used(process.pid) < idle + 0.5:  # it is at work, on some of the 64 rows
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     for process_id in children(process.pid):  # MLflow's command and the server that it started
         os.kill(process_id, signal.SIGKILL)
     process.wait(timeout=60)
     sender.join(timeout=60)
-    assert isinstance(lost[0], OSError)
+    assert isinstance(lost[0], OSError | http.client.HTTPException)
+    assert list((tmp_path / "temporary").rglob("*")) == []
     assert {file: file.read_bytes() for file in package.rglob("*") if file.is_file()} == before
 
     again = tmp_path / "again"
@@ -137,7 +146,19 @@ def test_killed_in_mid_request_it_starts_again_as_before(
     with running(registered.uri, again) as server:
         status, answer = ask(server, {"dataframe_records": rows[:1]})
     assert status == 200
-    assert answer["predictions"][0]["model_version"] == registered.version
+    assert [without_seconds(each) for each in answer["predictions"]] == [
+        without_seconds(each) for each in first["predictions"]
+    ]
+
+
+def without_seconds(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "seconds"}
+
+
+def seconds_used(process_id: int) -> float:
+    """Of processors, by the process and those that it started."""
+    times = [psutil.Process(each).cpu_times() for each in children(process_id)]
+    return sum(each.user + each.system for each in times)
 
 
 def children(process_id: int) -> list[int]:
@@ -177,6 +198,15 @@ def test_checksums_that_were_changed_with_the_weights_are_found_by_the_registry(
         for file, data in kept.items():
             file.write_bytes(data)
     assert fetch_model(registered.uri) == folder
+
+
+def test_versions_that_share_a_folder_each_have_their_own_checksums(registered: RegisteredModel) -> None:
+    source = MlflowClient().get_model_version(registered.name, registered.version).source
+    mlflow.register_model(source, "twin", tags={SHA256_TAG: "0" * 64})
+    for _ in range(2):
+        with pytest.raises(UserError, match="not the checksums that the registry has of models:/twin/1"):
+            fetch_model("models:/twin/1")
+        fetch_model(registered.uri)
 
 
 @pytest.mark.parametrize("uri", ["models:/quantart/99", "models:/nothing@champion", "/no/such/folder"])

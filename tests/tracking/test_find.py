@@ -16,7 +16,7 @@ from mlflow.entities import Run
 
 from quantart.errors import UserError
 from quantart.tracking.find import describe, find_model, find_run, select_runs
-from quantart.tracking.runs import stage_run
+from quantart.tracking.session import stage_run
 from quantart.tracking.store import configure
 
 

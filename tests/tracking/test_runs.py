@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
-from quantart.tracking.runs import DataUsed, StageRun, flatten, open_run, stage_run
+from quantart.tracking.runs import DataUsed, StageRun, flatten, open_run
+from quantart.tracking.session import stage_run
 
 DATA = DataUsed("content", "ab" * 32, "data/prepared/content", "training", 12)
 
@@ -118,7 +119,7 @@ def test_a_run_says_how_it_ended(error: BaseException, status: str, project: Pat
 
 def test_sigterm_marks_the_run_killed_and_exits_143(project: Path) -> None:
     code = (
-        "import sys, signal, pathlib; from quantart.tracking.runs import stage_run\n"
+        "import sys, signal, pathlib; from quantart.tracking.session import stage_run\n"
         "with stage_run(pathlib.Path(sys.argv[1]), stage='s', name='s', params={}) as run:\n"
         "    print(run.run_id, flush=True); signal.pause()"
     )
@@ -135,12 +136,16 @@ def test_a_continued_run_keeps_its_history_and_notes_a_changed_parameter(project
     first = finished_run(project, {"steps": 30})
     with stage_run(project, stage="stage2", name="x", params={"steps": 40, "seed": 1}, run_id=first.run_id) as again:
         again.metrics({"train/total_loss": 1.0}, 2)
+        for step in (4, 4, 8):
+            again.image("val/transfers", np.zeros((4, 4, 3), np.uint8), step)
     found = MlflowClient().get_run(first.run_id)
     assert again.run_id == first.run_id
     assert (found.info.status, found.info.run_name) == ("FINISHED", f"stage2_discrete@{first.run_id[:8]}")
     assert found.data.params == {"stage2.steps": "30", "stage2.seed": "1"}
     assert found.data.tags["latest.stage2.steps"] == "40"
     assert [p.step for p in MlflowClient().get_metric_history(first.run_id, "train/total_loss")] == [1, 2]
+    names = [file.path for file in MlflowClient().list_artifacts(first.run_id, "images") if file.path.endswith(".png")]
+    assert sorted(name.split("+")[2] for name in names) == ["4", "8"]
 
 
 def test_adding_to_an_ended_run_leaves_its_status_and_times(project: Path) -> None:
@@ -181,7 +186,7 @@ def test_parameters_are_flattened_under_their_stage() -> None:
 
 
 def test_system_metrics_are_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantart.tracking.runs.SYSTEM_METRICS_SECONDS", 0.05)
+    monkeypatch.setattr("quantart.tracking.session.SYSTEM_METRICS_SECONDS", 0.05)
     deadline = time.monotonic() + 30
     with stage_run(project, stage="stage1", name="stage1_base", params={}) as run:
         names: set[str] = set()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quantart.tracking.runs import stage_run
+from quantart.tracking.session import stage_run
 from quantart.tracking.siblings import find_sibling
 
 

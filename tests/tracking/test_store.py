@@ -10,6 +10,7 @@ import mlflow
 import pytest
 
 from quantart.errors import UserError
+from quantart.tracking.spool import find_spools
 from quantart.tracking.store import EXPERIMENT, configure, real_root, tracking_uri
 
 
@@ -64,17 +65,23 @@ def test_a_queued_experiments_copy_uses_the_real_projects_store(copy: str, tmp_p
 
 def test_two_processes_that_start_on_an_empty_folder_both_log(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
     code = (
-        "import sys, mlflow, pathlib; from quantart.tracking.store import configure;"
-        "configure(pathlib.Path(sys.argv[1])); mlflow.start_run(run_name=sys.argv[2]); mlflow.end_run()"
+        "import sys, pathlib; from quantart.tracking.session import stage_run\n"
+        "with stage_run(pathlib.Path(sys.argv[1]), stage='s', name=sys.argv[2], params={}) as run:\n"
+        "    for step in range(20): run.metrics({'loss': step}, step)\n"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], stderr=subprocess.PIPE, text=True)
         for name in ("a", "b")
     ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     configure(tmp_path)
-    assert set(mlflow.search_runs()["tags.mlflow.runName"]) == {"a", "b"}
+    runs = mlflow.MlflowClient().search_runs([mlflow.get_experiment_by_name(EXPERIMENT).experiment_id])
+    assert sorted((run.info.run_name[0], run.info.status, run.data.metrics["loss"]) for run in runs) == [
+        ("a", "FINISHED", 19.0),
+        ("b", "FINISHED", 19.0),
+    ]
+    assert find_spools(tmp_path) == []
 
 
 def test_an_outdated_schema_is_named_with_its_remedy(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:

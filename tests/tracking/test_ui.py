@@ -17,13 +17,16 @@ import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from urllib3 import PoolManager, Retry
 
-from quantart.images import picture_grid, read_image
-from quantart.tracking.runs import DataUsed, stage_run
+from quantart.images import Picture, picture_grid, read_image
+from quantart.tracking.runs import DataUsed
+from quantart.tracking.session import stage_run
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+PICTURES = [("photos", "crab.jpg"), ("paintings", "met_435600.jpg")]
+STEPS = (10, 20)
 CHART_VIEW = "label:has(input[name=runs-view-mode][value=CHART])"
 PATIENCE = 30_000  # milliseconds: the first page is several MB of JavaScript
 
@@ -68,7 +71,6 @@ def shown(project: Path) -> Iterator[Shown]:
 
 def _train(project: Path, style_weight: int) -> str:
     """The name of a run as the pipeline makes them."""
-    rows = [[read_image(SAMPLE / folder / name, max_pixels=10**7) for folder, name in PICTURES]]
     with stage_run(
         project,
         stage="stage2",
@@ -77,15 +79,17 @@ def _train(project: Path, style_weight: int) -> str:
         upstream={"stage1_style": "0123456789abcdef"},
         datasets=[DataUsed("style", "ab" * 32, "data/sample/paintings", "training", 81)],
     ) as run:
-        for step in (10, 20):
+        for step in STEPS:
             run.metrics({"train/total_loss": 20 / step + style_weight, "val/latent_style": 1 / step}, step)
-            run.image("val/transfers", picture_grid(rows, ["content", "style"], [f"step {step}"]), step)
-        run.image("eval/transfers", picture_grid(rows, ["content", "style"]), 0)
+            run.image("val/transfers", _grid(step), step)
+        run.image("eval/transfers", _grid(0), 0)
         run.metrics({"eval/gram_squeezenet1_1": 1 / style_weight, "eval/n": 12}, 0)
     return f"stage2_discrete@{run.run_id[:8]}"
 
 
-PICTURES = [("photos", "crab.jpg"), ("paintings", "met_435600.jpg")]
+def _grid(step: int) -> Picture:
+    row = [read_image(SAMPLE / folder / name, max_pixels=10**7) for folder, name in PICTURES]
+    return picture_grid([row], ["content", "style"], [f"step {step}"])
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +141,56 @@ def test_a_runs_page_says_where_it_comes_from(page: Page, shown: Shown) -> None:
     expect(page.get_by_text("stage2.loss.style_weight")).to_be_attached()
 
 
+def test_the_pictures_of_both_runs_are_shown_for_each_step(page: Page, shown: Shown) -> None:
+    card = _card(page, "val/transfers")
+    for step in STEPS:
+        _next_step(card, step)
+        pictures = _pictures(card, "val~transfers", step)
+        expect(pictures).to_have_count(2)
+        for name in (shown.weak, shown.strong):
+            _expect_loaded(pictures.and_(card.locator(f"img[src*='run_uuid={name.partition('@')[2]}']")))
+    _expect_loaded(_pictures(_card(page, "eval/transfers"), "eval~transfers", 0).first)  # nothing to move there
+
+
+def test_a_picture_of_a_run_opens_in_full_size(page: Page, shown: Shown) -> None:
+    page.get_by_role("link", name=shown.strong).click()
+    page.get_by_role("tab", name="Model metrics").click()
+    card = _searched_card(page, "val/transfers")
+    _next_step(card, STEPS[0])
+    small = _pictures(card, "val~transfers", STEPS[0])
+    _expect_loaded(small)
+    small.click()
+    full = page.get_by_role("dialog").locator("img")
+    expect(full).to_have_js_property("naturalWidth", _grid(STEPS[0]).shape[1])
+    expect(full).to_have_js_property("naturalHeight", _grid(STEPS[0]).shape[0])
+
+
+def _next_step(card: Locator, step: int) -> None:
+    slider = card.get_by_role("slider")
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuenow", str(step))
+
+
+def _pictures(card: Locator, key: str, step: int) -> Locator:
+    """What the card shows of a step, by the artifact's name, which MLflow makes of key and step."""
+    return card.locator(f"img[src*='{key}%2Bstep%2B{step}%2B']")
+
+
+def _expect_loaded(picture: Locator) -> None:
+    """One picture, in sight and decoded: a broken one has no width."""
+    expect(picture).to_be_visible()
+    expect(picture).to_have_js_property("complete", True)
+    expect(picture).not_to_have_js_property("naturalWidth", 0)
+
+
 def _card(page: Page, name: str) -> Locator:
-    """The chart of that name in the view of charts; MLflow draws a card only once it is on the screen."""
+    """The chart of that name in the view of charts."""
     page.locator(CHART_VIEW).click()
+    return _searched_card(page, name)
+
+
+def _searched_card(page: Page, name: str) -> Locator:
+    """MLflow draws a card only once it is on the screen."""
     search = page.get_by_placeholder("Search metric charts")
     search.clear()
     search.press_sequentially(name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -35,7 +37,7 @@ def learn(state: TrainingState, steps: range) -> None:
         for optimizer in state.optimizers.values():
             optimizer.step()
             optimizer.zero_grad()
-        state.means.add({"mean": x.mean()})
+        state.means.add({"mean": x.mean()}, number)
         assert isinstance(state.averaged, AveragedModel)
         state.averaged.update_parameters(state.step["model"])  # type: ignore[index]
 
@@ -121,7 +123,10 @@ def test_with_none_training_starts_at_0_and_nothing_changes(checkpoints: Checkpo
     assert_same(state, untouched)
 
 
-@pytest.mark.parametrize("damage", ["bit", "truncated", "zeroed", "missing", "no json"])
+DAMAGES = ["bit", "truncated", "zeroed", "missing", "no json", "a folder", "another step"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_the_one_before_a_damaged_one_is_used_and_it_is_said(
     checkpoints: Checkpoints, saved: dict[int, TrainingState], said: list[str], damage: str
 ) -> None:
@@ -134,12 +139,26 @@ def test_the_one_before_a_damaged_one_is_used_and_it_is_said(
         path.write_bytes(bytes(path.stat().st_size))
     elif damage == "missing":
         path.unlink()
+    elif damage == "a folder":
+        path.unlink()
+        path.mkdir()
+    elif damage == "another step":  # one bit makes another digit of it
+        json = path.parent / "state.json"
+        json.write_text(json.read_text().replace('"step": 4', '"step": 5'))
     else:
         (path.parent / "state.json").write_text("{")
     resumed = make_state(seed=1)
     assert checkpoints.restore(resumed) == 2
     assert_same(resumed, saved[2])
     assert f"{path.parent} is damaged" in said[0]
+
+
+def test_a_damaged_one_takes_no_whole_ones_place(checkpoints: Checkpoints, saved: dict[int, TrainingState]) -> None:
+    flip_a_bit(weights_of(checkpoints, 4))
+    resumed = make_state(seed=1)
+    checkpoints.restore(resumed)
+    checkpoints.save(resumed, 3)
+    assert sorted(path.name for path in checkpoints.folder.glob("step-*")) == ["step-00000002", "step-00000003"]
 
 
 def test_with_all_damaged_it_stops_and_changes_nothing(
@@ -178,19 +197,44 @@ def test_what_a_kill_left_half_written_is_no_checkpoint(
     assert not half.exists()
 
 
-def test_where_it_cannot_be_written_the_one_before_stays(
+def test_where_there_is_no_room_it_says_how_much_and_the_one_before_stays(
     checkpoints: Checkpoints, saved: dict[int, TrainingState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_space(tensors: dict[str, Tensor], path: Path) -> None:
         path.write_bytes(b"part of it")
-        raise OSError(28, "No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("quantart.training.checkpoint.save_file", no_space)
-    with pytest.raises(UserError, match=r"step 6 could not be written to .* \(No space left on device\); the one"):
+    with pytest.raises(UserError) as caught:
         checkpoints.save(saved[4], 6)
+    said = re.fullmatch(
+        r"the checkpoint of step 6 needs about 0\.0 MB in (.*), where [\d.]+ MB are free: make room. The checkpoint of "
+        r"step 4 is whole: run the same command again to go on from there",
+        str(caught.value),
+    )
+    assert said
+    assert said[1] == str(checkpoints.folder)
     resumed = make_state(seed=1)
     assert checkpoints.restore(resumed) == 4
     assert not list(checkpoints.folder.glob("writing-*"))
+
+
+def test_a_disk_that_fails_otherwise_is_a_sentence_too(
+    checkpoints: Checkpoints, saved: dict[int, TrainingState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(tensors: dict[str, Tensor], path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("quantart.training.checkpoint.save_file", broken)
+    with pytest.raises(UserError, match=r"^the checkpoint of step 6 could not be written to .*Input/output error"):
+        checkpoints.save(saved[4], 6)
+
+
+def test_what_is_not_finite_is_not_written(checkpoints: Checkpoints, saved: dict[int, TrainingState]) -> None:
+    saved[4].step["model"][0].bias.data[1] = float("inf")  # type: ignore[index, union-attr]
+    with pytest.raises(UserError, match=r"stopped at step 6: not finite, though the losses were: step/model\.0\.bias"):
+        checkpoints.save(saved[4], 6)
+    assert checkpoints.last_step() == 4
 
 
 def test_the_run_is_remembered(checkpoints: Checkpoints) -> None:
@@ -212,6 +256,25 @@ def test_what_other_parameters_left_is_kept_aside_and_never_mixed_in(
     (aside,) = [path for path in checkpoints.folder.parent.iterdir() if path != checkpoints.folder]
     assert (aside / "step-00000004" / "state.safetensors").is_file()
     assert said == [f"parameters or data changed since the checkpoint: starting afresh (the old one is in {aside})"]
+
+
+def test_where_it_is_unknown_whose_they_are_they_are_kept_aside_and_it_says_so(
+    checkpoints: Checkpoints, saved: dict[int, TrainingState], said: list[str]
+) -> None:
+    (checkpoints.folder / "run.json").write_bytes(bytes(30))
+    checkpoints.prepare()
+    assert checkpoints.last_step() == 0
+    assert said[0].startswith("what the checkpoint was made with is unknown, since its run.json is damaged: starting")
+
+
+def test_another_runs_folder_without_a_checkpoint_is_just_taken(tmp_path: Path, said: list[str]) -> None:
+    first = Checkpoints(tmp_path / "stage1", fingerprint(seed=1), said.append)
+    first.prepare()
+    first.run_id = "abc"
+    checkpoints = Checkpoints(tmp_path / "stage1", PRINT, said.append)
+    checkpoints.prepare()
+    assert checkpoints.run_id is None
+    assert said == []
 
 
 def test_clearing_leaves_nothing(checkpoints: Checkpoints, saved: dict[int, TrainingState]) -> None:

@@ -27,9 +27,10 @@ from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2, Variant
 from quantart.params import TrainingParams
 from quantart.training.checkpoint import Checkpoints
-from quantart.training.loop import Task, learning_rate, train
+from quantart.training.loop import Task, train
 from quantart.training.stage_1 import Stage1Step
 from quantart.training.stage_2 import Stage2Step
+from quantart.training.update import learning_rate
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 SIDE, BATCH, N_EMBED, EMBED_DIM = 32, 2, 16, 8
@@ -119,7 +120,15 @@ def stage1_task(pictures: dict[str, Tensor], perceptual: LPIPS) -> Task:
     codebook = EmaCodebook(model.quantize, decay=0.9, revive_below=0.5, seed=0)
     step = Stage1Step(model, loss, quantize_from=2, codebook=codebook)
     schedule = Schedule(6, BATCH, seed=0, stream=0)
-    return Task("stage 1", step, lambda k: pictures["style"][schedule.indices(k)], validate)
+    return Task(
+        "stage 1",
+        section="stage1.base",
+        resolution=SIDE,
+        step=step,
+        batch=lambda k: pictures["style"][schedule.indices(k)],
+        files=lambda k: [f"style {row}.jpg" for row in schedule.indices(k)],
+        validate=validate,
+    )
 
 
 def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> Task:
@@ -138,7 +147,15 @@ def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> Task:
         return tuple(encoded[schedule.indices(k)] for encoded, schedule in inputs)
 
     loss = Stage2Loss(NLayerDiscriminator(EMBED_DIM, 4, 0), disc_start=3)
-    return Task(f"stage 2, {variant}", Stage2Step(model, loss), batch, validate)
+    return Task(
+        f"stage 2, {variant}",
+        section="stage2.train",
+        resolution=SIDE,
+        step=Stage2Step(model, loss),
+        batch=batch,
+        files=lambda k: [f"row {row}" for _, schedule in inputs for row in schedule.indices(k)],
+        validate=validate,
+    )
 
 
 MakeTask = Callable[[], Task]
@@ -320,34 +337,79 @@ def test_the_discriminator_learns_at_its_own_rate(stage1: MakeTask, run: Runs) -
     assert float((discriminator.main[0].weight.detach() - before).abs().max()) == pytest.approx(1e-4, rel=1e-3)
 
 
-def test_a_loss_that_is_not_finite_stops_training_at_the_last_good_checkpoint(stage1: MakeTask, run: Runs) -> None:
-    task = stage1()
-    spoilt = replace(task, batch=lambda k: task.batch(k) * (float("nan") if k == 4 else 1.0))
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_training_at_the_last_good_checkpoint(
+    stage1: MakeTask, run: Runs, value: float
+) -> None:
+    task, logger = stage1(), Recorder()
+    spoilt = replace(task, batch=lambda k: task.batch(k) * (value if k == 4 else 1.0))
     with pytest.raises(UserError) as caught:
-        run(spoilt)
-    message = str(caught.value)
-    assert message.startswith("training stopped at step 6: ")
-    assert "rec_loss" in message
-    assert message.endswith(
-        " is not finite. The last checkpoint is good; lower the learning rate or set grad_clip, then run again"
+        run(spoilt, logger)
+    # the batch of the fifth step is bad; two steps make an interval
+    first, second = task.files(4)
+    terms, _, rest = str(caught.value).removeprefix("training stopped at step 5: not finite: ").partition("; ")
+    assert terms.split(", ")[0] == "grad_norm"
+    assert "rec_loss" in terms.split(", ")
+    assert rest == (
+        f"the batch was made from {first}, {second}. The checkpoint of step 4 is whole: run the same command "
+        "again to go on from there; if it comes again, look at these pictures, lower stage1.base.learning_rate or set "
+        "stage1.base.grad_clip, which starts this stage afresh"
     )
+    assert max(logger.values) == 4
     assert run.checkpoints.last_step() == 4
-    assert all(value.isfinite().all() for value in run(stage1()).values())
+    assert_same(run(stage1()), run.fresh(stage1()))
 
 
-def test_out_of_memory_says_which_parameters_to_lower(stage1: MakeTask, run: Runs) -> None:
-    class Greedy(Stage1Step):
-        def _generator(self, x: Tensor, step: int) -> Any:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
-
+def test_weights_that_are_not_finite_become_no_checkpoint(stage1: MakeTask, run: Runs) -> None:
     task = stage1()
-    assert isinstance(task.step, Stage1Step)
+    assert task.step.loss.discriminator is not None
+    weight = task.step.loss.discriminator.main[0].weight
+    # before the discriminator sets in, no loss tells of it
+    spoilt = before_step(task, 1, lambda: weight.data.fill_(float("nan")))
+    with pytest.raises(UserError, match=r"stopped at step 2: not finite, though the losses were: .*discriminator"):
+        run(spoilt, log_every=1, checkpoint_every=1)
+    assert run.checkpoints.last_step() == 1
+    assert_same(run(stage1(), log_every=1, checkpoint_every=1), run.fresh(stage1()))
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_out_of_memory_says_which_parameters_to_lower(stage1: MakeTask, run: Runs, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
     with pytest.raises(UserError) as caught:
-        run(replace(task, step=Greedy(task.step.model, task.step.loss)))
+        run(before_step(stage1(), 6, fail))
+    asked = str(error).partition("\n")[0] or "MemoryError"
     assert str(caught.value) == (
-        "out of memory with batch_size 2 and crop 32: lower batch_size or crop of this stage in params.yaml "
-        "(CUDA out of memory. Tried to allocate 2.00 GiB.)"
+        "out of memory in a training step with stage1.base.batch_size 2 and stage1.base.crop 32: lower "
+        "stage1.base.batch_size or stage1.base.crop in params.yaml, which starts this stage afresh, or free memory. "
+        f"The checkpoint of step 4 is whole: run the same command again to go on from there ({asked})"
     )
+    assert_same(run(stage1()), run.fresh(stage1()))
+
+
+def test_out_of_memory_in_the_validation_names_its_own_parameter(stage1: MakeTask, run: Runs) -> None:
+    def greedy(model: nn.Module, done: int) -> Any:
+        raise OUT_OF_MEMORY[1]
+
+    with pytest.raises(UserError, match="^out of memory in the validation after step 4 with data.resolution 32: "):
+        run(replace(stage1(), validate=greedy))
+
+
+def test_another_error_stays_what_it_is(stage1: MakeTask, run: Runs) -> None:
+    def fail() -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        run(before_step(stage1(), 1, fail))
 
 
 def test_the_rate_falls_along_half_a_cosine_to_zero(stage1: MakeTask, run: Runs) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantart.components.blocks import Downsample, Entry, GroupNorm, Level, MiddleBlock, Upsample
+from quantart.components.blocks import ChannelsLastConv, Downsample, Entry, GroupNorm, Level, MiddleBlock, Upsample
 from quantart.components.strips import is_large, normed_in_strips
 
 
@@ -99,7 +99,7 @@ class Decoder(nn.Module):
         super().__init__()
         channels = ch * ch_mult[-1]
         coarsest = resolution // 2 ** (len(ch_mult) - 1)
-        self.conv_in = nn.Conv2d(z_channels, channels, 3, padding=1)
+        self.conv_in = ChannelsLastConv(z_channels, channels, 3, padding=1)
         self.mid = MiddleBlock(channels, dropout)
         levels: list[DecoderLevel] = []
         for i in reversed(range(len(ch_mult))):

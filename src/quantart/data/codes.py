@@ -24,6 +24,9 @@ from torch import Tensor
 
 from quantart.errors import UserError
 
+CODES = "{split}_codes.npy"
+LATENTS = "{split}_latents.npy"
+
 
 def code_dtype(n_embed: int) -> type[np.unsignedinteger[Any]]:
     """Smallest of uint16 and uint32 that holds `n_embed` different codes."""
@@ -76,7 +79,7 @@ class CodeWriter:
     def _open(self, split: str, codes: tuple[int, ...], latents: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """The files of codes and latents, which the first process makes and all write into."""
         open_memmap = np.lib.format.open_memmap
-        files = self._folder / f"{split}_codes.npy", self._folder / f"{split}_latents.npy"
+        files = self._folder / CODES.format(split=split), self._folder / LATENTS.format(split=split)
         if self._state.is_main_process:
             open_memmap(files[0], mode="w+", dtype=self._dtype, shape=codes)
             open_memmap(files[1], mode="w+", dtype=np.uint16, shape=latents)
@@ -95,8 +98,8 @@ class StoredCodes:
         self.folder = folder
         try:
             self.index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf8"))
-            self._codes = np.load(folder / f"{split}_codes.npy", mmap_mode="r", allow_pickle=False)
-            self._latents = np.load(folder / f"{split}_latents.npy", mmap_mode="r", allow_pickle=False)
+            self._codes = np.load(folder / CODES.format(split=split), mmap_mode="r", allow_pickle=False)
+            self._latents = np.load(folder / LATENTS.format(split=split), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise UserError(f"{folder}: no stored codes of split {split!r} ({error}); run `quantart encode`") from None
 

@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
@@ -35,6 +33,7 @@ from quantart.data.splits import SPLITS, Split, assign_splits, split_of_name
 from quantart.errors import UserError
 from quantart.images import write_image
 from quantart.progress import progress
+from quantart.whole import whole_folder
 
 if TYPE_CHECKING:
     from quantart.params import DataParams, Domain
@@ -117,7 +116,14 @@ class _Packed:
 
 
 def prepare_domain(
-    source: Path, out: Path, params: DataParams, *, domain: Domain, root: Path | None = None, workers: int | None = None
+    source: Path,
+    out: Path,
+    params: DataParams,
+    *,
+    domain: Domain,
+    called: str | None = None,
+    root: Path | None = None,
+    workers: int | None = None,
 ) -> PrepareReport:
     """Prepare all pictures of `source` into the folder `out`, which is replaced as a whole at the end.
 
@@ -125,7 +131,8 @@ def prepare_domain(
         source: folder, list, table, shard or one picture, see `find_pictures`.
         out: a new folder, an empty one, or an earlier prepared one.
         params: size, splits and limits.
-        domain: named in the report and in messages; says which of `params`' tables describes the source.
+        domain: named in the report; says which of `params`' tables describes the source.
+        called: what the user gave the source by, e.g. `--content`, for messages; None: `data.<domain>` of params.yaml.
         root: folder that the names of a list or table are relative to; None: the one it lies in.
         workers: processes; None: one per core, fewer for few pictures.
 
@@ -136,24 +143,23 @@ def prepare_domain(
     try:
         files = find_pictures(source, params.table(domain), root)
     except UserError as error:
-        raise UserError(f"data.{domain}: {error}") from error
-    partial_folder = _empty_sibling(out, "partial")
-    partial_folder.mkdir(parents=True)
-    try:
-        report = _fill(partial_folder, files, params, domain, workers)
-        _replace_folder(partial_folder, out)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
-    return report
+        raise UserError(f"{called or f'data.{domain}'}: {error}") from error
+    with whole_folder(out) as fresh:
+        return _fill(fresh, files, params, domain, called, workers)
 
 
 def _fill(
-    folder: Path, files: list[PictureFile], params: DataParams, domain: Domain, workers: int | None
+    folder: Path,
+    files: list[PictureFile],
+    params: DataParams,
+    domain: Domain,
+    called: str | None,
+    workers: int | None,
 ) -> PrepareReport:
     geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels, params.resize == "squash")
     results = progress(_load_all(files, geometry, workers), len(files), f"preparing {domain}")
     packed = _pack(zip((file.name for file in files), results, strict=True), folder / PIXELS_FILE, params.paired)
-    _check_rejected(packed.rejected, len(files), params, domain)
+    _check_rejected(packed.rejected, len(files), params, domain, called)
 
     alone = len(packed.rows) == 1
     rows = _in_every_split(packed, folder / PIXELS_FILE) if alone else _split(packed, params, domain)
@@ -239,16 +245,20 @@ def _pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path, paired: 
     return packed
 
 
-def _check_rejected(rejected: list[tuple[str, str]], found: int, params: DataParams, domain: Domain) -> None:
+def _check_rejected(
+    rejected: list[tuple[str, str]], found: int, params: DataParams, domain: Domain, called: str | None
+) -> None:
     if len(rejected) <= params.max_rejected_share * found and len(rejected) < found:
         return
     shown = [f"  {file!r}: {reason}" for file, reason in rejected[:REASONS_SHOWN]]
     left = len(rejected) - len(shown)
+    share = params.max_rejected_share
+    allowed = f"the share of {share} that is allowed" if called else f"data.max_rejected_share {share} allows"
     raise UserError(
         "\n".join(
             [
-                f"data.{domain}: {len(rejected)} of {found} pictures can't be used, more than "
-                f"data.max_rejected_share {params.max_rejected_share} allows; mend or remove them:",
+                f"{called or f'data.{domain}'}: {len(rejected)} of {found} pictures can't be used, more than "
+                f"{allowed}; mend or remove them:",
                 *shown,
                 *([f"  and {left} more"] if left else []),
             ]
@@ -263,19 +273,3 @@ def _check_out(source: Path, out: Path) -> None:
         raise UserError(f"{out}: a file is where the prepared folder should be; remove it")
     if out.is_dir() and any(out.iterdir()) and not (out / REPORT_FILE).is_file():
         raise UserError(f"{out}: holds other files than prepared pictures and would be replaced; empty it first")
-
-
-def _empty_sibling(folder: Path, purpose: str) -> Path:
-    """A hidden path beside `folder`, cleared of what a killed run left there."""
-    path = folder.with_name(f".{folder.name}.{purpose}")
-    if path.exists():
-        shutil.rmtree(path)
-    return path
-
-
-def _replace_folder(new: Path, out: Path) -> None:
-    old = _empty_sibling(out, "replaced")
-    with suppress(FileNotFoundError):
-        out.rename(old)
-    new.rename(out)
-    shutil.rmtree(old, ignore_errors=True)

@@ -9,6 +9,7 @@ from typing import Literal
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+IN_WORDS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 
 
 def split_of(sha256_hex: str, val_share: float, test_share: float) -> Split:

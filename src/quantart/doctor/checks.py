@@ -27,6 +27,7 @@ CHECKS = (
     ("params.yaml", "folder", "check_params", True),
     ("write permission", "folder", "check_permission", True),
     ("tracking", "store", "check_tracking", True),
+    ("logged runs", "store", "check_delivered", True),
     ("database schema", "store", "check_schema", True),
     ("registry", "store", "check_registry", True),
     ("perceptual weights", "weights", "check_weights", False),

@@ -16,9 +16,10 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from quantart.doctor.row import Row, fails, ok
+from quantart.doctor.row import Row, fails, ok, warning
 from quantart.errors import UserError
 from quantart.project import Project
+from quantart.tracking.spool import find_spools
 from quantart.tracking.store import SQLITE, impatient, real_root, tracking_uri, without_password
 from quantart.writable import check_writable
 
@@ -45,6 +46,15 @@ def check_tracking(root: Path) -> Row:
     except OSError as error:
         return fails("tracking", f"{shown}: the database does not answer ({error})", f"start it, or {remedy}")
     return ok("tracking", f"{shown} answers")
+
+
+def check_delivered(root: Path) -> Row:
+    """Whether all that runs logged is in the store."""
+    left = {spool.local_id: count for spool in find_spools(real_root(root)) if (count := spool.left())}
+    if not left:
+        return ok("logged runs", "all they logged is in the store")
+    found = f"{sum(left.values())} entries of {len(left)} runs are not in the store"
+    return warning("logged runs", found, "`quantart sync`, once the tracking server is there")
 
 
 def check_schema(root: Path) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
@@ -12,9 +12,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantart.evaluation.names import larger_is_better
+from quantart.evaluation.names import COMPOSITE_NAMES, FRECHET_NAMES, MODEL, larger_is_better
 from quantart.evaluation.record import About, Record
-from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.sets import too_few_pictures
 from quantart.evaluation.summary import Measurement, difference, measurements, sharing_of
 
 Verdict = Literal["better", "worse", "not told apart", ""]
@@ -28,6 +29,9 @@ _KINDS = {"transfer": "style transfer", "reconstruction": "reconstruction"}
 UNITS = {"transfer": "pairs", "reconstruction": "pictures"}
 # each network's own latents: a number of one says nothing beside a number of another
 _IN_LATENTS = "latent_"
+
+# the kernel distance, which stands firm on few pictures, is not among them
+_OF_SETS = (*FRECHET_NAMES, *COMPOSITE_NAMES)
 
 METRICS = ["run", "metric", "value", "low", "high", "n"]
 
@@ -62,6 +66,8 @@ class Difference(NamedTuple):
     high: float
     verdict: Verdict
     """On the second run; "" where there is no interval."""
+    caution: str = ""
+    """Why the verdict is weak, beside what its interval says; "" where nothing is."""
 
 
 class PairOfRuns(NamedTuple):
@@ -107,6 +113,7 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
         obstacle = _obstacle(one.record.about, two.record.about)
         found = [] if obstacle else _differences(one, two)
         sentence = _sentence(_title(first, one), _title(second, two), found, one.record.about, obstacle)
+        sentence = " ".join(filter(None, [sentence, *_cautions(one.record, two.record, found)]))
         pairs.append(PairOfRuns(first, second, found, sentence))
     return Comparison(
         runs=lettered,
@@ -167,7 +174,12 @@ def _differences(one: EvaluatedRun, two: EvaluatedRun) -> list[Difference]:
             continue
         value, low, high = difference(first[metric], second[metric], sharing)
         found.append(Difference(metric, first[metric].value, value, low, high, _verdict(metric, low, high)))
-    return found
+    n, width = one.record.features[MODEL].shape
+    rests_on_few = f"fewer pictures ({n}) than features ({width})" if n < width else ""
+    return [
+        each._replace(caution=rests_on_few) if each.verdict and each.metric.startswith(_OF_SETS) else each
+        for each in found
+    ]
 
 
 def _verdict(metric: str, low: float, high: float) -> Verdict:
@@ -189,6 +201,18 @@ def _sentence(first: str, second: str, found: Sequence[Difference], about: About
     on = {verdict: [row.metric for row in judged if row.verdict == verdict] for verdict in _PHRASES}
     parts = [f"{_PHRASES[verdict]} {', '.join(names)}" for verdict, names in on.items() if names]
     return f"{second} against {first}, on {measured}: {'; '.join(parts)}."
+
+
+def _cautions(one: Record, two: Record, found: Sequence[Difference]) -> Iterator[str]:
+    """What else to know of the differences that were found."""
+    if not found:
+        return
+    n, width = one.features[MODEL].shape
+    if warning := too_few_pictures(n, width, [each.metric for each in found if each.caution]):
+        yield warning
+    networks = [f"{each.about.network} and {each.about.features}" for each in (one, two)]
+    if networks[0] != networks[1]:
+        yield f"What else was measured is of other networks ({networks[0]}; {networks[1]}) and does not compare."
 
 
 def _differing(parameters: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:

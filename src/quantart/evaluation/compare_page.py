@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from quantart.evaluation.compare import UNITS, Comparison, Difference, EvaluatedRun
 from quantart.evaluation.compare_plot import forest_plot
-from quantart.evaluation.compare_tables import MANY, number, signed
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.compare_tables import MANY, NO_INTERVAL, number, signed
+from quantart.evaluation.names import MODEL
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.images import Picture, to_pillow
 
 _QUALITY = 90
@@ -44,6 +45,7 @@ def page(comparison: Comparison) -> str:
         plots=[_plot(pair.differences) for pair in comparison.pairs],
         galleries=[_gallery(group) for group in _same_task(comparison)],
         many=MANY,
+        no_interval=NO_INTERVAL,
         units=UNITS,
     )
 

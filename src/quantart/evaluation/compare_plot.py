@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from quantart.evaluation.compare import Difference
 from quantart.evaluation.names import larger_is_better
 
 WIDEST = 100.0
-"""Per cent; longer bars are cut there."""
+"""Per cent; where a bar is longer, the scale is logarithmic beyond `LINEAR`, lest it hides the others."""
+LINEAR = 10.0
 
 # stands for the colour of the page's text, which is not known here
 _INK = "#010203"
@@ -37,11 +39,14 @@ def forest_plot(differences: Sequence[Difference]) -> str:
         hollow = row.verdict == "not told apart"
         axes.plot(ends, [place, place], color=_COLOURS[row.verdict], linewidth=2.2, solid_capstyle="round")
         axes.plot(centre, place, "o", ms=6, mew=1.6, color=_COLOURS[row.verdict], mfc="none" if hollow else None)
-    reach = 1.05 * min(widest, WIDEST)
+    if logarithmic := widest > WIDEST:
+        axes.set_xscale("symlog", linthresh=LINEAR)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    reach = (1.3 if logarithmic else 1.05) * widest
     axes.set(xlim=(-reach, reach), ylim=(len(differences) - 0.4, -0.6), yticks=range(len(differences)))
     axes.set_yticklabels([row.metric for row in differences], parse_math=False)
     axes.axvline(0, color=_INK, linewidth=0.9)
-    axes.set_xlabel("better by, %" + (f" (cut at {WIDEST:.0f} %)" if widest > WIDEST else ""), color=_INK)
+    axes.set_xlabel("better by, %" + (f" (logarithmic beyond {LINEAR:.0f} %)" if logarithmic else ""), color=_INK)
     axes.tick_params(colors=_INK, labelsize=9, length=3)
     for side, spine in axes.spines.items():
         spine.set(visible=side == "bottom", color=_INK)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
+from rich import box
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +18,8 @@ MANY = (
     "Each interval is 95 % for its metric alone: of twenty metrics that do not differ, one leaves 0 out by chance. "
     "The evaluation's own pictures are what was resampled, not the training: another seed is other noise."
 )
+
+NO_INTERVAL = "no interval"
 
 _COLOURS = {"better": "green", "worse": "red", "not told apart": "default", "": "default"}
 
@@ -29,6 +34,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     tables += [_differences(pair) for pair in comparison.pairs if pair.differences]
     for table in tables:
         console.print(table)
+        console.print()
     for pair in comparison.pairs:
         console.print(pair.sentence, markup=False, highlight=False)
     if any(pair.differences for pair in comparison.pairs):
@@ -54,7 +60,7 @@ def csv_text(comparison: Comparison) -> str:
     table = pd.concat(parts, ignore_index=True)
     names = ["first_run", "first_name", "second_run", "second_name", "metric"]
     values = [f"{column}_{place}" for place in ("first", "second") for column in ("value", "low", "high", "n")]
-    table = table[names + values + ["difference", "low", "high", "verdict"]]
+    table = table[names + values + ["difference", "low", "high", "verdict", "caution"]]
     text = table.select_dtypes(exclude="number").columns
     table[text] = table[text].map(_no_formula, na_action="ignore")
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
@@ -74,18 +80,18 @@ def signed(value: float) -> str:
 
 
 def _runs(comparison: Comparison) -> Table:
-    table = Table(title="Runs", title_justify="left")
+    table = _table("Runs")
     for column in ("", "run", "name", "started", "measured on"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for letter, run in comparison.runs.items():
         about = run.record.about
-        measured = f"{about.n} {UNITS[about.kind]} at {about.resolution} pixels"
+        measured = f"{about.n} {UNITS[about.kind]} at {about.resolution} px"
         table.add_row(letter, run.run_id[:8], escape(run.name), f"{run.started:%Y-%m-%d %H:%M}", measured)
     return table
 
 
 def _parameters(comparison: Comparison) -> Table:
-    table = Table(title="Parameters that differ", title_justify="left")
+    table = _table("Parameters that differ")
     table.add_column("parameter", overflow="fold")
     for letter in comparison.runs:
         table.add_column(letter, overflow="fold")
@@ -95,10 +101,10 @@ def _parameters(comparison: Comparison) -> Table:
 
 
 def _metrics(comparison: Comparison) -> Table:
-    table = Table(title="Metrics, with 95 % intervals", title_justify="left")
+    table = _table("Metrics, with 95 % intervals")
     table.add_column("metric", no_wrap=True)
     for letter in comparison.runs:
-        table.add_column(letter, justify="right")
+        table.add_column(letter, justify="right", overflow="fold")
     for metric, rows in comparison.metrics.groupby("metric", sort=False):
         cells = {row["run"]: _cell(row["value"], row["low"], row["high"]) for row in rows.to_dict("records")}
         table.add_row(escape(str(metric)), *(cells.get(letter, "") for letter in comparison.runs))
@@ -106,21 +112,31 @@ def _metrics(comparison: Comparison) -> Table:
 
 
 def _cell(value: float, low: float, high: float) -> str:
-    return number(value) + ("" if np.isnan(low) else f"\n[dim]{number(low, 3)} … {number(high, 3)}[/]")
+    return number(value) + _interval(low, high, lambda end: number(end, 3))
 
 
 def _differences(pair: PairOfRuns) -> Table:
-    title = f"{pair.second} − {pair.first} on the same pictures, with 95 % intervals"
-    table = Table(title=title, title_justify="left")
+    table = _table(f"{pair.second} − {pair.first} on the same pictures, with 95 % intervals")
     table.add_column("metric", no_wrap=True)
-    for column in ("difference", "interval"):
-        table.add_column(column, justify="right")
-    table.add_column(f"{pair.second} is")
+    table.add_column("difference", justify="right", no_wrap=True)
+    table.add_column(f"{pair.second} is", min_width=len("not told apart"))
     for row in pair.differences:
-        span = "" if np.isnan(row.low) else f"{signed(row.low)} … {signed(row.high)}"
-        verdict = f"[{_COLOURS[row.verdict]}]{row.verdict}[/]"
-        table.add_row(escape(row.metric), signed(row.difference), span, verdict)
+        change = signed(row.difference) + _interval(row.low, row.high, signed)
+        verdict = f"[{_COLOURS[row.verdict]}]{row.verdict}[/]" + (f"\n[dim]{row.caution}[/]" if row.caution else "")
+        table.add_row(escape(row.metric), change, verdict)
     return table
+
+
+def _interval(low: float, high: float, written: Callable[[float], str]) -> str:
+    """On a line of its own."""
+    return f"\n[dim]{NO_INTERVAL if np.isnan(low) else f'{written(low)} … {written(high)}'}[/]"
+
+
+def _table(title: str) -> Table:
+    """Without lines between the columns: the longest metric, a difference and a verdict fill 80 columns."""
+    return Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
 
 
 def _no_formula(text: object) -> object:

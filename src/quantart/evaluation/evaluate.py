@@ -18,11 +18,13 @@ from torch import Tensor
 
 from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
+from quantart.evaluation.names import MODEL
 from quantart.evaluation.observed import Observed, Perception
-from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, MODEL, Painter, PairRenderer
+from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, Painter, PairRenderer
 from quantart.evaluation.summary import Measurement, Score, measurements, summarise
 from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
 from quantart.images import Picture, pixels_to_float, to_arrays
+from quantart.memory import keep_no_large_blocks
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.progress import progress
@@ -64,7 +66,7 @@ def evaluate_transfer(
 ) -> Evaluation:
     """Measure style transfer, and every baseline, on pairs of pictures.
 
-    Memory does not grow with the number of pairs but for their statistics.
+    Memory grows with the number of pairs by their features alone (`benchmarks/evaluation_memory.py`).
 
     Args:
         perception: its networks' names become part of the metrics' names.
@@ -72,6 +74,7 @@ def evaluate_transfer(
         painters, extras: further methods in place of the model's own transfer and after the baselines, see
             `PairRenderer`.
     """
+    keep_no_large_blocks()
     model.eval()
     render = PairRenderer(model, task, perception, batch_size=batch_size, painters=painters, extras=extras)
     state = PartialState()
@@ -129,6 +132,7 @@ def evaluate_reconstruction(
     model: ExperimentStage1, task: ReconstructionTask, perception: Perception, *, batch_size: int
 ) -> Evaluation:
     """Measure how well a VQGAN reconstructs pictures, and how much of its codebook they use."""
+    keep_no_large_blocks()
     model.eval()
     device = next(model.parameters()).device
     state = PartialState()

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.names import MODEL
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.images import Picture, picture_grid
 
 GRID_PAIRS = 12
@@ -25,7 +26,6 @@ _COLUMNS = {
     COLOUR_MATCHED: "colours matched",
     MAGENTA: "Magenta",
 }
-_NARROW = 4  # columns; rows of that many stand in two blocks side by side
 _CELL = 160
 _GUTTER = 24
 
@@ -33,14 +33,14 @@ _GUTTER = 24
 def transfer_grid(samples: Sequence[Mapping[str, Picture]]) -> Picture:
     """Pairs, each a row: content, style, the model's output, then those baselines that every sample has.
 
-    Up to four columns stand in two blocks side by side.
+    The rows stand in two blocks side by side: pages and MLflow's square cards show a tall picture small.
 
     Args:
         samples: pictures by method, as in `Evaluation.samples`; the order is kept, down the first block first.
     """
     columns = _columns(samples)
     rows = [[sample[method] for method in columns] for sample in samples]
-    height = -(-len(rows) // (2 if len(columns) <= _NARROW else 1))
+    height = -(-len(rows) // 2)
     titles = [_COLUMNS[method] for method in columns]
     blocks = [picture_grid(rows[top : top + height], titles, cell=_CELL) for top in range(0, len(rows), height)]
     return _side_by_side(blocks)

@@ -1,9 +1,25 @@
-"""The names of the metrics of style transfer, and which way a metric is better."""
+"""The names of the metrics of style transfer, which of them come first, and which way a metric is better."""
 
 from __future__ import annotations
 
 import difflib
 from typing import Final
+
+MODEL: Final = "model"
+"""Among the methods of an evaluation the network itself; the others are baselines."""
+
+# What the names of kinds of metrics begin with; a network's name may follow.
+CONTENT_DISTANCES: Final = ("lpips_", "perceptual_")
+FRECHET_NAMES: Final = ("fd_", "fid")
+KERNEL_NAMES: Final = ("kd_", "kid")
+COMPOSITE_NAMES: Final = ("composite_",)
+HEADLINES: Final = (
+    *("psnr", *CONTENT_DISTANCES, "gram_", "cfsd_"),
+    *(*FRECHET_NAMES, *KERNEL_NAMES, *COMPOSITE_NAMES, "usage"),
+)
+"""Those of a report's `metrics.json`; the rest is in its summary."""
+FEW_HEADLINES: Final = (*CONTENT_DISTANCES, "gram_", *KERNEL_NAMES)
+"""Those that a row of a list has room for."""
 
 _PERCEPTUAL = ("vgg16", "alexnet", "squeezenet1_1", "efficientnet_lite0")
 _FEATURES = (*_PERCEPTUAL, "inception_v3")

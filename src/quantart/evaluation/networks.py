@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from quantart.errors import UserError
 from quantart.losses.backbones import Network, architecture, check_known, layers_of
 from quantart.losses.lpips import LPIPS
-from quantart.losses.weights import load_backbone, read_weights, with_our_names
+from quantart.losses.weights import load_backbone, read_weights, where_to_get, with_our_names
 from quantart.models.pretrained import file_sha256, load_strictly
 
 _WIDTHS: dict[Network, int] = {
@@ -72,22 +72,35 @@ def assign_weights(files: Sequence[Path], networks: Iterable[Network]) -> dict[N
     """Which of the networks in use each given file belongs to, by its tensors' names and shapes.
 
     Raises:
-        UserError: a file that can't be read, that fits none of the networks, or two files for one.
+        UserError: a file that can't be read, that fits none of the networks, or two files for one: which file, what was
+            expected, and where that is.
     """
     wanted = list(dict.fromkeys(networks))
     found: dict[Network, Path] = {}
     for file in files:
-        state = with_our_names(read_weights(file))
-        network = next((network for network in wanted if _fits(state, network)), None)
-        if network is None:
-            nearest = max(wanted, key=lambda network: len(state.keys() & architecture(network).state_dict().keys()))
-            # says what differs
-            load_strictly(architecture(nearest), state, f"{file} (networks in use: {', '.join(wanted)})", assign=True)
-        elif network in found:
+        try:
+            network = _network_of(file, wanted)
+        except UserError as error:
+            raise UserError(
+                f"--weights: {error}; expected are those of {' or '.join(wanted)}, the networks in use "
+                f"(evaluate.network and evaluate.features in params.yaml); {'; '.join(map(where_to_get, wanted))}"
+            ) from None
+        if network in found:
             raise UserError(f"{file}: {found[network]} already gives the weights of {network}; give one file for each")
-        else:
-            found[network] = file
+        found[network] = file
     return found
+
+
+def _network_of(file: Path, wanted: Sequence[Network]) -> Network:
+    state = with_our_names(read_weights(file))
+    fitting = next((network for network in (*wanted, *_WIDTHS) if _fits(state, network)), None)
+    if fitting is not None:
+        if fitting in wanted:
+            return fitting
+        raise UserError(f"{file}: holds the weights of {fitting}, which is not in use")
+    nearest = max(wanted, key=lambda network: len(state.keys() & architecture(network).state_dict().keys()))
+    load_strictly(architecture(nearest), state, str(file), assign=True)  # says what differs
+    return nearest
 
 
 def _fits(state: dict[str, Tensor], network: Network) -> bool:

@@ -27,6 +27,9 @@ from quantart.images import Picture, read_image, write_image
 
 ABOUT, TABLE, SUMMARY = "about.json", "table.parquet", "summary.csv"
 FEATURES, PICTURES = "features.safetensors", "pictures"
+NEEDED = (ABOUT, TABLE, SUMMARY, FEATURES)
+"""What a record can't be read without."""
+
 _MAX_PIXELS = 10**8
 
 

@@ -11,16 +11,12 @@ import pandas as pd
 
 from quantart.evaluation.evaluate import Evaluation
 from quantart.evaluation.figures import transfer_grid
-from quantart.evaluation.rendering import MODEL
+from quantart.evaluation.names import CONTENT_DISTANCES, HEADLINES, MODEL
 from quantart.evaluation.summary import Score, by_method
 from quantart.evaluation.words import reconstruction_section, transfer_section
 from quantart.images import write_image
 
 _CSV: dict[str, Any] = {"index": False, "float_format": "%.6g"}
-
-# What a metric's name begins with, before the network's; the rest is in summary.csv.
-HEADLINES = ("psnr", "lpips", "perceptual", "gram", "cfsd", "fd", "fid", "kd", "kid", "composite", "usage")
-_CONTENT_DISTANCE = ("lpips", "perceptual")
 
 
 def write_reports(
@@ -86,13 +82,13 @@ def headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             if name != "baselines":
                 chosen[name] = headlines(value)
-        elif name == "n" or name.split("_")[0] in HEADLINES:
+        elif name == "n" or name.startswith(HEADLINES):
             chosen[name] = value
     return chosen
 
 
 def _with_content_distance(frame: pd.DataFrame) -> pd.DataFrame:
-    (column,) = (name for name in frame.columns if str(name).split("_")[0] in _CONTENT_DISTANCE)
+    (column,) = (name for name in frame.columns if str(name).startswith(CONTENT_DISTANCES))
     return frame.assign(content_distance=frame[column])
 
 

@@ -94,7 +94,7 @@ def too_few_pictures(pictures: int, width: int, names: Sequence[str]) -> str | N
     named = " and ".join(f"`{name}`" for name in names)
     return (
         f"{named} on {pictures} pictures with {width} features: mostly an effect of their number; "
-        "the kernel distance, which is unbiased, is the one to judge by."
+        "the kernel distance is the one to judge by."
     )
 
 

@@ -11,12 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quantart.evaluation.names import COMPOSITE_NAMES, CONTENT_DISTANCES, FRECHET_NAMES, KERNEL_NAMES
 from quantart.evaluation.resampling import Sharing, interval, moved
 from quantart.evaluation.sets import frechet_distance, frechet_influence, kernel_distance
-
-# what these metrics' names begin with; a network's name may follow
-CONTENT_DISTANCES = ("lpips_", "perceptual_")
-FRECHET_NAMES, KERNEL_NAMES, COMPOSITE_NAMES = ("fd_", "fid"), ("kd_", "kid"), ("composite_",)
 
 
 class Score(NamedTuple):

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import MODEL, TITLES
+from quantart.evaluation.names import COMPOSITE_NAMES, FRECHET_NAMES, MODEL
+from quantart.evaluation.rendering import TITLES
 from quantart.evaluation.sets import too_few_pictures
-from quantart.evaluation.summary import COMPOSITE_NAMES, FRECHET_NAMES, Score, by_method, difference, sharing_of
+from quantart.evaluation.summary import Score, by_method, difference, sharing_of
 
 Verdict = Literal["beats it on", "does not beat it on", "cannot be told apart from it on"]
 _PHRASES: tuple[Verdict, ...] = ("beats it on", "does not beat it on", "cannot be told apart from it on")
@@ -49,8 +50,8 @@ def transfer_section(variant: str, evaluation: Evaluation) -> str:
 {len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
 `perceptual` (or `lpips`), `cfsd` and `latent_content` are distances to the photograph, the others to the painting or,
 `fd` and `kd`, of all pictures to all paintings; smaller is better. `usage` and `perplexity` tell how much of the style
-codebook the pictures use. ± is half the bootstrap 95 % interval over photographs and
-paintings. What each metric is: docs/evaluation.md.
+codebook the pictures use. ± is half the bootstrap 95 % interval over photographs and paintings. What each
+metric is: docs/evaluation.md.
 {_warning(evaluation)}
 {_table(evaluation.summary)}
 
@@ -94,10 +95,11 @@ def _table(summary: Sequence[Score]) -> str:
 
 def _cell(score: Score) -> str:
     if np.isnan(score.low):
-        return _number(score.value)
+        return f"{_number(score.value)} (no interval)"
     half = (score.high - score.low) / 2
     # what is 0 to rounding has an interval of rounding errors
-    return f"{_number(score.value)} ± {half if half > 1e-9 else 0.0:.2g}"
+    half = half if half > 1e-9 else 0.0
+    return f"{_number(score.value)} ± {half:.2g}" if half < 99.5 else f"{_number(score.value)} ± {half:.0f}"
 
 
 def _number(value: float) -> str:

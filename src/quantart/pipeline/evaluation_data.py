@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ from accelerate.utils import broadcast_object_list
 
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
-from quantart.data.prepare import prepare_domain
-from quantart.data.splits import Split
+from quantart.data.prepare import PrepareReport, prepare_domain
+from quantart.data.splits import IN_WORDS, Split
 from quantart.errors import UserError
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.params import DOMAINS, DataParams, Domain
@@ -23,6 +23,7 @@ from quantart.project import Project
 from quantart.tracking.runs import DataUsed
 
 _OWN_SPLIT: Split = "train"  # of pictures that are not split
+_REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,15 @@ class Selection:
     default_pairs: int = 48
     seed: int = 0
 
+    @property
+    def own(self) -> dict[Domain, Path]:
+        """The sources of one's own, by domain."""
+        given: dict[Domain, Path | None] = {"content": self.content, "style": self.style}
+        return {domain: source for domain, source in given.items() if source is not None}
+
 
 class EvaluationData:
-    """Pictures of both domains, and the pairs to evaluate."""
+    """Pictures of the domains in `folders`, and the pairs to evaluate."""
 
     def __init__(
         self, project: Project | None, selection: Selection, folders: dict[Domain, Path], split: Split
@@ -53,11 +60,11 @@ class EvaluationData:
         self._project = project
         self._selection = selection
         self._split = split
-        self._own = selection.content is not None
-        self._pictures = {domain: PackedPictures(folders[domain], split) for domain in DOMAINS}
+        self._pictures = {domain: PackedPictures(folder, split) for domain, folder in folders.items()}
         for domain, pictures in self._pictures.items():
             if not len(pictures):
-                raise UserError(f"{folders[domain]}: no {split} picture; raise data.{split}_share or add pictures")
+                remedy = "add pictures" if split == "train" else f"raise data.{split}_share or add pictures"
+                raise UserError(f"{folders[domain]}: no {IN_WORDS[split]} picture; {remedy}")
 
     def transfer(self, side: int) -> TransferTask:
         """The pairs, cut to squares of `side` pixels."""
@@ -73,35 +80,32 @@ class EvaluationData:
     def used(self, domain: Domain) -> DataUsed:
         """What is logged as a run's input."""
         pictures = self._pictures[domain]
-        return DataUsed(domain, pictures.digest, self.source(domain), self._context, len(pictures))
+        context = "test" if self._selection.own else IN_WORDS[self._split]
+        return DataUsed(domain, pictures.digest, self.source(domain), context, len(pictures))
 
     def source(self, domain: Domain) -> str:
         """Where the pictures came from, as the user wrote it."""
-        own = {"content": self._selection.content, "style": self._selection.style}[domain]
-        if own is not None or self._project is None:
-            return str(own)
+        if self._project is None or domain in self._selection.own:
+            return str(self._selection.own[domain])
         return self._project.params().data.folder(domain)
 
     @property
     def stored_pairs(self) -> Path | None:
         """The project's file of the pairs, where they are evaluated."""
-        if self._project is None or self._own or self._selection.pairs is not None or self._split == "train":
+        if self._project is None or self._selection.own or self._selection.pairs is not None or self._split == "train":
             return None
         return self._project.pairs(self._split)
 
     def label(self, digest: str) -> str:
         """Empty for what the pipeline evaluates: the test split, its stored pairs; else a name for the task."""
-        stored = not self._own and self._split == "test" and self._selection.pairs is None
-        return "" if stored else f"{'own' if self._own else self._split}_{digest[:8]}"
-
-    @property
-    def _context(self) -> str:
-        return "evaluation" if self._own else self._split
+        own = bool(self._selection.own)
+        stored = not own and self._split == "test" and self._selection.pairs is None
+        return "" if stored else f"{'own' if own else self._split}_{digest[:8]}"
 
     def _pairs(self, contents: PackedPictures, styles: PackedPictures) -> Pairs:
         if self.stored_pairs is not None:
             return read_pairs(self.stored_pairs, contents, styles)
-        paired = not self._own and self._project is not None and self._project.params().data.paired
+        paired = not self._selection.own and self._project is not None and self._project.params().data.paired
         known = partners(contents.files, styles.files) if paired else None
         count = self._selection.pairs or self._selection.default_pairs
         return chosen_pairs(contents, styles, known, count, self._selection.seed)
@@ -116,37 +120,51 @@ class EvaluationData:
 
 
 @contextmanager
-def open_data(project: Project | None, selection: Selection, side: int) -> Iterator[EvaluationData]:
-    """The selected pictures; one's own are prepared in a temporary folder, once for all processes.
+def open_data(
+    project: Project | None, selection: Selection, side: int, domains: Sequence[Domain]
+) -> Iterator[EvaluationData]:
+    """The selected pictures of `domains`; one's own are prepared in a temporary folder, once for all processes.
 
     Args:
         side: short side to which one's own pictures are scaled, in pixels.
 
     Raises:
-        UserError: no picture, a folder that is missing, or no project to take them from.
+        UserError: no picture, a source that is missing, or no project to take them from.
     """
-    if (selection.content is None) != (selection.style is None):
-        raise UserError("--content and --style: give both, or neither for the project's held-out pictures")
-    if selection.content is None or selection.style is None:
-        if project is None:
-            raise UserError(
-                "no params.yaml here or in a folder above: give --content DIR and --style DIR to evaluate on"
-            )
-        yield EvaluationData(project, selection, {d: project.prepared(d) for d in DOMAINS}, selection.split)
+    own = {domain: source for domain, source in selection.own.items() if domain in domains}
+    if project is not None and not selection.own:
+        yield EvaluationData(project, selection, {d: project.prepared(d) for d in domains}, selection.split)
         return
-    sources: dict[Domain, Path] = {"content": selection.content, "style": selection.style}
+    if missing := [domain for domain in domains if domain not in own]:
+        raise UserError(_missing(missing, domains, project))
     state = PartialState()
-    with TemporaryDirectory(prefix="quantart-") as own:
-        shared = [own]
+    with TemporaryDirectory(prefix="quantart-") as folder:
+        shared = [folder]
         broadcast_object_list(shared)
-        folders = {domain: Path(shared[0]) / domain for domain in DOMAINS}
+        folders = {domain: Path(shared[0]) / domain for domain in own}
         if state.is_main_process:
-            for domain, source in sources.items():
-                params = _unsplit(source, side)
-                print(prepare_domain(source, folders[domain], params, domain=domain).summary())
+            for domain, source in own.items():
+                params, called = _unsplit(source, side), f"--{domain}"
+                print(_said(called, prepare_domain(source, folders[domain], params, domain=domain, called=called)))
         state.wait_for_everyone()
         yield EvaluationData(project, selection, folders, _OWN_SPLIT)
         state.wait_for_everyone()
+
+
+def _missing(missing: Sequence[Domain], needed: Sequence[Domain], project: Project | None) -> str:
+    """Which sources this model needs beside those that were given."""
+    lacking, all_needed = (" and ".join(f"--{domain} DIR" for domain in domains) for domains in (missing, needed))
+    if project is None and len(missing) == len(needed):
+        return f"no params.yaml here or in a folder above: give {all_needed} to evaluate on"
+    rest = ", or none of your own for the project's held-out pictures" if project else ""
+    return f"this model is evaluated on pictures of {' and '.join(needed)}, and {lacking} is missing; give it{rest}"
+
+
+def _said(called: str, report: PrepareReport) -> str:
+    """What became of one's own pictures; their report goes with the temporary folder."""
+    reasons = [f"  {file!r}: {reason}" for file, reason in report.rejected[:_REASONS_SHOWN]]
+    counts = f"{report.found} pictures found, {report.kept} used, {len(report.duplicates)} duplicates"
+    return "\n".join([f"{called}: {counts}, {len(report.rejected)} that can't be used", *reasons])
 
 
 def _unsplit(source: Path, side: int) -> DataParams:

@@ -12,9 +12,10 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.logged import count_name, digest_name, logged_values
-from quantart.evaluation.record import About, Record, write_record
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.evaluation.logged import count_name, digest_name, logged_values, outdated
+from quantart.evaluation.names import MODEL
+from quantart.evaluation.record import NEEDED, About, Record, write_record
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.summary import Score
 from quantart.evaluation.sweep import Sweep
 from quantart.images import Picture
@@ -38,20 +39,25 @@ def log_evaluation(
 ) -> bool:
     """Log metrics with their intervals, the record, its table, pictures and the data's digest under `prefix`.
 
-    Another evaluation under the same prefix takes the record's place; its metrics become the next step of the history.
+    Another evaluation under the same prefix takes the record's place; its metrics become the next step of the history,
+    in which what it did not measure is NaN. While they are replaced, the run has no digest.
 
     Args:
         scores: those that become metrics of the run.
         images: by name, shown with the run as `<prefix>/<name>`.
 
     Returns:
-        False where the same was logged before; then nothing is.
+        False where the same was logged before, and its record is there; then nothing is.
     """
     client = MlflowClient()
     known = client.get_run(run.run_id).data
     values = {count_name(prefix): float(about.n)} | logged_values(scores, prefix)
-    if known.tags.get(digest_name(prefix)) == about.digest and _alike(values, known.metrics):
+    old = outdated(known.metrics, values, prefix)
+    same = known.tags.get(digest_name(prefix)) == about.digest and not old and _alike(values, known.metrics)
+    if same and record_files(run.run_id, prefix) >= set(NEEDED):
         return False
+    if digest_name(prefix) in known.tags:
+        client.delete_tag(run.run_id, digest_name(prefix))
     step = 1 + max((m.step for m in client.get_metric_history(run.run_id, count_name(prefix))), default=-1)
     record = Record(
         about,
@@ -69,11 +75,20 @@ def log_evaluation(
     for name, picture in images.items():
         run.image(f"{prefix}/{name}", picture, step)
     run.datasets(datasets)
-    run.metrics(values, step)
+    run.metrics(values | dict.fromkeys(old, math.nan), step)
     run.set_tags({_TABLES_TAG: _tables(known.tags.get(_TABLES_TAG), f"{prefix}/table.json")})
     # last: an evaluation that was stopped in the middle is logged again
     run.set_tags({digest_name(prefix): about.digest})
     return True
+
+
+def record_files(run_id: str, prefix: str) -> set[str]:
+    """Names of the files and folders that a run holds of an evaluation.
+
+    Raises:
+        MlflowException, OSError: the run's artifacts can't be listed.
+    """
+    return {Path(file.path).name for file in MlflowClient().list_artifacts(run_id, prefix)}
 
 
 def _alike(values: Mapping[str, float], known: Mapping[str, float]) -> bool:

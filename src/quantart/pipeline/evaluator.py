@@ -24,10 +24,11 @@ from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, ev
 from quantart.evaluation.figures import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
 from quantart.evaluation.logged import EVALUATION
 from quantart.evaluation.magenta import MagentaStylizer
+from quantart.evaluation.names import MODEL
 from quantart.evaluation.networks import FeatureNetwork, assign_weights
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.record import About
-from quantart.evaluation.rendering import MODEL, Painter
+from quantart.evaluation.rendering import Painter
 from quantart.evaluation.sweep import Sweep
 from quantart.evaluation.task import TransferTask
 from quantart.images import Picture
@@ -122,15 +123,21 @@ class Evaluator:
         self._magenta = options.magenta if options.magenta is not None else settings.magenta
 
     def evaluate(self, run: Run) -> list[Result]:
-        """Measure one run and log it; a stage-1 run for each domain it was trained on."""
+        """Measure one run and log it.
+
+        A stage-1 run is measured on each domain that it was trained on, of one's own pictures on those that were given.
+        """
         model = self._placed(load_model(run))
         side = int(model.config["ddconfig"]["resolution"])
-        with open_data(self._project, self._selection, side) as data:
-            if isinstance(model, ExperimentStage2):
+        if isinstance(model, ExperimentStage2):
+            with open_data(self._project, self._selection, side, DOMAINS) as data:
                 return [self._transfer(run, model, data, data.transfer(side))]
-            if self._options.controlled:
-                as_stage_2(run, model)
-            return [self._reconstruction(run, model, data, domain, side) for domain in _domains(run)]
+        if self._options.controlled:
+            as_stage_2(run, model)
+        trained_on, own = _domains(run), self._selection.own
+        domains = [domain for domain in trained_on if domain in own] or trained_on
+        with open_data(self._project, self._selection, side, domains) as data:
+            return [self._reconstruction(run, model, data, domain, side) for domain in domains]
 
     def _transfer(self, run: Run, model: ExperimentStage2, data: EvaluationData, task: TransferTask) -> Result:
         options = self._options
@@ -154,9 +161,9 @@ class Evaluator:
         result = Result(name, evaluation, True, own, images, sweep)
         if first:
             fidelity = Fidelity(math.nan, math.nan) if options.sweep else fidelities[0]
-            self._log(run, result, data, DOMAINS, self._about(data, result, task.side, fidelity))
+            prefix = self._log(run, result, data, DOMAINS, self._about(data, result, task.side, fidelity))
             if controlled.sibling and not own:
-                StageRun(run.info.run_id).set_tags({f"{EVALUATION}/{name}/sibling": controlled.sibling.info.run_id})
+                StageRun(run.info.run_id).set_tags({f"{prefix}/sibling": controlled.sibling.info.run_id})
             if data.stored_pairs and own:
                 log_pairs(StageRun(run.info.run_id), data.stored_pairs)
         return result
@@ -179,7 +186,8 @@ class Evaluator:
         data: EvaluationData,
         domains: Sequence[Domain],
         about: About,
-    ) -> None:
+    ) -> str:
+        """Log the result where it is new; the prefix that it has in the run."""
         label = data.label(about.digest) if not self._weights else f"weights_{about.digest[:8]}"
         # a stage-1 run may have been trained on both domains
         name = "" if result.transfer and result.own else result.name
@@ -195,11 +203,12 @@ class Evaluator:
             sweep=result.sweep,
         )
         print(f"run {describe(run)}: {prefix}/… {'logged' if new else 'is as it was logged before'}")
+        return prefix
 
     def _about(self, data: EvaluationData, result: Result, side: int, fidelity: Fidelity) -> About:
         lpips, features = self._perception
-        both = (data.source("content"), data.source("style"))
-        content, style = both if result.transfer else (data.source(cast(Domain, result.name)), "")
+        domains = DOMAINS if result.transfer else (cast(Domain, result.name),)
+        content, style, *_ = [*map(data.source, domains), ""]
         n = result.evaluation.summary[0].n
         kind: Literal["transfer", "reconstruction"] = "transfer" if result.transfer else "reconstruction"
         networks = (lpips.network, features.network)

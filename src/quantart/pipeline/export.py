@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import cast
 
 import mlflow
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
@@ -25,12 +24,16 @@ from quantart.project import Project
 from quantart.serving.card import Card, DataRow
 from quantart.serving.package import log_and_register
 from quantart.serving.registered import RegisteredModel, write_registered
+from quantart.tracking.find import check_finished
+from quantart.tracking.labels import UPSTREAM
 from quantart.tracking.lineage import data_of, with_ancestors
 from quantart.tracking.links import RunLink, read_link
-from quantart.tracking.runs import open_run
+from quantart.tracking.local import resolve
+from quantart.tracking.runs import get_run
 from quantart.tracking.siblings import find_sibling
+from quantart.tracking.store import configure
 
-LINEAGE = ("git.", "dvc.", "upstream.", "imported.", "model.")
+LINEAGE = ("git.", "dvc.", UPSTREAM, "imported.", "model.")
 
 
 def run(project: Project, run_id: str | None = None) -> RegisteredModel:
@@ -49,13 +52,16 @@ def run(project: Project, run_id: str | None = None) -> RegisteredModel:
     """
     params = project.params().export
     project.check_writable()
-    ids = _with_sibling(project, run_id) if run_id else _pipeline_runs(project, params.variant)
+    linked = [] if run_id else _pipeline_runs(project, params.variant)
+    configure(project.root)
+    ids = _with_sibling(run_id) if run_id else [resolve(each) for each in linked]
     example = _held_out(project, "content"), _held_out(project, "style")
     runs: dict[Variant, Run] = {}
     networks: dict[Variant, Path] = {}
     with TemporaryDirectory() as folder:
         for each in ids:
-            found = _find(project, each)
+            found = get_run(each)
+            check_finished(found)
             network = _download(each, Path(folder, each))
             variant = _variant(network, each)
             runs[variant] = found
@@ -83,8 +89,8 @@ def _pipeline_runs(project: Project, variant: Variant) -> list[str]:
     return [read_link(path).run_id for path in links]
 
 
-def _with_sibling(project: Project, run_id: str) -> list[str]:
-    open_run(project.root, run_id)
+def _with_sibling(run_id: str) -> list[str]:
+    run_id = get_run(run_id).info.run_id
     sibling = find_sibling(run_id)
     return [run_id, sibling] if sibling else [run_id]
 
@@ -94,11 +100,6 @@ def _held_out(project: Project, domain: Domain) -> Picture:
     if not len(pictures):
         raise UserError(f"{project.prepared(domain)}: no test picture; raise data.test_share or add pictures")
     return pictures.picture(0)
-
-
-def _find(project: Project, run_id: str) -> Run:
-    open_run(project.root, run_id)
-    return MlflowClient().get_run(run_id)
 
 
 def _download(run_id: str, folder: Path) -> Path:

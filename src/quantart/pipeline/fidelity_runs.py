@@ -13,6 +13,8 @@ from quantart.pipeline.run_model import load_stage_2
 from quantart.project import Project
 from quantart.tracking.find import describe
 from quantart.tracking.links import read_link
+from quantart.tracking.local import resolve
+from quantart.tracking.runs import get_run
 from quantart.tracking.siblings import find_sibling
 
 SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -67,9 +69,9 @@ class ControlledRun:
         links = {v: self._project.link(f"stage2_{v}") for v in VARIANTS} if self._project else {}
         if not links or not all(link.is_file() for link in links.values()):
             return None
-        if read_link(links[self._model.variant]).run_id != self._run.info.run_id:
+        if resolve(read_link(links[self._model.variant]).run_id) != self._run.info.run_id:
             return None
-        return MlflowClient().get_run(read_link(links[variant]).run_id)
+        return get_run(read_link(links[variant]).run_id)
 
     def _tagged(self) -> Run | None:
         found = find_sibling(self._run.info.run_id)

@@ -24,7 +24,8 @@ from quantart.models.reference_config import Settings, read_config
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Params
 from quantart.project import Project
-from quantart.tracking.runs import stage_run
+from quantart.tracking.session import stage_run
+from quantart.tracking.store import configure
 
 
 def run(
@@ -136,10 +137,12 @@ def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -
         "imported.sha256": file_sha256(checkpoint),
         "model.sha256": file_sha256(folder / WEIGHTS),
     }
+    configure(project.root)  # with no store there is no import: unlike training, it is soon done again
     with stage_run(project.root, stage="stage2" if second else "stage1", name=name, params=parameters) as run:
         run.set_tags(tags)
+        run.artifact(folder, "model")
         try:
-            run.artifact(folder, "model")
+            run.deliver()
         except (OSError, MlflowException) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"run {run.run_id}: the tracking store can't keep its model: {reason}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +21,11 @@ from quantart.errors import UserError
 from quantart.evaluation.pairs import held_out_pairs
 from quantart.params import DOMAINS, Domain
 from quantart.project import Project
+from quantart.whole import whole_folder
 
 if TYPE_CHECKING:
     from quantart.tracking.runs import StageRun
+    from quantart.tracking.session import SpooledRun
 
 VALIDATION_PAIRS = 24
 UNPAIRED_FILE = "unpaired.csv"
@@ -39,12 +40,8 @@ def run(project: Project) -> None:
     """
     params = project.params()
     project.check_writable()
-    out = project.pairs("test").parent
-    fresh = out.with_name(f".{out.name}.writing")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
     counts: dict[Split, int] = {"val": VALIDATION_PAIRS, "test": params.evaluate.pairs}
-    try:
+    with whole_folder(project.pairs("test").parent) as fresh:
         for split in SPLITS if params.data.paired else counts:
             contents, styles = (PackedPictures(project.prepared(domain), split) for domain in DOMAINS)
             known = partners(contents.files, styles.files) if params.data.paired else None
@@ -54,13 +51,9 @@ def run(project: Project) -> None:
                 write_pairs(fresh / f"{split}.csv", contents, styles, pairs)
         if params.data.paired:
             _report_unpaired(project, fresh / UNPAIRED_FILE)
-        shutil.rmtree(out, ignore_errors=True)
-        fresh.rename(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
-def log_pairs(run: StageRun, path: Path) -> None:
+def log_pairs(run: StageRun | SpooledRun, path: Path) -> None:
     """Keep a file of pairs with a run: as the artifact `pairs/<split>.csv`, its sha256 as the tag `pairs.<split>`."""
     run.artifact(path, "pairs")
     run.set_tags({f"pairs.{path.stem}": hashlib.sha256(path.read_bytes()).hexdigest()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -69,10 +69,14 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
         if start is not None and step.loss.discriminator is not None:
             _start_discriminator(step.loss.discriminator, start / DISCRIMINATOR, accelerator.print)
         perceptual = step.loss.perceptual or LPIPS(params.stage1.loss.perceptual_network).to(accelerator.device)
+        batch = Batches(train, params, domain, accelerator)
         return Task(
             name=f"stage 1, {domain}",
+            section="stage1.base" if domain == "base" else "stage1.domain",
+            resolution=params.data.resolution,
             step=step,
-            batch=Batches(train, params, domain, accelerator),
+            batch=batch,
+            files=lambda number: batch.files(number, domains),
             validate=lambda m, done: validate(
                 m,
                 val,
@@ -100,6 +104,7 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
             for d, p in zip(domains, train, strict=True)
         ],
         upstream=upstream,
+        validated_on=[p.digest for p in val],
         seed=params.seed,
         make_task=make_task,
         out=project.stage1_model(domain),
@@ -157,6 +162,15 @@ class Batches:
             for source, schedule in self._sources
         ]
         return pixels_to_float(torch.cat(crops)[self._share].to(self._device, non_blocking=True))
+
+    def files(self, step: int, domains: Sequence[Domain]) -> list[str]:
+        """What these pictures are called, in the sources of `domains`."""
+        names = [
+            f"{domain} {source.files[row]}"
+            for domain, (source, schedule) in zip(domains, self._sources, strict=True)
+            for row in schedule.indices(step)
+        ]
+        return names[self._share]
 
 
 def validate(

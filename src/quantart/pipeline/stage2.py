@@ -19,6 +19,7 @@ from quantart.errors import UserError
 from quantart.evaluation.metrics import latent_content, latent_style
 from quantart.images import picture_grid, pixels_to_float, to_arrays
 from quantart.losses.stage_2 import Stage2Loss
+from quantart.models.pretrained import file_sha256
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import DOMAINS, Domain, Params, Variant
@@ -52,8 +53,11 @@ def run(project: Project, variant: Variant) -> None:
             batch = PairedBatches(codes["content"], codes["style"], known, params, variant, accelerator)
         return Task(
             name=f"stage 2, {variant}",
+            section="stage2.train",
+            resolution=params.data.resolution,
             step=step,
             batch=batch,
+            files=lambda number: batch_files(project, codes, batch.rows(number)),
             validate=lambda m, _: validate(
                 m, pictures[0], pictures[1], pairs, params.data.resolution, step.loss.scale, accelerator.device
             ),
@@ -74,6 +78,8 @@ def run(project: Project, variant: Variant) -> None:
             DataUsed(domain, stored.index["pictures"]["train"], params.data.folder(domain), "training", stored.pictures)
             for domain, stored in codes.items()
         ],
+        codes=[stored.index for stored in codes.values()],
+        validated_on=[*(p.digest for p in pictures), file_sha256(project.pairs("val"))],
         upstream={f"stage1_{domain}": read_link(project.link(f"stage1_{domain}")).run_id for domain in DOMAINS},
         seed=params.seed,
         make_task=make_task,
@@ -138,6 +144,10 @@ class Batches:
         )
         return content, style
 
+    def rows(self, step: int) -> list[Rows]:
+        """Rows `(b,)` of content and style that this process's share of the step was read from."""
+        return [rows[self._share] for rows, _ in self._drawn(step)]
+
     def _drawn(self, step: int) -> list[tuple[Rows, Draws]]:
         """Rows `(batch_size,)` and crop places `(batch_size, 2)` of the joint batch, for content and style."""
         return [(schedule.indices(step), schedule.draws(step, 2)) for schedule in self._schedules]
@@ -178,6 +188,15 @@ class PairedBatches(Batches):
     def _drawn(self, step: int) -> list[tuple[Rows, Draws]]:
         items, draws = self._joint.indices(step), self._joint.draws(step, 2)
         return [(rows[items], draws) for rows in self._rows]
+
+
+def batch_files(project: Project, codes: dict[Domain, StoredCodes], rows: Sequence[Rows]) -> list[str]:
+    """What the pictures are called that rows of content's and style's codes were made from."""
+    names = []
+    for (domain, stored), own in zip(codes.items(), rows, strict=True):
+        files = PackedPictures(project.prepared(domain), "train").files
+        names += [f"{domain} {files[row % stored.pictures]}" for row in own]
+    return names
 
 
 def training_partners(project: Project, codes: dict[Domain, StoredCodes]) -> Pairs:

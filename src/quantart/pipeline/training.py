@@ -11,14 +11,17 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import nn
 
+from quantart.disk import room_for, writing
 from quantart.errors import UserError
 from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, Pretrained, file_sha256
 from quantart.params import TrainingParams
 from quantart.pipeline.pair import log_pairs
 from quantart.project import Project
 from quantart.tracking.links import RunLink, write_link
-from quantart.tracking.runs import DataUsed, StageRun, stage_run
+from quantart.tracking.runs import DataUsed
+from quantart.tracking.session import SpooledRun, stage_run
 from quantart.tracking.store import EXPERIMENT
 from quantart.tracking.survivors import ends_failed
 from quantart.training.checkpoint import Checkpoints, fingerprint
@@ -27,6 +30,7 @@ from quantart.training.loop import Task, train
 
 VALIDATION_PICTURES = 24
 GRID_ROWS = 6
+LOG_BYTES = 10_000_000  # of metrics and pictures, for what is said of a full disk
 
 
 class _Silent:
@@ -45,9 +49,11 @@ def run_training(
     training: TrainingParams,
     datasets: list[DataUsed],
     upstream: dict[str, str],
+    validated_on: list[str],
     seed: int,
     make_task: Callable[[Accelerator], Task],
     out: Path,
+    codes: list[dict[str, Any]] | None = None,
     pairs: Path | None = None,
 ) -> None:
     """Train one stage as one tracked run and write its model folder and `runs/<stage>.json`.
@@ -57,8 +63,10 @@ def run_training(
         parameters: everything that decides the result; logged under the stage's prefix.
         datasets: the data trained on.
         upstream: stage to run id of what this stands on.
+        validated_on: digests of the validation data: with others, the curves of one run would not fit together.
         make_task: builds model, losses and batches once the device is known.
         out: the model folder, replaced when all is done.
+        codes: how the codes were made that it trains on.
         pairs: file of the validation pairs, kept with the run.
     """
     accelerator = make_accelerator(seed)
@@ -68,7 +76,14 @@ def run_training(
         )
     checkpoints = Checkpoints(
         project.checkpoints(stage),
-        fingerprint(parameters=parameters, datasets=[data.digest for data in datasets], upstream=upstream, seed=seed),
+        fingerprint(
+            parameters=parameters,
+            datasets=[data.digest for data in datasets],
+            codes=codes,
+            validated_on=validated_on,
+            upstream=upstream,
+            seed=seed,
+        ),
         say=accelerator.print,
     )
     if accelerator.is_main_process:
@@ -78,7 +93,10 @@ def run_training(
 
     main = accelerator.is_main_process
     tracked = _tracked(project, stage, parameters, datasets, upstream, checkpoints)
-    with tracked if main else ends_failed(project.root, lambda: checkpoints.run_id) as run:
+    with (
+        room_for("the log of this run", LOG_BYTES, project.root, checkpoints.advice),
+        tracked if main else ends_failed(project.root, lambda: checkpoints.run_id) as run,
+    ):
         if run is not None:
             checkpoints.run_id = run.run_id
             run.set_tags(_machine(accelerator))
@@ -88,7 +106,8 @@ def run_training(
             task, training, seed=seed, accelerator=accelerator, checkpoints=checkpoints, logger=run or _Silent()
         )
         if run is not None:
-            _replace(out, cast(Pretrained, model))
+            with writing(f"{out.name} with its copy in the run", 2 * _bytes(model), out.parent, checkpoints.advice):
+                _replace(out, cast(Pretrained, model))
             run.artifact(out, "model")
             write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
     accelerator.wait_for_everyone()
@@ -135,7 +154,7 @@ def _tracked(
     datasets: list[DataUsed],
     upstream: dict[str, str],
     checkpoints: Checkpoints,
-) -> AbstractContextManager[StageRun]:
+) -> AbstractContextManager[SpooledRun]:
     return stage_run(
         project.root,
         stage=stage.split("_")[0],
@@ -154,6 +173,11 @@ def _machine(accelerator: Accelerator) -> dict[str, str]:
         "processes": str(accelerator.num_processes),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def _bytes(model: nn.Module) -> int:
+    """Bytes of a network's weights and buffers."""
+    return sum(tensor.nbytes for tensor in model.state_dict().values())
 
 
 def _replace(out: Path, model: Pretrained, beside: Iterable[Path] = ()) -> None:

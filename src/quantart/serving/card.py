@@ -9,6 +9,7 @@ from quantart.evaluation.logged import Measured
 from quantart.evaluation.names import larger_is_better
 from quantart.models.fidelity import ALPHA_OF
 from quantart.models.stage_2 import Variant
+from quantart.serving.gates import unjudged
 from quantart.serving.sizes import DEFAULT_SIZE, MIN_SIDE
 
 
@@ -77,7 +78,7 @@ class Card:
         return lines
 
     def _metrics(self) -> list[str]:
-        default = next(iter(self.runs))
+        default, *others = self.runs
         if not self.metrics:
             return ["## Measured", "", "It has not been evaluated."]
         pairs = f"{self.pairs} held-out pairs" if self.pairs else "held-out pairs"
@@ -86,7 +87,7 @@ class Card:
         lines = [
             "## Measured",
             "",
-            f"The {default} network on {pairs}; {better}.",
+            f"The {default} network on {pairs}; {better}. {unjudged(default, others)}",
             "",
             "| metric | value | 95 % interval |",
             "|---|---|---|",
@@ -129,4 +130,4 @@ class Card:
 
 
 def _interval(measured: Measured) -> str:
-    return f"{measured.low:.4g} to {measured.high:.4g}" if measured.has_interval else "–"
+    return f"{measured.low:.4g} to {measured.high:.4g}" if measured.has_interval else "none"

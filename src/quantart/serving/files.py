@@ -11,7 +11,7 @@ import numpy as np
 
 from quantart.device import default_device
 from quantart.errors import UserError
-from quantart.images import ImageError, Picture, picture_grid, read_image, resize, write_image
+from quantart.images import ImageError, Picture, picture_grid, read_file, read_image, resize, stored_size, write_image
 from quantart.models.fidelity import FidelityControl, settle
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import VARIANTS
@@ -19,7 +19,7 @@ from quantart.progress import progress
 from quantart.project import Project
 from quantart.serving.limits import MAX_PIXELS
 from quantart.serving.plan import Plan
-from quantart.serving.sizes import check_side, check_size, painted_size
+from quantart.serving.sizes import check_sides, check_size, painted_size
 from quantart.serving.stylizer import Stylizer
 
 GRID_CELL = 192  # pixels
@@ -74,44 +74,63 @@ def stylize_files(plan: Plan, networks: Networks, *, beta: float = 1.0, size: in
     control.settle(networks.alpha, beta)
     stylizer = Stylizer(control.to(default_device()))
     skipped: list[str] = []
-    styles = [_usable(file, partial(check_side, name="style"), skipped) for file in plan.styles]
-    seen = [None if style is None else stylizer.seen_of(style) for style in styles]
+    seen = [_seen(file, stylizer, skipped) for file in plan.styles]
+    usable = partial(_looks_usable, check=partial(_check_content, size=size), skipped=skipped)
+    rows = [row for row in zip(plan.contents, plan.outputs, strict=True) if usable(row[0])]
     grid = _Grid(plan, seen)
     written: list[Path] = []
 
     def painted() -> Iterator[None]:
-        for content_file, outputs in zip(plan.contents, plan.outputs, strict=True):
-            content = _usable(content_file, partial(_check_content, size=size), skipped)
-            row: list[Picture | None] = []
+        for content_file, outputs in rows:
+            content = _picture(content_file, skipped)
+            row: list[Picture] = []
             for style, output in zip(seen, outputs, strict=True):
-                picture = None
-                if content is not None and style is not None:
-                    picture = stylizer.stylize(content, style, networks.alpha, beta, size)
-                    _write(output, picture)
+                if style is None:
+                    continue
+                if content is not None:
+                    row.append(stylizer.stylize(content, style, networks.alpha, beta, size))
+                    _write(output, row[-1])
                     written.append(output)
-                row.append(picture)
                 yield
-            grid.add(content, row)
+            if content is not None:
+                grid.add(content_file.stem, [content, *row])
 
-    pairs = len(plan.contents) * len(plan.styles)
+    pairs = len(rows) * sum(style is not None for style in seen)
     for _ in progress(painted(), pairs, "stylize") if pairs > 1 else painted():
         pass
+    grid.close()
     return Stylized(written + grid.written, skipped, len(grid.written))
 
 
-def _usable(file: Path, check: Callable[[Picture], object], skipped: list[str]) -> Picture | None:
-    """The picture in a file; None where it can't be used, which is then said in `skipped`."""
+def _seen(file: Path, stylizer: Stylizer, skipped: list[str]) -> Picture | None:
+    """What the network sees of a painting; None where it can't be used."""
+    usable = _looks_usable(file, partial(check_sides, name="style"), skipped)
+    picture = _picture(file, skipped) if usable else None
+    return None if picture is None else stylizer.seen_of(picture)
+
+
+def _looks_usable(file: Path, check: Callable[[int, int], object], skipped: list[str]) -> bool:
+    """Whether a picture's header and its sides pass; why not is said in `skipped`."""
     try:
-        picture = read_image(file, max_pixels=MAX_PIXELS)
+        height, width = stored_size(read_file(file), max_pixels=MAX_PIXELS)
+    except ImageError as error:
+        _note(f"{file}: {error}", skipped)
+        return False
+    try:
+        check(height, width)
+    except ImageError as error:
+        _note(f"{file}: {str(error).partition(': ')[2]}", skipped)
+        return False
+    return True
+
+
+def _picture(file: Path, skipped: list[str]) -> Picture | None:
+    """The picture in a file; None where it is broken behind its header, which is then said in `skipped`."""
+    try:
+        return read_image(file, max_pixels=MAX_PIXELS)
     except ImageError as error:
         _note(str(error), skipped)
         return None
-    try:
-        check(picture)
-    except ImageError as error:
-        _note(f"{file}: {str(error).partition(': ')[2]}", skipped)
-        return None
-    return picture
 
 
 def _note(reason: str, skipped: list[str]) -> None:
@@ -120,9 +139,9 @@ def _note(reason: str, skipped: list[str]) -> None:
         skipped.append(reason)
 
 
-def _check_content(picture: Picture, size: int | None) -> None:
-    check_side(picture, "content")
-    painted_size(picture.shape[0], picture.shape[1], size)
+def _check_content(height: int, width: int, size: int | None) -> None:
+    check_sides(height, width, "content")
+    painted_size(height, width, size)
 
 
 def _write(path: Path, picture: Picture) -> None:
@@ -134,29 +153,35 @@ def _write(path: Path, picture: Picture) -> None:
 
 
 class _Grid:
-    """Contents by styles, written whenever one of the plan's grids is full."""
+    """Contents by styles, those that can be used, written whenever one of the plan's grids is full."""
 
     def __init__(self, plan: Plan, styles: list[Picture | None]) -> None:
         self.written: list[Path] = []
         self._plan = plan
-        self._titles = ["", *(file.stem for file, style in zip(plan.styles, styles, strict=True) if style is not None)]
-        self._header = [_thumbnail(picture) for picture in (None, *(style for style in styles if style is not None))]
+        used = [(file.stem, style) for file, style in zip(plan.styles, styles, strict=True) if style is not None]
+        self._columns = ["", *(title for title, _ in used)]
+        self._header = [_thumbnail(picture) for picture in (None, *(style for _, style in used))]
+        self._titles: list[str] = []
         self._rows: list[list[Picture]] = []
-        self._added = 0
 
-    def add(self, content: Picture | None, row: list[Picture | None]) -> None:
-        """A content and what it became in each style; None: it could not be used."""
-        if len(self._titles) < 3 or not self._plan.grids:  # fewer than two styles
+    def add(self, title: str, row: list[Picture]) -> None:
+        """A content and what it became in each style."""
+        if len(self._columns) < 3:  # fewer than two styles
             return
-        self._added += 1
-        if content is not None:
-            pictures = (content, *(picture for picture in row if picture is not None))
-            self._rows.append([_thumbnail(picture) for picture in pictures])
-        if self._rows and (len(self._rows) == self._plan.grid_rows or self._added == len(self._plan.contents)):
-            path = self._plan.grids[len(self.written)]
-            _write(path, picture_grid([self._header, *self._rows], self._titles, cell=GRID_CELL))
-            self.written.append(path)
-            self._rows = []
+        self._titles.append(title)
+        self._rows.append([_thumbnail(picture) for picture in row])
+        if len(self._rows) == self._plan.grid_rows:
+            self.close()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if not self._rows:
+            return
+        path = self._plan.grids[len(self.written)]
+        rows, titles = [self._header, *self._rows], ["", *self._titles]
+        _write(path, picture_grid(rows, self._columns, titles, cell=GRID_CELL))
+        self.written.append(path)
+        self._titles, self._rows = [], []
 
 
 def _thumbnail(picture: Picture | None) -> Picture:

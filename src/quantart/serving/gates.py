@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from quantart.evaluation.logged import Measured
@@ -70,6 +70,21 @@ def check_limits(limits: Sequence[Limit], measured: Mapping[str, Measured]) -> l
         Check(str(limit), limit.holds(measured[limit.metric].value), f"measured {measured[limit.metric]}")
         for limit in limits
     ]
+
+
+def unjudged(variant: str, others: Collection[str]) -> str:
+    """What of a package no gate looks at, in a sentence.
+
+    Args:
+        variant: the network that was evaluated, at its own alpha and beta 1.
+        others: what else the package holds.
+    """
+    if not others:
+        return "Measured, and judged by the gates, at beta = 1 alone."
+    return (
+        f"Measured, and judged by the gates, is the {variant} network alone, at beta = 1: neither the "
+        f"{' nor the '.join(others)} one nor any alpha between."
+    )
 
 
 def check_difference(metric: str, difference: Measured, verdict: str, champion: str) -> Check:

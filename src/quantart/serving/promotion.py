@@ -14,17 +14,16 @@ from mlflow.exceptions import MlflowException
 from quantart.errors import UserError
 from quantart.evaluation.compare import Difference, EvaluatedRun, compare
 from quantart.evaluation.logged import EVALUATION, Measured
-from quantart.evaluation.record import ABOUT, FEATURES, SUMMARY, TABLE, Record, read_record
+from quantart.evaluation.record import NEEDED, Record, read_record
 from quantart.params import PromoteParams
 from quantart.project import Project
 from quantart.serving.champion import Move, champion_of, move, restore
 from quantart.serving.gates import Check, check_difference, check_limits
-from quantart.serving.registry import JUDGED_BY, Evaluation, Version, chosen_version, open_registry
+from quantart.serving.registry import JUDGED_BY, JUDGED_ON, Evaluation, Version, chosen_version, open_registry
+from quantart.tracking.labels import upstream_of
 
 FEWEST_PAIRS = 8
 """An evaluation on fewer pairs judges no version."""
-
-_UPSTREAM = "upstream."
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Promotion:
 def promote(project: Project, wanted: str | None = None, name: str | None = None) -> Promotion:
     """Make a version the champion if its evaluation passes all gates of `promote` in `params.yaml`.
 
-    The version then has the tag `promoted.digest`: of the pictures and pairs that it was judged on.
+    The version then has the tags `promoted.digest` and `promoted.pairs`: of the evaluation that it was judged by.
 
     Args:
         wanted: a version's number or an alias; default: see `chosen_version`.
@@ -82,10 +81,7 @@ def promote(project: Project, wanted: str | None = None, name: str | None = None
     checks = check(version, champion, gates)
     if not all(each.passed for each in checks):
         return Promotion(version, champion, checks, None)
-    # before the alias moves: the run's own tag changes with the next evaluation
-    MlflowClient().set_model_version_tag(
-        version.name, version.number, JUDGED_BY, str(version.evaluation and version.evaluation.digest)
-    )
+    _note_evaluation(version)  # before the alias moves: the run's own values change with the next evaluation
     return Promotion(version, champion, checks, move(registry.model, version.number))
 
 
@@ -118,6 +114,13 @@ def check(version: Version, champion: Version | None, gates: PromoteParams) -> l
             f"evaluate both on the same: {_command(version)} and {_command(champion)}"
         )
     return checks + [_compared(each, champion) for each in _differences(champion, version, gates.not_worse)]
+
+
+def _note_evaluation(version: Version) -> None:
+    if version.evaluation is None:
+        return
+    for tag, value in {JUDGED_BY: version.evaluation.digest, JUDGED_ON: version.evaluation.n}.items():
+        MlflowClient().set_model_version_tag(version.name, version.number, tag, str(value))
 
 
 def _compared(found: Difference, champion: Version) -> Check:
@@ -169,7 +172,7 @@ def _evaluated(version: Version) -> EvaluatedRun:
         name=_of(version),
         started=version.created,
         parameters={},
-        upstream={k.removeprefix(_UPSTREAM): run_id for k, run_id in version.tags.items() if k.startswith(_UPSTREAM)},
+        upstream=upstream_of(version.tags),
         record=_record(version),
     )
 
@@ -182,7 +185,7 @@ def _record(version: Version) -> Record:
                 mlflow.artifacts.download_artifacts(
                     run_id=version.run_id, artifact_path=f"{EVALUATION}/{name}", dst_path=folder
                 )
-                for name in (ABOUT, TABLE, SUMMARY, FEATURES)
+                for name in NEEDED
             ]
             return read_record(Path(copies[0]).parent)
         except (MlflowException, OSError, UserError) as error:

@@ -18,9 +18,12 @@ from quantart.errors import UserError
 from quantart.evaluation.logged import EVALUATION, Measured, count_name, digest_name, measured_in
 from quantart.project import Project
 from quantart.serving.registered import CHALLENGER, read_registered
+from quantart.tracking.lineage import run_if_there
 
 JUDGED_BY = "promoted.digest"
-"""Tag of a version that was promoted: digest of the evaluation that it was judged by."""
+"""Tag of a version that was promoted: digest of the pictures and pairs that it was judged by."""
+JUDGED_ON = "promoted.pairs"
+"""Likewise: how many pairs these were."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Registry:
             ) from None
 
     def _version(self, found: ModelVersion) -> Version:
-        run = self._run(found.run_id) if found.run_id else None
+        run = run_if_there(found.run_id) if found.run_id else None
         number = str(found.version)
         return Version(
             name=self.name,
@@ -124,14 +127,6 @@ class Registry:
             run_name=run.info.run_name if run else None,
             evaluation=_evaluation(run) if run else None,
         )
-
-    def _run(self, run_id: str) -> Run | None:
-        try:
-            return self._client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return None
 
 
 def open_registry(project: Project, name: str | None) -> Registry:

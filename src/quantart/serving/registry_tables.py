@@ -9,12 +9,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from quantart.evaluation.logged import Measured
-from quantart.params import PromoteParams
+from quantart.evaluation.names import FEW_HEADLINES
+from quantart.params import VARIANTS, PromoteParams
 from quantart.serving.champion import history
-from quantart.serving.registry import JUDGED_BY, Evaluation, Registry, Version
+from quantart.serving.gates import unjudged
+from quantart.serving.registry import JUDGED_BY, JUDGED_ON, Evaluation, Registry, Version
+from quantart.tracking.labels import UPSTREAM
 
-_HEADLINES = ("perceptual_", "lpips_", "gram_", "kd_", "kid")
-_SHOWN_TAGS = ("git.", "dvc.", "upstream.", JUDGED_BY)
+_MOST_HEADLINES = 3  # what 80 columns have room for
+_SHOWN_TAGS = ("git.", "dvc.", UPSTREAM, JUDGED_BY, JUDGED_ON)
 _SHORT = 8  # characters of a run's id or a digest
 _MOVES = 5
 
@@ -26,7 +29,10 @@ def print_versions(registry: Registry, console: Console | None = None) -> None:
     if not versions:
         console.print(f"{registry.name} has no version; `quantart export` makes one", soft_wrap=True)
         return
-    console.print(_versions(versions))
+    headlines = _headlines(versions)
+    console.print(_versions(versions, headlines))
+    if headlines:
+        console.print(f"\n{', '.join(headlines)}; `quantart registry show` has all", highlight=False)
     moves = history(registry.model)
     if moves:
         console.print("\nchampion, the latest first")
@@ -50,7 +56,13 @@ def print_version(registry: Registry, version: Version, gates: PromoteParams, co
         console.print(f"[bold]{name:<{width}}[/]  {escape(value)}", highlight=False, soft_wrap=True)
     console.print()
     if version.evaluation:
+        console.print(f"{version.evaluation.n} pairs, data {_short(version.evaluation.digest)}", highlight=False)
+        if version.variant in VARIANTS:
+            others = [each for each in VARIANTS if each != version.variant and f"run.{each}" in version.tags]
+            console.print(unjudged(version.variant, others), highlight=False)
+        console.print()
         console.print(_metrics(version.evaluation, gates))
+        console.print()
     elif version.run_name:
         console.print(f"not evaluated: quantart evaluate --run-id {version.run_id}", highlight=False, soft_wrap=True)
     for each in history(registry.model):
@@ -58,15 +70,21 @@ def print_version(registry: Registry, version: Version, gates: PromoteParams, co
             console.print(str(each), highlight=False, soft_wrap=True)
 
 
-def _versions(versions: Sequence[Version]) -> Table:
-    measured = [name for version in versions if version.evaluation for name in version.evaluation.measured]
-    headlines = [name for head in _HEADLINES for name in sorted(set(measured)) if name.startswith(head)]
+def _headlines(versions: Sequence[Version]) -> list[str]:
+    """The metrics to list, at most one of each kind: those of the newest version that was evaluated."""
+    newest = next((version.evaluation for version in versions if version.evaluation), None)
+    measured = sorted(newest.measured) if newest else []
+    found = [next((name for name in measured if name.startswith(head)), None) for head in FEW_HEADLINES]
+    return [name for name in found if name][:_MOST_HEADLINES]
+
+
+def _versions(versions: Sequence[Version], headlines: Sequence[str]) -> Table:
+    """Two lines for each version, so that they fit into 80 columns; whatever has no room is cut, never folded."""
     table = Table(box=None, pad_edge=False)
-    for name in ("version", "aliases", "created\n(UTC)", "variant", "run"):
-        table.add_column(name, overflow="fold")
-    for name in (*headlines, "n"):
-        table.add_column(name.replace("_", "\n", 1), justify="right", overflow="fold")
-    table.add_column("data", overflow="fold")
+    for name in ("version", "created\n(UTC)", "run"):
+        table.add_column(name, no_wrap=True)
+    for name in (*(name.partition("_")[0] for name in headlines), "pairs,\ndata"):
+        table.add_column(name, justify="right", no_wrap=True)
     for version in versions:
         table.add_row(*_cells(version, headlines))
     return table
@@ -76,26 +94,23 @@ def _cells(version: Version, headlines: Sequence[str]) -> list[str]:
     evaluation = version.evaluation
     measured = evaluation.measured if evaluation else {}
     return [
-        version.number,
-        "\n".join(version.aliases),
+        "\n".join((version.number, *version.aliases)),
         f"{version.created:%Y-%m-%d\n%H:%M}",
-        version.variant,
-        escape(f"{version.run_name or 'gone'}\n{version.run_id[:_SHORT]}"),
+        escape(f"{version.variant or '–'}\n{version.run_id[:_SHORT] if version.run_name else 'gone'}"),
         *(_half(measured[name]) if name in measured else "–" for name in headlines),
-        str(evaluation.n) if evaluation else "–",
-        _short(evaluation.digest) if evaluation else "–",
+        f"{evaluation.n}\n{_short(evaluation.digest)}" if evaluation else "–",
     ]
 
 
 def _metrics(evaluation: Evaluation, gates: PromoteParams) -> Table:
-    table = Table(title=f"{evaluation.n} pairs, data {_short(evaluation.digest)}")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("95 % interval", justify="right")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("limit")
     limits = {limit.metric: limit for limit in gates.parsed_limits}
     for name, each in evaluation.measured.items():
-        interval = f"{each.low:.4g} to {each.high:.4g}" if each.has_interval else "–"
+        interval = f"{_plain(each.low)} to {_plain(each.high)}" if each.has_interval else "none"
         limit = limits.get(name)
         verdict = (
             ""
@@ -110,6 +125,11 @@ def _short(digest: str | None) -> str:
     return digest[:_SHORT] if digest else "–"
 
 
+def _plain(value: float) -> str:
+    """Three digits, or all before the point, so that a row fits into 80 columns."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
 def _half(measured: Measured) -> str:
-    plain = f"{measured.value:.3g}"
-    return f"{plain} ± {(measured.high - measured.low) / 2:.2g}" if measured.has_interval else plain
+    plain = _plain(measured.value)
+    return f"{plain}\n± {(measured.high - measured.low) / 2:.2g}" if measured.has_interval else plain

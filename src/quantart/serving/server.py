@@ -14,6 +14,7 @@ from typing import NoReturn
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from quantart.errors import UserError
 from quantart.loopback import reachable
@@ -21,7 +22,6 @@ from quantart.models.pretrained import file_sha256
 from quantart.params import VARIANTS
 from quantart.serving.checksums import SHA256_TAG, SUMS, check_networks
 from quantart.serving.limits import Limits
-from quantart.serving.version import registered_as
 
 GRACE_SECONDS = 10  # after the model's own limit, so that its sentence comes before MLflow's timeout
 MODEL_CONFIG = "MLFLOW_PYFUNC_INFERENCE_CONFIG"  # where MLflow looks for what overrides a model's configuration
@@ -36,8 +36,8 @@ def fetch_model(uri: str) -> Path:
         UserError: nothing is registered or stored at `uri`, or it is not what was packaged.
     """
     try:
+        expected = _registered_sha256(uri) if uri.startswith("models:/") else None
         folder = Path(mlflow.artifacts.download_artifacts(uri))
-        expected = _registered_sha256(folder) if uri.startswith("models:/") else None
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{uri}: no model there ({reason}); `dvc repro` trains and registers one") from None
@@ -48,12 +48,14 @@ def fetch_model(uri: str) -> Path:
     return folder
 
 
-def _registered_sha256(folder: Path) -> str | None:
-    """Of the list of checksums, as the registry has it; None: the folder is no version's, or of one without it."""
-    registered = registered_as(folder)
-    if registered is None:
+def _registered_sha256(uri: str) -> str | None:
+    """Of the list of checksums, as the registry has it; None: `uri` names no version, or one without it."""
+    client = MlflowClient()
+    # by the address, not by what the folder says: versions that share a folder all write their number there
+    name_and_version = get_model_name_and_version(client, uri)
+    if len(name_and_version) != 2:  # a logged model's id
         return None
-    return MlflowClient().get_model_version(*registered).tags.get(SHA256_TAG)
+    return client.get_model_version(*name_and_version).tags.get(SHA256_TAG)
 
 
 def serve(

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.tracking.links import RunLink
+from quantart.tracking.local import resolve
 from quantart.tracking.store import without_password
 
 FINISHED = "FINISHED"
@@ -37,9 +38,9 @@ def find_run(text: str) -> Run:
             name before its `@`.
 
     Raises:
-        UserError: there is none, or there are several: the message names them.
+        UserError: there is none, or there are several: the message names them; or it is not delivered to the store yet.
     """
-    text = text.strip()
+    text = resolve(text.strip())
     by_id = _search(f"attributes.run_id LIKE '{text}%'") if _ID.fullmatch(text) else ()
     by_name = (run for run in _search(f"attributes.run_name LIKE '{_pattern(text)}%'") if _is_named(run, text))
     found = {run.info.run_id: run for runs in (by_id, by_name) for run in islice(runs, _CANDIDATES + 1)}
@@ -106,7 +107,10 @@ def check_finished(run: Run) -> None:
         UserError: naming its status.
     """
     if run.info.status != FINISHED:
-        raise UserError(f"run {describe(run)} is {run.info.status}; only a training run that finished has a model")
+        left = "; if it ended, `quantart sync` delivers the rest of it" if run.info.status == "RUNNING" else ""
+        raise UserError(
+            f"run {describe(run)} is {run.info.status}; only a training run that finished has a model{left}"
+        )
 
 
 def describe(run: Run) -> str:

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from quantart.tracking.runs import DataUsed
 
 SHORT_ID = 8
+UPSTREAM = "upstream."
+"""Begins the names of the tags with the ids of the runs that a run stands on; `upstream_of` reads them."""
+
 _DVC = {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}
 
 
-def run_name(name: str, run_id: str) -> str:
+def run_name(name: str, tags: Mapping[str, str], run_id: str) -> str:
     """`name@experiment` under `dvc exp run`, else `name@` and the beginning of the id.
 
     Charts and legends show nothing of a run but its name.
     """
-    return f"{name}@{os.environ.get('DVC_EXP_NAME') or run_id[:SHORT_ID]}"
+    return f"{name}@{tags.get('dvc.experiment') or run_id[:SHORT_ID]}"
 
 
 def tags_of(project: Path, stage: str, upstream: Mapping[str, str], datasets: Sequence[DataUsed]) -> dict[str, str]:
@@ -37,7 +40,12 @@ def tags_of(project: Path, stage: str, upstream: Mapping[str, str], datasets: Se
     tags = {"stage": stage, **_git(project)}
     tags |= {tag: value for tag, variable in _DVC.items() if (value := os.environ.get(variable))}
     tags |= {f"data.{data.name}": data.digest for data in datasets}
-    return tags | {f"upstream.{name}": run_id for name, run_id in upstream.items()}
+    return tags | {f"{UPSTREAM}{name}": run_id for name, run_id in upstream.items()}
+
+
+def upstream_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """Ids of the runs that a run (or a registered version with its tags) stands on, by stage."""
+    return {key.removeprefix(UPSTREAM): run_id for key, run_id in tags.items() if key.startswith(UPSTREAM)}
 
 
 def describe(name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed]) -> str:
@@ -51,8 +59,8 @@ def describe(name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed]) -
     if commit := tags.get("git.commit"):
         first += f", at commit {commit[:10]}" + (" with uncommitted changes" if tags["git.dirty"] == "true" else "")
     lines = [first, *(_data_line(data) for data in datasets)]
-    if upstream := {key: run_id for key, run_id in tags.items() if key.startswith("upstream.")}:
-        lines.append(f"Stands on {', '.join(_link(key, run_id) for key, run_id in upstream.items())}")
+    if upstream := upstream_of(tags):
+        lines.append(f"Stands on {', '.join(_link(stage, run_id) for stage, run_id in upstream.items())}")
     return "\n\n".join(lines)
 
 
@@ -62,9 +70,9 @@ def _data_line(data: DataUsed) -> str:
     )
 
 
-def _link(key: str, run_id: str) -> str:
+def _link(stage: str, run_id: str) -> str:
     experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-    text = f"{key.removeprefix('upstream.')} {run_id[:SHORT_ID]}"
+    text = f"{stage} {run_id[:SHORT_ID]}"
     return f"[{text}](#/experiments/{experiment.experiment_id}/runs/{run_id})" if experiment else text
 
 

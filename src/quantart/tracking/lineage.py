@@ -9,28 +9,41 @@ from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, Run
 from mlflow.exceptions import MlflowException
 
+from quantart.tracking.labels import upstream_of
 from quantart.tracking.runs import DataUsed
 
-UPSTREAM = "upstream."
 CONTEXT = "mlflow.data.context"
 
 
 def with_ancestors(runs: Iterable[Run]) -> list[Run]:
     """The runs, and all that their tags `upstream.…` lead to, nearest first; runs that are gone are left out."""
-    client = MlflowClient()
-    found = {run.info.run_id: run for run in runs}
-    waiting = list(found.values())
+    return [run for _, run in ancestry(runs)]
+
+
+def ancestry(runs: Iterable[Run]) -> list[tuple[str, Run]]:
+    """As `with_ancestors`, each with its stage as the run that stands on it names it; "" for `runs` themselves."""
+    found = {run.info.run_id: ("", run) for run in runs}
+    waiting = [run for _, run in found.values()]
     while waiting:
-        run = waiting.pop(0)
-        for run_id in (value for key, value in run.data.tags.items() if key.startswith(UPSTREAM)):
-            if run_id in found:
-                continue
-            try:
-                found[run_id] = client.get_run(run_id)
-            except MlflowException:
-                continue
-            waiting.append(found[run_id])
+        for stage, run_id in upstream_of(waiting.pop(0).data.tags).items():
+            if run_id not in found and (run := run_if_there(run_id)):
+                found[run_id] = (stage, run)
+                waiting.append(run)
     return list(found.values())
+
+
+def run_if_there(run_id: str) -> Run | None:
+    """The run of the configured store, or None where it was deleted for good or never was in it.
+
+    Raises:
+        MlflowException: the store does not answer, or does not let one in.
+    """
+    try:
+        return MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def data_of(runs: Iterable[Run]) -> list[DataUsed]:

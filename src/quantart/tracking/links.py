@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from quantart.errors import UserError
+from quantart.whole import write_whole
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class RunLink:
 
     Attributes:
         stage: e.g. `stage2_discrete`.
-        run_id: of the MLflow run.
+        run_id: of the MLflow run; of one that began without its tracking server an id of our own, see `local`.
         experiment: MLflow experiment that the run belongs to.
         model: the run's artifact folder with the trained network.
     """
@@ -29,9 +30,7 @@ class RunLink:
 def write_link(path: Path, link: RunLink) -> None:
     """Write `link`, whole or not at all; the folder is made if absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(link), indent=2) + "\n", encoding="utf8")
-    temporary.replace(path)
+    write_whole(path, (json.dumps(asdict(link), indent=2) + "\n").encode())
 
 
 def read_link(path: Path) -> RunLink:

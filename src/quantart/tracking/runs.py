@@ -1,16 +1,15 @@
-"""One MLflow run per training stage: what it stands on, what it was told, what it measured, how it ended."""
+"""What is written to an MLflow run: at once, by requests that wait for the store and fail with it.
+
+A training stage writes through `session.stage_run` instead, which waits for nothing and calls this in the background.
+"""
 
 from __future__ import annotations
 
 import json
-import signal
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -19,11 +18,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
-from quantart.errors import StoppedBySignal, UserError
-from quantart.tracking.labels import describe, run_name, tags_of
+from quantart.errors import UserError
+from quantart.tracking.local import resolve
+from quantart.tracking.picture_files import PICTURES, PICTURES_TAG, begin_of_name, now, write_picture
 from quantart.tracking.store import configure, without_password
 
-SYSTEM_METRICS_SECONDS = 5
 LONGEST_PARAM = 500
 BATCH = 100  # MLflow takes no more parameters at once
 
@@ -51,34 +50,57 @@ class StageRun:
     """Writes to one run, whether it is active or ended long ago; its status stays as it is.
 
     Args:
-        continued: the run goes on after a stop: what it logged between its last checkpoint and the stop comes again
-            and is left out, since MLflow would keep both.
+        continued: what is written may be there already, since the run goes on after a stop, or because the answer to
+            the request got lost: metrics and pictures of a step that the run has are left out, as MLflow would keep
+            both.
     """
 
     def __init__(self, run_id: str, *, continued: bool = False) -> None:
         self.run_id = run_id
         self._client = MlflowClient()
         self._continued = continued
-        self._last_steps: dict[str, int] = {}
+        self._last: dict[str, tuple[int, int]] = {}
 
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log numbers (also NumPy's and 0-d tensors) under `step`, in one call."""
-        now = int(time.time() * 1000)
-        new = [Metric(k, float(v), now, step) for k, v in values.items() if self._is_new(k, step)]
-        if new:
-            self._client.log_batch(self.run_id, metrics=new)
+    def metrics(self, values: Mapping[str, float], step: int, time: int | None = None) -> None:
+        """Log numbers (also NumPy's and 0-d tensors) under `step`, in one call; `time` in ms, None: now."""
+        new = {key: value for key, value in values.items() if not self._continued or step > self._last_of(key)[0]}
+        self._log(new, step, now() if time is None else time)
+
+    def samples(self, values: Mapping[str, float], time: int) -> None:
+        """Log numbers that were taken at `time` (ms) and belong to no step of training, as the next of the history."""
+        lasts = [self._last_of(key) for key in values]
+        if time > max(last for _, last in lasts):
+            self._log(values, 1 + max(step for step, _ in lasts), time)
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
-        self._client.log_image(self.run_id, array, key=key, step=step, synchronous=True)
+        with TemporaryDirectory() as folder:
+            write_picture(Path(folder), key, array, step)
+            self.picture_files(key, step, Path(folder))
 
-    def _is_new(self, key: str, step: int) -> bool:
-        if not self._continued:
-            return True
-        if key not in self._last_steps:
+    def picture_files(self, key: str, step: int, folder: Path) -> None:
+        """As `image`, of what `write_picture` wrote to `folder`; written again, it takes its own place."""
+        if self._continued:
+            ours = {file.name for file in folder.iterdir()}
+            there = {Path(file.path).name for file in self._client.list_artifacts(self.run_id, PICTURES)}
+            if any(name.startswith(begin_of_name(key, step)) for name in there - ours):
+                return
+        self.artifact(folder, PICTURES)
+        self.set_tags({PICTURES_TAG: "True"})
+
+    def _last_of(self, key: str) -> tuple[int, int]:
+        """Highest step and time of the metric's history, -1 where there is none."""
+        if key not in self._last:
             history = self._client.get_metric_history(self.run_id, key)
-            self._last_steps[key] = max((metric.step for metric in history), default=-1)
-        return step > self._last_steps[key]
+            step = max((metric.step for metric in history), default=-1)
+            self._last[key] = step, max((metric.timestamp for metric in history), default=-1)
+        return self._last[key]
+
+    def _log(self, values: Mapping[str, float], step: int, time: int) -> None:
+        if values:
+            batch = [Metric(key, float(value), time, step) for key, value in values.items()]
+            self._client.log_batch(self.run_id, metrics=batch)
+            self._last |= {key: (step, time) for key in values}
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or what is in a folder, to the run's artifacts, under `folder`."""
@@ -91,8 +113,11 @@ class StageRun:
         MLflow never changes a parameter; one that was logged before with another value, by the run that is being
         continued, stays, and its new value becomes the tag `latest.<parameter>`.
         """
+        self.flat_params(flatten(values, prefix))
+
+    def flat_params(self, flat: Mapping[str, str]) -> None:
+        """As `params`, of what `flatten` made."""
         known = self._client.get_run(self.run_id).data.params
-        flat = flatten(values, prefix)
         new = [Param(key, value) for key, value in flat.items() if key not in known]
         for start in range(0, len(new), BATCH):
             self._client.log_batch(self.run_id, params=new[start : start + BATCH])
@@ -114,67 +139,7 @@ def open_run(project: Path, run_id: str) -> StageRun:
         UserError: the store can't be used or does not have this run.
     """
     configure(project)
-    _find(run_id)
-    return StageRun(run_id)
-
-
-@contextmanager
-def stage_run(
-    project: Path,
-    *,
-    stage: str,
-    name: str,
-    params: Mapping[str, Any],
-    run_id: str | None = None,
-    upstream: Mapping[str, str] | None = None,
-    datasets: Sequence[DataUsed] = (),
-) -> Iterator[StageRun]:
-    """Track one run of a pipeline stage in the experiment `quantart`, with system metrics.
-
-    It ends FINISHED, FAILED after an exception, or KILLED after SIGTERM or Ctrl-C (a SIGTERM that nothing else
-    handles raises SystemExit(143) inside the `with`).
-
-    Args:
-        project: the project's root.
-        stage: prefix of the parameters, e.g. `stage2`.
-        name: e.g. `stage2_discrete`; the run's name in MLflow tells it apart from others (see `run_name`).
-        params: nested; logged as `stage2.train.steps`.
-        run_id: continue this run instead of making one.
-        upstream: ids of the runs whose models this one stands on, by stage.
-        datasets: what it reads.
-
-    Raises:
-        UserError: the store can't be used, or does not have `run_id`.
-    """
-    configure(project)
-    if run_id is not None:
-        _find(run_id)
-    tags = tags_of(project, stage, upstream or {}, datasets)
-    mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
-    mlflow.set_system_metrics_samples_before_logging(1)
-    with _sigterm_raises():
-        active = mlflow.start_run(
-            run_id=run_id,
-            tags=tags,
-            description=describe(name, tags, datasets),
-            log_system_metrics=True,
-        )
-        if run_id is None:
-            MlflowClient().update_run(active.info.run_id, name=run_name(name, active.info.run_id))
-        status = "FAILED"
-        try:
-            run = StageRun(active.info.run_id, continued=run_id is not None)
-            run.params(params, stage)
-            if datasets:
-                run.datasets(datasets)
-            yield run
-            status = "FINISHED"
-        except BaseException as error:
-            if _was_killed(error):
-                status = "KILLED"
-            raise
-        finally:
-            mlflow.end_run(status)
+    return StageRun(get_run(run_id).info.run_id)
 
 
 def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
@@ -189,9 +154,14 @@ def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
     return flat
 
 
-def _find(run_id: str) -> Run:
+def get_run(run_id: str) -> Run:
+    """The run with this id, in the store that is configured.
+
+    Raises:
+        UserError: it is not there.
+    """
     try:
-        return MlflowClient().get_run(run_id)
+        return MlflowClient().get_run(resolve(run_id))
     except MlflowException as error:
         store = without_password(mlflow.get_tracking_uri())
         raise UserError(
@@ -209,26 +179,3 @@ def _dataset_input(data: DataUsed) -> DatasetInput:
         profile=json.dumps({"pictures": data.count, "sha256": data.digest}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)])
-
-
-def _was_killed(error: BaseException) -> bool:
-    by_signal = isinstance(error, SystemExit) and error.code in {128 + signal.SIGTERM, 128 + signal.SIGINT}
-    return by_signal or isinstance(error, (KeyboardInterrupt, StoppedBySignal))
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM becomes an exception, so that what is open is closed; left alone where somebody handles it already."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
-    main = threading.current_thread() is threading.main_thread()
-    ours = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)

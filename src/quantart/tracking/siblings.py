@@ -5,8 +5,9 @@ from __future__ import annotations
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from quantart.tracking.labels import UPSTREAM, upstream_of
+
 VARIANT = "stage2.variant"
-_UPSTREAM = "upstream."
 
 
 def find_sibling(run_id: str) -> str | None:
@@ -17,10 +18,10 @@ def find_sibling(run_id: str) -> str | None:
     """
     client = MlflowClient()
     run = client.get_run(run_id)
-    upstream = _upstream(run)
+    upstream = upstream_of(run.data.tags)
     if not upstream:
         return None
-    wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in upstream.items())
+    wanted = " and ".join(f"tags.`{UPSTREAM}{stage}` = '{value}'" for stage, value in upstream.items())
     found = client.search_runs(
         [run.info.experiment_id],
         f"attributes.status = 'FINISHED' and {wanted}",
@@ -29,11 +30,11 @@ def find_sibling(run_id: str) -> str | None:
     return next((other.info.run_id for other in found if _differ_in_variant_alone(run, other)), None)
 
 
-def _upstream(run: Run) -> dict[str, str]:
-    return {key: value for key, value in run.data.tags.items() if key.startswith(_UPSTREAM)}
-
-
 def _differ_in_variant_alone(run: Run, other: Run) -> bool:
     one, two = dict(run.data.params), dict(other.data.params)
     variants = one.pop(VARIANT, None), two.pop(VARIANT, None)
-    return set(variants) == {"discrete", "continuous"} and one == two and _upstream(run) == _upstream(other)
+    return (
+        set(variants) == {"discrete", "continuous"}
+        and one == two
+        and upstream_of(run.data.tags) == upstream_of(other.data.tags)
+    )

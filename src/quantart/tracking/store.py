@@ -18,6 +18,9 @@ from quantart.errors import UserError
 
 EXPERIMENT = "quantart"
 SQLITE = "sqlite:///"
+# MLflow wraps whatever happens to a request in one class of exception, that of a server's refusal
+NO_ANSWER = ("failed with exception", "failed with timeout exception")
+WRONG_ADDRESS = ("Failed to resolve", "NameResolution", "Failed to parse", "SSLError", "URL has an invalid label")
 ABOUT = {
     "mlflow.note.content": """One run per training stage: `stage1_base`, `stage1_content` and `stage1_style` (VQGANs), \
 `stage2_discrete` and `stage2_continuous` (style transfer). Compare runs of the same stage.
@@ -29,7 +32,11 @@ ABOUT = {
 }
 
 
-def configure(project: Path) -> str:
+class Unreachable(UserError):
+    """The tracking server does not answer: an outage, not a mistake in what was asked for."""
+
+
+def configure(project: Path, patience: int = 15) -> str:
     """Point MLflow to the project's store, make what is missing there, and return the store's address.
 
     `MLFLOW_TRACKING_URI` decides; by default it is the SQLite file `mlflow.db` at the project's root. Artifacts lie
@@ -38,12 +45,16 @@ def configure(project: Path) -> str:
 
     Args:
         project: the project's root.
+        patience: seconds for each answer of a tracking server.
 
     Raises:
-        UserError: the store can't be reached or opened: a server that is down, an outdated schema, a folder
-            without permission.
+        Unreachable: the tracking server is down.
+        UserError: the store can't be opened: an address that leads nowhere, an outdated schema, a folder without
+            permission, a password that is wrong.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    # it prints a traceback of what it raises as well, a disk that is full for one
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     root = real_root(project)
     uri = tracking_uri(root)
@@ -57,10 +68,10 @@ def configure(project: Path) -> str:
                 _check_file(database)
                 _open_experiment(database.parent / "mlartifacts")
         else:
-            with impatient():
+            with impatient(patience):
                 _open_experiment(None if uri.startswith("http") else root / "mlartifacts")
     except (MlflowException, sqlite3.Error, OSError) as error:
-        raise UserError(without_password(_advice(uri, error))) from error
+        raise store_error(uri, error) from error
     return uri
 
 
@@ -117,13 +128,21 @@ def impatient(seconds: int = 15) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _advice(uri: str, error: Exception) -> str:
+def store_error(uri: str, error: Exception) -> UserError:
+    """What a user is told of an error of the store; `Unreachable` where waiting may mend it."""
     text = " ".join(str(error).split())
     if "out-of-date database schema" in text:
-        return f"{uri}: written by another version of MLflow; back it up, then run `mlflow db upgrade {uri}`"
-    if "failed with exception" in text:  # no answer at all, with three lines about the connection
-        return f"{uri}: the tracking server does not answer; start it or unset MLFLOW_TRACKING_URI"
-    return f"{uri}: the tracking store can't be used: {text}"
+        said = f"{uri}: written by another version of MLflow; back it up, then run `mlflow db upgrade {uri}`"
+    elif "database is locked" in text:
+        return Unreachable(without_password(f"{uri}: another process keeps the database locked"))
+    elif uri.startswith("http") and any(sign in text for sign in NO_ANSWER):  # three lines about the connection
+        if not any(sign in text for sign in WRONG_ADDRESS):
+            said = f"{uri}: the tracking server does not answer; start it or unset MLFLOW_TRACKING_URI"
+            return Unreachable(without_password(said))
+        said = f"{uri}: no tracking server can be there ({text.rpartition('Caused by ')[2]}); mend MLFLOW_TRACKING_URI"
+    else:
+        said = f"{uri}: the tracking store can't be used: {text}"
+    return UserError(without_password(said))
 
 
 def without_password(text: str) -> str:

@@ -21,10 +21,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from quantart.components.distributed import world_size
+from quantart.disk import writing
 from quantart.errors import UserError
 from quantart.training.means import Means
 
 KEEP = 2
+TENSORS, META = "state.safetensors", "state.json"
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,21 @@ class Checkpoints:
         self.folder = folder
         self.fingerprint = fingerprint
         self._say = say
+        self._damaged: list[Path] = []
 
     def prepare(self) -> None:
-        """Keep aside what another run left here."""
+        """Keep aside what another run left here, and drop what a kill left half written."""
+        for half in self.folder.glob("writing-*"):
+            shutil.rmtree(half)
         owner = self._read_json(self.folder / "run.json").get("fingerprint")
-        if self.folder.exists() and owner != self.fingerprint:
+        if self.last_step() and owner != self.fingerprint:
             aside = self.folder.with_name(f"{self.folder.name}.before-{self.fingerprint}")
             shutil.rmtree(aside, ignore_errors=True)
             self.folder.rename(aside)
-            self._say(f"parameters or data changed since the checkpoint: starting afresh (the old one is in {aside})")
+            why = "parameters or data changed since the checkpoint"
+            if owner is None:
+                why = "what the checkpoint was made with is unknown, since its run.json is damaged"
+            self._say(f"{why}: starting afresh (the old one is in {aside})")
         self.folder.mkdir(parents=True, exist_ok=True)
         if owner != self.fingerprint:
             self._write_json(self.folder / "run.json", {"fingerprint": self.fingerprint})
@@ -101,9 +109,8 @@ class Checkpoints:
         self._write_json(self.folder / "run.json", {"fingerprint": self.fingerprint, "run_id": value})
 
     def last_step(self) -> int:
-        """Step of the newest checkpoint, 0 with none."""
-        found = self._found()
-        return int(found[0].name.removeprefix("step-")) if found else 0
+        """Step of the newest checkpoint that was not found damaged, 0 with none."""
+        return max((_step_of(folder) for folder in self._found() if folder not in self._damaged), default=0)
 
     def restore(self, state: TrainingState) -> int:
         """Load the newest whole checkpoint into `state` and return its step, 0 with none at all.
@@ -113,56 +120,85 @@ class Checkpoints:
         """
         found = self._found()
         for folder in found:
-            meta = self._read_json(folder / "state.json")
-            path = folder / "state.safetensors"
-            if not path.is_file() or _sha256(path) != meta.get("sha256"):
-                self._say(f"checkpoint {folder} is damaged (its checksum differs): trying the one before it")
+            if reason := self._damage(folder):
+                self._say(f"checkpoint {folder} is damaged ({reason}): trying the one before it")
+                self._damaged.append(folder)
                 continue
             try:
-                state.load(load_file(path))
+                state.load(load_file(folder / TENSORS))
             except (RuntimeError, KeyError, ValueError) as error:
                 reason = str(error).splitlines()[0]
                 raise UserError(
                     f"checkpoint {folder} does not fit this version's network ({reason}); remove {self.folder} "
                     "to start afresh"
                 ) from None
-            self._say(f"resuming after step {meta['step']} from {folder}")
-            if (before := meta.get("processes", world_size())) != world_size():
+            step = _step_of(folder)
+            self._say(f"resuming after step {step} from {folder}")
+            if (before := self._read_json(folder / META).get("processes", world_size())) != world_size():
                 self._say(
                     f"processes: {before} until now, {world_size()} from here on; sums are rounded in another order "
                     "and dropout differs, so what follows is no longer bit-identical to an uninterrupted run"
                 )
-            return int(meta["step"])
+            return step
         if found:
             raise UserError(f"every checkpoint in {self.folder} is damaged; remove that folder to start afresh")
         return 0
 
     def save(self, state: TrainingState, step: int) -> None:
-        """Write the checkpoint of `step`, then drop all but the newest ones."""
+        """Write the checkpoint of `step`, then drop all but the newest ones.
+
+        Raises:
+            UserError: the state is not finite, so that nothing could go on from it; or the disk is full. The
+                checkpoints before it are whole.
+        """
+        tensors = state.tensors()
+        if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
+            raise UserError(
+                f"training stopped at step {step}: not finite, though the losses were: {', '.join(bad[:4])}. "
+                f"{self.advice()}"
+            )
         final = self.folder / f"step-{step:08d}"
         temporary = self.folder / f"writing-{step:08d}"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        try:
-            save_file(state.tensors(), temporary / "state.safetensors")
-            self._write_json(
-                temporary / "state.json",
-                {"step": step, "sha256": _sha256(temporary / "state.safetensors"), "processes": world_size()},
-            )
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise UserError(
-                f"checkpoint of step {step} could not be written to {self.folder} ({error.strerror or error}); "
-                "the one before it is whole: make room, then run again"
-            ) from error
-        shutil.rmtree(final, ignore_errors=True)
+        size = sum(value.nbytes for value in tensors.values())
+        with writing(f"the checkpoint of step {step}", size, self.folder, self.advice):
+            try:
+                temporary.mkdir(parents=True)
+                save_file(tensors, temporary / TENSORS)
+                meta = {"step": step, "sha256": _sha256(temporary / TENSORS), "processes": world_size()}
+                self._write_json(temporary / META, meta)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
+                raise
+        while self._damaged:  # perhaps of this very step
+            shutil.rmtree(self._damaged.pop())
         temporary.rename(final)
         for old in self._found()[KEEP:]:
             shutil.rmtree(old)
 
+    def advice(self) -> str:
+        """What running again would go on from."""
+        if step := self.last_step():
+            return f"The checkpoint of step {step} is whole: run the same command again to go on from there"
+        return "No checkpoint was written yet: the same command starts at the beginning"
+
     def clear(self) -> None:
-        """Drop everything: the run is complete and its outputs are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Drop everything at once, even if killed: the run is complete and its outputs are written."""
+        done = self.folder.with_name(f"{self.folder.name}.done")
+        shutil.rmtree(done, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(done)
+            shutil.rmtree(done)
+
+    def _damage(self, folder: Path) -> str | None:
+        """What is wrong with a checkpoint; None where it is whole."""
+        meta = self._read_json(folder / META)
+        if meta.get("step") != _step_of(folder) or "sha256" not in meta:
+            return f"{META} can't be read"
+        try:
+            return None if _sha256(folder / TENSORS) == meta["sha256"] else "its checksum differs"
+        except OSError as error:
+            return f"{TENSORS}: {error.strerror or error}"
 
     def _found(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
@@ -170,9 +206,10 @@ class Checkpoints:
     @staticmethod
     def _read_json(path: Path) -> dict[str, Any]:
         try:
-            return dict(json.loads(path.read_text(encoding="utf8")))
+            value = json.loads(path.read_text(encoding="utf8"))
         except (OSError, ValueError):
             return {}
+        return value if isinstance(value, dict) else {}
 
     @staticmethod
     def _write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -183,6 +220,10 @@ class Checkpoints:
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
 
 
 def _sha256(path: Path) -> str:

@@ -12,15 +12,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from quantart.errors import UserError
 from quantart.params import TrainingParams
@@ -28,7 +27,9 @@ from quantart.progress import TrainingBar
 from quantart.training.checkpoint import Checkpoints, TrainingState
 from quantart.training.interrupt import Interrupt
 from quantart.training.means import Means
-from quantart.training.step import AdversarialStep, Phase
+from quantart.training.memory import memory_advice
+from quantart.training.step import AdversarialStep
+from quantart.training.update import Update, learning_rate
 
 Pictures = Mapping[str, np.ndarray]
 
@@ -45,22 +46,20 @@ class Logger(Protocol):
 class Task:
     """What one training run needs beside its parameters.
 
-    `batch(step)` gives this process's share of the step's batch, on its device; `validate(model, done)` gives
-    metrics (named `val/…`) and picture grids (uint8 `(h, w, 3)`) of a model in eval mode after `done` steps.
+    `section` is where its parameters are, e.g. `stage2.train`, and `resolution` the side in pixels of the pictures that
+    it is validated on. `batch(step)` gives this process's share of the step's batch, on its device, and `files(step)`
+    the pictures that this share was made from; `validate(model, done)` gives metrics (named `val/…`) and picture grids
+    (uint8 `(h, w, 3)`) of a model in eval mode after `done` steps.
     """
 
     name: str
+    section: str
+    resolution: int
     step: AdversarialStep
     batch: Callable[[int], Any]
+    files: Callable[[int], list[str]]
     validate: Callable[[Any, int], tuple[dict[str, float], Pictures]]
     discriminator_learning_rate_factor: float = 1.0
-
-
-def learning_rate(params: TrainingParams, step: int) -> float:
-    """Rate at `step` (counted from 0): constant, or half a cosine from the full rate to zero at `params.steps`."""
-    if params.schedule == "constant":
-        return params.learning_rate
-    return params.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / params.steps))
 
 
 def train(
@@ -75,53 +74,38 @@ def train(
     """Train `task` to its last step and return the model, on the CPU, with averaged weights where they are on.
 
     Raises:
-        UserError: a loss is not finite, or memory ran out (says which parameter to lower).
+        UserError: a loss is not finite (names it, the step and the pictures), memory ran out (says which parameter to
+            lower), or a checkpoint could not be written.
         StoppedBySignal: SIGTERM or SIGINT came; a checkpoint was written first.
     """
-    step_module = task.step.to(accelerator.device).train()
-    optimizers = _optimizers(step_module, params, task.discriminator_learning_rate_factor)
-    averaged = _averaged(step_module.model, params.weight_ema)
+    update = Update(task.step, params, accelerator, task.discriminator_learning_rate_factor)
     totals = Means()
-    state = TrainingState(step_module, optimizers, averaged, totals)
+    state = TrainingState(update.step, update.optimizers, update.averaged, totals)
     first = checkpoints.restore(state)
-    trained = step_module.generator_parameters()
-    wrapped = accelerator.prepare_model(step_module, device_placement=False)
 
     waited = 0.0
     logged = first
-    with Interrupt() as interrupt, TrainingBar(task.name, first, params.steps, accelerator.is_main_process) as bar:
+    with (
+        memory_advice(*_sizes(task.section, params), checkpoints.advice),
+        Interrupt() as interrupt,
+        TrainingBar(task.name, first, params.steps, accelerator.is_main_process) as bar,
+    ):
         began = time.perf_counter()
         for step in range(first, params.steps):
-            rate = learning_rate(params, step)
             torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))  # dropout
 
             fetch = time.perf_counter()
             batch = task.batch(step)
             waited += time.perf_counter() - fetch
 
-            with _memory_advice(params):
-                for phase, optimizer in optimizers.items():
-                    if phase == "discriminator" and not step_module.discriminator_runs(step):
-                        continue
-                    _set_rate(optimizer, rate, task.discriminator_learning_rate_factor if phase != "generator" else 1.0)
-                    output = wrapped(batch, phase, step)
-                    accelerator.backward(output.loss)
-                    if phase == "generator":
-                        limit = params.grad_clip or math.inf
-                        norm = torch.nn.utils.clip_grad_norm_(trained, limit)
-                        totals.add({"grad_norm": norm})
-                    optimizer.step()
-                    optimizer.zero_grad(set_to_none=True)
-                    totals.add(output.logs)
-            if averaged is not None:
-                averaged.update_parameters(step_module.model)
+            update(batch, step, totals)
 
             done = step + 1
             if done % params.log_every == 0 or done == params.steps:
+                _stop_if_not_finite(task, totals, accelerator, checkpoints)
                 values = totals.take(accelerator)
-                _stop_if_not_finite(values, done)
                 elapsed, began = time.perf_counter() - began, time.perf_counter()
-                values["learning_rate"] = rate
+                values["learning_rate"] = learning_rate(params, step)
                 values["images_per_second"] = (done - logged) * params.batch_size / elapsed
                 values["data_wait_share"] = waited / elapsed
                 logged, waited = done, 0.0
@@ -130,35 +114,17 @@ def train(
             else:
                 bar.advance(done)
             if done % params.validate_every == 0 or done == params.steps:
-                _validate(task, averaged, step_module, accelerator, logger, done)
+                with memory_advice(*_validation_sizes(task, done), checkpoints.advice):
+                    _validate(task, update.best, accelerator, logger, done)
             if _on_any(interrupt.requested, accelerator):
                 interrupt.request()  # where only another process was told to stop
             if done % params.checkpoint_every == 0 or done == params.steps or interrupt.requested:
-                _stop_if_not_finite(totals.peek(accelerator), done)
+                _stop_if_not_finite(task, totals, accelerator, checkpoints)
                 if accelerator.is_main_process:
                     checkpoints.save(state, done)
                 accelerator.wait_for_everyone()
                 interrupt.stop_if_requested(done)
-    return _best_of(averaged, step_module).cpu()
-
-
-def _optimizers(step: AdversarialStep, params: TrainingParams, factor: float) -> dict[Phase, torch.optim.Optimizer]:
-    def adam(parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-        betas = (params.betas[0], params.betas[1])
-        kind = torch.optim.AdamW if params.weight_decay else torch.optim.Adam
-        return kind(parameters, lr=rate, betas=betas, weight_decay=params.weight_decay, fused=True)
-
-    optimizers: dict[Phase, torch.optim.Optimizer] = {
-        "generator": adam(list(step.generator_parameters()), params.learning_rate)
-    }
-    if parameters := list(step.discriminator_parameters()):
-        optimizers["discriminator"] = adam(parameters, params.learning_rate * factor)
-    return optimizers
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float, factor: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate * factor
+    return update.best.cpu()
 
 
 def _on_any(flag: bool, accelerator: Accelerator) -> bool:
@@ -168,27 +134,9 @@ def _on_any(flag: bool, accelerator: Accelerator) -> bool:
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum") > 0)
 
 
-def _averaged(model: nn.Module, decay: float) -> AveragedModel | None:
-    if not decay:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
-
-
-def _best_of(averaged: AveragedModel | None, step: AdversarialStep) -> nn.Module:
-    return averaged.module if averaged is not None else step.model
-
-
-def _validate(
-    task: Task,
-    averaged: AveragedModel | None,
-    step: AdversarialStep,
-    accelerator: Accelerator,
-    logger: Logger,
-    done: int,
-) -> None:
+def _validate(task: Task, model: nn.Module, accelerator: Accelerator, logger: Logger, done: int) -> None:
     if not accelerator.is_main_process:
         return
-    model = _best_of(averaged, step)
     was_training = model.training
     model.eval()
     with torch.inference_mode(), accelerator.autocast():
@@ -199,21 +147,24 @@ def _validate(
         logger.image(key, picture, done)
 
 
-def _stop_if_not_finite(values: Mapping[str, float], step: int) -> None:
-    bad = [name for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        raise UserError(
-            f"training stopped at step {step}: {', '.join(bad)} is not finite. The last checkpoint is good; "
-            "lower the learning rate or set grad_clip, then run again"
-        )
+def _stop_if_not_finite(task: Task, totals: Means, accelerator: Accelerator, checkpoints: Checkpoints) -> None:
+    if all(math.isfinite(value) for value in totals.peek(accelerator).values()):
+        return
+    own = totals.first_not_finite()
+    found = gather_object([] if own is None else [(*own, task.files(own[0]))])
+    step, terms, files = min(found)
+    raise UserError(
+        f"training stopped at step {step + 1}: not finite: {', '.join(terms)}; the batch was made from "
+        f"{', '.join(dict.fromkeys(files))}. {checkpoints.advice()}; if it comes again, look at these pictures, "
+        f"lower {task.section}.learning_rate or set {task.section}.grad_clip, which starts this stage afresh"
+    )
 
 
-@contextmanager
-def _memory_advice(params: TrainingParams) -> Any:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            f"out of memory with batch_size {params.batch_size} and crop {params.crop}: "
-            f"lower batch_size or crop of this stage in params.yaml ({str(error).splitlines()[0]})"
-        ) from None
+def _sizes(section: str, params: TrainingParams) -> tuple[str, str]:
+    """What a training step needs memory for, and which parameters make it less."""
+    keys = [f"{section}.batch_size", f"{section}.crop"]
+    return f"a training step with {keys[0]} {params.batch_size} and {keys[1]} {params.crop}", " or ".join(keys)
+
+
+def _validation_sizes(task: Task, done: int) -> tuple[str, str]:
+    return f"the validation after step {done} with data.resolution {task.resolution}", "data.resolution"

@@ -18,8 +18,11 @@ class Means:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
+        self._values: list[tuple[int, Mapping[str, Tensor]]] = []
 
-    def add(self, values: Mapping[str, Tensor]) -> None:
+    def add(self, values: Mapping[str, Tensor], step: int) -> None:
+        """Add detached values of a step; several calls may have the same step, no call an earlier one."""
+        self._values.append((step, values))
         for name, value in values.items():
             value = value.detach().float()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -30,7 +33,7 @@ class Means:
         names = sorted(self._sums)
         means = torch.stack([self._sums[name].to(accelerator.device) / self._counts[name] for name in names])
         means = accelerator.reduce(means, reduction="mean")
-        self._sums, self._counts = {}, {}
+        self._sums, self._counts, self._values = {}, {}, []
         return dict(zip(names, means.tolist(), strict=True))
 
     def peek(self, accelerator: Accelerator) -> dict[str, float]:
@@ -45,6 +48,20 @@ class Means:
         sums = accelerator.reduce(sums, reduction="mean")
         self._sums = dict(zip(names, sums.unbind(), strict=True))
         return dict(zip(names, sums.tolist(), strict=True))
+
+    def first_not_finite(self) -> tuple[int, list[str]] | None:
+        """The step since the last `take` from which on this process's sums are not finite, and the names of these.
+
+        It reads every value: to be asked once `peek` has shown that there is one.
+        """
+        sums: dict[str, Tensor] = {}
+        bad: dict[int, list[str]] = {}
+        for step, values in self._values:
+            for name, value in values.items():
+                sums[name] = value.float() + sums.get(name, 0.0)
+                if not sums[name].isfinite():
+                    bad.setdefault(step, []).append(name)
+        return min(bad.items(), default=None)
 
     def tensors(self) -> dict[str, Tensor]:
         """For a checkpoint: `sum/…` and `count/…` of each value."""

@@ -1,0 +1,118 @@
+"""The reference's procedure, built from our modules: float32, NCHW, hand-written attention, everything made anew.
+
+What it leaves out of the product: the fused attention, the channels-last layout, one forward pass for both phases,
+stored codes, fused Adam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from quantart.components.blocks import AttnBlock, ChannelsLastConv, Entry
+from quantart.losses.lpips import LPIPS
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.training.stage_1 import Stage1Step
+from quantart.training.stage_2 import Stage2Step
+from quantart.training.step import AdversarialStep, Phase
+
+Module = TypeVar("Module", bound=nn.Module)
+
+PHASES: tuple[Phase, ...] = ("generator", "discriminator")
+
+
+class PlainAttention(AttnBlock):
+    """Attention with all its weights written out: `(b, h·w, h2·w2)`."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        normed = self.norm(x)
+        source = normed if context is None else self.norm(context)
+        q, k, v = (part.flatten(2) for part in (self.q(normed), self.k(source), self.v(source)))  # (b, c, n)
+        weights = (torch.bmm(q.transpose(1, 2), k) * q.shape[1] ** -0.5).softmax(2)
+        h = self.proj_out(torch.bmm(v, weights.transpose(1, 2)).reshape(x.shape))
+        return x + h if self.residual else h
+
+
+class PlainLPIPS(LPIPS):
+    """The distance in the default layout."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        h, outputs = (x - self.mean) / self.std, []
+        for i, layer in enumerate(self.layers):
+            h = layer(h)
+            if i in self._taps:
+                outputs.append(h)
+        return outputs
+
+
+def plain(module: Module) -> Module:
+    """`module` itself, in the default layout and with plain attention."""
+    classes: dict[type[nn.Module], type[nn.Module]] = {
+        AttnBlock: PlainAttention,
+        LPIPS: PlainLPIPS,
+        Entry: nn.Conv2d,
+        ChannelsLastConv: nn.Conv2d,
+    }
+    for part in module.modules():
+        part.__class__ = classes.get(type(part), type(part))
+    return module.to(memory_format=torch.contiguous_format)
+
+
+def encode(model: ExperimentStage1, pictures: Tensor) -> Tensor:
+    """Pictures `(b, 3, h, w)` to codes `(b, h, w)`."""
+    with torch.no_grad():
+        return model.encode(pictures).indices
+
+
+def stylise(model: ExperimentStage2, content: Tensor, style: Tensor) -> Tensor:
+    """Pictures `(b, 3, h, w)` to pictures: both encoders, the transfer, the decoder."""
+    with torch.no_grad():
+        return model(content, style)
+
+
+def stage_1_step(step: Stage1Step, learning_rate: float) -> Callable[[Tensor], None]:
+    """Two forward passes of the VQGAN a step: for its own loss, and anew for the discriminator's."""
+    optimizers = _adams(step, learning_rate)
+
+    def update(pictures: Tensor) -> None:
+        for phase in PHASES:
+            _optimise(step, pictures, phase, optimizers[phase])
+
+    return update
+
+
+def stage_2_step(step: Stage2Step, learning_rate: float) -> Callable[[Tensor, Tensor], None]:
+    """Both frozen encoders over both pictures, in each of the two passes."""
+    optimizers = _adams(step, learning_rate)
+    model = step.model
+
+    def update(content: Tensor, style: Tensor) -> None:
+        for phase in PHASES:
+            with torch.no_grad():
+                codes = (
+                    model.quantize_enc.nearest(model.quant_conv(model.encoder(content))),
+                    model.quantize_dec.nearest(model.quant_conv_real(model.encoder_real(style))),
+                )
+            _optimise(step, codes, phase, optimizers[phase])
+
+    return update
+
+
+def _adams(step: AdversarialStep, learning_rate: float) -> dict[Phase, torch.optim.Optimizer]:
+    parts = step.generator_parameters(), step.discriminator_parameters()
+    return {
+        phase: torch.optim.Adam(part, lr=learning_rate, betas=(0.5, 0.9))
+        for phase, part in zip(PHASES, parts, strict=True)
+    }
+
+
+def _optimise(step: AdversarialStep, batch: Any, phase: Phase, optimizer: torch.optim.Optimizer) -> None:
+    output = step(batch, phase, 0)
+    optimizer.zero_grad()
+    output.loss.backward()
+    optimizer.step()
+    {name: value.item() for name, value in output.logs.items()}  # logged at every step

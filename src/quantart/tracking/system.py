@@ -1,0 +1,39 @@
+"""Load of processor, memory, disk, network and GPUs while a run goes on, as MLflow's own monitor measures it.
+
+That monitor asks the tracking server before each sample and ends for good where it gets no answer; here only its
+measuring is used.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+from quantart.errors import UserError
+
+
+@contextmanager
+def sampled_system(seconds: float, log: Callable[[Mapping[str, float]], None]) -> Iterator[None]:
+    """Call `log` with `system/…` values every so many seconds, from a thread."""
+    ended = threading.Event()
+
+    def sample() -> None:
+        monitor = SystemMetricsMonitor("")
+        monitor.collect_metrics()  # thrown away: the processor's load is that since the call before
+        while not ended.wait(seconds):
+            for each in monitor.monitors:
+                each.clear_metrics()
+            monitor.collect_metrics()
+            with suppress(UserError):  # a full disk is for the training to say
+                log({f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()})
+
+    thread = threading.Thread(target=sample, daemon=True, name="system metrics")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
