@@ -30,6 +30,8 @@ STEPS = 20
 STAGES = ["stage1_base", "stage1_content", "stage2_discrete"]
 TASKS = ["stage 1, base", "stage 1, content", "stage 2, discrete"]
 GRADIENTS = {"train/grad_norm", "train/d_weight"}
+"""They jump where a rounding changes a maximum or a sign in a network; in float64 (training/test_distributed.py) they
+agree as the losses do."""
 SPEEDS = {"train/images_per_second", "train/data_wait_share"}
 
 
@@ -144,7 +146,7 @@ def test_two_processes_log_one_run_with_the_losses_of_one(both: Both, stage: str
     assert metrics == {name for name in together.data.metrics if name.startswith(("train/", "val/"))} - SPEEDS
     for name in sorted(metrics):
         expected = history(both.project, alone, name)
-        near = {"rel": 0.01} if name in GRADIENTS else {"rel": 1e-4, "abs": 1e-4}
+        near = {"rel": 0.05} if name in GRADIENTS else {"rel": 1e-4, "abs": 1e-4}
         assert history(both.project, together, name) == pytest.approx(expected, **near), name
     assert sorted(history(both.project, together, "train/total_loss")) == list(range(1, STEPS + 1))
 

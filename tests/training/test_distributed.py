@@ -1,4 +1,8 @@
-"""Two processes, each with half of a batch, train the network that one process with the whole batch trains."""
+"""Two processes, each with half of a batch, train the network that one process with the whole batch trains.
+
+In float64: what is not the joint batch's shows, and rounding does not. In float32 roundings grow to some percent of the
+losses within these steps.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.training.stage_1 import Stage1Step
 
-STEPS = 4
+STEPS = 20
 DDCONFIG = {
     "ch": 8,
     "ch_mult": [1, 2],
@@ -28,21 +32,21 @@ DDCONFIG = {
 
 
 def train(rank: int | None, use_actnorm: bool) -> dict[str, torch.Tensor]:
-    """Four steps, k-means at the second; `rank` None: the whole batch in one process. State and last statistics."""
+    """Some steps, k-means at the second; `rank` None: the whole batch in one process. State, and all that is logged."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = ExperimentStage1(DDCONFIG, n_embed=16, embed_dim=8)
     loss = Stage1Loss(NLayerDiscriminator(3, 4, 1, use_actnorm), None, disc_start=2)
     codebook = EmaCodebook(model.quantize, decay=0.5, revive_below=0.4)
-    step = Stage1Step(model, loss, quantize_from=1, codebook=codebook).train()
+    step = Stage1Step(model, loss, quantize_from=1, codebook=codebook).train().double()
     optimizers = {
-        "generator": torch.optim.SGD(step.generator_parameters(), 0.01),
-        "discriminator": torch.optim.SGD(step.discriminator_parameters(), 0.01),
+        "generator": torch.optim.Adam(step.generator_parameters(), 1e-3),
+        "discriminator": torch.optim.Adam(step.discriminator_parameters(), 1e-3),
     }
     wrapped = step if rank is None else DistributedDataParallel(step, find_unused_parameters=True)
     logs: dict[str, torch.Tensor] = {}
     for i in range(STEPS):
-        x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(i)) * 2 - 1
+        x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(i)).double() * 2 - 1
         for phase, optimizer in optimizers.items():
             if phase == "discriminator" and not step.discriminator_runs(i):
                 continue
@@ -50,8 +54,8 @@ def train(rank: int | None, use_actnorm: bool) -> dict[str, torch.Tensor]:
             output.loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            logs |= output.logs
-    return step.state_dict() | {name: logs[name] for name in ("usage", "perplexity", "revived")}
+            logs |= {f"log {i} {name}": value.clone() for name, value in output.logs.items()}
+    return step.state_dict() | logs
 
 
 def work(rank: int, folder: Path) -> None:
@@ -68,9 +72,15 @@ def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
         first, second = (torch.load(tmp_path / f"{use_actnorm}-{rank}.pt", weights_only=True) for rank in range(2))
         joint = train(None, use_actnorm)
         assert any("running_var" in name for name in joint) != use_actnorm
+        assert any(name.endswith("d_weight") for name in joint)
         for name, value in joint.items():
-            assert torch.equal(first[name], second[name]), name
-            assert torch.allclose(first[name], value, rtol=1e-4, atol=1e-5), name
+            if name.startswith("log "):
+                assert torch.allclose(
+                    (first[name].double() + second[name]) / 2, value.double(), rtol=1e-8, atol=1e-9
+                ), name
+            else:
+                assert torch.equal(first[name], second[name]), name
+                assert torch.allclose(first[name], value, rtol=1e-8, atol=1e-8), name
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from quantart.components.distributed import all_rows, all_sum, from_first
+from quantart.components.precision import full_precision
 from quantart.components.quantizer import VectorQuantizer, code_counts, codebook_statistics
 
 RESERVOIR_PER_CODE = 16
@@ -165,5 +166,5 @@ def _nearest(points: Tensor, centres: Tensor) -> Tensor:
 
 
 def _rows(z: Tensor) -> Tensor:
-    """`(b, c, h, w)` to float32 vectors `(b·h·w, c)`."""
-    return z.detach().float().permute(0, 2, 3, 1).reshape(-1, z.shape[1])
+    """`(b, c, h, w)` to vectors `(b·h·w, c)`, in full precision."""
+    return full_precision(z.detach()).permute(0, 2, 3, 1).reshape(-1, z.shape[1])
