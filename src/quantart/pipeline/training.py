@@ -27,6 +27,7 @@ from quantart.tracking.survivors import ends_failed
 from quantart.training.checkpoint import Checkpoints, fingerprint
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import Task, train
+from quantart.training.lost import lost_process
 
 VALIDATION_PICTURES = 24
 GRID_ROWS = 6
@@ -94,6 +95,7 @@ def run_training(
     main = accelerator.is_main_process
     tracked = _tracked(project, stage, parameters, datasets, upstream, checkpoints)
     with (
+        lost_process(checkpoints.advice),
         room_for("the log of this run", LOG_BYTES, project.root, checkpoints.advice),
         tracked if main else ends_failed(project.root, lambda: checkpoints.run_id) as run,
     ):

@@ -135,7 +135,7 @@ def stage_run(
         UserError: the store can't be used, for another reason than a server that is down, or does not have `run_id`.
     """
     tags = resolve_tags(tags_of(project, stage, upstream or {}, datasets))
-    with _sigterm_raises():
+    with sigterm_raises():
         spool, outage = _open(project, run_id)
         with impatient(REQUEST):
             spool.append("start", name=name, tags=tags, datasets=[asdict(data) for data in datasets], time=now())
@@ -212,9 +212,18 @@ def _end(courier: Courier, spool: Spool, name: str, status: str) -> None:
         spool.append("end", status=status, time=now())
     except UserError as error:  # what ended the run is more to the point than this
         _say(str(error))
-    if not courier.close(KILLED_LIMIT if status == "KILLED" else None):
+    if not _close(courier, KILLED_LIMIT if status == "KILLED" else None):
         said = f"{store_error(spool.address, courier.error)}" if courier.error else f"{spool.address}: no answer yet"
         _say(f"{said}. {spool.left()} entries of {name} are kept: `quantart sync` delivers them, or the next training")
+
+
+def _close(courier: Courier, limit: float | None) -> bool:
+    """See `Courier.close`; a SIGTERM while it waits leaves it `KILLED_LIMIT` seconds more."""
+    try:
+        return courier.close(limit)
+    except SystemExit:
+        courier.close(KILLED_LIMIT)
+        raise
 
 
 def _say(text: str) -> None:
@@ -227,7 +236,7 @@ def _was_killed(error: BaseException) -> bool:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """SIGTERM becomes an exception, so that what is open is closed; left alone where somebody handles it already."""
 
     def stop(signum: int, frame: FrameType | None) -> None:

@@ -103,6 +103,13 @@ class Spool:
                     os.truncate(path, size)
                 raise self._full(error) from error
 
+    def ended(self) -> bool:
+        """Whether the newest event is the run's end."""
+        path = self.folder / _EVENTS
+        lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+        whole = [line for line in lines[-2:] if line.endswith(b"\n")]
+        return bool(whole) and json.loads(whole[-1])["kind"] == "end"
+
     def keep(self, path: Path) -> str:
         """Keep a file or folder as it is now and return its name for an event.
 
