@@ -97,14 +97,22 @@ def test_a_process_that_is_killed_takes_the_other_down_and_the_run_failed(
     assert ("resuming after step" in said) == bool(before)
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_told_to_stop_both_finish_the_step_and_write_a_checkpoint(project: Project, signum: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("command", "signum", "code"),
+    [(OURSELVES, signal.SIGTERM, 143), (OURSELVES, signal.SIGINT, 130), (LAUNCHED, signal.SIGTERM, -signal.SIGTERM)],
+    ids=["SIGTERM", "SIGINT", "SIGTERM, accelerate launch"],
+)
+def test_told_to_stop_both_finish_the_step_and_write_a_checkpoint(
+    project: Project, command: list[str], signum: int, code: int
+) -> None:
     before = newest(project)
-    process = start(project, OURSELVES)
+    process = start(project, command)
     wait_for_a_checkpoint(project, process, before)
+    both = ranks(process)
     process.send_signal(signum)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=60)  # until both have closed it
     assert process.returncode == code
+    assert not any(each.is_running() for each in both.values())
     assert "a checkpoint was written after step" in said
     assert "Traceback" not in said
     assert run_of(project).info.status == "KILLED"

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+from threading import Thread
 from uuid import uuid4
 
 import psutil
@@ -29,7 +30,7 @@ from quantart.errors import UserError
 
 def processes_wanted() -> int:
     """Processes that Accelerate's configuration asks for."""
-    told = _told_launcher()
+    _, told = _told_launcher()
     if told is not None and told.config_file:
         os.environ["ACCELERATE_CONFIG_FILE"] = told.config_file
     asked = os.environ.get("ACCELERATE_NUM_PROCESSES") or (told and told.num_processes) or configured("num_processes")
@@ -39,8 +40,8 @@ def processes_wanted() -> int:
         raise UserError(f"ACCELERATE_NUM_PROCESSES={asked!r} is not a number of processes") from None
 
 
-def _told_launcher() -> argparse.Namespace | None:
-    """What `accelerate launch` was told, where it is this process's parent.
+def _told_launcher() -> tuple[psutil.Process | None, argparse.Namespace | None]:
+    """`accelerate launch` and what it was told, where it is this process's parent.
 
     On CPUs it starts one process alone unless there is an MPI, and hands the number on by its command line only.
     """
@@ -48,11 +49,11 @@ def _told_launcher() -> argparse.Namespace | None:
     try:
         words = parent.cmdline() if parent else []
     except psutil.Error:
-        return None
+        return None, None
     places = (place for place, word in enumerate(words) if _LAUNCHER.search(" ".join(words[: place + 1])))
     if "LOCAL_RANK" in os.environ or (place := next(places, None)) is None:
-        return None
-    return launch_command_parser().parse_known_args(words[place + 1 :])[0]
+        return None, None
+    return parent, launch_command_parser().parse_known_args(words[place + 1 :])[0]
 
 
 _LAUNCHER = re.compile(r"(^|[ /])(accelerate launch|accelerate-launch|accelerate\.commands\.launch)$")
@@ -64,12 +65,20 @@ def launch_if_wanted(module: str, arguments: list[str]) -> None:
     if "LOCAL_RANK" in os.environ or processes == 1:
         return
     if default_device().type == "cpu":
+        if (launcher := _told_launcher()[0]) is not None:
+            Thread(target=_end_with, args=[launcher], daemon=True).start()
         sys.exit(_run_on_cpus(module, arguments, processes))
-    launcher = ["accelerate.commands.launch", "--multi_gpu", f"--num_processes={processes}"]
-    launcher.append(f"--mixed_precision={precision(cpu=False)}")
+    words = ["accelerate.commands.launch", "--multi_gpu", f"--num_processes={processes}"]
+    words.append(f"--mixed_precision={precision(cpu=False)}")
     if config := os.environ.get("ACCELERATE_CONFIG_FILE"):
-        launcher.append(f"--config_file={config}")
-    os.execv(sys.executable, [sys.executable, "-m", *launcher, "-m", module, *arguments])  # noqa: S606 - our own interpreter
+        words.append(f"--config_file={config}")
+    os.execv(sys.executable, [sys.executable, "-m", *words, "-m", module, *arguments])  # noqa: S606 - our own interpreter
+
+
+def _end_with(launcher: psutil.Process) -> None:
+    """`accelerate launch` hands no signal on: it ends and leaves its program to itself."""
+    launcher.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run_on_cpus(module: str, arguments: list[str], processes: int) -> int:
