@@ -21,7 +21,7 @@ from quantart.project import Project
 from .test_processes import parameters, small_sample
 
 pytestmark = pytest.mark.faults
-STEPS = 200
+STEPS = 400  # enough for every test to find the training still running
 COMMAND = ["-m", "quantart_cli", "train", "stage1", "--domain", "base"]
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
 LAUNCHED = [*ACCELERATE, "--quiet", *COMMAND]

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import time
 from threading import Thread
 from uuid import uuid4
 
@@ -77,7 +78,8 @@ def launch_if_wanted(module: str, arguments: list[str]) -> None:
 
 def _end_with(launcher: psutil.Process) -> None:
     """`accelerate launch` hands no signal on: it ends and leaves its program to itself."""
-    launcher.wait()
+    while os.getppid() == launcher.pid:  # waiting for the launcher itself would take until somebody asks how it ended
+        time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
