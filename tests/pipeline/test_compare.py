@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,17 @@ SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3
 UPSTREAM = {"stage1_content": "c0", "stage1_style": "50"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """With any other number the few seconds of training come to another network."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
-def project(small_project: Project) -> Project:
+def project(small_project: Project, one_thread: None) -> Project:
     """With the runs `trained` and `scrambled`, both evaluated, and `new`, which is not."""
     vqgan = trained_vqgan(small_project)
     good = ExperimentStage2.from_stage1(vqgan, vqgan, block_num=1, adain_start=True)
