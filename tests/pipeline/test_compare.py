@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 import torch
@@ -36,10 +39,18 @@ HOSTILE = ("<script>alert({})<.jpg", "=1+1 {}.jpg")
 UPSTREAM = {"stage1_content": "c0", "stage1_style": "50"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """With any other number the few seconds of training come to another network."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
-def project(small_project: Project) -> Project:
-    """With the runs `trained` and `scrambled`, both evaluated, and `new`, which is not; photos are named `HOSTILE`."""
-    _rename_photos(small_project)
+def project(small_project: Project, one_thread: None) -> Project:
+    """With the runs `trained` and `scrambled`, both evaluated, and `new`, which is not."""
     vqgan = trained_vqgan(small_project)
     good = ExperimentStage2.from_stage1(vqgan, vqgan, block_num=1, adain_start=True)
     for name, network in (("trained", good), ("scrambled", scrambled(good)), ("new", good)):
@@ -47,18 +58,6 @@ def project(small_project: Project) -> Project:
         if name != "new":
             evaluate.run(small_project, run_id)
     return small_project
-
-
-def _rename_photos(project: Project) -> None:
-    params_file = project.root / "params.yaml"
-    params = yaml.safe_load(params_file.read_text())
-    (project.root / "photos").mkdir()
-    for number, photo in enumerate(sorted(Path(params["data"]["content"]).glob("*.jpg"))):
-        (project.root / "photos" / HOSTILE[number % 2].format(number)).symlink_to(photo)
-    params["data"]["content"] = "photos"
-    params_file.write_text(yaml.safe_dump(params))
-    prepare_domain(project.source("content"), project.prepared("content"), project.params().data, domain="content")
-    pair.run(project)
 
 
 def trained_vqgan(project: Project) -> ExperimentStage1:
@@ -161,11 +160,31 @@ def test_files_are_written_whole_and_replaced(project: Project, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "report.html"]
 
 
+def _rename_photos(project: Project) -> None:
+    params_file = project.root / "params.yaml"
+    params = yaml.safe_load(params_file.read_text())
+    (project.root / "photos").mkdir()
+    for number, photo in enumerate(sorted(Path(params["data"]["content"]).glob("*.jpg"))):
+        (project.root / "photos" / HOSTILE[number % 2].format(number)).symlink_to(photo)
+    params["data"]["content"] = "photos"
+    params_file.write_text(yaml.safe_dump(params))
+    prepare_domain(project.source("content"), project.prepared("content"), project.params().data, domain="content")
+    pair.run(project)
+
+
 def test_names_of_pictures_are_neither_markup_nor_formulas_from_prepare_to_the_page(
-    project: Project, tmp_path: Path
+    prepared_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    request.addfinalizer(partial(mlflow.set_tracking_uri, mlflow.get_tracking_uri()))
+    project = Project(tmp_path / "project")
+    shutil.copytree(prepared_project.root, project.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root}/mlflow.db")
+    _rename_photos(project)
+    vqgan = ExperimentStage1(SHAPE, n_embed=64, embed_dim=8)
+    for name in ("one", "another"):
+        evaluate.run(project, track(project, name, ExperimentStage2.from_stage1(vqgan, vqgan, block_num=1)))
     html, table = tmp_path / "report.html", tmp_path / "report.csv"
-    run(project, ["trained", "scrambled"], html=html, csv=table)
+    run(project, ["one", "another"], html=html, csv=table)
     assert "<script" not in html.read_text()
     assert "&lt;script&gt;alert(" in html.read_text()
     assert "./=1+1 " in html.read_text()
