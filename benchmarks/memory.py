@@ -1,7 +1,8 @@
 """Peak memory of stylising one picture on a CPU with the networks of the 256-pixel presets, for docs/stylize.md.
 
-Both variants are loaded and mixed (alpha 0.5), which is what takes most. The weights are random, which memory does not
-depend on. Each size runs in a process of its own. Ends with code 1 where one takes 3 GB or more.
+Both variants are loaded, on the same VQGANs as the pipeline trains them, and mixed (alpha 0.5), which is what takes
+most. The weights are random, which memory does not depend on. Each size runs in a process of its own. Ends with code 1
+where one takes 3 GB or more.
 
     python benchmarks/memory.py [SIZE ...] [--threads 2]
 """
@@ -46,6 +47,7 @@ def peak(size: int, threads: int) -> int:
 
     from quantart.images import read_image, resize
     from quantart.models.fidelity import FidelityControl
+    from quantart.models.stage_1 import ExperimentStage1
     from quantart.models.stage_2 import ExperimentStage2
     from quantart.params import VARIANTS
     from quantart.serving.stylizer import Stylizer
@@ -54,8 +56,11 @@ def peak(size: int, threads: int) -> int:
     shape = yaml.safe_load((ROOT / "presets" / "_paper.yaml").read_text())["model"]
     n_embed, embed_dim = shape.pop("n_embed"), shape.pop("embed_dim")
     shape["resolution"] = 256
-    networks = [ExperimentStage2(shape, n_embed, embed_dim, variant=variant) for variant in VARIANTS]
+    vqgans = [ExperimentStage1(shape, n_embed, embed_dim) for _ in range(2)]
+    networks = [ExperimentStage2.from_stage1(*vqgans, variant=variant) for variant in VARIANTS]
+    del vqgans
     stylizer = Stylizer(FidelityControl(*networks))
+    del networks
     photo = next((ROOT / "data" / "sample" / "photos").glob("*.jpg"))
     picture = read_image(photo, max_pixels=10**8)
     painted = stylizer.stylize(resize(picture, size, size), picture, ALPHA, size=size)

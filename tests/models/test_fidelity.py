@@ -113,6 +113,18 @@ def test_the_decoder_of_the_last_alpha_is_kept(
 
 
 @torch.no_grad()
+def test_what_both_have_of_the_same_vqgans_is_kept_once_and_changes_no_picture(pictures: tuple[Tensor, Tensor]) -> None:
+    discrete, continuous = model("discrete"), model("continuous", transfer_seed=7)
+    alone = copy.deepcopy((discrete, continuous))
+    control = FidelityControl(discrete, continuous)
+    shared = {name for name, part in continuous.named_children() if part is discrete.get_submodule(name)}
+    assert shared == {name for name, _ in continuous.named_children()} - {"model_x2y"}
+    z = mix_latents(*alone, *pictures, alpha=0.5, beta=1.0)
+    expected = mix_decode(*alone, z, alpha=0.5)
+    assert torch.allclose(control(*pictures, alpha=0.5, beta=1.0), expected, atol=1e-5)
+
+
+@torch.no_grad()
 def test_threads_that_mix_by_different_alphas_do_not_disturb_each_other(
     control: FidelityControl, pictures: tuple[Tensor, Tensor]
 ) -> None:

@@ -78,7 +78,7 @@ class FidelityControl(nn.Module):
 
     Args:
         discrete, continuous: models of these variants. Between the two, pictures make sense where both stand on the
-            same stage-1 models, as the pipeline trains them.
+            same stage-1 models, as the pipeline trains them; what of these is equal the two share from then on.
 
     Raises:
         UserError: no model, one of the other variant, or two whose shapes differ.
@@ -95,6 +95,7 @@ class FidelityControl(nn.Module):
                 raise UserError(f"the network given as the {variant} one is {model.variant}")
         if discrete is not None and continuous is not None:
             _check_alike(discrete, continuous)
+            _share_equal(discrete, continuous)
         self.discrete = discrete
         self.continuous = continuous
         self._models = models
@@ -199,10 +200,16 @@ def mix_decode(discrete: ExperimentStage2, continuous: ExperimentStage2, z: Tens
 
 
 def mixed_decoder(discrete: ExperimentStage2, continuous: ExperimentStage2, alpha: float) -> nn.Module:
-    """A decoder of its own with the weights alpha · discrete + (1 - alpha) · continuous, without gradients."""
+    """A decoder with the weights alpha · discrete + (1 - alpha) · continuous, without gradients.
+
+    Its own, but for parts that the two share, of which it is the same at any alpha.
+    """
     parts = []
     for name in ("post_quant_conv", "decoder"):
         part = discrete.get_submodule(name)
+        if part is continuous.get_submodule(name):
+            parts.append(part)
+            continue
         plain = dict(continuous.get_submodule(name).named_parameters())
         # a copy in which deepcopy takes the mixed weights for those it has copied already; to swap them in the network
         # itself, as torch's functional_call does, would spoil what another thread decodes at the same time. As it is
@@ -223,6 +230,15 @@ def _mix_style(model: ExperimentStage2, content: Tensor, style: Tensor | None, b
         return z_c
     z_y = model.transfer(z_c, style).z
     return z_y if beta == 1.0 else model.projected(torch.lerp(z_c, z_y, beta))
+
+
+def _share_equal(discrete: ExperimentStage2, continuous: ExperimentStage2) -> None:
+    """Keep encoders, codebooks and decoders that have the same weights once, not twice."""
+    for name, other in list(continuous.named_children()):
+        part = discrete.get_submodule(name)
+        ours, others = part.state_dict(), other.state_dict()
+        if ours.keys() == others.keys() and all(torch.equal(ours[key], others[key]) for key in ours):
+            setattr(continuous, name, part)
 
 
 def _check_alike(discrete: ExperimentStage2, continuous: ExperimentStage2) -> None:
