@@ -279,6 +279,8 @@ class Stage2Loss(_Section):
     style_weight: Weight = 10.0
     codebook_weight: Weight = 1.0
     divide_by_variance: bool = Field(description="divide the latents' losses by the style codebook's variance")
+    gram_weight: Weight = Field(0.0, description="of the Gram distance of the decoded picture to the style's")
+    perceptual_weight: Weight = Field(0.0, description="of the perceptual distance of the decoded picture to content's")
 
 
 class Stage2Params(_Section):

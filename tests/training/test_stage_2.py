@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from quantart.components.discriminator import NLayerDiscriminator
+from quantart.losses.decoded import DecodedLoss
+from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.stage_2 import Stage2Step
@@ -76,3 +78,23 @@ def test_style_is_real_and_the_output_fake() -> None:
         fake = step.model.transfer(z_c, z_s).z
         assert logs["logits_real"].item() == pytest.approx(step.loss.judge(z_s).mean().item(), abs=1e-6)
         assert logs["logits_fake"].item() == pytest.approx(step.loss.judge(fake).mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["discrete", "continuous"])
+def test_decoded_pictures_are_compared_with_the_decoded_style_and_content(variant: str) -> None:
+    step = make_step(variant)
+    size = step.model.decode(torch.zeros(1, 8, 16, 16)).shape[-1] // 16
+    rows = [part.repeat(1, *[1] * (part.dim() - 3), 32 // size, 32 // size) for part in batch(variant)]
+    published = step((rows[0], rows[1]), "generator", 0)
+    step.decoded = DecodedLoss(LPIPS("squeezenet1_1"), gram_weight=2.0, perceptual_weight=1.0)
+    output = step((rows[0], rows[1]), "generator", 0)
+    gram, perceptual = output.logs["gram_loss"].item(), output.logs["perceptual_loss"].item()
+    assert gram > 0.0 < perceptual
+    assert output.loss.item() == pytest.approx(published.loss.item() + 2 * gram + perceptual, rel=1e-4)
+    assert output.logs["total_loss"].item() == pytest.approx(output.loss.item(), rel=1e-6)
+    style = step.model.decode(step._latents((rows[0], rows[1]))[1])
+    made = step.model.decode(step.model.transfer(*step._latents((rows[0], rows[1]))).z)
+    expected = step.decoded(made, None, step.decoded.targets(style))[1]["gram_loss"].item()
+    assert gram == pytest.approx(expected, rel=1e-4)
+    output.loss.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in step.generator_parameters()[-2:])

@@ -24,6 +24,7 @@ from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, Painter,
 from quantart.evaluation.summary import Measurement, Score, measurements, summarise
 from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
 from quantart.images import Picture, pixels_to_float, to_arrays
+from quantart.losses.statistics import moments, relative_distance
 from quantart.memory import keep_no_large_blocks
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
@@ -114,12 +115,12 @@ def measure(perception: Perception, output: Observed, content: Observed, style: 
     """
     lpips = perception.lpips
     distance = lpips.distance(content.features, output.features)
-    gram = metrics.relative_distance(output.grams, style.grams)
+    gram = relative_distance(output.grams, style.grams)
     return {
         lpips.metric: distance,
         f"cfsd_{lpips.network}": metrics.cfsd(output.features[lpips.structure], content.features[lpips.structure]),
         f"gram_{lpips.network}": gram,
-        f"meanstd_{lpips.network}": metrics.relative_distance(output.moments, style.moments),
+        f"meanstd_{lpips.network}": relative_distance(output.moments, style.moments),
         "colour_rgb": metrics.colour_distance(output.colours, style.colours),
         "latent_content": metrics.latent_content(output.latents, content.latents),
         "latent_style": metrics.latent_style(output.latents, style.latents),
@@ -180,7 +181,7 @@ def _measure(
 ) -> _Part:
     part = _Part(numbers)
     content, style = render.originals(numbers)
-    part.style_moments = metrics.moments(style.latents).cpu()
+    part.style_moments = moments(style.latents).cpu()
     pairs = [task.pairs[number] for number in numbers]
     about = {
         "pair": numbers,

@@ -6,7 +6,6 @@ style picture, so that layers and pictures of different contrast weigh alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from quantart.losses.stage_2 import calc_content_loss, calc_style_loss
+from quantart.losses.statistics import moments
 
 _CFSD_ROWS = 1024  # positions whose similarities to all others are held at once
 
@@ -30,30 +30,6 @@ def ssim(pictures: Tensor, targets: Tensor) -> Tensor:
     """
     similarity = structural_similarity_index_measure(pictures, targets, data_range=(-1.0, 1.0), reduction="none")
     return cast(Tensor, similarity)  # a pair of tensors only where more is asked for
-
-
-def gram_matrix(features: Tensor) -> Tensor:
-    """Means over space of the products of channels: `(b, c, h, w)` → `(b, c, c)` (Gatys et al., CVPR 2016)."""
-    flat = features.flatten(2)
-    return flat @ flat.mT / flat.shape[2]
-
-
-def moments(features: Tensor) -> Tensor:
-    """Channel means, then standard deviations, over space: `(b, c, h, w)` → `(b, 2c)`."""
-    flat = features.flatten(2)
-    return torch.cat([flat.mean(2), flat.std(2, correction=0)], dim=1)
-
-
-def relative_distance(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """Mean over layers of ‖output − target‖ / ‖target‖, `(b,)`; each layer is a `(b, …)` tensor of statistics.
-
-    On Gram matrices this is the Gram distance (Frobenius norm), on moments the mean/std distance.
-    """
-    layers = [
-        (output - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1).clamp_min(1e-12)
-        for output, target in zip(outputs, targets, strict=True)
-    ]
-    return torch.stack(layers).mean(0)
 
 
 def colour_distance(outputs: Tensor, targets: Tensor) -> Tensor:

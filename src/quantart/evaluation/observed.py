@@ -9,9 +9,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from quantart.evaluation.metrics import colour_statistics, gram_matrix, moments
+from quantart.evaluation.metrics import colour_statistics
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.losses.lpips import LPIPS
+from quantart.losses.statistics import gram_matrix, moments
 
 Value = TypeVar("Value")
 

@@ -18,6 +18,8 @@ from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.evaluation.metrics import latent_content, latent_style
 from quantart.images import picture_grid, pixels_to_float, to_arrays
+from quantart.losses.decoded import DecodedLoss
+from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_1 import ExperimentStage1
@@ -112,7 +114,14 @@ def make_step(model: ExperimentStage2, params: Params, variance: float) -> Stage
         disc_loss=disc.loss,
         scale=1.0 / variance if weights.divide_by_variance else 1.0,
     )
-    return Stage2Step(model, loss, reference_order=disc.reference_order)
+    decoded = None
+    if weights.gram_weight or weights.perceptual_weight:
+        decoded = DecodedLoss(
+            LPIPS(params.stage1.loss.perceptual_network),
+            gram_weight=weights.gram_weight,
+            perceptual_weight=weights.perceptual_weight,
+        )
+    return Stage2Step(model, loss, reference_order=disc.reference_order, decoded=decoded)
 
 
 Rows = NDArray[np.int64]

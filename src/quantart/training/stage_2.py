@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from quantart.components.codebook import CodeWindow
+from quantart.losses.adversarial import Logs
+from quantart.losses.decoded import DecodedLoss
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2, Transferred
 from quantart.training.step import AdversarialStep, StepOutput
@@ -19,13 +21,22 @@ class Stage2Step(AdversarialStep):
 
     Args:
         reference_order: see `AdversarialStep`.
+        decoded: what to ask of the decoded pictures besides; None: of the latents alone, as published.
     """
 
     model: ExperimentStage2
     loss: Stage2Loss
 
-    def __init__(self, model: ExperimentStage2, loss: Stage2Loss, *, reference_order: bool = False) -> None:
+    def __init__(
+        self,
+        model: ExperimentStage2,
+        loss: Stage2Loss,
+        *,
+        reference_order: bool = False,
+        decoded: DecodedLoss | None = None,
+    ) -> None:
         super().__init__(model, loss, reference_order)
+        self.decoded = decoded
         model.requires_grad_(False)
         model.model_x2y.requires_grad_(True)
         self.window = CodeWindow(model.quantize_dec.n_e) if model.variant == "discrete" else None
@@ -37,10 +48,19 @@ class Stage2Step(AdversarialStep):
         total, logs = self.loss.generator(
             output.z, content, style, output.loss, step, adversarial=self.discriminator_runs(step)
         )
+        if self.decoded is not None:
+            seen, seen_logs = self._seen(self.decoded, output.z, content, style)
+            total, logs = total + seen, logs | seen_logs | {"total_loss": (total + seen).detach()}
         if self.window is not None and output.indices is not None:
             self.window.add(output.indices)
             logs |= self.window.statistics()
         return StepOutput(total, logs)
+
+    def _seen(self, loss: DecodedLoss, output: Tensor, content: Tensor, style: Tensor) -> tuple[Tensor, Logs]:
+        with torch.no_grad():
+            style_features = loss.targets(self.model.decode(style))
+            content_features = loss.targets(self.model.decode(content)) if loss.perceptual_weight else None
+        return loss(self.model.decode(output), content_features, style_features)
 
     def _discriminator(self, batch: tuple[Tensor, Tensor], step: int) -> StepOutput:
         content, style = self._latents(batch)

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from quantart.losses.decoded import DecodedLoss
+from quantart.losses.lpips import LPIPS
+from quantart.losses.statistics import gram_matrix, relative_distance
+
+
+@pytest.fixture(scope="module")
+def network() -> LPIPS:
+    return LPIPS("squeezenet1_1")
+
+
+def pictures(seed: int) -> torch.Tensor:
+    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def test_it_is_the_gram_distance_to_the_style_and_the_perceptual_distance_to_the_content(network: LPIPS) -> None:
+    loss = DecodedLoss(network, gram_weight=3.0, perceptual_weight=0.5)
+    output, content, style = (pictures(seed) for seed in range(3))
+    total, logs = loss(output, loss.targets(content), loss.targets(style))
+    gram = relative_distance(*([gram_matrix(f) for f in network.features(x)] for x in (output, style))).mean()
+    assert logs["gram_loss"].item() == pytest.approx(gram.item(), rel=1e-5)
+    assert logs["perceptual_loss"].item() == pytest.approx(network(content, output).mean().item(), rel=1e-5)
+    assert total.item() == pytest.approx(3 * gram.item() + 0.5 * logs["perceptual_loss"].item(), rel=1e-5)
+
+
+def test_it_is_nothing_for_the_very_pictures_and_its_gradient_leads_to_the_style(network: LPIPS) -> None:
+    loss = DecodedLoss(network, gram_weight=1.0)
+    output, style = pictures(0).requires_grad_(), pictures(1)
+    assert loss(style, None, loss.targets(style))[0].item() == pytest.approx(0.0, abs=1e-5)
+    before, logs = loss(output, None, loss.targets(style))
+    assert "perceptual_loss" not in logs
+    before.backward()
+    assert output.grad is not None
+    after, _ = loss(output.detach() - 0.2 * output.grad / output.grad.norm(), None, loss.targets(style))
+    assert after.item() < 0.99 * before.item()
