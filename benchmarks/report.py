@@ -15,7 +15,8 @@ _HEAD = (
 
 
 def write_report(path: Path, found: list[dict[str, Any]], machine: dict[str, str]) -> None:
-    """Write machine, versions, date and the table of `found` to a Markdown file."""
+    """Write machine, versions, date and the table of `found` to a Markdown file; sections below it are kept."""
+    _, section, kept = (path.read_text(encoding="utf8") if path.is_file() else "").partition("\n## ")
     lines = [
         "# Speed",
         "",
@@ -26,7 +27,7 @@ def write_report(path: Path, found: list[dict[str, Any]], machine: dict[str, str
         _HEAD,
         *(_row(figures) for figures in found),
     ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf8")
+    path.write_text("\n".join(lines) + "\n" + section + kept, encoding="utf8")
 
 
 def _row(figures: dict[str, Any]) -> str:
