@@ -41,7 +41,7 @@ from quantart.losses.statistics import gram_matrix, relative_distance
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import find_project
 
-BETAS = (0.4, 0.6, 0.8, 0.9, 1.0)
+BETAS = (0.6, 0.8, 1.0)
 CONTENT, GRAM, KERNEL = "perceptual_squeezenet1_1", "gram_squeezenet1_1", "kd_efficientnet_lite0"
 METHODS = ("model", ADAIN)
 

@@ -281,6 +281,12 @@ class Stage2Loss(_Section):
     divide_by_variance: bool = Field(description="divide the latents' losses by the style codebook's variance")
     gram_weight: Weight = Field(0.0, description="of the Gram distance of the decoded picture to the style's")
     perceptual_weight: Weight = Field(0.0, description="of the perceptual distance of the decoded picture to content's")
+    contrast_weight: Weight = Field(0.0, description="of being nearer to the own style than to the batch's others")
+
+    @property
+    def decoded(self) -> dict[str, float]:
+        """Weights of what is asked of decoded pictures."""
+        return self.model_dump(include={"gram_weight", "perceptual_weight", "contrast_weight"})
 
 
 class Stage2Params(_Section):

@@ -264,6 +264,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole_and_says_what_needed_how
         assert float(found[1]) == pytest.approx(needs / 1e6, rel=0.1)
         assert 0 < float(found[2]) < float(found[1])
         assert steps_kept(root, stage) == [2, 4]
+        assert not list((disk / stage).glob("writing-*")), "what was half written takes room"
         assert status(root, stage) == "FAILED"
         ballast.unlink()
         assert "resuming after step 4" in quantart.well(root, *TRAIN[stage])

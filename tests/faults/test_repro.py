@@ -55,7 +55,8 @@ def test_an_interrupted_repro_goes_on_where_it_was(prepared: Path, tmp_path: Pat
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
         subprocess.run(command, cwd=root, env=environment(), check=True)
 
-    assert ran(interrupted(root, signal.SIGINT)) == ["prepare@content", "prepare@style", STAGE]
+    *first, last_begun = ran(interrupted(root, signal.SIGINT))
+    assert (sorted(first), last_begun) == (["prepare@content", "prepare@style"], STAGE)  # DVC takes either one first
     again = interrupted(root, signal.SIGKILL)
     assert ran(again) == [STAGE]
     assert "resuming after step" in again

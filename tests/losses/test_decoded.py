@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from quantart.losses.decoded import DecodedLoss
+from quantart.losses.decoded import TEMPERATURE, DecodedLoss
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import gram_matrix, relative_distance
 
@@ -35,3 +35,17 @@ def test_it_is_nothing_for_the_very_pictures_and_its_gradient_leads_to_the_style
     assert output.grad is not None
     after, _ = loss(output.detach() - 0.2 * output.grad / output.grad.norm(), None, loss.targets(style))
     assert after.item() < 0.99 * before.item()
+
+
+def test_contrast_is_small_for_outputs_of_their_own_style_and_large_for_exchanged_ones(network: LPIPS) -> None:
+    loss = DecodedLoss(network, contrast_weight=2.0)
+    style = pictures(1)
+    near = 0.9 * style
+    own, logs = loss(near, None, loss.targets(style))
+    exchanged, _ = loss(near.flip(0), None, loss.targets(style))
+    assert own.item() == pytest.approx(2 * logs["contrast_loss"].item(), rel=1e-6)
+    grams = [[gram_matrix(f) for f in network.features(x)] for x in (near, style, style.flip(0))]
+    right, wrong = relative_distance(grams[0], grams[1]), relative_distance(grams[0], grams[2])
+    expected = torch.log1p(torch.exp((right - wrong) / TEMPERATURE)).mean()
+    assert logs["contrast_loss"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert exchanged.item() > 1.1 * own.item()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart.components.precision import full_precision
@@ -9,18 +11,26 @@ from quantart.losses.adversarial import Logs, detached
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import gram_matrix, relative_distance
 
+TEMPERATURE = 0.1
+"""Difference of two Gram distances that makes one style e times as likely as the other."""
+
 
 class DecodedLoss(nn.Module):
-    """gram_weight · Gram distance to the style + perceptual_weight · perceptual distance to the content.
+    """gram_weight · Gram + perceptual_weight · perceptual distance to the content + contrast_weight · contrast.
 
-    The Gram distance is `relative_distance` of the Gram matrices of `network`'s layers (Gatys et al., CVPR 2016).
+    Gram is the `relative_distance` to the style of the Gram matrices of `network`'s layers (Gatys et al., CVPR 2016).
+    Contrast asks that it be smaller to the output's own style than to the batch's others: the cross entropy of a
+    softmax over the negative distances (InfoNCE, van den Oord et al., 2018).
     """
 
-    def __init__(self, network: LPIPS, *, gram_weight: float, perceptual_weight: float = 0.0) -> None:
+    def __init__(
+        self, network: LPIPS, *, gram_weight: float = 0.0, perceptual_weight: float = 0.0, contrast_weight: float = 0.0
+    ) -> None:
         super().__init__()
         self.network = network
         self.gram_weight = gram_weight
         self.perceptual_weight = perceptual_weight
+        self.contrast_weight = contrast_weight
 
     def targets(self, pictures: Tensor) -> list[Tensor]:
         """Features of pictures `(b, 3, h, w)` in [-1, 1], at least 32 wide."""
@@ -29,9 +39,19 @@ class DecodedLoss(nn.Module):
     def forward(self, output: Tensor, content: list[Tensor] | None, style: list[Tensor]) -> tuple[Tensor, Logs]:
         """Loss of pictures `(b, 3, h, w)` in [-1, 1] against `targets` of content and style, and what to log."""
         features = self.targets(output)
-        gram = relative_distance(*([gram_matrix(layer) for layer in each] for each in (features, style))).mean()
+        grams, style_grams = ([gram_matrix(layer) for layer in each] for each in (features, style))
+        gram = relative_distance(grams, style_grams).mean()
         total, logs = self.gram_weight * gram, {"gram_loss": gram}
+        if self.contrast_weight:
+            distances = torch.stack([relative_distance(grams, _turned(style_grams, k)) for k in range(len(output))], 1)
+            contrast = F.cross_entropy(-distances / TEMPERATURE, distances.new_zeros(len(output), dtype=torch.long))
+            total, logs = total + self.contrast_weight * contrast, logs | {"contrast_loss": contrast}
         if content is not None:
             perceptual = self.network.distance(content, features).mean()
             total, logs = total + self.perceptual_weight * perceptual, logs | {"perceptual_loss": perceptual}
         return total, detached(logs)
+
+
+def _turned(layers: list[Tensor], by: int) -> list[Tensor]:
+    """Each picture's statistics in the place of one `by` further on; `by` = 0: in its own."""
+    return [layer.roll(-by, 0) for layer in layers]

@@ -115,12 +115,8 @@ def make_step(model: ExperimentStage2, params: Params, variance: float) -> Stage
         scale=1.0 / variance if weights.divide_by_variance else 1.0,
     )
     decoded = None
-    if weights.gram_weight or weights.perceptual_weight:
-        decoded = DecodedLoss(
-            LPIPS(params.stage1.loss.perceptual_network),
-            gram_weight=weights.gram_weight,
-            perceptual_weight=weights.perceptual_weight,
-        )
+    if any(weights.decoded.values()):
+        decoded = DecodedLoss(LPIPS(params.stage1.loss.perceptual_network), **weights.decoded)
     return Stage2Step(model, loss, reference_order=disc.reference_order, decoded=decoded)
 
 
