@@ -274,6 +274,9 @@ class NetworkParams(_Section):
     adain_start: bool = Field(False, description="start from the content with the style's means and deviations")
 
 
+DECODED = ("gram_weight", "perceptual_weight", "contrast_weight")
+
+
 class Stage2Loss(_Section):
     content_weight: Weight = 1.0
     style_weight: Weight = 10.0
@@ -286,10 +289,18 @@ class Stage2Loss(_Section):
     @property
     def decoded(self) -> dict[str, float]:
         """Weights of what is asked of decoded pictures."""
-        return self.model_dump(include={"gram_weight", "perceptual_weight", "contrast_weight"})
+        return self.model_dump(include=set(DECODED))
+
+
+Objective = Literal["reference", "decoded"]
 
 
 class Stage2Params(_Section):
+    objective: Objective = Field(
+        "decoded",
+        description="reference: as published, on latents as they are, starting from the content, whatever adain_start, "
+        "divide_by_variance, gram_weight, perceptual_weight and contrast_weight say; decoded: as these say",
+    )
     stage1_content: str | None = Field(
         None, min_length=1, description="folder of a VQGAN that takes the place of the trained one of the photographs"
     )
@@ -298,6 +309,15 @@ class Stage2Params(_Section):
     network: NetworkParams
     loss: Stage2Loss
     discriminator: Stage2Discriminator
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_published(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("objective") != "reference":
+            return given
+        off = {"adain_start": False}, {"divide_by_variance": False, **dict.fromkeys(DECODED, 0.0)}
+        sections = zip(("network", "loss"), off, strict=True)
+        return given | {name: given[name] | values for name, values in sections if isinstance(given.get(name), dict)}
 
 
 class EvaluateParams(_Section):
