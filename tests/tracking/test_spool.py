@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.tracking import courier
+from quantart.tracking.delivery import Delivery
 from quantart.tracking.find import find_run
 from quantart.tracking.runs import DataUsed
 from quantart.tracking.session import SpooledRun, stage_run
@@ -299,3 +300,18 @@ def test_a_full_disk_is_said_and_leaves_no_half_line(tmp_path: Path, monkeypatch
     spool.append("tags", tags={"e": "f"})
     lines = (spool.folder / "events.jsonl").read_text().splitlines()
     assert [json.loads(line)["tags"] for line in lines] == [{"a": "b"}, {"e": "f"}]
+
+
+def test_what_was_delivered_is_noted_on_disk_so_that_the_next_process_begins_after_it(tmp_path: Path) -> None:
+    spool = Spool.create(tmp_path, "sqlite:///none.db")
+    for step in range(3):
+        spool.append("metrics", values={"loss": 1.0}, step=step, time=0)
+    delivery = Delivery(spool)
+    delivery._deliver = lambda event: None  # type: ignore[method-assign]
+    assert delivery.next()
+    spool.lock.release()  # as the kernel does for a process that is killed
+    (found,) = find_spools(tmp_path)
+    assert found.left() == 2
+    following = found.next()
+    assert following is not None
+    assert following[0]["step"] == 1
