@@ -142,8 +142,7 @@ def _updates(step: AdversarialStep, training: object, batch: Callable[[int], obj
 
 def _trained_bytes(model: Callable[[Params], nn.Module], trained: str) -> Callable[[int], int]:
     def least(batch: int) -> int:
-        with torch.device("meta"):
-            parts = model(preset())
+        parts = model(preset())
         weights = sum(p.nbytes for p in (parts.get_submodule(trained) if trained else parts).parameters())
         return 8 * weights  # read; its gradient written and read; both moments and itself read and written by Adam
 
@@ -188,8 +187,7 @@ def stylize_cached(batch: int) -> Call:
 
 def _read_once(model: Callable[[Params], nn.Module], parts: tuple[str, ...]) -> Callable[[int], int]:
     def least(batch: int) -> int:
-        with torch.device("meta"):
-            whole = model(preset())
+        whole = model(preset())
         weights = sum(p.nbytes for part in parts for p in whole.get_submodule(part).parameters())
         return weights + 2 * batch * SIDE * SIDE * 3
 
