@@ -4,7 +4,8 @@ On the project's held-out test pairs, with the metrics and intervals of `quantar
 both are swept over beta and compared where they have the same content distance: that of the one which has less of it
 at beta = 1. `own` is the share of outputs that are nearer, in Gram distance, to their own painting than to any other
 test painting; `apart` the mean perceptual distance between the outputs of one photograph under different paintings;
-`lab` the mean CIELAB error (CIE 1976) of the paintings' reconstructions by the style VQGAN.
+`lab` the mean CIELAB error (CIE 1976) of the paintings' reconstructions by the style VQGAN, whose other figures are in
+the row `paintings`: what no transfer through this VQGAN gets below.
 
     python benchmarks/against_adain.py [MODEL_FOLDER ...] [--magenta] [--json]
 """
@@ -31,11 +32,12 @@ from quantart.evaluation.evaluate import Evaluation, evaluate_transfer
 from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import ADAIN
+from quantart.evaluation.rendering import ADAIN, Painter
 from quantart.evaluation.resampling import Sharing, interval, moved
 from quantart.evaluation.summary import Measurement, difference, sharing_of
 from quantart.evaluation.task import TransferTask
 from quantart.images import pixels_to_float
+from quantart.losses.colour import to_lab
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import gram_matrix, relative_distance
 from quantart.models.stage_2 import ExperimentStage2
@@ -44,6 +46,8 @@ from quantart.project import find_project
 BETAS = (0.6, 0.8, 1.0)
 CONTENT, GRAM, KERNEL = "perceptual_squeezenet1_1", "gram_squeezenet1_1", "kd_efficientnet_lite0"
 METHODS = ("model", ADAIN)
+SHOWN = ((CONTENT, "content"), (GRAM, "gram"), (KERNEL, "kd"))
+RECONSTRUCTED = "paintings"
 
 Curve = list[dict[str, Measurement]]  # for each of BETAS
 
@@ -119,17 +123,6 @@ def lab_error(model: ExperimentStage2, task: TransferTask) -> float:
     return float(torch.cat(found).mean())
 
 
-def to_lab(pictures: Tensor) -> Tensor:
-    """sRGB `(b, 3, h, w)` in [-1, 1] to CIELAB with white D65 (IEC 61966-2-1, CIE 15)."""
-    rgb = (pictures + 1) / 2
-    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
-    to_xyz = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = torch.einsum("ij,bjhw->bihw", to_xyz / to_xyz.sum(1, keepdim=True), linear)
-    f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp_min(1e-6) ** (1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    x, y, z = f.unbind(1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
-
-
 def usage(indices: Iterable[Tensor], codes: int) -> float:
     return len(torch.cat([each.flatten() for each in indices]).unique()) / codes
 
@@ -144,7 +137,9 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
     model = ExperimentStage2.from_pretrained(folder).eval()
     painters = {f"{m} {beta:g}": partial(mixed, model, m, beta) for m in METHODS for beta in BETAS}
     stylizer = MagentaStylizer() if magenta else None
-    extras = {MAGENTA: lambda x, y: baselines.repainted(model, stylizer(x, y))} if stylizer else {}
+    extras: dict[str, Painter] = {RECONSTRUCTED: lambda x, y: reconstructed(model, y)}
+    if stylizer:
+        extras[MAGENTA] = lambda x, y: baselines.repainted(model, stylizer(x, y))
     evaluation = evaluate_transfer(model, task, perception, batch_size=8, painters=painters, extras=extras)
     sharing = sharing_of(evaluation.table[evaluation.table["method"] == "model 1"])
     ours, theirs = (curve(evaluation, method) for method in METHODS)
@@ -152,7 +147,8 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
     for metric, name in ((GRAM, "gram"), (KERNEL, "kd")):
         row[f"{name}_at_equal_content"] = at_equal_content(ours, theirs, metric, sharing)
     if magenta:
-        for metric, name in ((CONTENT, "content"), (GRAM, "gram"), (KERNEL, "kd")):
+        row[MAGENTA] = {name: evaluation.measured[MAGENTA][metric].value for metric, name in SHOWN}
+        for metric, name in SHOWN:
             row[f"{name}_less_magenta"] = list(
                 difference(evaluation.measured[MAGENTA][metric], ours[-1][metric], sharing)
             )
@@ -160,11 +156,12 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
     for method, its in zip(METHODS, (ours, theirs), strict=True):
         pictures, indices = paint(task, partial(mixed_codes, model, method))
         own[method] = nearest_own(perception.lpips, pictures, task)
-        row[method] = {
-            name: its[-1][metric].value for metric, name in ((CONTENT, "content"), (GRAM, "gram"), (KERNEL, "kd"))
-        }
+        row[method] = {name: its[-1][metric].value for metric, name in SHOWN}
         row[method] |= {"own": own[method].mean(), "apart": apart(perception.lpips, pictures, task)}
         row[method] |= {"usage": usage(indices, model.config["n_embed"])} if indices else {}
+    row[RECONSTRUCTED] = {name: evaluation.measured[RECONSTRUCTED][metric].value for metric, name in SHOWN[1:]}
+    indices = paint(task, lambda x, y: reconstructed(model, y))[1]
+    row[RECONSTRUCTED] |= {"usage": usage(indices, model.config["n_embed"])} if indices else {}
     gain = torch.from_numpy(own["model"] - own[ADAIN])
     row["own_less_adain"] = [
         float(gain.mean()),
@@ -176,6 +173,13 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
 def mixed_codes(model: ExperimentStage2, method: str, photographs: Tensor, paintings: Tensor) -> Rendering:
     content, style = model.content_latents(photographs), model.style_latents(paintings)
     return (baselines.transfer if method == "model" else baselines.adain)(model, content, style)
+
+
+def reconstructed(model: ExperimentStage2, paintings: Tensor) -> Rendering:
+    """Paintings `(b, 3, h, w)` through the style VQGAN and back."""
+    z = model.style_latents(paintings)
+    indices = model.quantize_dec.nearest(z) if model.variant == "discrete" else None
+    return Rendering(model.decode(z).clamp(-1, 1), z, indices)
 
 
 def main() -> None:

@@ -314,14 +314,16 @@ def test_the_discriminators_check_refuses_exactly_what_the_network_cannot_take(s
 
 def test_the_published_objective_is_one_word_whatever_else_is_set() -> None:
     values = yaml.safe_load(SHIPPED.read_text(encoding="utf8"))
-    values["stage2"]["network"]["adain_start"] = True
+    values["stage2"]["network"] |= {"adain_start": True, "adain_end": True}
     values["stage2"]["loss"] |= {"divide_by_variance": True, "gram_weight": 4.0, "contrast_weight": 1.0}
     own = Params.model_validate(values).stage2
     assert own.network.adain_start
+    assert own.network.adain_end
     assert (own.loss.decoded["gram_weight"], own.loss.decoded["contrast_weight"]) == (4.0, 1.0)
     values["stage2"]["objective"] = "reference"
     published = Params.model_validate(values).stage2
     assert not published.network.adain_start
+    assert not published.network.adain_end
     assert not published.loss.divide_by_variance
     assert set(published.loss.decoded.values()) == {0.0}
     assert published.loss.style_weight == own.loss.style_weight

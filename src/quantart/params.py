@@ -222,6 +222,7 @@ class QuantizerParams(_Section):
 class Stage1Loss(_Section):
     perceptual_network: PerceptualNetwork = "squeezenet1_1"
     perceptual_weight: Weight
+    colour_weight: Weight = Field(0.0, description="of the colour difference in CIELAB of squares of 4 × 4 pixels")
     codebook_weight: Weight = 1.0
 
 
@@ -272,6 +273,7 @@ class NetworkParams(_Section):
     use_conv: bool = True
     use_selfatt: bool = True
     adain_start: bool = Field(False, description="start from the content with the style's means and deviations")
+    adain_end: bool = Field(False, description="give the result the style's means and deviations")
 
 
 DECODED = ("gram_weight", "perceptual_weight", "contrast_weight")
@@ -315,7 +317,7 @@ class Stage2Params(_Section):
     def _as_published(cls, given: Any) -> Any:
         if not isinstance(given, dict) or given.get("objective") != "reference":
             return given
-        off = {"adain_start": False}, {"divide_by_variance": False, **dict.fromkeys(DECODED, 0.0)}
+        off = {"adain_start": False, "adain_end": False}, {"divide_by_variance": False, **dict.fromkeys(DECODED, 0.0)}
         sections = zip(("network", "loss"), off, strict=True)
         return given | {name: given[name] | values for name, values in sections if isinstance(given.get(name), dict)}
 

@@ -3,8 +3,9 @@ import torch
 
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation.metrics import colour_distance, colour_statistics
-from quantart.evaluation.reinhard import from_lab, match_colours, to_lab
+from quantart.evaluation.reinhard import match_colours
 from quantart.images import pixels_to_float
+from quantart.losses.colour import to_lab
 from quantart.params import Domain
 
 
@@ -16,35 +17,6 @@ def photographs(pictures: dict[Domain, PackedPictures]) -> torch.Tensor:
 @pytest.fixture
 def paintings(pictures: dict[Domain, PackedPictures]) -> torch.Tensor:
     return pixels_to_float(pictures["style"].centre([0, 1, 2, 3], 32))
-
-
-def one_pixel(*rgb: int) -> torch.Tensor:
-    return pixels_to_float(torch.tensor(rgb)).view(1, 3, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("rgb", "lab"),
-    [
-        ((0, 0, 0), (0.0, 0.0, 0.0)),
-        ((255, 255, 255), (100.0, 0.0, 0.0)),
-        # ((128 / 255 + 0.055) / 1.055)^2.4 = 0.21586; 116 * 0.21586^(1/3) - 16
-        ((128, 128, 128), (53.585, 0.0, 0.0)),
-        # linear 2 / 255 / 12.92 = 0.000607; below the knee: 116 * (841 / 108) * 0.000607
-        ((2, 2, 2), (0.5484, 0.0, 0.0)),
-        # X / Xn = 0.4339, Y = 0.2126, Z / Zn = 0.01773, whose cube roots are 0.7571, 0.5968, 0.2607
-        ((255, 0, 0), (53.23, 80.11, 67.22)),
-        # X / Xn = 0.1899, Y = 0.0722, Z / Zn = 0.8730, whose cube roots are 0.5748, 0.4164, 0.9557
-        ((0, 0, 255), (32.30, 79.20, -107.86)),
-    ],
-)
-def test_lab_of_known_colours(rgb: tuple[int, ...], lab: tuple[float, ...]) -> None:
-    torch.testing.assert_close(to_lab(one_pixel(*rgb)).flatten(), torch.tensor(lab), atol=0.02, rtol=0)
-
-
-def test_colours_come_back(photographs: torch.Tensor) -> None:
-    torch.testing.assert_close(from_lab(to_lab(photographs)), photographs, atol=1e-4, rtol=0)
-    corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3).view(8, 3, 1, 1)
-    torch.testing.assert_close(from_lab(to_lab(corners)), corners, atol=1e-4, rtol=0)
 
 
 def test_the_statistics_of_the_painting_are_taken_over() -> None:

@@ -6,6 +6,7 @@ from torch import nn
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.adversarial import adaptive_weight
+from quantart.losses.colour import colour_loss
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
 
@@ -20,6 +21,15 @@ def test_without_adversary_it_is_reconstruction_perception_and_codebook() -> Non
     assert logs["rec_loss"].item() == pytest.approx(rec.item())
     assert logs["p_loss"].item() == pytest.approx(p.item(), rel=1e-5)
     assert set(logs) == {"total_loss", "nll_loss", "rec_loss", "p_loss", "quant_loss"}
+
+
+def test_the_colour_loss_is_part_of_what_the_adversary_is_weighed_against() -> None:
+    loss = Stage1Loss(None, None, colour_weight=3.0)
+    x, y = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
+    total, logs = loss.generator(x, y, torch.tensor(0.5), torch.zeros(1), step=0, adversarial=False)
+    assert logs["colour_loss"].item() == pytest.approx(colour_loss(y, x).item())
+    assert logs["nll_loss"].item() == pytest.approx(((x - y).abs().mean() + 3.0 * colour_loss(y, x)).item(), rel=1e-5)
+    assert total.item() == pytest.approx(logs["nll_loss"].item() + 0.5, rel=1e-5)
 
 
 def test_adversary_is_weighted_by_the_gradients_at_the_last_layer() -> None:

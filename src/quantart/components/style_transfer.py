@@ -53,6 +53,7 @@ class StyleTransferModule(nn.Module):
         use_conv: each block begins with a residual block of convolutions.
         use_selfatt: each block attends to the content itself before the style.
         adain_start: the first block takes `adain(content, style)` in place of the content (not in the paper).
+        adain_end: the last block's output is given the style's means and deviations (not in the paper).
     """
 
     def __init__(
@@ -63,9 +64,11 @@ class StyleTransferModule(nn.Module):
         use_conv: bool = True,
         use_selfatt: bool = True,
         adain_start: bool = False,
+        adain_end: bool = False,
     ) -> None:
         super().__init__()
         self.adain_start = adain_start
+        self.adain_end = adain_end
         self.blocks = nn.ModuleList(
             StyleTransferBlock(channels, residual, use_conv, use_selfatt) for _ in range(block_num)
         )
@@ -81,4 +84,6 @@ class StyleTransferModule(nn.Module):
             content = adain(content, style)
         for block in self.blocks:
             content = block(content, style)
+        if self.adain_end and style is not None:
+            content = adain(content, style)
         return content

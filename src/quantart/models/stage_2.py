@@ -38,7 +38,7 @@ class ExperimentStage2(Pretrained):
 
     Args:
         ddconfig, n_embed, embed_dim, beta, legacy, cosine, rotation: as of both `ExperimentStage1`.
-        block_num, residual, use_conv, use_selfatt, adain_start: see `StyleTransferModule`.
+        block_num, residual, use_conv, use_selfatt, adain_start, adain_end: see `StyleTransferModule`.
 
     Raises:
         UserError: an unknown variant.
@@ -54,6 +54,7 @@ class ExperimentStage2(Pretrained):
         use_conv: bool = True,
         use_selfatt: bool = True,
         adain_start: bool = False,
+        adain_end: bool = False,
         variant: Variant = "discrete",
         beta: float = 0.25,
         legacy: bool = True,
@@ -73,6 +74,7 @@ class ExperimentStage2(Pretrained):
             "use_conv": use_conv,
             "use_selfatt": use_selfatt,
             "adain_start": adain_start,
+            "adain_end": adain_end,
             "variant": variant,
             "beta": beta,
             "legacy": legacy,
@@ -89,7 +91,9 @@ class ExperimentStage2(Pretrained):
         self.quant_conv = nn.Conv2d(z_channels, embed_dim, 1)
         self.quant_conv_real = nn.Conv2d(z_channels, embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, z_channels, 1)
-        self.model_x2y = StyleTransferModule(embed_dim, block_num, residual, use_conv, use_selfatt, adain_start)
+        self.model_x2y = StyleTransferModule(
+            embed_dim, block_num, residual, use_conv, use_selfatt, adain_start, adain_end
+        )
 
     @classmethod
     def from_stage1(
@@ -103,6 +107,7 @@ class ExperimentStage2(Pretrained):
         use_conv: bool = True,
         use_selfatt: bool = True,
         adain_start: bool = False,
+        adain_end: bool = False,
     ) -> Self:
         """Put a new style transfer network between two trained VQGANs, whose weights are copied.
 
@@ -119,6 +124,7 @@ class ExperimentStage2(Pretrained):
             use_conv=use_conv,
             use_selfatt=use_selfatt,
             adain_start=adain_start,
+            adain_end=adain_end,
             variant=variant,
         )
         model.encoder.load_state_dict(content.encoder.state_dict())

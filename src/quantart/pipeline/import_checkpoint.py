@@ -163,7 +163,8 @@ def _in_project(project: Project, out: Path) -> Path:
 
 
 def _transfer(network: ExperimentStage2) -> dict[str, Any]:
-    return {key: network.config[key] for key in ("block_num", "residual", "use_conv", "use_selfatt", "adain_start")}
+    keys = ("block_num", "residual", "use_conv", "use_selfatt", "adain_start", "adain_end")
+    return {key: network.config[key] for key in keys}
 
 
 def _report(imported: Imported, checkpoint: Path, out: Path, run_id: str | None) -> None:

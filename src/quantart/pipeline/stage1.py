@@ -124,6 +124,7 @@ def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> 
         NLayerDiscriminator(3, disc.ndf, disc.n_layers) if adversarial else None,
         LPIPS(stage1.loss.perceptual_network) if stage1.loss.perceptual_weight else None,
         perceptual_weight=stage1.loss.perceptual_weight,
+        colour_weight=stage1.loss.colour_weight,
         codebook_weight=stage1.loss.codebook_weight,
         disc_start=training.discriminator_start or 0,
         disc_weight=disc.weight,
