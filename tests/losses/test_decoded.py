@@ -49,3 +49,12 @@ def test_contrast_is_small_for_outputs_of_their_own_style_and_large_for_exchange
     expected = torch.log1p(torch.exp((right - wrong) / TEMPERATURE)).mean()
     assert logs["contrast_loss"].item() == pytest.approx(expected.item(), rel=1e-4)
     assert exchanged.item() > 1.1 * own.item()
+
+
+def test_half_precision_of_the_networks_does_not_reach_the_distances(network: LPIPS) -> None:
+    loss = DecodedLoss(network, gram_weight=1.0, contrast_weight=1.0)
+    output, style = loss.targets(pictures(0)), loss.targets(pictures(1))
+    exact, _ = loss._of_features(output, None, style)
+    with torch.autocast("cpu", torch.bfloat16), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss, "targets", lambda _: output)
+        assert loss(pictures(0), None, style)[0].item() == exact.item()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from quantart.components.precision import full_precision
 from quantart.losses.adversarial import Logs, detached
 from quantart.losses.lpips import LPIPS
-from quantart.losses.statistics import gram_matrix, relative_distance
+from quantart.losses.statistics import all_distances, gram_matrix, relative_distance
 
 TEMPERATURE = 0.1
 """Difference of two Gram distances that makes one style e times as likely as the other."""
@@ -39,19 +39,21 @@ class DecodedLoss(nn.Module):
     def forward(self, output: Tensor, content: list[Tensor] | None, style: list[Tensor]) -> tuple[Tensor, Logs]:
         """Loss of pictures `(b, 3, h, w)` in [-1, 1] against `targets` of content and style, and what to log."""
         features = self.targets(output)
+        with torch.autocast(output.device.type, enabled=False):  # distances are differences of large numbers
+            return self._of_features(features, content, style)
+
+    def _of_features(
+        self, features: list[Tensor], content: list[Tensor] | None, style: list[Tensor]
+    ) -> tuple[Tensor, Logs]:
         grams, style_grams = ([gram_matrix(layer) for layer in each] for each in (features, style))
         gram = relative_distance(grams, style_grams).mean()
         total, logs = self.gram_weight * gram, {"gram_loss": gram}
         if self.contrast_weight:
-            distances = torch.stack([relative_distance(grams, _turned(style_grams, k)) for k in range(len(output))], 1)
-            contrast = F.cross_entropy(-distances / TEMPERATURE, distances.new_zeros(len(output), dtype=torch.long))
+            distances = all_distances(grams, style_grams)
+            own = torch.arange(len(distances), device=distances.device)
+            contrast = F.cross_entropy(-distances / TEMPERATURE, own)
             total, logs = total + self.contrast_weight * contrast, logs | {"contrast_loss": contrast}
         if content is not None:
             perceptual = self.network.distance(content, features).mean()
             total, logs = total + self.perceptual_weight * perceptual, logs | {"perceptual_loss": perceptual}
         return total, detached(logs)
-
-
-def _turned(layers: list[Tensor], by: int) -> list[Tensor]:
-    """Each picture's statistics in the place of one `by` further on; `by` = 0: in its own."""
-    return [layer.roll(-by, 0) for layer in layers]

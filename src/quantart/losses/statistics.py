@@ -30,3 +30,18 @@ def relative_distance(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> T
         for output, target in zip(outputs, targets, strict=True)
     ]
     return torch.stack(layers).mean(0)
+
+
+def all_distances(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """`relative_distance` of every output to every target, `(b outputs, b targets)`.
+
+    From products of all with all, so that it costs little more than that of pairs.
+    """
+    layers = []
+    for output, target in zip(outputs, targets, strict=True):
+        x, y = output.flatten(1), target.flatten(1)
+        squared = x.square().sum(1)[:, None] + y.square().sum(1) - 2.0 * x @ y.T
+        # where the two are nearly equal, rounding may leave less than nothing, and the root's gradient is infinite at 0
+        least = 1e-6 * y.square().sum(1)
+        layers.append(squared.maximum(least).sqrt() / y.norm(dim=1).clamp_min(1e-12))
+    return torch.stack(layers).mean(0)
