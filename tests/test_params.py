@@ -212,8 +212,13 @@ def test_an_unknown_key_a_wrong_type_and_a_bad_range_name_key_and_value(
             "or set stage1.loss.perceptual_weight to 0",
         ),
         (
-            {"stage1.base.steps": 300},
+            {"stage1.base.steps": 300, "stage1.base.quantize_from": 400},
             "params.yaml: stage1.base: quantize_from 400 is not before the end of the training (300 steps)",
+        ),
+        (
+            {"stage2.train.crop": 7},
+            "params.yaml: stage2.train.crop 7 is 28 pixels, too small for stage2.loss.gram_weight, "
+            "stage2.loss.perceptual_weight, stage2.loss.contrast_weight; use at least 8 codes, or set these to 0",
         ),
         (
             {"stage2.discriminator.n_layers": 3},

@@ -217,7 +217,7 @@ def test_use_writes_the_file_keeps_the_old_one_and_says_what_changed(project: Pr
     assert done.kept.read_bytes() == before
     lines = str(done).splitlines()
     assert "model.ch: 8 -> 128" in lines
-    assert "stage1.base.learning_rate: 0.003 -> 2.25e-05" in lines
+    assert "stage1.base.learning_rate: 0.002 -> 2.25e-05" in lines
     assert lines[-1] == f"params.yaml is now coco2art; the one before: {done.kept}"
     assert len(lines) == len(done.changes) + 1
     assert sorted(path.name for path in project.root.iterdir()) == [

@@ -419,6 +419,12 @@ class Params(_Section):
                     f"stage1.{name}.crop {training.crop} is too small for the perceptual loss; "
                     f"use at least {SMALLEST_PERCEPTUAL}, or set stage1.loss.perceptual_weight to 0"
                 )
+        decoded = [f"stage2.loss.{name}" for name, weight in self.stage2.loss.decoded.items() if weight]
+        if decoded and self.stage2.train.crop * down < SMALLEST_PERCEPTUAL:
+            raise ValueError(
+                f"stage2.train.crop {self.stage2.train.crop} is {self.stage2.train.crop * down} pixels, too small for "
+                f"{', '.join(decoded)}; use at least {-(-SMALLEST_PERCEPTUAL // down)} codes, or set these to 0"
+            )
         return self
 
     @staticmethod
