@@ -14,6 +14,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """Place of this process among them, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
 def all_sum(x: Tensor) -> Tensor:
     """Sum of `x` over the processes; no gradient passes."""
     x = x.detach()

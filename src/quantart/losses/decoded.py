@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quantart.components.distributed import all_rows, rank
 from quantart.components.precision import full_precision
 from quantart.losses.adversarial import Logs, detached
 from quantart.losses.lpips import LPIPS
@@ -19,7 +20,7 @@ class DecodedLoss(nn.Module):
     """gram_weight · Gram + perceptual_weight · perceptual distance to the content + contrast_weight · contrast.
 
     Gram is the `relative_distance` to the style of the Gram matrices of `network`'s layers (Gatys et al., CVPR 2016).
-    Contrast asks that it be smaller to the output's own style than to the batch's others: the cross entropy of a
+    Contrast asks that it be smaller to the output's own style than to the joint batch's others: the cross entropy of a
     softmax over the negative distances (InfoNCE, van den Oord et al., 2018).
     """
 
@@ -49,8 +50,8 @@ class DecodedLoss(nn.Module):
         gram = relative_distance(grams, style_grams).mean()
         total, logs = self.gram_weight * gram, {"gram_loss": gram}
         if self.contrast_weight:
-            distances = all_distances(grams, style_grams)
-            own = torch.arange(len(distances), device=distances.device)
+            distances = all_distances(grams, [all_rows(layer) for layer in style_grams])
+            own = rank() * len(distances) + torch.arange(len(distances), device=distances.device)
             contrast = F.cross_entropy(-distances / TEMPERATURE, own)
             total, logs = total + self.contrast_weight * contrast, logs | {"contrast_loss": contrast}
         if content is not None:
