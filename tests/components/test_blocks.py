@@ -16,13 +16,19 @@ def test_group_norm_has_32_groups_or_one(channels: int, groups: int) -> None:
     assert torch.allclose(GroupNorm(channels)(x), expected, atol=1e-6)
 
 
-def test_group_norm_computes_in_float32_under_autocast() -> None:
+@pytest.mark.parametrize("swish", [False, True])
+def test_group_norm_keeps_half_precision_on_a_cpu_with_float32s_statistics(swish: bool) -> None:
     norm = GroupNorm(8)
-    x = torch.randn(2, 8, 16, 16).bfloat16()
+    x = (torch.randn(2, 8, 64, 64) + 10.0).bfloat16()  # sums in bfloat16 would stand still after a few
     with torch.autocast("cpu", torch.bfloat16):
-        y = norm(x)
-    assert y.dtype == torch.float32
-    assert torch.equal(y, norm(x.float()))
+        y = norm(x, swish)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), norm(x.float(), swish), rtol=2**-6, atol=2**-8)
+
+
+def test_group_norm_with_swish_is_both_after_one_another() -> None:
+    norm, x = GroupNorm(8), torch.randn(2, 8, 5, 5)
+    assert torch.equal(norm(x, swish=True), F.silu(norm(x)))
 
 
 def test_resnet_block_changes_channels_through_its_shortcut() -> None:
