@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantart.components.half_norm import HalfGroupNorm
+from quantart.components.half_norm import HalfGroupNorm, pays
 from quantart.components.precision import full_precision
 from quantart.components.strips import in_strips, is_large, residual_in_strips, saves_memory
 
@@ -21,15 +21,15 @@ MAX_KEYS = 2**14
 class GroupNorm(nn.GroupNorm):
     """Group normalisation with 32 groups, or one where there are fewer than 32 channels; perhaps swish of it.
 
-    Its statistics are float32's under autocast too. On a CPU it answers in the precision of what it gets
-    (`HalfGroupNorm`); on a GPU half precision comes back as float32.
+    Its statistics are float32's under autocast too. Where it `pays` bfloat16 stays bfloat16 (`HalfGroupNorm`), else
+    half precision comes back as float32.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(32 if channels >= 32 else 1, channels, eps=1e-6, affine=True)
 
     def forward(self, x: Tensor, swish: bool = False) -> Tensor:
-        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        if pays(x):
             half: Tensor = HalfGroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps, swish)
             return half
         normed = super().forward(full_precision(x))
