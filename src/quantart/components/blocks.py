@@ -33,7 +33,7 @@ class GroupNorm(nn.GroupNorm):
             half: Tensor = HalfGroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps, swish)
             return half
         normed = super().forward(full_precision(x))
-        return F.silu(normed) if swish else normed
+        return F.silu(normed, inplace=not torch.is_grad_enabled()) if swish else normed
 
 
 class ResnetBlock(nn.Module):
