@@ -48,7 +48,7 @@ class Case:
     Attributes:
         batch: pictures in one call where nothing else is asked for.
         rounds: calls of each way.
-        in_training: ours runs in the precision that training takes on this device, else in float32.
+        in_half: how ours runs where the device computes bfloat16, for the table; None: in float32 as elsewhere.
         least_bytes: that ours must move at least, for a number of pictures: weights, what goes in and what comes out.
     """
 
@@ -59,7 +59,7 @@ class Case:
     reference: Callable[[int], Call]
     ours: Callable[[int], Call]
     least_bytes: Callable[[int], int]
-    in_training: bool = False
+    in_half: str | None = None
 
 
 def preset() -> Params:
@@ -245,7 +245,7 @@ CASES = {
         stage_2_reference,
         stage_2_ours,
         _trained_bytes(transferring, "model_x2y"),
-        in_training=True,
+        in_half="bfloat16",
     ),
     "stage1_step": Case(
         "stage-1 training step, perceptual loss on",
@@ -255,7 +255,7 @@ CASES = {
         stage_1_reference,
         stage_1_ours,
         _trained_bytes(vqgan, ""),
-        in_training=True,
+        in_half="bfloat16",
     ),
     "stylize": Case(
         "stylise one pair",
@@ -265,6 +265,7 @@ CASES = {
         stylize_reference,
         stylize_ours,
         _read_once(transferring, ("encoder", "encoder_real", "model_x2y", "decoder")),
+        in_half="decoder bfloat16",
     ),
     "stylize_cached_style": Case(
         "stylise with a style already seen",
@@ -274,6 +275,7 @@ CASES = {
         stylize_reference,
         stylize_cached,
         _read_once(transferring, ("encoder", "model_x2y", "decoder")),
+        in_half="decoder bfloat16",
     ),
     "encode": Case(
         "encode pictures",

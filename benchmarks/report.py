@@ -45,3 +45,11 @@ def _row(figures: dict[str, Any]) -> str:
         f"{figures['peak_mb']:.0f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def write_section(path: Path, title: str, lines: list[str]) -> None:
+    """Put `## title` with its lines in the place of the section of that title, or at the end."""
+    head, *sections = (path.read_text(encoding="utf8") if path.is_file() else "").split("\n## ")
+    kept = [section for section in sections if section.partition("\n")[0] != title]
+    parts = [head.rstrip("\n"), *(section.rstrip("\n") for section in kept), "\n".join([title, "", *lines])]
+    path.write_text("\n\n## ".join(parts) + "\n", encoding="utf8")

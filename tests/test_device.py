@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from quantart.device import chosen_device, configured, default_config_file, default_device
+from quantart.device import autocast, chosen_device, configured, default_config_file, default_device, default_precision
 from quantart.errors import UserError
 
 
@@ -101,3 +101,14 @@ def test_a_device_by_name_is_here_or_a_sentence(monkeypatch: pytest.MonkeyPatch)
     for name in ("cuda:2", "cuda:-1", "tpu", ""):
         with pytest.raises(UserError, match=f"device '{name}': is not here; there are cpu, cuda, cuda:0, cuda:1$"):
             chosen_device(name)
+
+
+@pytest.mark.parametrize(("asked", "half"), [("bf16", True), ("no", False), ("", None)])
+def test_networks_run_in_the_precision_that_training_takes(
+    asked: str, half: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    half = default_precision(cpu=True) == "bf16" if half is None else half
+    with autocast(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert (product.dtype == torch.bfloat16) == half

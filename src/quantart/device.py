@@ -1,4 +1,7 @@
-"""Which device networks run on, and what Accelerate's configuration says; needs neither Accelerate nor a GPU."""
+"""Which device networks run on and in which precision, and what Accelerate's configuration says of both.
+
+It needs neither Accelerate nor a GPU.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,36 @@ def chosen_device(name: str) -> torch.device:
     if name not in here:
         raise UserError(f"device {name!r}: is not here; there are {', '.join(here)}")
     return torch.device(name)
+
+
+def precision(cpu: bool) -> str:
+    """`bf16` or `no`, as Accelerate's configuration asks, else `default_precision`.
+
+    Raises:
+        UserError: it asks for another.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or configured("mixed_precision") or default_precision(cpu)
+    if asked not in {"no", "bf16"}:
+        raise UserError(f"mixed precision {asked!r} is not supported; use 'bf16' or 'no'")
+    return asked
+
+
+def default_precision(cpu: bool) -> str:
+    """`bf16` where the device has instructions for it (AMX or AVX-512 on CPUs), else `no`: float32."""
+    if cpu:
+        capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        capable = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if capable else "no"
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Within it networks run in the `precision` of this device, without training as in it.
+
+    Raises:
+        UserError: see `precision`.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision(cpu=device.type == "cpu") == "bf16")
 
 
 def configured(key: str) -> str | None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from quantart.components import blocks
+from quantart.components import blocks, half_norm
 from quantart.components.blocks import AttnBlock, Downsample, GroupNorm, ResnetBlock, Upsample
 from quantart.components.strips import large_pictures
 
@@ -16,13 +16,34 @@ def test_group_norm_has_32_groups_or_one(channels: int, groups: int) -> None:
     assert torch.allclose(GroupNorm(channels)(x), expected, atol=1e-6)
 
 
-def test_group_norm_computes_in_float32_under_autocast() -> None:
+@pytest.mark.parametrize("swish", [False, True])
+def test_group_norm_keeps_half_precision_on_a_cpu_with_float32s_statistics(swish: bool) -> None:
     norm = GroupNorm(8)
-    x = torch.randn(2, 8, 16, 16).bfloat16()
+    x = (torch.randn(2, 8, 64, 64) + 10.0).bfloat16()  # sums in bfloat16 would stand still after a few
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        y = norm(x, swish)
+    assert y.dtype == torch.bfloat16
+    with torch.no_grad():
+        assert norm(x).dtype == torch.float32  # nobody asked for half precision: a large picture's map is held in it
+    torch.testing.assert_close(y.float(), norm(x.float(), swish), rtol=2**-6, atol=2**-8)
+
+
+@pytest.mark.parametrize(("least", "dtype"), [(2**10, torch.bfloat16), (2**10 + 1, torch.float32)])
+def test_group_norm_of_a_small_map_with_a_gradient_is_float32s(
+    least: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(half_norm, "LEAST", least)
     with torch.autocast("cpu", torch.bfloat16):
-        y = norm(x)
-    assert y.dtype == torch.float32
-    assert torch.equal(y, norm(x.float()))
+        assert GroupNorm(8)(torch.randn(2, 8, 8, 8).bfloat16()).dtype == dtype
+
+
+def test_group_norm_with_swish_is_both_after_one_another() -> None:
+    norm, x = GroupNorm(8), torch.randn(2, 8, 5, 5)
+    expected, given = F.silu(norm(x)), x.clone()
+    assert torch.equal(norm(x, swish=True), expected)
+    with torch.no_grad():
+        assert torch.equal(norm(x, swish=True), expected)
+    assert torch.equal(x, given)
 
 
 def test_resnet_block_changes_channels_through_its_shortcut() -> None:

@@ -13,6 +13,29 @@ from quantart.serving.stylizer import Stylizer
 from .conftest import SAMPLE, TINY
 
 
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compared byte for byte is in float32 whatever the machine can do."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+
+
+def test_in_bfloat16_the_codes_are_float32s_and_the_decoders_picture_nearly(
+    control: FidelityControl, network: ExperimentStage2, noise: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, style = noise[:32, :32], noise[-32:, -32:]
+    exact = Stylizer(control).stylize(content, style).astype(float)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    stylizer = Stylizer(control)
+    with torch.inference_mode():
+        z = network.transfer(network.content_latents(to_tensor(content)), network.style_latents(to_tensor(style))).z
+        with torch.autocast("cpu", torch.bfloat16):
+            expected = to_arrays(network.decode(z))[0]
+    painted = stylizer.stylize(content, style)
+    assert np.array_equal(painted, expected)
+    assert 0 < np.abs(painted - exact).mean() < 1
+    assert stylizer.stylize(content, style, alpha=0.5, beta=0.5).shape == content.shape
+
+
 def test_a_square_of_the_models_size_is_the_networks_own_output(network: ExperimentStage2, noise: Picture) -> None:
     content, style = noise[:32, :32], noise[-32:, -32:]
     with torch.inference_mode():
@@ -55,10 +78,15 @@ def test_a_picture_narrower_than_what_it_is_padded_by_is_mirrored_again(noise: P
     assert Stylizer(deep).stylize(np.resize(noise, (32, 33, 3)), noise).shape == (32, 33, 3)
 
 
-@pytest.mark.parametrize("exact", [True, False], ids=["exact", "bfloat16, thinned attention"])
+@pytest.mark.parametrize(
+    ("exact", "precision"),
+    [(True, "no"), (False, "no"), (False, "bf16")],
+    ids=["exact", "bfloat16 maps, thinned attention", "bfloat16"],
+)
 def test_no_seam_shows_where_strips_meet(
-    exact: bool, network: ExperimentStage2, monkeypatch: pytest.MonkeyPatch
+    exact: bool, precision: str, network: ExperimentStage2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", precision)
     rows, height, width = 12, 120, 160
     stylizer = Stylizer(network)
     photos = [read_image(file, max_pixels=10**8) for file in sorted((SAMPLE / "photos").glob("*.jpg"))[::6]]

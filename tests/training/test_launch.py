@@ -12,8 +12,9 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+from quantart.device import default_precision
 from quantart.errors import UserError
-from quantart.training.launch import default_precision, launch_if_wanted, make_accelerator, processes_wanted
+from quantart.training.launch import launch_if_wanted, make_accelerator, processes_wanted
 
 # a module that several processes run: each leaves a file with what it was told
 WHERE = """

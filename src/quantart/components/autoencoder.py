@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart.components.blocks import ChannelsLastConv, Downsample, Entry, GroupNorm, Level, MiddleBlock, Upsample
@@ -73,7 +72,7 @@ class Encoder(nn.Module):
         for level in self.down:
             h = level(h)
             h = level.get_submodule("downsample")(h)
-        return self.conv_out(F.silu(self.norm_out(self.mid(h))))
+        return self.conv_out(self.norm_out(self.mid(h), swish=True))
 
 
 class Decoder(nn.Module):
@@ -119,4 +118,4 @@ class Decoder(nn.Module):
             h = level.get_submodule("upsample")(h)
         if is_large(h, self.conv_out.out_channels):
             return normed_in_strips(self.norm_out, self.conv_out, h, self.conv_out.out_channels)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        return self.conv_out(self.norm_out(h, swish=True))

@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart.components.precision import full_precision
-from quantart.components.strips import saves_memory
 
 MAX_DISTANCES = 2**24
-"""Distances of a large picture held at a time: 64 MiB. More latents are compared with the codes part by part."""
+"""Distances held at a time: 64 MiB. More latents are compared with the codes part by part, which takes no longer."""
 
 
 class Quantized(NamedTuple):
@@ -79,7 +78,7 @@ class VectorQuantizer(nn.Module):
         # bfloat16 distances would pick wrong codes, so autocast is off here
         with torch.autocast(z.device.type, enabled=False):
             flat = full_precision(z).permute(0, 2, 3, 1).reshape(-1, c)
-            parts = flat.split(max(1, MAX_DISTANCES // self.n_e)) if saves_memory() else [flat]
+            parts = flat.split(max(1, MAX_DISTANCES // self.n_e))
             return torch.cat([_distances(part, codes).argmin(1) for part in parts]).view(b, h, w)
 
     def lookup(self, indices: Tensor) -> Tensor:

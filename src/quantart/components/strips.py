@@ -6,7 +6,7 @@ hide. Where a residual block may write into its own input, one map alone is held
 place of two. Maps beyond `FULL_PRECISION` elements are held in bfloat16, which rounds them once per layer; all
 computation is in float32.
 
-Layers do so, and attention and quantiser save memory in their own ways, only within `large_pictures`: what is trained,
+Layers do so, and attention saves memory in its own way, only within `large_pictures`: what is trained,
 encoded and evaluated is the plain network's.
 """
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import torch
 
-from quantart.device import default_device
+from quantart.device import default_device, default_precision, precision
 from quantart.doctor.row import Row, fails, ok, warning
-from quantart.training.launch import default_precision, precision, processes_wanted
+from quantart.training.launch import processes_wanted
 
 GB = 1e9
 # Training the default's base was seen to take 1.24 GB; the default's files, with DVC's cache and MLflow's, 0.27 GB.

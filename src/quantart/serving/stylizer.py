@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from quantart.components.strips import large_pictures
+from quantart.device import autocast
 from quantart.images import Picture, crop_to_aspect, resize, resize_short_side, to_arrays, to_tensor
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2, Variant
@@ -22,6 +23,8 @@ STYLE_CACHE = 64 * 2**20  # bytes: 128 styles or more of the 256-pixel presets
 class Stylizer:
     """Trained stage-2 networks as a function of pictures; it runs on the device they are on.
 
+    Everything up to the codes is in float32, the decoder in the `precision` of the device.
+
     Several threads may use it.
 
     Args:
@@ -34,6 +37,7 @@ class Stylizer:
         self._side = int(shape["resolution"])
         self._multiple = 2 ** (len(shape["ch_mult"]) - 1)
         self._styles = StyleCache(style_cache)
+        self._device = next(self._model.parameters()).device
 
     @torch.inference_mode()
     def stylize(
@@ -65,7 +69,8 @@ class Stylizer:
         scaled = resize(content, height, width)
         with large_pictures():
             z = self._model.transfer(self._padded(scaled), self._style_latents(style, fidelity.styled), fidelity)
-            painted = self._model.decode(z, fidelity)
+            with autocast(self._device):  # not before: it would choose other codes
+                painted = self._model.decode(z, fidelity)
         return to_arrays(painted)[0][:height, :width]
 
     def seen_of(self, style: Picture) -> Picture:
@@ -89,4 +94,4 @@ class Stylizer:
         height, width = picture.shape[:2]
         # numpy's mirror goes back and forth where the picture is narrower than what it is padded by; torch's refuses
         padded = np.pad(picture, ((0, -height % self._multiple), (0, -width % self._multiple), (0, 0)), mode="reflect")
-        return to_tensor(padded).to(next(self._model.parameters()).device)
+        return to_tensor(padded).to(self._device)

@@ -25,7 +25,7 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from quantart.device import configured, default_device
+from quantart.device import configured, default_device, precision
 from quantart.errors import UserError
 
 
@@ -127,24 +127,3 @@ def make_accelerator(seed: int) -> Accelerator:
     )
     set_seed(seed)
     return accelerator
-
-
-def precision(cpu: bool) -> str:
-    """`bf16` or `no`, as Accelerate's configuration asks, else `default_precision`.
-
-    Raises:
-        UserError: it asks for another.
-    """
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or configured("mixed_precision") or default_precision(cpu)
-    if asked not in {"no", "bf16"}:
-        raise UserError(f"mixed precision {asked!r} is not supported; use 'bf16' or 'no'")
-    return asked
-
-
-def default_precision(cpu: bool) -> str:
-    """`bf16` where the device has instructions for it (AMX or AVX-512 on CPUs), else `no`: float32."""
-    if cpu:
-        capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    else:
-        capable = torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16" if capable else "no"
