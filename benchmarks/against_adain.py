@@ -98,7 +98,10 @@ def apart(lpips: LPIPS, outputs: Tensor, task: TransferTask) -> float:
     of_one: dict[int, list[int]] = {}
     for number, (content, _) in enumerate(task.pairs):
         of_one.setdefault(content, []).append(number)
-    first, second = zip(*(both for numbers in of_one.values() for both in combinations(numbers, 2)), strict=True)
+    both_of = [both for numbers in of_one.values() for both in combinations(numbers, 2)]
+    if not both_of:
+        return float("nan")  # no photograph comes twice
+    first, second = zip(*both_of, strict=True)
     pairs = zip(outputs[list(first)].split(16), outputs[list(second)].split(16), strict=True)
     return float(torch.cat([lpips(x, y) for x, y in pairs]).mean())
 
