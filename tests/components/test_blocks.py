@@ -104,3 +104,17 @@ def test_upsample_repeats_pixels() -> None:
     torch.nn.init.zeros_(up.conv.bias)
     y = up(torch.tensor([[[[1.0, 2.0]]]]))
     assert y.squeeze().tolist() == [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]
+
+
+@pytest.mark.parametrize("side", [4, 20])  # weights written out, and not
+def test_attention_in_half_precision_is_float32s_to_rounding(side: int) -> None:
+    torch.manual_seed(0)
+    block = AttnBlock(16, residual=False)
+    x, context = torch.randn(2, 16, side, side), torch.randn(2, 16, side, side)
+    exact = torch.autograd.grad(block(x, context).square().sum(), tuple(block.parameters()))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = block(x, context)
+        gradients = torch.autograd.grad(half.float().square().sum(), tuple(block.parameters()))
+    assert torch.allclose(half.float(), block(x, context), atol=0.02 * float(block(x, context).abs().max()))
+    for ours, theirs in zip(gradients, exact, strict=True):
+        assert (ours - theirs).norm() <= 0.05 * max(float(theirs.norm()), 1.0)
