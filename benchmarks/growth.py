@@ -22,7 +22,7 @@ import numpy as np
 
 VALUES = {
     "batch": (1, 2, 4, 8, 16),
-    "resolution": (64, 128, 256, 512),
+    "resolution": (96, 128, 256, 512),  # of 64 the 4 x 4 codes are too few for the discriminator
     "codes": (256, 1024, 4096, 16384, 65536),
     "rows": (1_000, 10_000, 100_000, 1_000_000),
 }
