@@ -11,7 +11,10 @@ the same batches; how far seeds differ is the run-to-run spread that they are he
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
+import sys
 
 import reference
 import torch
@@ -30,12 +33,11 @@ SEEDS = (0, 1, 2)
 
 def losses(project: Project, params: Params, seed: int, steps: int, last: int, fast: bool) -> dict[str, float]:
     """Mean losses over the last steps."""
-    accelerator = make_accelerator(seed)
+    accelerator = make_accelerator(seed) if fast else Accelerator(cpu=True, mixed_precision="no")
     params = params.model_copy(update={"seed": seed})
     torch.manual_seed(seed)
     step = stage1.make_step(stage1._model(params, project.stage1_model("base")), params, "style")
     if not fast:
-        accelerator = Accelerator(cpu=True, mixed_precision="no")
         reference.plain(step)
     training = params.stage1.domain.model_copy(update={"steps": steps})
     update = Update(step, training, accelerator, factor=1.0)
@@ -53,16 +55,26 @@ def losses(project: Project, params: Params, seed: int, steps: int, last: int, f
     return totals.take(accelerator)
 
 
+def in_own_process(seed: int, fast: bool, options: argparse.Namespace) -> dict[str, float]:
+    """An Accelerator's precision holds for its whole process."""
+    own = [f"--seed={seed}", *(["--fast"] if fast else []), f"--steps={options.steps}", f"--last={options.last}"]
+    done = subprocess.run([sys.executable, __file__, *own], check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--last", type=int, default=50, help="steps that the means are taken over")
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--fast", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    project = find_project()
-    params = project.params()
-    found = [
-        [losses(project, params, seed, options.steps, options.last, fast) for fast in (True, False)] for seed in SEEDS
-    ]
+    if options.seed is not None:
+        project = find_project()
+        values = losses(project, project.params(), options.seed, options.steps, options.last, options.fast)
+        print(json.dumps(values))
+        return
+    found = [[in_own_process(seed, fast, options) for fast in (True, False)] for seed in SEEDS]
     print(f"| loss | {' | '.join(f'seed {seed}, on | off' for seed in SEEDS)} | on - off | spread of seeds |")
     print("|---" * (2 * len(SEEDS) + 3) + "|")
     for name in ("nll_loss", "p_loss", "quant_loss", "total_loss", "disc_loss"):
