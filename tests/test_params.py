@@ -221,6 +221,11 @@ def test_an_unknown_key_a_wrong_type_and_a_bad_range_name_key_and_value(
             "stage2.loss.perceptual_weight, stage2.loss.contrast_weight; use at least 8 codes, or set these to 0",
         ),
         (
+            {"stage2.objective": "reference"},
+            "params.yaml: stage2: objective reference with loss.content_weight, loss.style_weight and "
+            "discriminator.weight 0 leaves nothing to train for; the published weights are 1, 10 and 0.8",
+        ),
+        (
             {"stage2.discriminator.n_layers": 3},
             "params.yaml: stage2.discriminator.n_layers 3 leaves nothing of a 16-wide input "
             "(too small for the discriminator); use fewer layers or a larger crop",
@@ -320,7 +325,13 @@ def test_the_discriminators_check_refuses_exactly_what_the_network_cannot_take(s
 def test_the_published_objective_is_one_word_whatever_else_is_set() -> None:
     values = yaml.safe_load(SHIPPED.read_text(encoding="utf8"))
     values["stage2"]["network"] |= {"adain_start": True, "adain_end": True}
-    values["stage2"]["loss"] |= {"divide_by_variance": True, "gram_weight": 4.0, "contrast_weight": 1.0}
+    values["stage2"]["loss"] |= {
+        "content_weight": 1.0,
+        "style_weight": 10.0,
+        "divide_by_variance": True,
+        "gram_weight": 4.0,
+        "contrast_weight": 1.0,
+    }
     own = Params.model_validate(values).stage2
     assert own.network.adain_start
     assert own.network.adain_end

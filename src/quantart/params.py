@@ -301,7 +301,7 @@ class Stage2Params(_Section):
     objective: Objective = Field(
         "decoded",
         description="reference: as published, on latents as they are, starting from the content, whatever adain_start, "
-        "divide_by_variance, gram_weight, perceptual_weight and contrast_weight say; decoded: as these say",
+        "adain_end, divide_by_variance, gram_weight, perceptual_weight and contrast_weight say; decoded: as these say",
     )
     stage1_content: str | None = Field(
         None, min_length=1, description="folder of a VQGAN that takes the place of the trained one of the photographs"
@@ -311,6 +311,17 @@ class Stage2Params(_Section):
     network: NetworkParams
     loss: Stage2Loss
     discriminator: Stage2Discriminator
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Stage2Params:
+        if not any(
+            (self.loss.content_weight, self.loss.style_weight, self.discriminator.weight, *self.loss.decoded.values())
+        ):
+            raise ValueError(
+                f"objective {self.objective} with loss.content_weight, loss.style_weight and discriminator.weight 0 "
+                "leaves nothing to train for; the published weights are 1, 10 and 0.8"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -57,3 +57,15 @@ def test_the_loss_has_a_gradient_everywhere(value: float) -> None:
     colour_loss(same, same.detach()).backward()
     assert same.grad is not None
     assert torch.isfinite(same.grad).all()
+
+
+def test_half_precision_does_not_reach_the_loss() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = (torch.rand(2, 3, 8, 8, generator=draw) * 2 - 1).requires_grad_()
+    y = (x.detach() + 0.1 * torch.randn(2, 3, 8, 8, generator=draw)).clamp(-1, 1)
+    exact = colour_loss(x, y)
+    (gradient,) = torch.autograd.grad(exact, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = colour_loss(x, y)
+    assert half.item() == exact.item()
+    assert torch.equal(torch.autograd.grad(half, x)[0], gradient)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from quantart.components.blocks import AttnBlock, ResnetBlock
+from quantart.components.precision import full_precision
 
 
 def adain(content: Tensor, style: Tensor) -> Tensor:
@@ -85,5 +86,5 @@ class StyleTransferModule(nn.Module):
         for block in self.blocks:
             content = block(content, style)
         if self.adain_end and style is not None:
-            content = adain(content, style)
+            content = adain(full_precision(content), style)
         return content

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quantart.components.precision import full_precision
+
 # linear sRGB to CIE XYZ (IEC 61966-2-1); the sums of the rows are its white, D65
 _XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
 # f(X), f(Y), f(Z) to L* + 16, a*, b* (CIE 15)
@@ -20,9 +22,10 @@ def colour_loss(x: Tensor, y: Tensor, side: int = 4) -> Tensor:
     The means of squares leave texture to other losses. Pictures are `(b, 3, h, w)` sRGB in [-1, 1]; values beyond that
     are taken as they are, so that a gradient brings them back.
     """
-    apart = to_lab(F.avg_pool2d(x, side)) - to_lab(F.avg_pool2d(y, side))
-    # 1e-6 keeps the root's gradient finite where the two are equal
-    return (apart.square().sum(1) + 1e-6).sqrt().mean() / _WHITE_TO_BLACK
+    with torch.autocast(x.device.type, enabled=False):  # in bfloat16 a* and b* would be off by more than one sees
+        apart = to_lab(F.avg_pool2d(full_precision(x), side)) - to_lab(F.avg_pool2d(full_precision(y), side))
+        # 1e-6 keeps the root's gradient finite where the two are equal
+        return (apart.square().sum(1) + 1e-6).sqrt().mean() / _WHITE_TO_BLACK
 
 
 def to_lab(pictures: Tensor) -> Tensor:
