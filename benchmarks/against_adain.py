@@ -140,7 +140,7 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
     model = ExperimentStage2.from_pretrained(folder).eval()
     painters = {f"{m} {beta:g}": partial(mixed, model, m, beta) for m in METHODS for beta in BETAS}
     stylizer = MagentaStylizer() if magenta else None
-    extras: dict[str, Painter] = {RECONSTRUCTED: lambda x, y: reconstructed(model, y)}
+    extras: dict[str, Painter] = {RECONSTRUCTED: lambda x, y: baselines.style_vqgan(model, y)}
     if stylizer:
         extras[MAGENTA] = lambda x, y: baselines.repainted(model, stylizer(x, y))
     evaluation = evaluate_transfer(model, task, perception, batch_size=8, painters=painters, extras=extras)
@@ -163,7 +163,7 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
         row[method] |= {"own": own[method].mean(), "apart": apart(perception.lpips, pictures, task)}
         row[method] |= {"usage": usage(indices, model.config["n_embed"])} if indices else {}
     row[RECONSTRUCTED] = {name: evaluation.measured[RECONSTRUCTED][metric].value for metric, name in SHOWN[1:]}
-    indices = paint(task, lambda x, y: reconstructed(model, y))[1]
+    indices = paint(task, lambda x, y: baselines.style_vqgan(model, y))[1]
     row[RECONSTRUCTED] |= {"usage": usage(indices, model.config["n_embed"])} if indices else {}
     gain = torch.from_numpy(own["model"] - own[ADAIN])
     row["own_less_adain"] = [
@@ -176,13 +176,6 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
 def mixed_codes(model: ExperimentStage2, method: str, photographs: Tensor, paintings: Tensor) -> Rendering:
     content, style = model.content_latents(photographs), model.style_latents(paintings)
     return (baselines.transfer if method == "model" else baselines.adain)(model, content, style)
-
-
-def reconstructed(model: ExperimentStage2, paintings: Tensor) -> Rendering:
-    """Paintings `(b, 3, h, w)` through the style VQGAN and back."""
-    z = model.style_latents(paintings)
-    indices = model.quantize_dec.nearest(z) if model.variant == "discrete" else None
-    return Rendering(model.decode(z).clamp(-1, 1), z, indices)
 
 
 def main() -> None:

@@ -109,6 +109,6 @@ def test_networks_run_in_the_precision_that_training_takes(
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
     half = default_precision(cpu=True) == "bf16" if half is None else half
-    with autocast(torch.device("cpu")):
+    with autocast(torch.device("cpu"))():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert (product.dtype == torch.bfloat16) == half

@@ -6,6 +6,8 @@ It needs neither Accelerate nor a GPU.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -76,13 +78,16 @@ def default_precision(cpu: bool) -> str:
     return "bf16" if capable else "no"
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """Within it networks run in the `precision` of this device, without training as in it.
+def autocast(device: torch.device) -> Callable[[], torch.autocast]:
+    """Makes contexts in which networks run in the `precision` of this device, without training as in it.
+
+    What decides it is read once, here; a context is for one thread alone.
 
     Raises:
         UserError: see `precision`.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision(cpu=device.type == "cpu") == "bf16")
+    half = precision(cpu=device.type == "cpu") == "bf16"
+    return partial(torch.autocast, device.type, torch.bfloat16, enabled=half)
 
 
 def configured(key: str) -> str | None:

@@ -314,9 +314,8 @@ class Stage2Params(_Section):
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Stage2Params:
-        if not any(
-            (self.loss.content_weight, self.loss.style_weight, self.discriminator.weight, *self.loss.decoded.values())
-        ):
+        loss = self.loss
+        if not any((loss.content_weight, loss.style_weight, self.discriminator.weight, *loss.decoded.values())):
             raise ValueError(
                 f"objective {self.objective} with loss.content_weight, loss.style_weight and discriminator.weight 0 "
                 "leaves nothing to train for; the published weights are 1, 10 and 0.8"

@@ -46,9 +46,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     params["encode"] = {"copies": COPIES, "batch_size": 8}
     params["stage2"]["train"] |= {"steps": 2, "batch_size": 4, "crop": 8, "log_every": 1, "checkpoint_every": 2}
     params["stage2"]["network"]["block_num"] = 1
-    params["stage2"]["loss"] |= dict.fromkeys(DECODED, 0.0) | {
-        "content_weight": 1.0
-    }  # crops that leave room to be cut are too small for these
+    # crops that leave room to be cut are too small for losses on decoded pictures
+    params["stage2"]["loss"] |= dict.fromkeys(DECODED, 0.0) | {"content_weight": 1.0}
     params["evaluate"]["pairs"] = 2
     (project.root / "params.yaml").write_text(yaml.safe_dump(params))
     for place, path in enumerate(sorted((ROOT / "data" / "sample" / "photos").glob("*.jpg"))[:26]):

@@ -22,7 +22,7 @@ from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, file_sha256, save
 from quantart.models.reference import Imported, Network, open_reference
 from quantart.models.reference_config import Settings, read_config
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import Params
+from quantart.params import NetworkParams, Params
 from quantart.project import Project
 from quantart.tracking.session import stage_run
 from quantart.tracking.store import configure
@@ -163,8 +163,7 @@ def _in_project(project: Project, out: Path) -> Path:
 
 
 def _transfer(network: ExperimentStage2) -> dict[str, Any]:
-    keys = ("block_num", "residual", "use_conv", "use_selfatt", "adain_start", "adain_end")
-    return {key: network.config[key] for key in keys}
+    return {key: network.config[key] for key in NetworkParams.model_fields}
 
 
 def _report(imported: Imported, checkpoint: Path, out: Path, run_id: str | None) -> None:

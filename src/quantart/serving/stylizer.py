@@ -38,6 +38,7 @@ class Stylizer:
         self._multiple = 2 ** (len(shape["ch_mult"]) - 1)
         self._styles = StyleCache(style_cache)
         self._device = next(self._model.parameters()).device
+        self._autocast = autocast(self._device)
 
     @torch.inference_mode()
     def stylize(
@@ -69,7 +70,7 @@ class Stylizer:
         scaled = resize(content, height, width)
         with large_pictures():
             z = self._model.transfer(self._padded(scaled), self._style_latents(style, fidelity.styled), fidelity)
-            with autocast(self._device):  # not before: it would choose other codes
+            with self._autocast():  # not before: it would choose other codes
                 painted = self._model.decode(z, fidelity)
         return to_arrays(painted)[0][:height, :width]
 
