@@ -32,6 +32,7 @@ from quantart.project import Project
 from quantart.serving.stylizer import Stylizer
 from quantart.training.launch import make_accelerator
 from quantart.training.means import Means
+from quantart.training.stage_2 import Stage2Batch
 from quantart.training.step import AdversarialStep
 from quantart.training.update import Update
 
@@ -122,9 +123,9 @@ def stage_2_ours(batch: int, params: Params | None = None, side: int = SIDE // 1
     params = params or preset()
     codes = torch.randint(params.model.n_embed, (2, STORED_PICTURES, side, side)).to(default_device())
 
-    def draw(step: int) -> tuple[Tensor, Tensor]:
+    def draw(step: int) -> Stage2Batch:
         rows = (step * batch + torch.arange(batch, device=codes.device)) % STORED_PICTURES
-        return codes[0, rows], codes[1, rows]
+        return Stage2Batch(codes[0, rows], codes[1, rows])
 
     return _updates(stage2.make_step(transferring(params), params, variance=1.0), params.stage2.train, draw)
 

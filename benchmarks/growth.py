@@ -22,7 +22,7 @@ import numpy as np
 
 VALUES = {
     "batch": (1, 2, 4, 8, 16),
-    "resolution": (96, 128, 256, 512),  # of 64 the 4 x 4 codes are too few for the discriminator
+    "resolution": (64, 128, 256, 512),
     "codes": (256, 1024, 4096, 16384, 65536),
     "rows": (1_000, 10_000, 100_000, 1_000_000),
 }
@@ -77,6 +77,9 @@ def _of_step(axis: str, value: int, repeat: int) -> dict[str, float]:
     if axis == "codes":
         params = params.model_copy(update={"model": params.model.model_copy(update={"n_embed": value})})
     side = value // 16 if axis == "resolution" else CODES_A_SIDE
+    if axis == "resolution":  # 4 x 4 codes are too few for the discriminator
+        without = params.stage2.discriminator.model_copy(update={"weight": 0.0})
+        params = params.model_copy(update={"stage2": params.stage2.model_copy(update={"discriminator": without})})
     step = cases.stage_2_ours(value if axis == "batch" else params.stage2.train.batch_size, params, side)
     step()
     return {"a step (s)": _median(step, repeat)}

@@ -226,7 +226,7 @@ def test_an_unknown_key_a_wrong_type_and_a_bad_range_name_key_and_value(
             "discriminator.weight 0 leaves nothing to train for; the published weights are 1, 10 and 0.8",
         ),
         (
-            {"stage2.discriminator.n_layers": 3},
+            {"stage2.discriminator.n_layers": 3, "stage2.discriminator.weight": 0.5},
             "params.yaml: stage2.discriminator.n_layers 3 leaves nothing of a 16-wide input "
             "(too small for the discriminator); use fewer layers or a larger crop",
         ),

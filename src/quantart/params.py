@@ -284,6 +284,7 @@ class Stage2Loss(_Section):
     style_weight: Weight = 10.0
     codebook_weight: Weight = 1.0
     divide_by_variance: bool = Field(description="divide the latents' losses by the style codebook's variance")
+    perceptual_network: PerceptualNetwork = Field("squeezenet1_1", description="of the next three")
     gram_weight: Weight = Field(0.0, description="of the Gram distance of the decoded picture to the style's")
     perceptual_weight: Weight = Field(0.0, description="of the perceptual distance of the decoded picture to content's")
     contrast_weight: Weight = Field(0.0, description="of being nearer to the own style than to the batch's others")
@@ -422,7 +423,8 @@ class Params(_Section):
         self._discriminator_fits("stage1.discriminator.n_layers", self.stage1.discriminator, self.stage1.domain.crop)
         if self.stage1.base.discriminator_start is not None:
             self._discriminator_fits("stage1.discriminator.n_layers", self.stage1.discriminator, self.stage1.base.crop)
-        self._discriminator_fits("stage2.discriminator.n_layers", self.stage2.discriminator, self.stage2.train.crop)
+        if self.stage2.discriminator.weight:
+            self._discriminator_fits("stage2.discriminator.n_layers", self.stage2.discriminator, self.stage2.train.crop)
         for name, training in {"base": self.stage1.base, "domain": self.stage1.domain}.items():
             if self.stage1.loss.perceptual_weight and training.crop < SMALLEST_PERCEPTUAL:
                 raise ValueError(

@@ -3,7 +3,7 @@ import torch
 
 from quantart.losses.decoded import TEMPERATURE, DecodedLoss
 from quantart.losses.lpips import LPIPS
-from quantart.losses.statistics import gram_matrix, relative_distance
+from quantart.losses.statistics import all_distances, gram_matrix, relative_distance
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,23 @@ def test_contrast_is_small_for_outputs_of_their_own_style_and_large_for_exchange
     assert exchanged.item() > 1.1 * own.item()
 
 
+def test_contrast_leaves_out_others_of_the_same_painting_alone(network: LPIPS) -> None:
+    loss = DecodedLoss(network, contrast_weight=1.0)
+    output, style = (torch.cat([pictures(seed), pictures(seed + 1)])[:3] for seed in (1, 5))
+    known, _ = loss(output, None, loss.targets(style), torch.tensor([7, 2, 7]))
+    grams = [[gram_matrix(f) for f in network.features(x)] for x in (output, style)]
+    distances = all_distances(*grams) / TEMPERATURE
+    others = [[0, 1], [0, 1, 2], [1, 2]]
+    terms = [(-distances[i, others[i]]).logsumexp(0) + distances[i, i] for i in range(3)]
+    assert known.item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-4)
+    all_different, _ = loss(output, None, loss.targets(style))
+    assert known.item() < all_different.item()
+
+
 def test_half_precision_of_the_networks_does_not_reach_the_distances(network: LPIPS) -> None:
     loss = DecodedLoss(network, gram_weight=1.0, contrast_weight=1.0)
     output, style = loss.targets(pictures(0)), loss.targets(pictures(1))
-    exact, _ = loss._of_features(output, None, style)
+    exact, _ = loss._of_features(output, None, style, None)
     with torch.autocast("cpu", torch.bfloat16), pytest.MonkeyPatch.context() as patch:
         patch.setattr(loss, "targets", lambda _: output)
         assert loss(pictures(0), None, style)[0].item() == exact.item()

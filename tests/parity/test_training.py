@@ -17,7 +17,7 @@ from torch import Tensor
 
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.stage_1 import Stage1Step
-from quantart.training.stage_2 import Stage2Step
+from quantart.training.stage_2 import Stage2Batch, Stage2Step
 from quantart.training.step import AdversarialStep, Phase
 
 from . import test_networks
@@ -61,11 +61,11 @@ def test_every_case_is_replayed(golden: Path) -> None:
 
 
 @torch.no_grad()
-def codes(model: ExperimentStage2, content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+def codes(model: ExperimentStage2, content: Tensor, style: Tensor) -> Stage2Batch:
     """Both pictures' indices, as the pipeline stores them."""
     content_z = model.quant_conv(model.encoder(content))
     style_z = model.quant_conv_real(model.encoder_real(style))
-    return model.quantize_enc.nearest(content_z), model.quantize_dec.nearest(style_z)
+    return Stage2Batch(model.quantize_enc.nearest(content_z), model.quantize_dec.nearest(style_z))
 
 
 def train(step: AdversarialStep, batches: Sequence[Any], learning_rate: float) -> dict[str, Tensor]:

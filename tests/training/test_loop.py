@@ -29,7 +29,7 @@ from quantart.params import TrainingParams
 from quantart.training.checkpoint import Checkpoints
 from quantart.training.loop import Task, train
 from quantart.training.stage_1 import Stage1Step
-from quantart.training.stage_2 import Stage2Step
+from quantart.training.stage_2 import Stage2Batch, Stage2Step
 from quantart.training.update import learning_rate
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
@@ -143,8 +143,8 @@ def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> Task:
         encoded = network.quantize.nearest(latents) if variant == "discrete" else latents
         inputs.append((encoded, Schedule(6, BATCH, seed=0, stream=stream)))
 
-    def batch(k: int) -> tuple[Tensor, ...]:
-        return tuple(encoded[schedule.indices(k)] for encoded, schedule in inputs)
+    def batch(k: int) -> Stage2Batch:
+        return Stage2Batch(*(encoded[schedule.indices(k)] for encoded, schedule in inputs))
 
     loss = Stage2Loss(NLayerDiscriminator(EMBED_DIM, 4, 0), disc_start=3)
     return Task(

@@ -8,11 +8,9 @@ from quantart.losses.decoded import DecodedLoss
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.stage_2 import Stage2Step
+from quantart.training.stage_2 import Stage2Batch, Stage2Step
 
 from ..models.networks import small_stage_1
-
-Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 def make_step(variant: str = "discrete", disc_start: int = 0) -> Stage2Step:
@@ -20,13 +18,13 @@ def make_step(variant: str = "discrete", disc_start: int = 0) -> Stage2Step:
     return Stage2Step(model, Stage2Loss(NLayerDiscriminator(8, 4, 0), disc_start=disc_start)).train()
 
 
-def batch(variant: str = "discrete") -> Batch:
+def batch(variant: str = "discrete") -> Stage2Batch:
     generator = torch.Generator().manual_seed(0)
     if variant == "continuous":
         content, style = (torch.randn(2, 8, 8, 8, generator=generator) for _ in range(2))
     else:
         content, style = (torch.randint(16, (2, 8, 8), generator=generator) for _ in range(2))
-    return content, style
+    return Stage2Batch(content, style)
 
 
 @pytest.mark.parametrize("variant", ["discrete", "continuous"])
@@ -46,7 +44,7 @@ def test_only_the_style_transfer_network_and_the_discriminator_are_trained(varia
 
 def test_indices_are_looked_up_in_each_domains_own_codebook() -> None:
     step = make_step()
-    content, style = batch()
+    content, style, _ = batch()
     logs = step(batch(), "generator", 0).logs
     model = step.model
     z_c, z_s = model.quantize_enc.lookup(content), model.quantize_dec.lookup(style)
@@ -84,17 +82,32 @@ def test_style_is_real_and_the_output_fake() -> None:
 def test_decoded_pictures_are_compared_with_the_decoded_style_and_content(variant: str) -> None:
     step = make_step(variant)
     size = step.model.decode(torch.zeros(1, 8, 16, 16)).shape[-1] // 16
-    rows = [part.repeat(1, *[1] * (part.dim() - 3), 32 // size, 32 // size) for part in batch(variant)]
-    published = step((rows[0], rows[1]), "generator", 0)
+    rows = Stage2Batch(
+        *(part.repeat(1, *[1] * (part.dim() - 3), 32 // size, 32 // size) for part in batch(variant)[:2])
+    )
+    published = step(rows, "generator", 0)
     step.decoded = DecodedLoss(LPIPS("squeezenet1_1"), gram_weight=2.0, perceptual_weight=1.0)
-    output = step((rows[0], rows[1]), "generator", 0)
+    output = step(rows, "generator", 0)
     gram, perceptual = output.logs["gram_loss"].item(), output.logs["perceptual_loss"].item()
     assert gram > 0.0 < perceptual
     assert output.loss.item() == pytest.approx(published.loss.item() + 2 * gram + perceptual, rel=1e-4)
     assert output.logs["total_loss"].item() == pytest.approx(output.loss.item(), rel=1e-6)
-    style = step.model.decode(step._latents((rows[0], rows[1]))[1])
-    made = step.model.decode(step.model.transfer(*step._latents((rows[0], rows[1]))).z)
+    style = step.model.decode(step._latents(rows)[1])
+    made = step.model.decode(step.model.transfer(*step._latents(rows)).z)
     expected = step.decoded(made, None, step.decoded.targets(style))[1]["gram_loss"].item()
     assert gram == pytest.approx(expected, rel=1e-4)
     output.loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in step.generator_parameters()[-2:])
+
+
+def test_other_crops_of_an_outputs_painting_are_no_contrast_to_it() -> None:
+    step = make_step()
+    step.decoded = DecodedLoss(LPIPS("squeezenet1_1"), contrast_weight=1.0)
+    content, style = (torch.randint(16, (2, 32, 32), generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    contrast = {
+        ids: step(Stage2Batch(content, style, torch.tensor(ids)), "generator", 0).logs["contrast_loss"].item()
+        for ids in ((3, 3), (3, 4))
+    }
+    assert contrast[3, 3] == 0.0
+    unnamed = step(Stage2Batch(content, style), "generator", 0).logs["contrast_loss"].item()
+    assert contrast[3, 4] == unnamed > 0.0

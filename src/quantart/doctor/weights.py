@@ -39,4 +39,6 @@ def check_weights(root: Path | None) -> Row:
 
 def _networks(params: Params) -> tuple[Network, ...]:
     named: list[Network] = [params.stage1.loss.perceptual_network, params.evaluate.network, params.evaluate.features]
+    if any(params.stage2.loss.decoded.values()):
+        named.append(params.stage2.loss.perceptual_network)
     return tuple(dict.fromkeys(named))

@@ -21,7 +21,7 @@ class DecodedLoss(nn.Module):
 
     Gram is the `relative_distance` to the style of the Gram matrices of `network`'s layers (Gatys et al., CVPR 2016).
     Contrast asks that it be smaller to the output's own style than to the joint batch's others: the cross entropy of a
-    softmax over the negative distances (InfoNCE, van den Oord et al., 2018).
+    softmax over the negative distances (InfoNCE, van den Oord et al., 2018). Other crops of one painting are no others.
     """
 
     def __init__(
@@ -37,24 +37,39 @@ class DecodedLoss(nn.Module):
         """Features of pictures `(b, 3, h, w)` in [-1, 1], at least 32 wide."""
         return [full_precision(layer) for layer in self.network.features(pictures)]
 
-    def forward(self, output: Tensor, content: list[Tensor] | None, style: list[Tensor]) -> tuple[Tensor, Logs]:
-        """Loss of pictures `(b, 3, h, w)` in [-1, 1] against `targets` of content and style, and what to log."""
+    def forward(
+        self, output: Tensor, content: list[Tensor] | None, style: list[Tensor], painting: Tensor | None = None
+    ) -> tuple[Tensor, Logs]:
+        """Loss of pictures `(b, 3, h, w)` in [-1, 1] against `targets` of content and style, and what to log.
+
+        Args:
+            painting: `(b,)` int64, which painting each style is of; None: all are of different ones.
+        """
         features = self.targets(output)
         with torch.autocast(output.device.type, enabled=False):  # distances are differences of large numbers
-            return self._of_features(features, content, style)
+            return self._of_features(features, content, style, painting)
 
     def _of_features(
-        self, features: list[Tensor], content: list[Tensor] | None, style: list[Tensor]
+        self, features: list[Tensor], content: list[Tensor] | None, style: list[Tensor], painting: Tensor | None
     ) -> tuple[Tensor, Logs]:
         grams, style_grams = ([gram_matrix(layer) for layer in each] for each in (features, style))
         gram = relative_distance(grams, style_grams).mean()
         total, logs = self.gram_weight * gram, {"gram_loss": gram}
         if self.contrast_weight:
-            distances = all_distances(grams, [all_rows(layer) for layer in style_grams])
-            own = rank() * len(distances) + torch.arange(len(distances), device=distances.device)
-            contrast = F.cross_entropy(-distances / TEMPERATURE, own)
+            contrast = _contrast(grams, style_grams, painting)
             total, logs = total + self.contrast_weight * contrast, logs | {"contrast_loss": contrast}
         if content is not None:
             perceptual = self.network.distance(content, features).mean()
             total, logs = total + self.perceptual_weight * perceptual, logs | {"perceptual_loss": perceptual}
         return total, detached(logs)
+
+
+def _contrast(grams: list[Tensor], style_grams: list[Tensor], painting: Tensor | None) -> Tensor:
+    distances = all_distances(grams, [all_rows(layer) for layer in style_grams])
+    own = rank() * len(distances) + torch.arange(len(distances), device=distances.device)
+    logits = -distances / TEMPERATURE
+    if painting is not None:
+        same = painting[:, None] == all_rows(painting)
+        same[torch.arange(len(own)), own] = False
+        logits = logits.masked_fill(same, -torch.inf)
+    return F.cross_entropy(logits, own)

@@ -30,7 +30,7 @@ from quantart.project import Project
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import DataUsed
 from quantart.training.loop import Pictures, Task
-from quantart.training.stage_2 import Stage2Step
+from quantart.training.stage_2 import Stage2Batch, Stage2Step
 
 
 def run(project: Project, variant: Variant) -> None:
@@ -105,7 +105,7 @@ def make_step(model: ExperimentStage2, params: Params, variance: float) -> Stage
     """The training step of `params` for a model whose style latents have `variance`."""
     weights, disc = params.stage2.loss, params.stage2.discriminator
     loss = Stage2Loss(
-        NLayerDiscriminator(params.model.embed_dim, disc.ndf, disc.n_layers),
+        NLayerDiscriminator(params.model.embed_dim, disc.ndf, disc.n_layers) if disc.weight else None,
         reverse_weight=weights.content_weight,
         style_weight=weights.style_weight,
         codebook_weight=weights.codebook_weight,
@@ -116,7 +116,7 @@ def make_step(model: ExperimentStage2, params: Params, variance: float) -> Stage
     )
     decoded = None
     if any(weights.decoded.values()):
-        decoded = DecodedLoss(LPIPS(params.stage1.loss.perceptual_network), **weights.decoded)
+        decoded = DecodedLoss(LPIPS(weights.perceptual_network), **weights.decoded)
     return Stage2Step(model, loss, reference_order=disc.reference_order, decoded=decoded)
 
 
@@ -141,13 +141,12 @@ class Batches:
         self._device = accelerator.device
         self._schedules = [self._schedule(len(stored), stream) for stream, stored in enumerate(self._codes)]
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int) -> Stage2Batch:
         """This process's content and style: codes `(b, crop, crop)` or latents `(b, c, crop, crop)`."""
-        content, style = (
-            self._read(stored, rows[self._share], draws[self._share])
-            for stored, (rows, draws) in zip(self._codes, self._drawn(step), strict=True)
-        )
-        return content, style
+        drawn = [(rows[self._share], draws[self._share]) for rows, draws in self._drawn(step)]
+        content, style = (self._read(stored, *each) for stored, each in zip(self._codes, drawn, strict=True))
+        painting = torch.from_numpy(drawn[1][0] % self._codes[1].pictures)  # copy k of picture i: k · pictures + i
+        return Stage2Batch(content, style, painting.to(self._device, non_blocking=True))
 
     def rows(self, step: int) -> list[Rows]:
         """Rows `(b,)` of content and style that this process's share of the step was read from."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -13,11 +15,20 @@ from quantart.models.stage_2 import ExperimentStage2, Transferred
 from quantart.training.step import AdversarialStep, StepOutput
 
 
-class Stage2Step(AdversarialStep):
-    """Batches are pairs (content, style) of what the frozen encoders made of the pictures.
+class Stage2Batch(NamedTuple):
+    """What the frozen encoders made of content and style pictures.
 
-    That is `(b, h, w)` indices of codes for the discrete variant, `(b, c, h, w)` latents for the continuous one. Only
-    `model.model_x2y` and the discriminator are trained; everything else of the model is frozen here.
+    `(b, h, w)` indices of codes for the discrete variant, `(b, c, h, w)` latents for the continuous one.
+    """
+
+    content: Tensor
+    style: Tensor
+    painting: Tensor | None = None
+    """`(b,)` int64, which painting each row of `style` was made from; None: all from different ones."""
+
+
+class Stage2Step(AdversarialStep):
+    """Only `model.model_x2y` and the discriminator are trained; everything else of the model is frozen here.
 
     Args:
         reference_order: see `AdversarialStep`.
@@ -41,7 +52,7 @@ class Stage2Step(AdversarialStep):
         model.model_x2y.requires_grad_(True)
         self.window = CodeWindow(model.quantize_dec.n_e) if model.variant == "discrete" else None
 
-    def _generator(self, batch: tuple[Tensor, Tensor], step: int) -> StepOutput:
+    def _generator(self, batch: Stage2Batch, step: int) -> StepOutput:
         content, style = self._latents(batch)
         output: Transferred = self.model.transfer(content, style)
         self._keep_fake(output.z)
@@ -49,20 +60,22 @@ class Stage2Step(AdversarialStep):
             output.z, content, style, output.loss, step, adversarial=self.discriminator_runs(step)
         )
         if self.decoded is not None:
-            seen, seen_logs = self._seen(self.decoded, output.z, content, style)
+            seen, seen_logs = self._seen(self.decoded, output.z, content, style, batch.painting)
             total, logs = total + seen, logs | seen_logs | {"total_loss": (total + seen).detach()}
         if self.window is not None and output.indices is not None:
             self.window.add(output.indices)
             logs |= self.window.statistics()
         return StepOutput(total, logs)
 
-    def _seen(self, loss: DecodedLoss, output: Tensor, content: Tensor, style: Tensor) -> tuple[Tensor, Logs]:
+    def _seen(
+        self, loss: DecodedLoss, output: Tensor, content: Tensor, style: Tensor, painting: Tensor | None
+    ) -> tuple[Tensor, Logs]:
         with torch.no_grad():
             style_features = loss.targets(self.model.decode(style))
             content_features = loss.targets(self.model.decode(content)) if loss.perceptual_weight else None
-        return loss(self.model.decode(output), content_features, style_features)
+        return loss(self.model.decode(output), content_features, style_features, painting)
 
-    def _discriminator(self, batch: tuple[Tensor, Tensor], step: int) -> StepOutput:
+    def _discriminator(self, batch: Stage2Batch, step: int) -> StepOutput:
         content, style = self._latents(batch)
         if self.reference_order:
             with torch.no_grad():
@@ -71,8 +84,7 @@ class Stage2Step(AdversarialStep):
             fake = self._kept_fake()
         return StepOutput(*self.loss.discriminator_loss(style, fake, step))
 
-    def _latents(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        content, style = batch
+    def _latents(self, batch: Stage2Batch) -> tuple[Tensor, Tensor]:
         if self.model.variant == "continuous":
-            return content, style
-        return self.model.quantize_enc.lookup(content), self.model.quantize_dec.lookup(style)
+            return batch.content, batch.style
+        return self.model.quantize_enc.lookup(batch.content), self.model.quantize_dec.lookup(batch.style)
