@@ -250,6 +250,12 @@ class Stage1Params(_Section):
         min_length=1,
         description="folder of a VQGAN, e.g. an imported one, in place of the base, which then does not train",
     )
+    colour_gain: float = Field(
+        1.0,
+        gt=0.0,
+        description="how much more than to brightness a new encoder answers to red against blue, squared: to green "
+        "against both; 1: as published",
+    )
     base: Stage1Training
     domain: Stage1Training
     quantizer: QuantizerParams

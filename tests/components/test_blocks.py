@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from quantart.components import blocks, half_norm
-from quantart.components.blocks import AttnBlock, Downsample, GroupNorm, ResnetBlock, Upsample
+from quantart.components.blocks import AttnBlock, Downsample, Entry, GroupNorm, ResnetBlock, Upsample
 from quantart.components.strips import large_pictures
 
 
@@ -118,3 +118,17 @@ def test_attention_in_half_precision_is_float32s_to_rounding(side: int) -> None:
     assert torch.allclose(half.float(), block(x, context), atol=0.02 * float(block(x, context).abs().max()))
     for ours, theirs in zip(gradients, exact, strict=True):
         assert (ours - theirs).norm() <= 0.05 * max(float(theirs.norm()), 1.0)
+
+
+def test_amplified_colour_leaves_brightness_and_multiplies_the_colour_axes() -> None:
+    torch.manual_seed(0)
+    plain, amplified = Entry(3, 5, 3, padding=1), Entry(3, 5, 3, padding=1)
+    amplified.load_state_dict(plain.state_dict())
+    amplified.amplify_colour(2.0)
+    for axis, factor in (((1.0, 1.0, 1.0), 1.0), ((1.0, 0.0, -1.0), 2.0), ((1.0, -2.0, 1.0), 4.0)):
+        x = torch.tensor(axis).view(1, 3, 1, 1) * torch.rand(1, 1, 6, 6)
+        before, after = (conv(x) - conv(torch.zeros_like(x)) for conv in (plain, amplified))
+        torch.testing.assert_close(after, factor * before)
+    amplified.load_state_dict(plain.state_dict())
+    amplified.amplify_colour(1.0)
+    torch.testing.assert_close(amplified.weight, plain.weight)

@@ -97,6 +97,7 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
             "quantizer": params.stage1.quantizer.model_dump(),
             "loss": params.stage1.loss.model_dump(),
             "discriminator": params.stage1.discriminator.model_dump(),
+            **({"colour_gain": params.stage1.colour_gain} if start is None else {}),
         },
         training=params.stage1.training(domain),
         datasets=[
@@ -252,7 +253,9 @@ def _model(params: Params, start: Path | None) -> ExperimentStage1:
         quantizer.cosine,
         quantizer.rotation,
     )
-    if start is not None:
+    if start is None:
+        model.encoder.conv_in.amplify_colour(params.stage1.colour_gain)
+    else:
         given = ExperimentStage1.from_pretrained(start)
         ours, theirs = _shape(model.config), _shape(given.config)
         if differing := [key for key in ours if ours[key] != theirs[key]]:
