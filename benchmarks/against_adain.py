@@ -30,6 +30,7 @@ from quantart.evaluation import baselines
 from quantart.evaluation.baselines import MAGENTA, Rendering
 from quantart.evaluation.evaluate import Evaluation, evaluate_transfer
 from quantart.evaluation.magenta import MagentaStylizer
+from quantart.evaluation.metrics import delta_e
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import ADAIN, Painter
@@ -37,7 +38,6 @@ from quantart.evaluation.resampling import Sharing, interval, moved
 from quantart.evaluation.summary import Measurement, difference, sharing_of
 from quantart.evaluation.task import TransferTask
 from quantart.images import pixels_to_float
-from quantart.losses.colour import to_lab
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import gram_matrix, relative_distance
 from quantart.models.stage_2 import ExperimentStage2
@@ -122,7 +122,7 @@ def lab_error(model: ExperimentStage2, task: TransferTask) -> float:
     for places in np.array_split(np.arange(len(task.styles)), max(len(task.styles) // 8, 1)):
         pictures = pixels_to_float(task.styles.centre(places.tolist(), task.side))
         made = model.decode(model.style_latents(pictures)).clamp(-1, 1)
-        found.append((to_lab(made) - to_lab(pictures)).norm(dim=1).flatten(1).mean(1))
+        found.append(delta_e(made, pictures))
     return float(torch.cat(found).mean())
 
 

@@ -17,6 +17,7 @@ from quantart.evaluation.sets import frechet_distance
 from quantart.evaluation.summary import by_method
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images import pixels_to_float, to_arrays
+from quantart.losses.colour import to_lab
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
@@ -181,6 +182,8 @@ def test_reconstruction_of_every_picture(
     assert evaluation.table["file"].tolist() == contents.files
     np.testing.assert_allclose(evaluation.table["psnr"], 10 * np.log10(4 / errors), rtol=1e-4)
     np.testing.assert_allclose(evaluation.table["ssim"], ssim, rtol=1e-3)
+    colours = (to_lab(outputs) - to_lab(targets)).square().sum(1).sqrt().mean((1, 2))
+    np.testing.assert_allclose(evaluation.table["delta_e"], colours, rtol=1e-3)
     score = by_method(evaluation.summary)[MODEL]
     assert score["psnr"].value == pytest.approx(evaluation.table["psnr"].mean())
     assert score["psnr"].n == len(contents)

@@ -6,6 +6,7 @@ from quantart.evaluation.metrics import (
     cfsd,
     colour_distance,
     colour_statistics,
+    delta_e,
     latent_content,
     latent_style,
     psnr,
@@ -31,6 +32,15 @@ def test_psnr_counts_the_range_from_minus_one_to_one() -> None:
 def test_psnr_takes_values_beyond_the_range_as_the_white_or_black_they_are_shown_as() -> None:
     white = torch.ones(1, 3, 8, 8)
     np.testing.assert_allclose(psnr(3 * white, 0 * white), [10 * np.log10(4)], rtol=1e-5)
+
+
+def test_delta_e_is_the_mean_distance_in_cielab_over_pixels() -> None:
+    black, white, red = (torch.tensor(each).view(1, 3, 1, 1) for each in ([-1.0] * 3, [1.0] * 3, [1.0, -1.0, -1.0]))
+    assert delta_e(black, white).item() == pytest.approx(100.0, rel=1e-4)
+    half_red = torch.cat([red, black], dim=3)
+    # sRGB's red is L* 53.24, a* 80.09, b* 67.20
+    expected = np.linalg.norm([53.24, 80.09, 67.20]) / 2
+    assert delta_e(half_red, torch.cat([black, black], dim=3)).item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_colour_distance_of_black_to_white_and_to_itself() -> None:

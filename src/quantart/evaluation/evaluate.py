@@ -146,6 +146,7 @@ def evaluate_reconstruction(
         measured = {
             "psnr": metrics.psnr(reconstruction, targets),
             "ssim": metrics.ssim(reconstruction, targets),
+            "delta_e": metrics.delta_e(reconstruction, targets),
             perception.lpips.metric: perception.lpips(targets, reconstruction),
         }
         part = _Part(numbers)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from quantart.losses.colour import to_lab
 from quantart.losses.stage_2 import calc_content_loss, calc_style_loss
 from quantart.losses.statistics import moments
 
@@ -30,6 +31,14 @@ def ssim(pictures: Tensor, targets: Tensor) -> Tensor:
     """
     similarity = structural_similarity_index_measure(pictures, targets, data_range=(-1.0, 1.0), reduction="none")
     return cast(Tensor, similarity)  # a pair of tensors only where more is asked for
+
+
+def delta_e(pictures: Tensor, targets: Tensor) -> Tensor:
+    """Mean over pixels of the colour difference ΔE (CIE 1976), `(b,)`; 100 is the way from black to white.
+
+    Pictures are `(b, 3, h, w)` sRGB clamped to [-1, 1].
+    """
+    return (to_lab(pictures) - to_lab(targets)).norm(dim=1).flatten(1).mean(1)
 
 
 def colour_distance(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ FRECHET_NAMES: Final = ("fd_", "fid")
 KERNEL_NAMES: Final = ("kd_", "kid")
 COMPOSITE_NAMES: Final = ("composite_",)
 HEADLINES: Final = (
-    *("psnr", *CONTENT_DISTANCES, "gram_", "cfsd_"),
+    *("psnr", "delta_e", *CONTENT_DISTANCES, "gram_", "cfsd_"),
     *(*FRECHET_NAMES, *KERNEL_NAMES, *COMPOSITE_NAMES, "usage"),
 )
 """Those of a report's `metrics.json`; the rest is in its summary."""

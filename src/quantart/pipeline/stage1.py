@@ -18,7 +18,7 @@ from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.data.batches import Schedule, share
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.evaluation.metrics import psnr
+from quantart.evaluation.metrics import delta_e, psnr
 from quantart.images import picture_grid, pixels_to_float, to_arrays
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
@@ -183,24 +183,29 @@ def validate(
     device: torch.device,
     quantize: bool,
 ) -> tuple[dict[str, float], Pictures]:
-    """PSNR, perceptual distance and codebook use on validation pictures; a grid of inputs and reconstructions.
+    """PSNR, ΔE, perceptual distance and codebook use on validation pictures; a grid of inputs and reconstructions.
 
     Args:
         quantize: whether the codebook is in use already; before, latents are decoded as they are.
     """
     each = VALIDATION_PICTURES // len(pictures)
     inputs = torch.cat([p.centre(range(min(each, len(p))), resolution) for p in pictures])
-    psnrs, distances, codes, outputs = [], [], [], []
+    psnrs, colours, distances, codes, outputs = [], [], [], [], []
     for part in pixels_to_float(inputs).to(device).split(8):
         z = model.latents(part)
         quantized = model.quantize(z)
         output = model.decode(quantized.z_q if quantize else z).float().clamp(-1, 1)
         psnrs.append(psnr(output, part))
+        colours.append(delta_e(output, part))
         distances.append(perceptual(output, part))
         codes.append(quantized.indices.flatten())
         outputs.append(output)
     used = code_counts(torch.cat(codes), model.quantize.n_e)
-    metrics: dict[str, Any] = {"psnr": torch.cat(psnrs).mean(), perceptual.metric: torch.cat(distances).mean()}
+    metrics: dict[str, Any] = {
+        "psnr": torch.cat(psnrs).mean(),
+        "delta_e": torch.cat(colours).mean(),
+        perceptual.metric: torch.cat(distances).mean(),
+    }
     if quantize:
         metrics |= {f"codebook_{name}": value for name, value in codebook_statistics(used).items()}
     shown = torch.linspace(0, len(inputs) - 1, min(GRID_ROWS, len(inputs))).long()
