@@ -1,8 +1,9 @@
 """How the cost of a stage-2 training step grows: the tables in docs/performance.md.
 
 Time and memory of the 256-pixel presets' network with the batch, the resolution, the codebook's size and the number of
-stored rows, one at a time, the others as the preset has them; each in a process of its own. The exponent is the slope
-of a line through the logarithms: 1 is linear. Rows of codes are synthesised (in a sparse file as to the latents).
+stored rows, one at a time, the others as the preset has them (the resolution without an adversary); each in a process
+of its own. The exponent is the slope of a line through the logarithms: 1 is linear. Rows of codes are synthesised (in a
+sparse file as to the latents).
 
     python benchmarks/growth.py [batch | resolution | codes | rows] [--threads 1] [--repeat 5]
 """

@@ -198,7 +198,7 @@ def test_show_gives_the_whole_file_and_marks_what_differs(project: Project) -> N
     lines = [line.split("#") for line in shown.splitlines()]
     marked = {code.split(":")[0].strip(): note.strip() for code, note in (x for x in lines if len(x) == 2 and x[0])}
     assert marked["resolution"] == "now 128"
-    assert marked["ch_mult"] == "now [1, 2, 3]"
+    assert marked["ch_mult"] == "now [1, 2, 2]"
     assert "seed" not in marked
     assert "n_embed" not in marked
     differing = changes(project.params().model_dump(), given("face2art").model_dump())
@@ -216,7 +216,7 @@ def test_use_writes_the_file_keeps_the_old_one_and_says_what_changed(project: Pr
     assert done.kept == project.root / "params.before-coco2art.yaml"
     assert done.kept.read_bytes() == before
     lines = str(done).splitlines()
-    assert "model.ch: 8 -> 128" in lines
+    assert "model.ch: 12 -> 128" in lines
     assert "stage1.base.learning_rate: 0.002 -> 2.25e-05" in lines
     assert lines[-1] == f"params.yaml is now coco2art; the one before: {done.kept}"
     assert len(lines) == len(done.changes) + 1
@@ -262,7 +262,7 @@ def test_seed_evaluation_and_name_stay_the_users_and_the_task_does_not_depend_on
 
 def test_comments_of_values_that_stay_are_kept_and_the_others_describe_their_field(project: Project) -> None:
     edit(project, "seed: 0", "seed: 0  # my lucky one")
-    edit(project, "  ch: 8", "  ch: 8  # as small as it gets")
+    edit(project, "  ch: 12", "  ch: 8  # as small as it gets")
     use_preset(project, "coco2art")
     text = (project.root / "params.yaml").read_text()
     assert text.startswith("# Preset coco2art: photographs (MS-COCO) to artworks (WikiArt). ")

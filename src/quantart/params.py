@@ -6,7 +6,7 @@ Every field of the file is here with its unit and range, and every combination t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -232,7 +232,7 @@ class DiscriminatorParams(_Section):
     ndf: Count = Field(description="channels of its first layer")
     n_layers: int = Field(ge=0, description="strided layers after the first")
     loss: Literal["hinge", "vanilla"] = "hinge"
-    weight: Weight = Field(description="stage 1: times the adaptive weight; stage 2: the adversarial factor")
+    weight: Weight = Field(description="stage 1: times the adaptive weight; stage 2: the adversarial factor, 0: none")
     learning_rate_factor: float = Field(1.0, gt=0.0, description="its learning rate over the generator's")
     reference_order: bool = Field(
         description="true: a second forward pass of the updated generator for the discriminator, which also runs "
@@ -283,6 +283,7 @@ class NetworkParams(_Section):
 
 
 DECODED = ("gram_weight", "perceptual_weight", "contrast_weight")
+STYLE_NETWORK: Final = "efficientnet_lite0"
 
 
 class Stage2Loss(_Section):
@@ -290,10 +291,10 @@ class Stage2Loss(_Section):
     style_weight: Weight = 10.0
     codebook_weight: Weight = 1.0
     divide_by_variance: bool = Field(description="divide the latents' losses by the style codebook's variance")
-    perceptual_network: PerceptualNetwork = Field("squeezenet1_1", description="of the next three")
+    perceptual_network: PerceptualNetwork = Field(STYLE_NETWORK, description="of the next three")
     gram_weight: Weight = Field(0.0, description="of the Gram distance of the decoded picture to the style's")
     perceptual_weight: Weight = Field(0.0, description="of the perceptual distance of the decoded picture to content's")
-    contrast_weight: Weight = Field(0.0, description="of being nearer to the own style than to the batch's others")
+    contrast_weight: Weight = Field(0.0, description="of being nearer to the own painting than to the batch's others")
 
     @property
     def decoded(self) -> dict[str, float]:
@@ -308,7 +309,8 @@ class Stage2Params(_Section):
     objective: Objective = Field(
         "decoded",
         description="reference: as published, on latents as they are, starting from the content, whatever adain_start, "
-        "adain_end, divide_by_variance, gram_weight, perceptual_weight and contrast_weight say; decoded: as these say",
+        "adain_end, divide_by_variance, perceptual_network, gram_weight, perceptual_weight and contrast_weight say; "
+        "decoded: as these say",
     )
     stage1_content: str | None = Field(
         None, min_length=1, description="folder of a VQGAN that takes the place of the trained one of the photographs"
@@ -334,7 +336,8 @@ class Stage2Params(_Section):
     def _as_published(cls, given: Any) -> Any:
         if not isinstance(given, dict) or given.get("objective") != "reference":
             return given
-        off = {"adain_start": False, "adain_end": False}, {"divide_by_variance": False, **dict.fromkeys(DECODED, 0.0)}
+        unused = {"perceptual_network": STYLE_NETWORK, **dict.fromkeys(DECODED, 0.0)}
+        off = {"adain_start": False, "adain_end": False}, {"divide_by_variance": False, **unused}
         sections = zip(("network", "loss"), off, strict=True)
         return given | {name: given[name] | values for name, values in sections if isinstance(given.get(name), dict)}
 

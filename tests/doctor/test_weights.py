@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from quantart.doctor.row import State
 from quantart.doctor.weights import check_weights
@@ -40,7 +41,8 @@ def test_what_torchvision_keeps_is_compared_with_its_checksum(
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("perceptual_network: squeezenet1_1", "perceptual_network: vgg16"))
+    stage2 = "perceptual_network: efficientnet_lite0"
+    path.write_text(path.read_text().replace(stage2, "perceptual_network: vgg16"))
     row = check_weights(project)
     assert (row.state, row.found) == (State.warning, "1 of 3 not downloaded")
     cached = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
@@ -49,3 +51,17 @@ def test_what_torchvision_keeps_is_compared_with_its_checksum(
     cached.write_bytes(b"cut short")
     row = check_weights(project)
     assert (row.state, row.remedy) == (State.fails, f"`rm {cached}`")
+
+
+def test_what_stage_2_would_look_through_is_not_asked_for_where_it_looks_at_no_pictures(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["stage2"]["loss"] |= {"perceptual_network": "vgg16", "gram_weight": 1.0}
+    for weight, state in ((1.0, State.warning), (0.0, State.ok)):
+        params["stage2"]["loss"] |= {"gram_weight": weight, "perceptual_weight": 0.0, "contrast_weight": 0.0}
+        params["stage2"]["loss"]["content_weight"] = 1.0
+        path.write_text(yaml.safe_dump(params))
+        assert check_weights(project).state is state

@@ -69,3 +69,10 @@ def test_half_precision_does_not_reach_the_loss() -> None:
         half = colour_loss(x, y)
     assert half.item() == exact.item()
     assert torch.equal(torch.autograd.grad(half, x)[0], gradient)
+
+
+def test_lab_is_in_full_precision_under_autocast() -> None:
+    pictures = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.autocast("cpu", torch.bfloat16):
+        under = to_lab(pictures)
+    assert torch.equal(under, to_lab(pictures))

@@ -24,7 +24,7 @@ from quantart.errors import UserError
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.params import DECODED, DOMAINS
 from quantart.pipeline import encode, pair, prepare, stage2
-from quantart.pipeline.stage2 import Batches, PairedBatches, training_partners
+from quantart.pipeline.stage2 import Batches, PairedBatches, batch_files, training_partners
 from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
 
@@ -160,3 +160,35 @@ def test_codes_smaller_than_the_crop_stop_before_a_run_is_made(project, codes) -
     larger = params.model_copy(update={"stage2": params.stage2.model_copy(update={"train": train})})
     with pytest.raises(UserError, match=r"codes/content: its codes are 16 × 16 a picture, too few for crops of 32"):
         Batches(codes["content"], codes["style"], larger, "discrete", process())
+
+
+def test_the_step_has_what_the_weights_ask_for_and_no_more(project) -> None:
+    params = project.params()
+    model = stage2.make_model(project, params, "discrete")
+
+    def step(loss: dict[str, Any], weight: float) -> Any:
+        section = params.stage2
+        changed = {
+            "loss": section.loss.model_copy(update=loss),
+            "discriminator": section.discriminator.model_copy(update={"weight": weight}),
+        }
+        given = params.model_copy(update={"stage2": section.model_copy(update=changed)})
+        return stage2.make_step(model, given, 1.0)
+
+    pictures = step({"gram_weight": 1.0, "perceptual_network": "efficientnet_lite0"}, 0.0)
+    assert pictures.decoded.network.network == "efficientnet_lite0"
+    assert pictures.loss.discriminator is None
+    latents = step({"gram_weight": 0.0, "perceptual_weight": 0.0, "contrast_weight": 0.0}, 0.5)
+    assert latents.decoded is None
+    assert latents.loss.discriminator is not None
+
+
+def test_an_unpaired_batch_says_which_painting_each_row_is_of(project, codes) -> None:
+    batches = Batches(codes["content"], codes["style"], project.params(), "discrete", process())
+    stored = codes["style"]
+    assert len(stored) > stored.pictures
+    for step in range(4):
+        rows = batches.rows(step)[1]
+        names = batch_files(project, codes, batches.rows(step))[len(rows) :]
+        files = PackedPictures(project.prepared("style"), "train").files
+        assert [f"style {files[place]}" for place in batches(step).painting.tolist()] == names

@@ -192,6 +192,8 @@ class Entry(ChannelsLastConv):
         Brightness stays as it is. These axes are close to the principal ones of natural pictures' colours, whose
         deviations fall by about such a factor from one to the next (Ohta et al., 1980).
         """
+        if gain == 1.0:
+            return
         axes = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]], device=self.weight.device)
         axes /= axes.norm(dim=1, keepdim=True)
         gains = torch.tensor([1.0, gain, gain**2], device=self.weight.device)

@@ -73,7 +73,8 @@ def reconstruction_section(evaluations: Mapping[str, Evaluation]) -> str:
     scores = [score._replace(method=domain) for domain, e in evaluations.items() for score in e.summary]
     warnings = "".join(_warning(evaluation) for evaluation in evaluations.values())
     return (
-        f"## Reconstruction\n\n`psnr` in dB; of it, `ssim` and `usage` larger is better.\n{warnings}\n{_table(scores)}"
+        "## Reconstruction\n\n`psnr` in dB; of it, `ssim` and `usage` larger is better. "
+        f"`delta_e` in CIELAB, where black to white is 100.\n{warnings}\n{_table(scores)}"
     )
 
 

@@ -22,21 +22,22 @@ def colour_loss(x: Tensor, y: Tensor, side: int = 4) -> Tensor:
     The means of squares leave texture to other losses. Pictures are `(b, 3, h, w)` sRGB in [-1, 1]; values beyond that
     are taken as they are, so that a gradient brings them back.
     """
-    with torch.autocast(x.device.type, enabled=False):  # in bfloat16 a* and b* would be off by more than one sees
-        apart = to_lab(F.avg_pool2d(full_precision(x), side)) - to_lab(F.avg_pool2d(full_precision(y), side))
-        # 1e-6 keeps the root's gradient finite where the two are equal
-        return (apart.square().sum(1) + 1e-6).sqrt().mean() / _WHITE_TO_BLACK
+    apart = to_lab(F.avg_pool2d(full_precision(x), side)) - to_lab(F.avg_pool2d(full_precision(y), side))
+    # 1e-6 keeps the root's gradient finite where the two are equal
+    return (apart.square().sum(1) + 1e-6).sqrt().mean() / _WHITE_TO_BLACK
 
 
 def to_lab(pictures: Tensor) -> Tensor:
-    """sRGB `(b, 3, h, w)` in [-1, 1] to CIELAB (D65): L* in [0, 100], a* and b* about [-110, 110]."""
-    encoded = (pictures + 1) / 2
-    curved = ((encoded.clamp_min(0.0) + 0.055) / 1.055) ** 2.4
-    linear = torch.where(encoded <= 0.04045, encoded / 12.92, curved)
-    xyz = _mix(_matrix(_XYZ), linear) / _white(pictures)
-    # clamped to where the root is used: at 0 its gradient is infinite
-    f = torch.where(xyz > _KNEE**3, xyz.clamp_min(_KNEE**3) ** (1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
-    return _mix(_matrix(_LAB), f) - _black(pictures)
+    """sRGB `(b, 3, h, w)` in [-1, 1] to CIELAB (D65), in float32: L* in [0, 100], a* and b* about [-110, 110]."""
+    pictures = full_precision(pictures)
+    with torch.autocast(pictures.device.type, enabled=False):  # bfloat16 would be off by more than one sees
+        encoded = (pictures + 1) / 2
+        curved = ((encoded.clamp_min(0.0) + 0.055) / 1.055) ** 2.4
+        linear = torch.where(encoded <= 0.04045, encoded / 12.92, curved)
+        xyz = _mix(_matrix(_XYZ), linear) / _white(pictures)
+        # clamped to where the root is used: at 0 its gradient is infinite
+        f = torch.where(xyz > _KNEE**3, xyz.clamp_min(_KNEE**3) ** (1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
+        return _mix(_matrix(_LAB), f) - _black(pictures)
 
 
 def from_lab(lab: Tensor) -> Tensor:

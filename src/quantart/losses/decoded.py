@@ -70,6 +70,6 @@ def _contrast(grams: list[Tensor], style_grams: list[Tensor], painting: Tensor |
     logits = -distances / TEMPERATURE
     if painting is not None:
         same = painting[:, None] == all_rows(painting)
-        same[torch.arange(len(own)), own] = False
+        same[torch.arange(len(own), device=own.device), own] = False
         logits = logits.masked_fill(same, -torch.inf)
     return F.cross_entropy(logits, own)
