@@ -122,8 +122,8 @@ def test_presets_are_listed_shown_and_used(project: Path) -> None:
     assert len(listed) == len([*(ROOT / "presets").glob("[!_]*.yaml")]) + 1
     assert max(map(len, listed)) <= 80
     assert "coco2art                  photographs (MS-COCO) to artworks (WikiArt)" in map(str.rstrip, listed)
-    assert "  ch: 128                          # now 8\n" in said("preset show coco2art")
-    assert "model.ch: 8 -> 128\n" in said("preset use coco2art")
+    assert "  ch: 128                          # now 12\n" in said("preset show coco2art")
+    assert "model.ch: 12 -> 128\n" in said("preset use coco2art")
     assert "  ch: 128 " in (project / "params.yaml").read_text()
     assert said("preset use coco2art").startswith("nothing changed: ")
 
