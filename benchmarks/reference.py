@@ -17,7 +17,7 @@ from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.stage_1 import Stage1Step
-from quantart.training.stage_2 import Stage2Step
+from quantart.training.stage_2 import Stage2Batch, Stage2Step
 from quantart.training.step import AdversarialStep, Phase
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -93,7 +93,7 @@ def stage_2_step(step: Stage2Step, learning_rate: float) -> Callable[[Tensor, Te
     def update(content: Tensor, style: Tensor) -> None:
         for phase in PHASES:
             with torch.no_grad():
-                codes = (
+                codes = Stage2Batch(
                     model.quantize_enc.nearest(model.quant_conv(model.encoder(content))),
                     model.quantize_dec.nearest(model.quant_conv_real(model.encoder_real(style))),
                 )

@@ -29,7 +29,7 @@ def test_comments_stand_beside_their_values_and_above_them_where_the_line_would_
     long = "words " * 60
     lines = render(params, {"data": "pictures", "model.ch": "short", "stage2.loss.style_weight": long}).splitlines()
     assert max(map(len, lines)) <= WIDTH
-    assert "  ch: 8                            # short" in lines
+    assert "  ch: 12                           # short" in lines
     assert "data:                              # pictures" in lines
     place = lines.index("    style_weight: 0.0")
     above = [line for line in lines[place - 4 : place] if line.startswith("    # words")]
