@@ -9,6 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.losses.stage_2 import Stage2Loss
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.training.stage_2 import Stage2Step
+
+from .models.networks import small_stage_1
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -38,3 +46,16 @@ def test_the_stages_of_two_revisions_stand_in_a_section_of_their_own(
     for _ in range(2):
         report.write_section(results, "Stages", lines)
     assert results.read_text() == "# Speed\n\ntable\n\n## Other\n\ntext\n\n## Stages\n\n" + "\n".join(lines) + "\n"
+
+
+def test_the_references_step_of_stage_2_trains_the_style_transfer_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    reference = importlib.import_module("reference")
+    model = ExperimentStage2.from_stage1(small_stage_1(1), small_stage_1(2), block_num=1)
+    step = Stage2Step(model, Stage2Loss(NLayerDiscriminator(8, 4, 0)), reference_order=True)
+    update = reference.stage_2_step(step.train(), learning_rate=0.1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    update(*torch.rand(2, 2, 3, 32, 32))
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("model_x2y.") for name in changed)
