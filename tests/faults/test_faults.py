@@ -111,7 +111,7 @@ def encode_others(quantart: Quantart, root: Path) -> None:
 
 
 def other_rate(quantart: Quantart, root: Path) -> None:
-    set_params(root, {"stage1.base.learning_rate": 0.002, "stage2.train.learning_rate": 0.002})
+    set_params(root, {"stage1.base.learning_rate": 0.003, "stage2.train.learning_rate": 0.003})
 
 
 @pytest.mark.faults
@@ -148,7 +148,7 @@ for owner in (stage1.Batches, stage2.Batches):
     def spoil(self, step, fetch=owner.__call__):
         batch = fetch(self, step)
         spoilt = float("VALUE") if step == 4 else 1.0
-        return batch * spoilt if not isinstance(batch, tuple) else (batch[0] * spoilt, batch[1])
+        return batch._replace(content=batch.content * spoilt) if isinstance(batch, tuple) else batch * spoilt
     owner.__call__ = spoil
 """
 
