@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quantart.errors import UserError
@@ -110,6 +111,10 @@ class StoredCodes:
     def pictures(self) -> int:
         """Number of pictures the rows were made from."""
         return len(self) // int(self.index["copies"])
+
+    def pictures_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which pictures rows were made from: copy k of picture i is row k · pictures + i."""
+        return rows % self.pictures
 
     def check_crop(self, crop: int) -> None:
         """Raises UserError where crops of `crop` × `crop` codes don't fit into the stored ones."""

@@ -145,7 +145,7 @@ class Batches:
         """This process's content and style: codes `(b, crop, crop)` or latents `(b, c, crop, crop)`."""
         drawn = [(rows[self._share], draws[self._share]) for rows, draws in self._drawn(step)]
         content, style = (self._read(stored, *each) for stored, each in zip(self._codes, drawn, strict=True))
-        painting = torch.from_numpy(drawn[1][0] % self._codes[1].pictures)  # copy k of picture i: k · pictures + i
+        painting = torch.from_numpy(self._codes[1].pictures_of(drawn[1][0]))
         return Stage2Batch(content, style, painting.to(self._device, non_blocking=True))
 
     def rows(self, step: int) -> list[Rows]:
@@ -199,7 +199,7 @@ def batch_files(project: Project, codes: dict[Domain, StoredCodes], rows: Sequen
     names = []
     for (domain, stored), own in zip(codes.items(), rows, strict=True):
         files = PackedPictures(project.prepared(domain), "train").files
-        names += [f"{domain} {files[row % stored.pictures]}" for row in own]
+        names += [f"{domain} {files[place]}" for place in stored.pictures_of(own)]
     return names
 
 
