@@ -20,8 +20,8 @@ from timing import Call
 from torch import Tensor, nn
 
 from quantart.data.prepare import prepare_domain
-from quantart.device import default_device
 from quantart.images import Picture, read_image, resize_and_crop, to_arrays, to_tensor
+from quantart.machine.device import default_device
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Params
@@ -29,11 +29,11 @@ from quantart.pipeline import stage1, stage2
 from quantart.pipeline.encode import encoded
 from quantart.presets import find_preset, params_with
 from quantart.project import Project
-from quantart.serving.stylizer import Stylizer
+from quantart.stylize.stylizer import Stylizer
 from quantart.training.launch import make_accelerator
 from quantart.training.means import Means
-from quantart.training.stage_2 import Stage2Batch
 from quantart.training.step import AdversarialStep
+from quantart.training.transfer_step import Stage2Batch
 from quantart.training.update import Update
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from quantart.params_file import read_mapping
+from quantart.params.file import read_mapping
 
 ROOT = Path(__file__).parents[1]
 KMEANS_AT = 200  # steps after which k-means sets the codebook, where it does

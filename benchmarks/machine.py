@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from timing import seconds
 from torch.utils.flop_counter import FlopCounterMode
 
-from quantart.device import default_device
+from quantart.machine.device import default_device
 
 TRIES = 5
 

@@ -17,7 +17,7 @@ from machine import description, floor, operations
 from report import write_report
 from timing import alternate, peak_memory, spread
 
-from quantart.device import default_device, precision
+from quantart.machine.device import default_device, precision
 
 MB = 1e6
 

@@ -49,8 +49,8 @@ def peak(size: int, threads: int) -> int:
     from quantart.models.fidelity import FidelityControl
     from quantart.models.stage_1 import ExperimentStage1
     from quantart.models.stage_2 import ExperimentStage2
-    from quantart.params import VARIANTS
-    from quantart.serving.stylizer import Stylizer
+    from quantart.stylize.stylizer import Stylizer
+    from quantart.vocabulary.names import VARIANTS
 
     torch.set_num_threads(threads)
     shape = yaml.safe_load((ROOT / "presets" / "_paper.yaml").read_text())["model"]

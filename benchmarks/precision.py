@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from quantart.data.pictures import PackedPictures
-from quantart.device import default_device
 from quantart.evaluation.metrics import psnr
 from quantart.images import pixels_to_float
+from quantart.machine.device import default_device
 from quantart.models.stage_1 import ExperimentStage1
 
 BATCH = 8

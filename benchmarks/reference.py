@@ -16,9 +16,9 @@ from quantart.components.blocks import AttnBlock, ChannelsLastConv, Entry
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.stage_1 import Stage1Step
-from quantart.training.stage_2 import Stage2Batch, Stage2Step
 from quantart.training.step import AdversarialStep, Phase
+from quantart.training.transfer_step import Stage2Batch, Stage2Step
+from quantart.training.vqgan_step import Stage1Step
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -33,15 +33,15 @@ import numpy as np
 import psutil
 import torch
 
-from quantart.device import default_device
 from quantart.errors import UserError
 from quantart.images import Picture, decode_image, read_image
+from quantart.machine.device import default_device
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import find_project
-from quantart.serving.registered import default_address
+from quantart.registry.registered import default_address
 from quantart.serving.server import fetch_model
-from quantart.serving.stylizer import Stylizer
+from quantart.stylize.stylizer import Stylizer
 from quantart.tracking.store import configure
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"

@@ -14,7 +14,7 @@ import torch
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.stage_2 import Stage2Step
+from quantart.training.transfer_step import Stage2Step
 
 from .models.networks import small_stage_1
 

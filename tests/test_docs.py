@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from quantart.data.sources import find_pictures
-from quantart.params import Domain
 from quantart.project import Project
+from quantart.vocabulary.names import Domain
 
 DOCS = Path(__file__).parents[1] / "docs"
 

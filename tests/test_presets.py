@@ -14,17 +14,11 @@ import yaml
 from quantart.components.style_transfer import StyleTransferModule
 from quantart.errors import UserError
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.params import DOMAINS, Params
-from quantart.params_file import changes
-from quantart.presets import (
-    find_preset,
-    params_with,
-    preset_table,
-    presets_of,
-    show_preset,
-    use_preset,
-)
+from quantart.params import Params
+from quantart.params.file import changes
+from quantart.presets import find_preset, params_with, preset_table, presets_of, show_preset, use_preset
 from quantart.project import Project
+from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[1]
 TASKS = [

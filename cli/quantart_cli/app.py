@@ -345,9 +345,9 @@ def compare(
 
     Example: quantart compare 3f2a9c 81d04e --html report.html
     """
-    from quantart.evaluation.compare_tables import print_comparison
     from quantart.pipeline import compare as work
     from quantart.project import project_if_any
+    from quantart.reporting.compare_tables import print_comparison
 
     found = work.run(project_if_any(), runs or [], last=last, experiment=experiment, filter=filter, html=html, csv=csv)
     print_comparison(found)
@@ -435,8 +435,8 @@ def stylize(
 
     Example: quantart stylize photos --style a.jpg b.jpg --out painted
     """
-    from quantart.serving.files import named_networks, project_networks, stylize_files
-    from quantart.serving.plan import make_plan
+    from quantart.stylize.files import named_networks, project_networks, stylize_files
+    from quantart.stylize.plan import make_plan
 
     plan = make_plan(content, style, out, force=force)
     if any(":/" in address for address in model or []):
@@ -464,8 +464,8 @@ def serve(
 
     Example: quantart serve --port 5001 --limit max_rows=8
     """
+    from quantart.registry.registered import default_address
     from quantart.serving.limits import parse_limits
-    from quantart.serving.registered import default_address
     from quantart.serving.server import serve as run_server
 
     limits = parse_limits(limit or [])
@@ -480,8 +480,8 @@ def list_versions(name: Name = None) -> None:
 
     Example: quantart registry list
     """
-    from quantart.serving.registry import open_registry
-    from quantart.serving.registry_tables import print_versions
+    from quantart.registry.tables import print_versions
+    from quantart.registry.versions import open_registry
 
     _use_store()
     print_versions(open_registry(_project(), name))
@@ -493,8 +493,8 @@ def show_version(version: WhichVersion = None, name: Name = None) -> None:
 
     Example: quantart registry show champion
     """
-    from quantart.serving.registry import chosen_version, open_registry
-    from quantart.serving.registry_tables import print_version
+    from quantart.registry.tables import print_version
+    from quantart.registry.versions import chosen_version, open_registry
 
     project = _project()
     gates = project.params().promote
@@ -509,7 +509,7 @@ def promote_version(version: WhichVersion = None, name: Name = None) -> None:
 
     Example: quantart registry promote 3
     """
-    from quantart.serving.promotion import promote
+    from quantart.registry.promotion import promote
 
     _use_store()
     done = promote(_project(), version, name)
@@ -524,7 +524,7 @@ def rollback_champion(name: Name = None) -> None:
 
     Example: quantart registry rollback
     """
-    from quantart.serving.promotion import rollback
+    from quantart.registry.promotion import rollback
 
     _use_store()
     moved = rollback(_project(), name)
@@ -564,6 +564,6 @@ def summary() -> None:
 
     Example: quantart summary
     """
-    from quantart.summary import print_summary
+    from quantart.pipeline.summary import print_summary
 
     print_summary(_project())

@@ -6,10 +6,17 @@ import signal
 
 
 class UserError(Exception):
-    """Something the user can mend. Its message says what was wrong, where, and what would be right.
+    """Something the user can fix. The command line prints it without a traceback and exits with code 2.
 
-    The command line prints the message and exits with code 2; it never shows a traceback for it.
+    Attributes:
+        fault: what is wrong and where, e.g. `params.yaml: stage1.base.steps = -1 is below 1`.
+        remedy: what would be right, e.g. `use at least 1`; empty where the fault already says it.
     """
+
+    def __init__(self, fault: str, remedy: str = "") -> None:
+        self.fault = fault
+        self.remedy = remedy
+        super().__init__(f"{fault}; {remedy}" if remedy else fault)
 
 
 class StoppedBySignal(Exception):

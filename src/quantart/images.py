@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from quantart.errors import UserError
-from quantart.whole import write_whole
+from quantart.machine.whole import write_whole
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from quantart.errors import UserError
 from quantart.params import Params
-from quantart.params_file import Change, as_yaml, changes, descriptions, faults, read_comments, read_mapping, render
+from quantart.params.file import Change, as_yaml, changes, descriptions, faults, read_comments, read_mapping, render
 from quantart.project import Project
 
 TASK_SECTIONS = ("data", "model", "stage1", "encode", "stage2")
@@ -241,7 +241,7 @@ def _shown(path: Path) -> str:
 def _head(preset: Preset) -> str:
     return (
         f"Preset {preset.name}: {preset.summary}. What it needs and how to run it: {_shown(preset.file)}.\n"
-        "Everything that decides what a run makes. What each field means, with its range: src/quantart/params.py."
+        "Everything that decides what a run makes. What each field means, with its range: src/quantart/params/."
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from quantart.errors import UserError
-from quantart.params import Domain, Params, Stage1Domain, Variant
-from quantart.params_file import load_params
-from quantart.writable import check_writable
+from quantart.machine.writable import check_writable
+from quantart.params import Params
+from quantart.params.file import load_params
+from quantart.vocabulary.names import Domain, Stage1Domain, Variant
 
 WRITTEN = ("data", "models", "reports", "runs", ".quantart")  # folders that the pipeline's stages write to
 

@@ -296,7 +296,7 @@ def test_several_styles_may_follow_their_option(
         given.extend(arguments[:2])
         raise typer.Exit
 
-    monkeypatch.setattr("quantart.serving.plan.make_plan", plan)
+    monkeypatch.setattr("quantart.stylize.plan.make_plan", plan)
     assert CliRunner().invoke(app, ["stylize", *shlex.split(words)]).exit_code == 0
     assert given == [contents, styles]
 

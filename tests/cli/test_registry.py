@@ -10,7 +10,7 @@ import pytest
 
 from quantart_cli.__main__ import main
 
-from ..serving.versions import add_version, own_store, run_id_of, values
+from ..registry.versions import add_version, own_store, run_id_of, values
 
 NAME = "quantart"
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from quantart.components import blocks, half_norm
 from quantart.components.blocks import AttnBlock, Downsample, Entry, GroupNorm, ResnetBlock, Upsample
-from quantart.components.strips import large_pictures
+from quantart.stylize.strips import large_pictures
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(8, 1), (31, 1), (32, 32), (64, 32)])

@@ -7,7 +7,7 @@ from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.reinhard import match_colours
 from quantart.images import pixels_to_float
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS, Domain
+from quantart.vocabulary.names import DOMAINS, Domain
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import torch
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines, metrics
 from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer, paint_pairs
-from quantart.evaluation.names import MODEL
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import BASELINES
 from quantart.evaluation.sets import frechet_distance
@@ -21,7 +20,8 @@ from quantart.losses.colour import to_lab
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import Domain
+from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.names import Domain
 
 LPIPS_NAME, GRAM, FD = "perceptual_squeezenet1_1", "gram_squeezenet1_1", "fd_squeezenet1_1"
 COMPOSITE = "composite_squeezenet1_1_squeezenet1_1"

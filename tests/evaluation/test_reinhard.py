@@ -6,7 +6,7 @@ from quantart.evaluation.metrics import colour_distance, colour_statistics
 from quantart.evaluation.reinhard import match_colours
 from quantart.images import pixels_to_float
 from quantart.losses.colour import to_lab
-from quantart.params import Domain
+from quantart.vocabulary.names import Domain
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.stage_1 import Stage1Step
-from quantart.training.stage_2 import Stage2Batch, Stage2Step
 from quantart.training.step import AdversarialStep, Phase
+from quantart.training.transfer_step import Stage2Batch, Stage2Step
+from quantart.training.vqgan_step import Stage1Step
 
 from . import test_networks
 from .builders import DISCRIMINATOR, stage_1, stage_1_loss, stage_2, stage_2_loss

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from quantart.data.prepare import prepare_domain
-from quantart.params import DOMAINS
 from quantart.pipeline import pair
 from quantart.project import Project
+from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[2]
 

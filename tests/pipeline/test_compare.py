@@ -20,17 +20,17 @@ from torch.nn.functional import mse_loss
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
-from quantart.evaluation.compare import Comparison
 from quantart.images import pixels_to_float
 from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS
 from quantart.pipeline import evaluate, pair
 from quantart.pipeline.compare import run
 from quantart.project import Project
+from quantart.reporting.compare import Comparison
 from quantart.tracking.find import find_run, select_runs
 from quantart.tracking.session import stage_run
+from quantart.vocabulary.names import DOMAINS
 
 SHAPE: dict[str, Any] = {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
 SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}

@@ -18,22 +18,22 @@ from mlflow import MlflowClient
 
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.evaluation.logged import measured_in
-from quantart.evaluation.record import Record, read_record
-from quantart.evaluation.reports import headlines
 from quantart.images import read_image
 from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS
 from quantart.pipeline.evaluate import run
 from quantart.pipeline.evaluator import Options
 from quantart.pipeline.run_model import load_model
 from quantart.project import Project
+from quantart.reporting.logged import measured_in
+from quantart.reporting.record import Record, read_record
+from quantart.reporting.reports import headlines
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import data_of
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.session import stage_run
+from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[2]
 SHAPE: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}

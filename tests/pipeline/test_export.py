@@ -21,13 +21,13 @@ from quantart.images import decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS, Variant
 from quantart.pipeline.export import run
 from quantart.project import Project
-from quantart.serving.stylizer import Stylizer
+from quantart.stylize.stylizer import Stylizer
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import DataUsed, open_run
 from quantart.tracking.session import stage_run
+from quantart.vocabulary.names import DOMAINS, Variant
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,14 +23,14 @@ from quantart.errors import UserError
 from quantart.images import read_image
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS
 from quantart.pipeline import encode, evaluate, export, pair, stage1, stage2
 from quantart.pipeline.import_checkpoint import run
 from quantart.project import Project
-from quantart.serving.files import named_networks, stylize_files
-from quantart.serving.plan import make_plan
+from quantart.stylize.files import named_networks, stylize_files
+from quantart.stylize.plan import make_plan
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import StageRun
+from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[2]
 MODEL: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [16], "z_channels": 8}

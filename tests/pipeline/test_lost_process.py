@@ -14,9 +14,9 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from quantart.params import DOMAINS
 from quantart.pipeline import prepare
 from quantart.project import Project
+from quantart.vocabulary.names import DOMAINS
 
 from .test_processes import parameters, small_sample
 

@@ -14,9 +14,9 @@ from quantart.data.pictures import PackedPictures
 from quantart.data.splits import SPLITS, Split
 from quantart.errors import UserError
 from quantart.evaluation.pairs import held_out_pairs
-from quantart.params import DOMAINS
 from quantart.pipeline import pair, prepare
 from quantart.project import Project
+from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "sample"

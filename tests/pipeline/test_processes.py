@@ -21,9 +21,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from safetensors.torch import load_file
 
-from quantart.params import DOMAINS
 from quantart.pipeline import encode, pair, prepare, stage1, stage2
 from quantart.project import Project
+from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[2]
 STEPS = 20

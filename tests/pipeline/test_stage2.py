@@ -22,11 +22,12 @@ from quantart.data.codes import StoredCodes
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.params import DECODED, DOMAINS
+from quantart.params import DECODED
 from quantart.pipeline import encode, pair, prepare, stage2
 from quantart.pipeline.stage2 import Batches, PairedBatches, batch_files, training_partners
 from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
+from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[2]
 COPIES = 3

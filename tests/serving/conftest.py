@@ -9,10 +9,10 @@ from quantart.images import Picture, read_image
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import VARIANTS, Variant
+from quantart.registry.registered import RegisteredModel
 from quantart.serving.package import log_and_register
-from quantart.serving.registered import RegisteredModel
 from quantart.tracking.session import stage_run
+from quantart.vocabulary.names import VARIANTS, Variant
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 TINY = {

@@ -19,8 +19,8 @@ from PIL import Image
 
 from quantart.images import Picture, decode_image, read_image
 from quantart.models.fidelity import FidelityControl
-from quantart.serving.registered import RegisteredModel
-from quantart.serving.stylizer import Stylizer
+from quantart.registry.registered import RegisteredModel
+from quantart.stylize.stylizer import Stylizer
 
 from .running import ask, post, running
 

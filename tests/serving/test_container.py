@@ -8,9 +8,9 @@ import mlflow
 import yaml
 from mlflow.models.flavor_backend_registry import get_flavor_backend
 
+from quantart.registry.registered import RegisteredModel
 from quantart.serving.checksums import SUMS, check_networks
 from quantart.serving.package import requirements
-from quantart.serving.registered import RegisteredModel
 from quantart.serving.version import served_version
 
 

@@ -26,10 +26,10 @@ from quantart.images import Picture, decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.registry.registered import RegisteredModel
 from quantart.serving.checksums import SUMS, write_checksums
 from quantart.serving.package import log_and_register, requirements
-from quantart.serving.registered import RegisteredModel
-from quantart.serving.stylizer import Stylizer
+from quantart.stylize.stylizer import Stylizer
 
 from .conftest import TINY, save
 

@@ -5,10 +5,10 @@ import mlflow
 from mlflow import MlflowClient
 
 from quantart.project import Project
-from quantart.serving.promotion import promote
-from quantart.serving.registered import RegisteredModel
+from quantart.registry.promotion import promote
+from quantart.registry.registered import RegisteredModel
 
-from .versions import ROOT, evaluate, values
+from ..registry.versions import ROOT, evaluate, values
 
 
 def test_the_promoted_package_is_what_champion_loads(registered: RegisteredModel, tmp_path: Path) -> None:

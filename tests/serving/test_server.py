@@ -26,10 +26,10 @@ from quantart.errors import UserError
 from quantart.images import Picture, decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.registry.registered import RegisteredModel
 from quantart.serving.checksums import SHA256_TAG, SUMS, write_checksums
-from quantart.serving.registered import RegisteredModel
 from quantart.serving.server import fetch_model
-from quantart.serving.stylizer import Stylizer
+from quantart.stylize.stylizer import Stylizer
 
 from .running import FORMS, as_text, ask, running, start, wait_until_it_answers
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 
-from quantart.serving.registered import RegisteredModel
+from quantart.registry.registered import RegisteredModel
 from quantart.serving.version import registered_as, served_version
 
 

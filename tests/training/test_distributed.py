@@ -18,7 +18,7 @@ from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.training.stage_1 import Stage1Step
+from quantart.training.vqgan_step import Stage1Step
 
 STEPS = 20
 DDCONFIG = {

@@ -12,8 +12,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from quantart.device import default_precision
 from quantart.errors import UserError
+from quantart.machine.device import default_precision
 from quantart.training.launch import launch_if_wanted, make_accelerator, processes_wanted
 
 # a module that several processes run: each leaves a file with what it was told

@@ -28,9 +28,9 @@ from quantart.models.stage_2 import ExperimentStage2, Variant
 from quantart.params import TrainingParams
 from quantart.training.checkpoint import Checkpoints
 from quantart.training.loop import Task, train
-from quantart.training.stage_1 import Stage1Step
-from quantart.training.stage_2 import Stage2Batch, Stage2Step
+from quantart.training.transfer_step import Stage2Batch, Stage2Step
 from quantart.training.update import learning_rate
+from quantart.training.vqgan_step import Stage1Step
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 SIDE, BATCH, N_EMBED, EMBED_DIM = 32, 2, 16, 8

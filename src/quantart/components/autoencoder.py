@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from quantart.components.blocks import ChannelsLastConv, Downsample, Entry, GroupNorm, Level, MiddleBlock, Upsample
-from quantart.components.strips import is_large, normed_in_strips
+from quantart.stylize.strips import is_large, normed_in_strips
 
 
 class EncoderLevel(Level):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from quantart.components.half_norm import HalfGroupNorm, pays
 from quantart.components.precision import full_precision
-from quantart.components.strips import in_strips, is_large, residual_in_strips, saves_memory
+from quantart.stylize.strips import in_strips, is_large, residual_in_strips, saves_memory
 
 MAX_KEYS = 2**14
 """Positions, 128 × 128, up to which attention in a large picture sees each one by itself."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 SHARD = ".tar"
 
 # a spreadsheet takes a cell that begins so for a formula, some of them the full-width signs too
@@ -28,11 +27,6 @@ class PictureFile:
     offset: int = 0
     size: int | None = None
     fault: str | None = None
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file's name ends as pictures' names do."""
-    return PurePosixPath(name).suffix.lower() in EXTENSIONS
 
 
 def table_name(name: str) -> str:

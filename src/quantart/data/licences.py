@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from quantart.data.files import is_picture
+from quantart.vocabulary.pictures import is_picture
 
 MANIFEST = "manifest.csv"  # as of data/sample: file, licence and sha256 of each picture
 

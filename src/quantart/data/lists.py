@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from quantart.data.files import PictureFile, leads_outside, table_name
-from quantart.data.where import Clause, parse_where
 from quantart.errors import UserError
+from quantart.vocabulary.filters import Clause, parse_where
 
 VALUES_SHOWN = 10
 

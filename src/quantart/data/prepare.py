@@ -32,11 +32,12 @@ from quantart.data.sources import find_pictures
 from quantart.data.splits import SPLITS, Split, assign_splits, split_of_name
 from quantart.errors import UserError
 from quantart.images import write_image
-from quantart.progress import progress
-from quantart.whole import whole_folder
+from quantart.machine.progress import progress
+from quantart.machine.whole import whole_folder
 
 if TYPE_CHECKING:
-    from quantart.params import DataParams, Domain
+    from quantart.params import DataParams
+    from quantart.vocabulary.names import Domain
 
 REJECTED_FILE = "rejected.csv"
 REPORT_FILE = "report.json"

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantart.data.files import EXTENSIONS, SHARD, PictureFile, is_picture, table_name
+from quantart.data.files import SHARD, PictureFile, table_name
 from quantart.data.lists import listed_pictures, tabled_pictures
 from quantart.data.shards import refuse_compressed, shard_pictures
 from quantart.errors import UserError
+from quantart.vocabulary.pictures import EXTENSIONS, is_picture
 
 if TYPE_CHECKING:
     from quantart.params import TableParams

@@ -12,9 +12,9 @@ from dvc.config import Config
 
 from quantart.doctor.row import Row, fails, ok, warning
 from quantart.errors import UserError
-from quantart.params import DOMAINS
+from quantart.machine.writable import check_writable
 from quantart.project import WRITTEN, Project
-from quantart.writable import check_writable
+from quantart.vocabulary.names import DOMAINS
 
 
 def check_params(root: Path) -> Row:

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from quantart.device import default_device, default_precision, precision
 from quantart.doctor.row import Row, fails, ok, warning
+from quantart.machine.device import default_device, default_precision, precision
 from quantart.training.launch import processes_wanted
 
 GB = 1e9

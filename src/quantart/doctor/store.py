@@ -18,10 +18,10 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from quantart.doctor.row import Row, fails, ok, warning
 from quantart.errors import UserError
+from quantart.machine.writable import check_writable
 from quantart.project import Project
 from quantart.tracking.spool import find_spools
 from quantart.tracking.store import SQLITE, impatient, real_root, tracking_uri, without_password
-from quantart.writable import check_writable
 
 PATIENCE = 3  # seconds for a server's answer
 NOT_YET = "not there yet; the first run makes it"

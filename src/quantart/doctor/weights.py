@@ -9,7 +9,7 @@ from quantart.errors import UserError
 from quantart.losses.backbones import Network
 from quantart.losses.weights import check_carried, is_carried, is_torchvisions, torchvision_file
 from quantart.params import Params
-from quantart.params_file import load_params
+from quantart.params.file import load_params
 
 CARRIED: tuple[Network, ...] = ("squeezenet1_1", "efficientnet_lite0")
 

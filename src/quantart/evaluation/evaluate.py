@@ -18,17 +18,17 @@ from torch import Tensor
 
 from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
-from quantart.evaluation.names import MODEL
 from quantart.evaluation.observed import Observed, Perception
 from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, Painter, PairRenderer
 from quantart.evaluation.summary import Measurement, Score, measurements, summarise
 from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
 from quantart.images import Picture, pixels_to_float, to_arrays
 from quantart.losses.statistics import moments, relative_distance
-from quantart.memory import keep_no_large_blocks
+from quantart.machine.memory import keep_no_large_blocks
+from quantart.machine.progress import progress
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.progress import progress
+from quantart.vocabulary.metrics import MODEL
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from quantart.evaluation import baselines
 from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA, Rendering
-from quantart.evaluation.names import MODEL
 from quantart.evaluation.observed import Observed, Perception, Recent, observe
 from quantart.evaluation.task import TransferTask
 from quantart.images import pixels_to_float
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.vocabulary.metrics import MODEL
 
 ADAIN = "adain"
 COPIED_CONTENT = "copied_content"

@@ -12,19 +12,19 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
-from quantart.evaluation.compare import Comparison, EvaluatedRun, compare
-from quantart.evaluation.compare_page import page
-from quantart.evaluation.compare_tables import csv_text
-from quantart.evaluation.logged import DIGEST, EVALUATION, digest_name
-from quantart.evaluation.record import ABOUT, NEEDED, PICTURES, Record, read_record
-from quantart.params import DOMAINS
+from quantart.machine.whole import write_whole
 from quantart.pipeline.evaluation_log import record_files
 from quantart.project import Project, tracked_root
+from quantart.reporting.compare import Comparison, EvaluatedRun, compare
+from quantart.reporting.compare_page import page
+from quantart.reporting.compare_tables import csv_text
+from quantart.reporting.logged import DIGEST, EVALUATION, digest_name
+from quantart.reporting.record import ABOUT, NEEDED, PICTURES, Record, read_record
 from quantart.tracking.find import check_finished, describe, find_run, select_runs
 from quantart.tracking.labels import upstream_of
 from quantart.tracking.lineage import ancestry
 from quantart.tracking.store import configure, without_password
-from quantart.whole import write_whole
+from quantart.vocabulary.names import DOMAINS
 
 EVALUATIONS = (EVALUATION, *(f"{EVALUATION}/{domain}" for domain in DOMAINS))
 """Folders of a run's artifacts with an evaluation under the model's own settings: of stage 2, of stage 1 by domain."""

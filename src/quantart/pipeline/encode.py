@@ -17,12 +17,13 @@ from quantart.data.batches import share
 from quantart.data.codes import CodeWriter
 from quantart.data.pairs import name_number
 from quantart.data.pictures import PackedPictures
-from quantart.device import default_device
 from quantart.images import pixels_to_float
+from quantart.machine.device import default_device
+from quantart.machine.progress import progress
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.params import Domain, Params
-from quantart.progress import progress
+from quantart.params import Params
 from quantart.project import Project
+from quantart.vocabulary.names import Domain
 
 
 def run(project: Project, domain: Domain) -> None:

@@ -12,14 +12,14 @@ from accelerate import PartialState
 from mlflow.entities import Run
 
 from quantart.errors import UserError
-from quantart.evaluation.reports import write_reports
 from quantart.images import write_image
-from quantart.params import DOMAINS, VARIANTS, Variant
 from quantart.pipeline.evaluator import EXTREMES, Evaluator, Options
 from quantart.project import Project, tracked_root
+from quantart.reporting.reports import write_reports
 from quantart.tracking.find import find_run
 from quantart.tracking.links import read_link
 from quantart.tracking.store import configure
+from quantart.vocabulary.names import DOMAINS, VARIANTS, Variant
 
 
 def run(project: Project | None, run_id: str | None = None, options: Options | None = None) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from quantart.data.prepare import PrepareReport, prepare_domain
 from quantart.data.splits import IN_WORDS, Split
 from quantart.errors import UserError
 from quantart.evaluation.task import ReconstructionTask, TransferTask
-from quantart.params import DOMAINS, DataParams, Domain
+from quantart.params import DataParams
 from quantart.pipeline.pair import chosen_pairs
 from quantart.project import Project
 from quantart.tracking.runs import DataUsed
+from quantart.vocabulary.names import DOMAINS, Domain
 
 _OWN_SPLIT: Split = "train"  # of pictures that are not split
 _REASONS_SHOWN = 10

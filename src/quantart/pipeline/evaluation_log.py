@@ -12,14 +12,14 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.logged import count_name, digest_name, logged_values, outdated
-from quantart.evaluation.names import MODEL
-from quantart.evaluation.record import NEEDED, About, Record, write_record
 from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.summary import Score
-from quantart.evaluation.sweep import Sweep
 from quantart.images import Picture
+from quantart.reporting.logged import count_name, digest_name, logged_values, outdated
+from quantart.reporting.record import NEEDED, About, Record, write_record
+from quantart.reporting.sweep import Sweep
 from quantart.tracking.runs import DataUsed, StageRun
+from quantart.vocabulary.metrics import MODEL
 
 _KEPT_PICTURES = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
 _ROUNDING = 1e-4  # by which another batch size or device may differ

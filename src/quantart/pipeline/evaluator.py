@@ -16,36 +16,37 @@ from mlflow.entities import Run
 from torch import Tensor
 
 from quantart.data.splits import Split
-from quantart.device import chosen_device, default_device
 from quantart.errors import UserError
 from quantart.evaluation import baselines
 from quantart.evaluation.baselines import MAGENTA, Rendering
 from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer, paint_pairs
-from quantart.evaluation.figures import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
-from quantart.evaluation.logged import EVALUATION
 from quantart.evaluation.magenta import MagentaStylizer
-from quantart.evaluation.names import MODEL
 from quantart.evaluation.networks import FeatureNetwork, assign_weights
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.record import About
 from quantart.evaluation.rendering import Painter
-from quantart.evaluation.sweep import Sweep
 from quantart.evaluation.task import TransferTask
 from quantart.images import Picture
 from quantart.losses.lpips import LPIPS
+from quantart.machine.device import chosen_device, default_device
 from quantart.models.fidelity import Fidelity
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS, Domain, EvaluateParams
+from quantart.params import EvaluateParams
 from quantart.pipeline.evaluation_data import EvaluationData, Selection, open_data
 from quantart.pipeline.evaluation_log import log_evaluation
 from quantart.pipeline.fidelity_runs import ControlledRun
 from quantart.pipeline.pair import log_pairs
 from quantart.pipeline.run_model import as_stage_2, load_model
 from quantart.project import Project
+from quantart.reporting.figures import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
+from quantart.reporting.logged import EVALUATION
+from quantart.reporting.record import About
+from quantart.reporting.sweep import Sweep
 from quantart.tracking.find import describe
 from quantart.tracking.runs import StageRun
+from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.names import DOMAINS, Domain
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 EACH_EXTREME = 3

@@ -15,15 +15,14 @@ from mlflow.exceptions import MlflowException
 from quantart.data.licences import licences
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.evaluation.logged import EVALUATION, count_name, measured_in
 from quantart.images import Picture
 from quantart.models.pretrained import CONFIG
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import VARIANTS, Domain, Variant
 from quantart.project import Project
-from quantart.serving.card import Card, DataRow
+from quantart.registry.card import Card, DataRow
+from quantart.registry.registered import RegisteredModel, write_registered
+from quantart.reporting.logged import EVALUATION, count_name, measured_in
 from quantart.serving.package import log_and_register
-from quantart.serving.registered import RegisteredModel, write_registered
 from quantart.tracking.find import check_finished
 from quantart.tracking.labels import UPSTREAM
 from quantart.tracking.lineage import data_of, with_ancestors
@@ -32,6 +31,7 @@ from quantart.tracking.local import resolve
 from quantart.tracking.runs import get_run
 from quantart.tracking.siblings import find_sibling
 from quantart.tracking.store import configure
+from quantart.vocabulary.names import VARIANTS, Domain, Variant
 
 LINEAGE = ("git.", "dvc.", UPSTREAM, "imported.", "model.")
 

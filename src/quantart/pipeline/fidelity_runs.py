@@ -8,7 +8,6 @@ from mlflow.entities import Run
 from quantart.errors import UserError
 from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, settle
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import VARIANTS, Variant
 from quantart.pipeline.run_model import load_stage_2
 from quantart.project import Project
 from quantart.tracking.find import describe
@@ -16,6 +15,7 @@ from quantart.tracking.links import read_link
 from quantart.tracking.local import resolve
 from quantart.tracking.runs import get_run
 from quantart.tracking.siblings import find_sibling
+from quantart.vocabulary.names import VARIANTS, Variant
 
 SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -19,9 +19,9 @@ from quantart.data.prepare import REPORT_FILE
 from quantart.data.splits import SPLITS, Split
 from quantart.errors import UserError
 from quantart.evaluation.pairs import held_out_pairs
-from quantart.params import DOMAINS, Domain
+from quantart.machine.whole import whole_folder
 from quantart.project import Project
-from quantart.whole import whole_folder
+from quantart.vocabulary.names import DOMAINS, Domain
 
 if TYPE_CHECKING:
     from quantart.tracking.runs import StageRun

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quantart.data.prepare import PrepareReport, prepare_domain
-from quantart.params import Domain
 from quantart.project import Project
+from quantart.vocabulary.names import Domain
 
 
 def run(project: Project, domain: Domain, workers: int | None = None) -> PrepareReport:

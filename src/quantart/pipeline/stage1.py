@@ -24,13 +24,14 @@ from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.pretrained import DISCRIMINATOR
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.params import DOMAINS, Domain, Params, Stage1Domain
+from quantart.params import Params
 from quantart.pipeline.training import GRID_ROWS, VALIDATION_PICTURES, run_training, take_over
 from quantart.project import Project
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import DataUsed
 from quantart.training.loop import Pictures, Task
-from quantart.training.stage_1 import Stage1Step
+from quantart.training.vqgan_step import Stage1Step
+from quantart.vocabulary.names import DOMAINS, Domain, Stage1Domain
 
 
 def run(project: Project, domain: Stage1Domain) -> None:

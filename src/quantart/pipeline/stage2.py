@@ -24,13 +24,14 @@ from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import DOMAINS, Domain, Params, Variant
+from quantart.params import Params
 from quantart.pipeline.training import GRID_ROWS, run_training
 from quantart.project import Project
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import DataUsed
 from quantart.training.loop import Pictures, Task
-from quantart.training.stage_2 import Stage2Batch, Stage2Step
+from quantart.training.transfer_step import Stage2Batch, Stage2Step
+from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 
 def run(project: Project, variant: Variant) -> None:

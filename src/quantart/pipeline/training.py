@@ -13,8 +13,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from quantart.disk import room_for, writing
 from quantart.errors import UserError
+from quantart.machine.disk import room_for, writing
 from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, Pretrained, file_sha256
 from quantart.params import TrainingParams
 from quantart.pipeline.pair import log_pairs

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from quantart.errors import UserError
-from quantart.serving.stylizer import STYLE_CACHE
-
-MAX_PIXELS = 50_000_000
+from quantart.stylize.sizes import MAX_PIXELS
+from quantart.stylize.stylizer import STYLE_CACHE
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,17 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import DEADLINE_EXCEEDED, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from quantart.device import default_device
 from quantart.errors import UserError
 from quantart.images import encode_png
+from quantart.machine.device import default_device
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import VARIANTS
 from quantart.serving.checksums import SUMS, check_networks
 from quantart.serving.limits import Limits
 from quantart.serving.requests import Row, read_fidelity, read_rows, read_size
-from quantart.serving.stylizer import Stylizer
 from quantart.serving.version import served_version
+from quantart.stylize.stylizer import Stylizer
+from quantart.vocabulary.names import VARIANTS
 
 log = logging.getLogger("uvicorn.quantart")  # shown by the server, whose logger it hangs on, and silent elsewhere
 

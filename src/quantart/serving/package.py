@@ -19,9 +19,9 @@ from quantart.images import Picture, encode_png
 from quantart.models.fidelity import ALPHA_OF, FidelityControl
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.registry.registered import CHALLENGER, RegisteredModel
 from quantart.serving.checksums import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.limits import Limits
-from quantart.serving.registered import CHALLENGER, RegisteredModel
 from quantart.serving.requests import COLUMNS
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyyaml", "safetensors", "torch")

@@ -14,7 +14,7 @@ import pandas as pd
 from quantart.errors import UserError
 from quantart.images import ImageError, Picture, decode_image, stored_size
 from quantart.serving.limits import Limits
-from quantart.serving.sizes import MIN_SIDE, check_sides, painted_size
+from quantart.stylize.sizes import MIN_SIDE, check_sides, painted_size
 
 COLUMNS = ("content", "style")
 

@@ -17,11 +17,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from quantart.errors import UserError
-from quantart.loopback import reachable
+from quantart.machine.loopback import reachable
 from quantart.models.pretrained import file_sha256
-from quantart.params import VARIANTS
 from quantart.serving.checksums import SHA256_TAG, SUMS, check_networks
 from quantart.serving.limits import Limits
+from quantart.vocabulary.names import VARIANTS
 
 GRACE_SECONDS = 10  # after the model's own limit, so that its sentence comes before MLflow's timeout
 MODEL_CONFIG = "MLFLOW_PYFUNC_INFERENCE_CONFIG"  # where MLflow looks for what overrides a model's configuration

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from quantart.errors import UserError
-from quantart.whole import write_whole
+from quantart.machine.whole import write_whole
 
 
 @dataclass(frozen=True)

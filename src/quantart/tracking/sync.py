@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from quantart.progress import progress
+from quantart.machine.progress import progress
 from quantart.tracking.delivery import deliver_rest
 from quantart.tracking.spool import Spool, find_spools
 from quantart.tracking.store import Unreachable, configure, impatient, real_root, store_error, tracking_uri

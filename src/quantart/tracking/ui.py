@@ -7,7 +7,7 @@ import sys
 
 import mlflow
 
-from quantart.loopback import reachable
+from quantart.machine.loopback import reachable
 from quantart.tracking.store import EXPERIMENT, without_password
 
 HOST, PORT = "127.0.0.1", 5000

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from quantart.components.distributed import world_size
-from quantart.disk import writing
 from quantart.errors import UserError
+from quantart.machine.disk import writing
 from quantart.training.means import Means
 
 KEEP = 2

@@ -25,8 +25,8 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from quantart.device import configured, default_device, precision
 from quantart.errors import UserError
+from quantart.machine.device import configured, default_device, precision
 
 
 def processes_wanted() -> int:

@@ -22,8 +22,8 @@ from accelerate.utils import gather_object
 from torch import nn
 
 from quantart.errors import UserError
+from quantart.machine.progress import TrainingBar
 from quantart.params import TrainingParams
-from quantart.progress import TrainingBar
 from quantart.training.checkpoint import Checkpoints, TrainingState
 from quantart.training.interrupt import Interrupt
 from quantart.training.means import Means

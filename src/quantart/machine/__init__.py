@@ -1,0 +1,1 @@
+"""Files, disk, memory, devices and progress of the machine this runs on."""

@@ -1,0 +1,64 @@
+"""What the pipeline has made and where to look: the last lines of `make run`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from quantart.project import Project
+from quantart.registry.registered import read_registered
+from quantart.tracking.store import configure
+from quantart.tracking.ui import runs_page
+from quantart.vocabulary.names import VARIANTS
+
+
+def print_summary(project: Project, console: Console | None = None) -> None:
+    """Print the held-out metrics and the places of pictures, runs and the registered model.
+
+    Raises:
+        UserError: the tracking store can't be used.
+    """
+    console = console or Console()
+    metrics = _read(project.reports / "metrics.json")
+    if not metrics:
+        console.print("Nothing evaluated yet: run [bold]make run[/] or [bold]dvc repro[/].")
+        return
+    configure(project.root)
+    console.print(_table(metrics))
+    registered = read_registered(project)
+    places = {
+        "pictures": "  ".join(_shown(path, project) for path in sorted((project.reports / "grids").glob("*.png"))),
+        "in words": _shown(project.reports / "summary.md", project),
+        "runs": f"quantart ui, then {runs_page()}",
+        "plots": "dvc plots show",
+    }
+    if registered:
+        places["registered"] = registered.uri
+        places["serve it"] = "quantart serve"
+    places["stylise one"] = "quantart stylize PHOTO --style PAINTING --out OUT.png"
+    for name, place in places.items():
+        console.print(f"[bold]{name:<12}[/] {place}", highlight=False, soft_wrap=True)
+
+
+def _table(metrics: dict[str, Any]) -> Table:
+    variants = [variant for variant in VARIANTS if variant in metrics]
+    table = Table(title="Held-out pairs")
+    table.add_column("metric")
+    for variant in variants:
+        table.add_column(variant, justify="right")
+    names = [name for name, value in metrics[variants[0]].items() if isinstance(value, float)]
+    for name in names:
+        values = (metrics[variant].get(name) for variant in variants)
+        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
+    return table
+
+
+def _shown(path: Any, project: Project) -> str:
+    return str(path.relative_to(project.root))
+
+
+def _read(path: Any) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf8"))) if path.is_file() else {}

@@ -1,0 +1,1 @@
+"""Registered versions, their gates, and which of them is the champion."""

@@ -1,0 +1,1 @@
+"""What was measured, compared and said: tables, plots, pages, words."""

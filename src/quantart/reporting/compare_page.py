@@ -1,0 +1,123 @@
+"""A comparison as one HTML page that needs nothing else: no script, no file beside it, no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
+from quantart.images import Picture, to_pillow
+from quantart.reporting.compare import UNITS, Comparison, Difference, EvaluatedRun
+from quantart.reporting.compare_plot import forest_plot
+from quantart.reporting.compare_tables import MANY, NO_INTERVAL, number, signed
+from quantart.vocabulary.metrics import MODEL
+
+_QUALITY = 90
+
+
+class _Cell(NamedTuple):
+    picture: str
+    """A data URI; "" where there is no picture."""
+    caption: str
+
+
+class _Gallery(NamedTuple):
+    """Pictures of runs that were evaluated on the same pairs."""
+
+    titles: list[str]
+    rows: list[list[_Cell]]
+
+
+def page(comparison: Comparison) -> str:
+    """The whole page: verdicts, parameters that differ, metrics, differences with a plot, pictures side by side."""
+    environment = Environment(
+        loader=PackageLoader("quantart.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"number": number, "signed": signed}
+    return environment.get_template("compare.html").render(
+        comparison=comparison,
+        metrics=_metrics(comparison),
+        plots=[_plot(pair.differences) for pair in comparison.pairs],
+        galleries=[_gallery(group) for group in _same_task(comparison)],
+        many=MANY,
+        no_interval=NO_INTERVAL,
+        units=UNITS,
+    )
+
+
+def _metrics(comparison: Comparison) -> list[tuple[str, list[dict[Hashable, Any] | None]]]:
+    """By metric a cell for each run, None where it has no such metric."""
+    found = []
+    for metric, rows in comparison.metrics.groupby("metric", sort=False):
+        cells = {row["run"]: row for row in rows.to_dict("records")}
+        found.append((str(metric), [cells.get(letter) for letter in comparison.runs]))
+    return found
+
+
+def _plot(differences: Sequence[Difference]) -> Markup:
+    shown = [each for each in differences if each.verdict and each.first]
+    return Markup(forest_plot(shown)) if shown else Markup("")  # noqa: S704 - its texts are escaped by Matplotlib
+
+
+def _same_task(comparison: Comparison) -> list[dict[str, EvaluatedRun]]:
+    """Runs by letter, in groups that were evaluated on the same pictures."""
+    groups: dict[tuple[str, str], dict[str, EvaluatedRun]] = {}
+    for letter, run in comparison.runs.items():
+        about = run.record.about
+        groups.setdefault((about.kind, about.digest), {})[letter] = run
+    return list(groups.values())
+
+
+def _gallery(runs: dict[str, EvaluatedRun]) -> _Gallery:
+    records = {letter: run.record for letter, run in runs.items()}
+    first = next(iter(records))
+    sources = {"content": (first, COPIED_CONTENT), "style": (first, COPIED_STYLE)}
+    outputs = {f"{letter} ({run.name})": (letter, MODEL) for letter, run in runs.items()}
+    columns = sources | outputs | _adain_columns(runs)
+    numbers = [n for n in sorted(records[first].pictures) if all(n in record.pictures for record in records.values())]
+    shown = {
+        title: [records[letter].pictures[n].get(method) for n in numbers] for title, (letter, method) in columns.items()
+    }
+    shown = {title: pictures for title, pictures in shown.items() if any(p is not None for p in pictures)}
+    names = _file_names(runs[first])
+    rows = [
+        [_Cell(_data_uri(pictures[row]), names.get((n, title), "")) for title, pictures in shown.items()]
+        for row, n in enumerate(numbers)
+    ]
+    return _Gallery(list(shown), rows)
+
+
+def _adain_columns(runs: dict[str, EvaluatedRun]) -> dict[str, tuple[str, str]]:
+    """One for each set of VQGANs: AdaIN's pictures are the same for all runs that stand on the same."""
+    columns: dict[str, tuple[str, str]] = {}
+    seen: list[Sequence[bytes]] = []
+    for letter, run in runs.items():
+        pictures = [p[ADAIN].tobytes() for _, p in sorted(run.record.pictures.items()) if ADAIN in p]
+        if pictures and pictures not in seen:
+            columns[f"AdaIN baseline of {letter}" if len(runs) > 1 else "AdaIN baseline"] = (letter, ADAIN)
+            seen.append(pictures)
+    if len(columns) == 1:
+        return {"AdaIN baseline": next(iter(columns.values()))}
+    return columns
+
+
+def _file_names(run: EvaluatedRun) -> dict[tuple[int, str], str]:
+    """File names by number of the pair and column."""
+    table = run.record.table
+    rows = table[table["method"] == MODEL].reset_index(drop=True)
+    numbers = rows.get("pair", rows.index)
+    columns = {"content": "content", "style": "style"} if "content" in rows else {"content": "file"}
+    return {(int(n), title): str(rows[c][i]) for title, c in columns.items() for i, n in enumerate(numbers)}
+
+
+def _data_uri(picture: Picture | None) -> str:
+    if picture is None:
+        return ""
+    file = io.BytesIO()
+    to_pillow(picture).save(file, "WEBP", quality=_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

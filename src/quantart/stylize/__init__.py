@@ -1,0 +1,1 @@
+"""Stylising pictures with trained networks, at any size."""

@@ -1,0 +1,142 @@
+"""What a command paints: the pictures its arguments name, and the file that each painted one goes to."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from quantart.errors import UserError
+from quantart.images import WRITTEN_FORMATS
+from quantart.vocabulary.pictures import EXTENSIONS, is_picture
+
+GRID_CELLS = 400
+"""Pictures that one grid shows at most; a grid of more contents is written in parts."""
+STEM_BYTES = 100  # of each of the two names in an output's: file systems allow 255 bytes in all
+
+
+class Plan(NamedTuple):
+    """Contents by styles, and where the painted pictures go."""
+
+    contents: list[Path]
+    styles: list[Path]
+    outputs: list[list[Path]]
+    """For each content, one for each style."""
+    grids: list[Path]
+    """Of `grid_rows` contents each; none where there is one style."""
+
+    @property
+    def grid_rows(self) -> int:
+        return _grid_rows(len(self.styles))
+
+
+def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, force: bool = False) -> Plan:
+    """Find the pictures and name the outputs, before any work starts.
+
+    Args:
+        contents, styles: files, folders (searched recursively) and patterns such as `photos/*.jpg`.
+        out: a folder, which need not exist; with one content and one style it may be a picture's file name.
+        force: files that are there already may be overwritten.
+
+    Raises:
+        UserError: an argument names nothing, `out` fits neither use, or a file is there already.
+    """
+    content_files, style_files = (find_pictures(arguments, without=out) for arguments in (contents, styles))
+    pairs = len(content_files) * len(style_files)
+    if out.suffix.lower() in EXTENSIONS and not out.is_dir():
+        if pairs > 1:
+            raise UserError(f"--out {out}: one file's name, for {pairs} pictures; give a folder")
+        outputs: list[list[Path]] = [[_checked_file(out)]]
+        grids: list[Path] = []
+    else:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"--out {out}: is neither a folder nor named as a picture ({', '.join(WRITTEN_FORMATS)})")
+        outputs, grids = _named(content_files, style_files, out)
+    taken = [path for path in [*(path for row in outputs for path in row), *grids] if os.path.lexists(path)]
+    if taken and not force:
+        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+        are = "are" if more else "is"
+        raise UserError(f"{taken[0]}{more}: {are} there already; give --force to overwrite, or another --out")
+    return Plan(content_files, style_files, outputs, grids)
+
+
+def find_pictures(arguments: Sequence[str], without: Path) -> list[Path]:
+    """The files that arguments name, each once, in their order, of folders and patterns by name.
+
+    A file named by itself counts whatever its ending; in folders and patterns those of pictures do.
+
+    Args:
+        without: a folder that is left out where another one is searched: the outputs'.
+
+    Raises:
+        UserError: an argument names no file.
+    """
+    found: dict[Path, Path] = {}
+    for argument in arguments:
+        files = _files(argument, without.resolve())
+        if not files:
+            raise UserError(f"{argument}: no picture there (endings: {', '.join(EXTENSIONS)})")
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def _files(argument: str, without: Path) -> list[Path]:
+    path = Path(argument)
+    if path.is_dir():
+        return _below(path, without)
+    if path.exists():
+        return [path]
+    if not glob.has_magic(argument):
+        raise UserError(f"{argument}: there is no such file or folder")
+    matches = sorted(map(Path, glob.glob(os.path.expanduser(argument), recursive=True)))
+    return [
+        file
+        for match in matches
+        for file in (_below(match, without) if match.is_dir() else [match] if is_picture(match.name) else [])
+    ]
+
+
+def _below(folder: Path, without: Path) -> list[Path]:
+    """Pictures in a folder and in those below it, hidden ones and those in `without` left out."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != without]
+        found += [here / name for name in names if is_picture(name) and not name.startswith(".")]
+    return sorted(found)
+
+
+def _checked_file(out: Path) -> Path:
+    if out.suffix.lower() not in WRITTEN_FORMATS:
+        raise UserError(f"{out}: pictures are written as {', '.join(WRITTEN_FORMATS)}, not {out.suffix}")
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: the folder {out.parent} does not exist")
+    return out
+
+
+def _named(contents: list[Path], styles: list[Path], folder: Path) -> tuple[list[list[Path]], list[Path]]:
+    """Outputs `<content>_<style>.png` and grids; of equal names all but the first get a number."""
+    taken: set[str] = set()
+
+    def free(stem: str) -> Path:
+        name, number = stem, 1
+        while name.casefold() in taken:  # some file systems hold crab.png and Crab.png for one
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name.casefold())
+        return folder / f"{name}.png"
+
+    parts = -(-len(contents) // _grid_rows(len(styles))) if len(styles) > 1 else 0
+    grids = [free("grid") for _ in range(parts)]
+    return [[free(f"{_stem(content)}_{_stem(style)}") for style in styles] for content in contents], grids
+
+
+def _stem(file: Path) -> str:
+    return os.fsencode(file.stem)[:STEM_BYTES].decode("utf8", "ignore")
+
+
+def _grid_rows(styles: int) -> int:
+    return max(1, GRID_CELLS // (styles + 1))

@@ -1,0 +1,98 @@
+"""Two pictures of any size in, one stylised picture out."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quantart.images import Picture, crop_to_aspect, resize, resize_short_side, to_arrays, to_tensor
+from quantart.machine.device import autocast
+from quantart.models.fidelity import FidelityControl
+from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.stylize.sizes import check_side, painted_size
+from quantart.stylize.strips import large_pictures
+from quantart.stylize.style_cache import CacheFigures, StyleCache, content_hash
+
+STYLE_ASPECT = 2.0  # longer style pictures are cropped at both ends, as in training
+STYLE_CACHE = 64 * 2**20  # bytes: 128 styles or more of the 256-pixel presets
+
+
+class Stylizer:
+    """Trained stage-2 networks as a function of pictures; it runs on the device they are on.
+
+    Everything up to the codes is in float32, the decoder in the `precision` of the device.
+
+    Several threads may use it.
+
+    Args:
+        style_cache: bytes that latents of styles may take; a style that is in there is not encoded again.
+    """
+
+    def __init__(self, model: ExperimentStage2 | FidelityControl, *, style_cache: int = STYLE_CACHE) -> None:
+        self._model = (model if isinstance(model, FidelityControl) else FidelityControl.of(model)).eval()
+        shape = self._model.ddconfig
+        self._side = int(shape["resolution"])
+        self._multiple = 2 ** (len(shape["ch_mult"]) - 1)
+        self._styles = StyleCache(style_cache)
+        self._device = next(self._model.parameters()).device
+        self._autocast = autocast(self._device)
+
+    @torch.inference_mode()
+    def stylize(
+        self,
+        content: Picture,
+        style: Picture,
+        alpha: float | None = None,
+        beta: float = 1.0,
+        size: int | None = None,
+    ) -> Picture:
+        """Paint `content` in the manner of `style`; both uint8 `(h, w, 3)`, of different sizes or not.
+
+        Args:
+            alpha, beta: visual and style fidelity, see `FidelityControl`.
+            size: pixels of the painted picture's long side, see `painted_size`.
+
+        Returns:
+            uint8 `(h, w, 3)` with the content's aspect.
+
+        Raises:
+            ImageError: a picture is too small or too long, or can't be painted in that size.
+            UserError: `alpha` or `beta` is not in [0, 1], the networks can't do that alpha, or no picture can have that
+                size.
+        """
+        fidelity = self._model.settle(alpha, beta)
+        check_side(content, "content")
+        check_side(style, "style")
+        height, width = painted_size(content.shape[0], content.shape[1], size)
+        scaled = resize(content, height, width)
+        with large_pictures():
+            z = self._model.transfer(self._padded(scaled), self._style_latents(style, fidelity.styled), fidelity)
+            with self._autocast():  # not before: it would choose other codes
+                painted = self._model.decode(z, fidelity)
+        return to_arrays(painted)[0][:height, :width]
+
+    def seen_of(self, style: Picture) -> Picture:
+        """What the network sees of a style picture: its middle, at most 2 : 1, the short side of the resolution."""
+        return resize_short_side(crop_to_aspect(style, STYLE_ASPECT), self._side)
+
+    def cache_figures(self) -> CacheFigures:
+        """How often a style was found in the cache and not, and what is in there."""
+        return self._styles.figures()
+
+    def _style_latents(self, style: Picture, variants: tuple[Variant, ...]) -> dict[Variant, Tensor]:
+        digest = content_hash(style)
+
+        def encoded(variant: Variant) -> Tensor:
+            return self._model.style_latents(self._padded(self.seen_of(style)), variant)
+
+        return {variant: self._styles.get((digest, variant), partial(encoded, variant)) for variant in variants}
+
+    def _padded(self, picture: Picture) -> Tensor:
+        """`(1, 3, h, w)` in [-1, 1], mirrored on the right and below up to the network's multiple."""
+        height, width = picture.shape[:2]
+        # numpy's mirror goes back and forth where the picture is narrower than what it is padded by; torch's refuses
+        padded = np.pad(picture, ((0, -height % self._multiple), (0, -width % self._multiple), (0, 0)), mode="reflect")
+        return to_tensor(padded).to(self._device)

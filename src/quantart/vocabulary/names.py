@@ -1,0 +1,14 @@
+"""The words that parameters, commands and code share: domains, variants and networks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Domain = Literal["content", "style"]
+Stage1Domain = Literal["base", "content", "style"]
+Variant = Literal["discrete", "continuous"]
+PerceptualNetworkName = Literal["squeezenet1_1", "efficientnet_lite0", "alexnet", "vgg16"]
+FeatureNetworkName = Literal["squeezenet1_1", "efficientnet_lite0", "alexnet", "vgg16", "inception_v3"]
+
+DOMAINS: tuple[Domain, ...] = ("content", "style")
+VARIANTS: tuple[Variant, ...] = ("discrete", "continuous")

@@ -1,0 +1,121 @@
+"""Which device everything runs on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from quantart.errors import UserError
+from quantart.machine.device import (
+    autocast,
+    chosen_device,
+    configured,
+    default_config_file,
+    default_device,
+    default_precision,
+)
+
+
+@pytest.fixture(autouse=True)
+def _a_gpu_and_no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("ACCELERATE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_device().type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert default_device().type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("asked", "device"), [("1", "cpu"), ("True", "cpu"), ("yes", "cpu"), ("0", "cuda"), ("", "cuda")]
+)
+def test_the_environment_may_ask_for_the_cpu(asked: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", asked)
+    assert default_device().type == device
+
+
+def test_accelerates_own_file_may_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "accelerate").mkdir()
+    (tmp_path / "accelerate" / "default_config.yaml").write_text("use_cpu: true\n")
+    assert default_device().type == "cpu"
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "false")
+    assert default_device().type == "cuda"
+
+
+def test_a_file_that_is_no_configuration_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text("- 1\n")
+    monkeypatch.setenv("ACCELERATE_CONFIG_FILE", str(path))
+    with pytest.raises(UserError, match=r"list\.yaml: not a configuration of Accelerate"):
+        configured("use_cpu")
+
+
+@pytest.mark.parametrize("variable", ["HF_HOME", "XDG_CACHE_HOME", None])
+def test_the_file_is_looked_for_where_accelerate_writes_it(
+    variable: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import importlib
+
+    from accelerate.commands.config import config_args
+
+    for name in ("HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, str(tmp_path / "cache"))
+    try:
+        importlib.reload(config_args)  # it settles the place when imported
+        assert default_config_file() == Path(config_args.default_config_file)
+    finally:
+        monkeypatch.undo()
+        importlib.reload(config_args)
+
+
+@pytest.mark.parametrize(("visible", "missing"), [("7", "7"), ("0,3", "3"), (" GPU-5f , 1", "1")])
+def test_a_gpu_that_is_not_here_is_named_and_the_cpu_not_taken_in_its_place(
+    visible: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # CUDA counts up to the first that is not there
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: visible.split(",").index(visible.split(",")[-1]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UserError, match=f"^CUDA_VISIBLE_DEVICES={visible}: there is no GPU {missing} here; "):
+        default_device()
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    assert default_device().type == "cpu"
+
+
+@pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("1,0", 2), ("0,-1,7", 1), ("0,", 1)])
+def test_gpus_that_are_here_or_hidden_on_purpose_are_no_mistake(
+    visible: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert default_device().type == ("cuda" if count else "cpu")
+
+
+def test_a_device_by_name_is_here_or_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert chosen_device("cuda:1") == torch.device("cuda:1")
+    for name in ("cuda:2", "cuda:-1", "tpu", ""):
+        with pytest.raises(UserError, match=f"device '{name}': is not here; there are cpu, cuda, cuda:0, cuda:1$"):
+            chosen_device(name)
+
+
+@pytest.mark.parametrize(("asked", "half"), [("bf16", True), ("no", False), ("", None)])
+def test_networks_run_in_the_precision_that_training_takes(
+    asked: str, half: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    half = default_precision(cpu=True) == "bf16" if half is None else half
+    with autocast(torch.device("cpu"))():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert (product.dtype == torch.bfloat16) == half

@@ -1,0 +1,42 @@
+"""Asking before the work whether its results can be kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quantart.errors import UserError
+from quantart.machine.writable import check_writable
+from quantart.project import Project
+
+from ..unprivileged import open_folder, without_privileges
+
+
+def test_a_writable_folder_is_taken_and_left_as_it_was(tmp_path: Path) -> None:
+    check_writable(tmp_path)
+    check_writable(tmp_path / "not" / "made" / "yet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_folder_is_named_also_for_what_would_be_made_in_it() -> None:
+    with open_folder() as folder:
+        folder.chmod(0o555)
+        with without_privileges():
+            for place in (folder, folder / "models" / "stage1_base"):
+                with pytest.raises(UserError, match=rf"^{folder}: no file can be made in it \(Permission denied\); "):
+                    check_writable(place)
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models").touch()
+    with pytest.raises(UserError, match=r"models: no file can be made in it \(Not a directory\)"):
+        check_writable(tmp_path / "models")
+
+
+def test_of_a_project_the_folder_that_is_closed_is_named() -> None:
+    with open_folder() as root:
+        root.chmod(0o777)
+        (root / "runs").mkdir(mode=0o555)
+        with without_privileges(), pytest.raises(UserError, match=f"^{root}/runs: no file can be made in it"):
+            Project(root).check_writable()

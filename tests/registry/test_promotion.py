@@ -1,0 +1,185 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import yaml
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from quantart.errors import UserError
+from quantart.project import Project
+from quantart.registry.promotion import FEWEST_PAIRS, promote, rollback
+from quantart.registry.registered import RegisteredModel, write_registered
+
+from .versions import GRAM, HARD, PERCEPTUAL, add_version, evaluate, own_store, run_id_of, values
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with own_store(tmp_path_factory.mktemp("project")) as project:
+        yield project
+
+
+@pytest.fixture
+def name() -> str:
+    """Of a registered model of its own for each test."""
+    return uuid4().hex
+
+
+def champion(name: str) -> str | None:
+    try:
+        return str(MlflowClient().get_model_version_by_alias(name, "champion").version)
+    except MlflowException:
+        return None
+
+
+def failed(project: Project, name: str, version: str) -> list[str]:
+    """The gates that keep a version out; the champion stays who it was."""
+    before = champion(name)
+    done = promote(project, version, name)
+    assert done.refused
+    assert done.move is None
+    assert champion(name) == before
+    return [check.gate for check in done.checks if not check.passed]
+
+
+def test_the_first_champion_passes_the_limits_alone(project: Project, name: str) -> None:
+    add_version(name, values())
+    done = promote(project, name=name)  # the challenger, since the export is of another name
+    assert [check.passed for check in done.checks] == [True, True, True]
+    assert champion(name) == "1"
+    assert str(done).endswith(f"version 1 is now {name}@champion; there was none before")
+    evaluate(run_id_of(name, "1"), values(), digest="cd" * 32)  # what it was judged by stays known
+    tags = MlflowClient().get_model_version(name, "1").tags
+    assert (tags["promoted.digest"], tags["promoted.pairs"]) == ("ab" * 32, str(len(HARD)))
+
+
+def test_a_broken_model_fails_and_each_failed_gate_is_said(project: Project, name: str) -> None:
+    add_version(name, values(perceptual=9.4, gram=1.108, colour=0.098))  # the default with its codes scrambled
+    assert len(failed(project, name, "1")) == 3
+    said = str(promote(project, "1", name)).splitlines()
+    assert "promoted.digest" not in MlflowClient().get_model_version(name, "1").tags
+    assert said[0] == "FAILED  perceptual_squeezenet1_1 <= 6: measured 9.4 (9.3 to 9.5)"
+    assert said[-1] == f"version 1 is not promoted: 3 of 3 gates failed; {name}@champion is still nobody"
+
+
+def test_a_little_worse_on_every_pair_is_worse_beyond_noise(project: Project, name: str) -> None:
+    add_version(name, values())
+    add_version(name, values(gram=0.97))  # its interval holds the champion's value: only pair by pair it shows
+    promote(project, "1", name)
+    assert failed(project, name, "2") == [f"{GRAM} not worse than the champion"]
+    said = str(promote(project, "2", name))
+    assert f"FAILED  {GRAM} not worse than the champion: +0.02 (0.02 to 0.02) against version 1" in said
+    assert said.endswith(f"1 of 5 gates failed; {name}@champion is still version 1")
+
+
+def test_worse_within_noise_passes(project: Project, name: str) -> None:
+    add_version(name, values())
+    noisy = values()
+    noisy[GRAM] = noisy[GRAM] + 0.02 + 0.2 * np.tile([1.0, -1.0], 6)
+    add_version(name, noisy)
+    promote(project, "1", name)
+    done = promote(project, "2", name)
+    assert not done.refused
+    assert any("pair by pair: not told apart" in check.figures for check in done.checks)
+    assert champion(name) == "2"
+
+
+def test_promoted_and_rolled_back(project: Project, name: str) -> None:
+    for gram in (0.95, 0.9, 0.85):
+        promote(project, add_version(name, values(gram=gram)), name)
+    assert champion(name) == "3"
+    again = promote(project, "champion", name)
+    assert (again.refused, again.move, str(again)) == (False, None, f"version 3 is {name}@champion already")
+    assert [rollback(project, name).version for _ in range(2)] == ["2", "1"]
+    assert champion(name) == "1"
+    with pytest.raises(UserError, match="nothing to roll back to"):
+        rollback(project, name)
+
+
+def test_the_version_of_the_last_export_is_the_default(project: Project, name: str) -> None:
+    for _ in range(2):
+        add_version(name, values())
+    project.link("export").parent.mkdir(exist_ok=True)
+    write_registered(project, RegisteredModel(name, "1", "challenger", ""))
+    assert promote(project, name=name).version.number == "1"
+    project.link("export").unlink()
+
+
+def test_other_data_is_not_compared(project: Project, name: str) -> None:
+    add_version(name, values())
+    add_version(name, values(), digest="cd" * 32)
+    promote(project, "1", name)
+    both = [f"`quantart evaluate --run-id {run_id_of(name, version)}`" for version in ("2", "1")]
+    with pytest.raises(UserError) as refused:
+        promote(project, "2", name)
+    assert str(refused.value) == (
+        "version 2 was evaluated on data cdcdcdcd, version 1, the champion, on data abababab; "
+        f"evaluate both on the same: {both[0]} and {both[1]}"
+    )
+    evaluate(run_id_of(name, "2"), values())
+    assert not promote(project, "2", name).refused
+
+
+def test_the_first_champion_too_needs_enough_pairs_and_noted_data(project: Project, name: str) -> None:
+    add_version(name, {metric: each[: FEWEST_PAIRS - 1] for metric, each in values().items()})
+    add_version(name, values())
+    MlflowClient().delete_tag(run_id_of(name, "2"), "eval/digest")
+    with pytest.raises(UserError, match=f"version 1 was evaluated on 7 pairs, and needs at least {FEWEST_PAIRS}"):
+        promote(project, "1", name)
+    command = f"run `quantart evaluate --run-id {run_id_of(name, '2')}` again"
+    with pytest.raises(UserError, match=f"version 2 was evaluated on data that was not noted.*{command}"):
+        promote(project, "2", name)
+    assert champion(name) is None
+
+
+def test_what_was_not_measured_says_the_command(project: Project, name: str) -> None:
+    add_version(name)
+    without = values()
+    del without[PERCEPTUAL]
+    add_version(name, without)
+    command = f"`quantart evaluate --run-id {run_id_of(name, '1')}`"
+    with pytest.raises(UserError, match=f"version 1 has not been evaluated; run {command} first"):
+        promote(project, "1", name)
+    with pytest.raises(UserError, match=f"version 2: {PERCEPTUAL}, which `promote` in params.yaml asks for"):
+        promote(project, "2", name)
+    assert champion(name) is None
+
+
+def test_a_record_that_is_gone_is_a_sentence(project: Project, name: str) -> None:
+    for _ in range(2):
+        add_version(name, values())
+    promote(project, "1", name)
+    artifacts = MlflowClient().get_run(run_id_of(name, "2")).info.artifact_uri
+    Path(artifacts.removeprefix("file://"), "eval", "table.parquet").unlink()
+    with pytest.raises(UserError, match="version 2: the record of its evaluation can't be read"):
+        promote(project, "2", name)
+
+
+def test_no_such_version_or_model_says_what_there_is(project: Project, name: str) -> None:
+    for _ in range(2):
+        add_version(name)
+    with pytest.raises(UserError, match=r"has no version '7'; versions: 2, 1; aliases: challenger \(2\)$"):
+        promote(project, "7", name)
+    for wrong in ("unheard-of", "a/b"):
+        with pytest.raises(UserError, match=f"no registered model '{wrong}'; there are: .*{name}"):
+            promote(project, name=wrong)
+
+
+def test_a_version_without_a_run_cannot_be_judged(project: Project, name: str) -> None:
+    MlflowClient().create_registered_model(name)
+    MlflowClient().create_model_version(name, "file:///nowhere")
+    with pytest.raises(UserError, match=r"version 1: its training run \(none named\) is not in the tracking store"):
+        promote(project, "1", name)
+
+
+def test_without_gates_everything_passes(project: Project, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    params["promote"] = {"limits": [], "not_worse": []}
+    free = Project(tmp_path_factory.mktemp("free"))
+    (free.root / "params.yaml").write_text(json.dumps(params))
+    add_version(name, values(perceptual=99.0))
+    assert not promote(free, "1", name).refused

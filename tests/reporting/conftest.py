@@ -1,0 +1,3 @@
+from ..evaluation.conftest import lpips, model, perception, pictures, task, variant, vqgan
+
+__all__ = ["lpips", "model", "perception", "pictures", "task", "variant", "vqgan"]

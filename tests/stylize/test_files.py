@@ -1,0 +1,180 @@
+"""Stylising files with the networks of a project, a folder or the registry."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from quantart.errors import UserError
+from quantart.images import Picture, read_image, write_image
+from quantart.models.fidelity import FidelityControl
+from quantart.project import Project
+from quantart.registry.registered import RegisteredModel
+from quantart.stylize.files import Networks, named_networks, project_networks, stylize_files
+from quantart.stylize.plan import make_plan
+from quantart.stylize.stylizer import Stylizer
+
+from ..serving.conftest import save
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, control: FidelityControl) -> Project:
+    """With both variants trained."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    project = Project(tmp_path)
+    for variant, folder in save(control, tmp_path).items():
+        project.stage2_model(variant).parent.mkdir(exist_ok=True)
+        folder.rename(project.stage2_model(variant))
+    return project
+
+
+@pytest.fixture
+def files(tmp_path: Path, noise: Picture) -> tuple[Path, Path]:
+    """A photograph and a painting on disk."""
+    photo, painting = tmp_path / "photo.png", tmp_path / "painting.png"
+    write_image(photo, noise)
+    write_image(painting, 255 - noise // 2)
+    return photo, painting
+
+
+def painted(files: tuple[Path, Path], networks: Networks, beta: float = 1.0) -> Picture:
+    out = files[0].with_name("out.png")
+    stylize_files(make_plan([str(files[0])], [str(files[1])], out, force=True), networks, beta=beta)
+    return read_image(out, max_pixels=10**6)
+
+
+def expected(files: tuple[Path, Path], control: FidelityControl, alpha: float, beta: float = 1.0) -> Picture:
+    photo, painting = (read_image(file, max_pixels=10**6) for file in files)
+    return Stylizer(control).stylize(photo, painting, alpha, beta)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.5, 0.5), (1.0, 1.0), (0.0, 1.0)])
+def test_a_project_uses_both_of_its_variants(
+    alpha: float, beta: float, project: Project, files: tuple[Path, Path], control: FidelityControl
+) -> None:
+    image = painted(files, project_networks(project, alpha), beta)
+    assert np.array_equal(image, expected(files, control, alpha, beta))
+
+
+def test_by_default_a_project_paints_with_the_variant_it_exports(project: Project) -> None:
+    assert project_networks(project, None) == ([project.stage2_model("discrete")], 1.0)
+    path = project.root / "params.yaml"
+    path.write_text(path.read_text().replace("variant: discrete", "variant: continuous"))
+    assert project_networks(project, None) == ([project.stage2_model("continuous")], 0.0)
+
+
+def test_where_one_variant_is_trained_it_fixes_alpha(project: Project) -> None:
+    shutil.rmtree(project.stage2_model("discrete"))
+    assert project_networks(project, None) == ([project.stage2_model("continuous")], 0.0)
+    with pytest.raises(UserError, match="alpha = 0.5: needs the discrete network, and only the continuous one is here"):
+        project_networks(project, 0.5)
+    shutil.rmtree(project.stage2_model("continuous"))
+    with pytest.raises(UserError, match="stage2_discrete: not trained yet"):
+        project_networks(project, None)
+
+
+def test_a_folder_of_one_network_fixes_alpha(
+    project: Project, files: tuple[Path, Path], control: FidelityControl
+) -> None:
+    folder = str(project.stage2_model("continuous"))
+    assert np.array_equal(painted(files, named_networks([folder], None)), expected(files, control, 0.0))
+    with pytest.raises(UserError, match="alpha = 1: needs the discrete network"):
+        painted(files, named_networks([folder], 1.0))
+
+
+def test_two_folders_are_mixed(project: Project, files: tuple[Path, Path], control: FidelityControl) -> None:
+    both = [str(project.stage2_model(variant)) for variant in ("continuous", "discrete")]
+    assert np.array_equal(painted(files, named_networks(both, 0.25)), expected(files, control, 0.25))
+    assert np.array_equal(painted(files, named_networks(both, None)), expected(files, control, 1.0))
+    with pytest.raises(UserError, match="2 networks are continuous; fidelity control takes one of each variant"):
+        painted(files, named_networks([both[0], both[0]], 0.5))
+    with pytest.raises(UserError, match="--model .*: 3 networks; give a discrete and a continuous one"):
+        named_networks([*both, both[0]], 0.5)
+
+
+def test_a_registered_version_brings_both_and_its_own_default(
+    registered: RegisteredModel, files: tuple[Path, Path], control: FidelityControl
+) -> None:
+    assert np.array_equal(painted(files, named_networks([registered.uri], 0.25)), expected(files, control, 0.25))
+    assert named_networks([registered.uri], None).alpha == 1.0
+    with pytest.raises(UserError, match="--model models:/nothing/1: "):
+        named_networks(["models:/nothing/1"], None)
+
+
+def test_a_wrong_beta_leaves_nothing_behind(project: Project, files: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match="beta = 2.0: must be a number from 0"):
+        painted(files, project_networks(project, None), beta=2.0)
+    assert not files[0].with_name("out.png").exists()
+
+
+@pytest.fixture
+def photos(tmp_path: Path, noise: Picture) -> Path:
+    """A folder with one picture on its side, one half transparent, one broken and one too small."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    turned = Image.fromarray(noise)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(folder / "turned.png", exif=exif)
+    see_through = np.dstack([noise, np.zeros(noise.shape[:2], np.uint8)])
+    Image.fromarray(see_through).save(folder / "glass.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    write_image(folder / "small.png", noise[:20])
+    return folder
+
+
+def test_what_cannot_be_used_is_named_and_all_others_are_painted(
+    photos: Path,
+    project: Project,
+    files: tuple[Path, Path],
+    control: FidelityControl,
+    noise: Picture,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "new" / "folder"
+    plan = make_plan([str(photos)], [str(files[0]), str(files[1]), str(photos / "broken.jpg")], out)
+    capsys.readouterr()
+    done = stylize_files(plan, project_networks(project, None), size=64)
+    assert capsys.readouterr().err.splitlines()[-1] == "stylize: 4 of 4"  # what can be painted alone
+    assert [reason.partition(": ")[0] for reason in done.skipped] == [
+        str(photos / name) for name in ("broken.jpg", "small.png")
+    ]
+    assert done.skipped[1].endswith("small.png: 40 × 20 pixels; each side must have at least 32")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "glass_painting.png",
+        "glass_photo.png",
+        "grid.png",
+        "turned_painting.png",
+        "turned_photo.png",
+    ]
+    assert set(done.written) == set(out.iterdir())
+    assert done.summary == f"4 pictures and a grid in {out}"
+    stylizer = Stylizer(control)
+    painted = {name: read_image(out / f"{name}_photo.png", max_pixels=10**6) for name in ("turned", "glass")}
+    assert np.array_equal(painted["turned"], stylizer.stylize(np.rot90(noise, -1).copy(), noise, size=64))
+    assert np.array_equal(painted["glass"], stylizer.stylize(np.full_like(noise, 255), noise, size=64))
+    grid = read_image(out / "grid.png", max_pixels=10**7)
+    columns = 3 * (192 + 4)  # the contents and the two styles that can be used
+    assert columns < grid.shape[1] < columns + 100  # and the contents' names
+    assert grid[-2 * 192 :, : grid.shape[1] - columns].min() == 0
+    assert 3 * (192 + 4) <= grid.shape[0] < 4 * (192 + 4)  # styles, and the two contents that can be used
+
+
+def test_what_no_picture_can_be_stops_before_any_work(project: Project, files: tuple[Path, Path]) -> None:
+    plan = make_plan([str(files[0])], [str(files[1])], files[0].with_name("out"))
+    with pytest.raises(UserError, match="size = 10: must be a whole number from 32 to 8192"):
+        stylize_files(plan, project_networks(project, None), size=10)
+    assert not files[0].with_name("out").exists()
+
+
+def test_a_place_where_nothing_can_be_made_is_named(project: Project, files: tuple[Path, Path]) -> None:
+    plan = make_plan([str(files[0])], [str(files[1])], files[0] / "out")
+    with pytest.raises(UserError, match="photo.png/out: cannot be made: "):
+        stylize_files(plan, project_networks(project, None))

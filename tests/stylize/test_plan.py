@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import pytest
+
+from quantart.errors import UserError
+from quantart.stylize import plan as module
+from quantart.stylize.plan import make_plan
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with (empty) pictures in it."""
+    monkeypatch.chdir(tmp_path)
+    files = ("a/1.jpg", "a/2.PNG", "a/deep/3.webp", "a/.hidden.jpg", "a/notes.txt", "b/1.png", "s/x.jpg", "s/y.jpg")
+    for name in files:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    return tmp_path
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.as_posix() for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["a"], ["a/1.jpg", "a/2.PNG", "a/deep/3.webp"]),
+        (["a/*.jpg", "b/1.png"], ["a/1.jpg", "b/1.png"]),
+        (["a/*"], ["a/1.jpg", "a/2.PNG", "a/deep/3.webp"]),
+        (["**/1.*"], ["a/1.jpg", "b/1.png"]),
+        (["b/1.png", "b", "./b/1.png"], ["b/1.png"]),  # each once
+        (["a/notes.txt"], ["a/notes.txt"]),  # named by itself: it is tried
+    ],
+)
+def test_files_folders_and_patterns_are_found(arguments: list[str], found: list[str]) -> None:
+    assert names(make_plan(arguments, ["s/x.jpg"], Path("out")).contents) == found
+
+
+def test_a_name_with_a_star_in_it_is_no_pattern() -> None:
+    Path("b/[1].png").touch()
+    assert names(make_plan(["b/[1].png"], ["s/x.jpg"], Path("out")).contents) == ["b/[1].png"]
+
+
+def test_outputs_are_no_contents_the_next_time() -> None:
+    Path("a/out").mkdir()
+    Path("a/out/1_x.png").touch()
+    plan = make_plan(["a"], ["s/x.jpg"], Path("a/out"), force=True)
+    assert names(plan.contents) == ["a/1.jpg", "a/2.PNG", "a/deep/3.webp"]
+
+
+def test_each_pair_has_its_own_name() -> None:
+    Path("s/X.jpg").touch()  # one with x.jpg on some file systems
+    Path("s/grid.png").touch()
+    plan = make_plan(["a/1.jpg", "b/1.png"], ["s/x.jpg", "s/X.jpg"], Path("out"))
+    assert [names(row) for row in plan.outputs] == [
+        ["out/1_x.png", "out/1_X-2.png"],
+        ["out/1_x-3.png", "out/1_X-4.png"],
+    ]
+    assert names(plan.grids) == ["out/grid.png"]
+
+
+def test_one_style_needs_no_grid_and_long_names_are_cut() -> None:
+    long = Path("b") / ("ä" * 120 + ".png")
+    long.touch()
+    plan = make_plan([str(long)], ["s/x.jpg"], Path("out"))
+    assert plan.grids == []
+    assert plan.outputs[0][0].name == "ä" * 50 + "_x.png"
+
+
+def test_a_grid_of_many_contents_comes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRID_CELLS", 6)
+    plan = make_plan(["a", "b"], ["s"], Path("out"))
+    assert plan.grid_rows == 2
+    assert names(plan.grids) == ["out/grid.png", "out/grid-2.png"]
+
+
+def test_of_one_pair_out_may_be_a_file() -> None:
+    assert make_plan(["b"], ["s/x.jpg"], Path("crab.png")).outputs == [[Path("crab.png")]]
+    Path("folder.png").mkdir()
+    assert make_plan(["b"], ["s/x.jpg"], Path("folder.png")).outputs == [[Path("folder.png/1_x.png")]]
+
+
+@pytest.mark.parametrize(
+    ("content", "out", "sentence"),
+    [
+        ("a", "crab.png", "--out crab.png: one file's name, for 3 pictures; give a folder"),
+        ("b", "crab.gif", "crab.gif: pictures are written as .png, .jpg, .jpeg, .webp, not .gif"),
+        ("b", "no/crab.png", "no/crab.png: the folder no does not exist"),
+        ("b", "a/notes.txt", "--out a/notes.txt: is neither a folder nor named as a picture"),
+        ("b", "s/x.jpg", "s/x.jpg: is there already; give --force to overwrite, or another --out"),
+        ("a", "done", "done/1_x.png and 1 more: are there already; give --force"),
+        ("no.jpg", "out", "no.jpg: there is no such file or folder"),
+        ("a/*.bmp", "out", r"a/\*.bmp: no picture there \(endings: .jpg"),
+        ("empty", "out", "empty: no picture there"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_work(content: str, out: str, sentence: str) -> None:
+    Path("empty").mkdir()
+    Path("done").mkdir()
+    for name in ("1_x.png", "3_x.png"):
+        (Path("done") / name).touch()
+    with pytest.raises(UserError, match=sentence):
+        make_plan([content], ["s/x.jpg"], Path(out))
+
+
+def test_force_overwrites() -> None:
+    assert make_plan(["b"], ["s/y.jpg"], Path("s/x.jpg"), force=True).outputs == [[Path("s/x.jpg")]]

@@ -1,0 +1,53 @@
+import pytest
+
+from quantart.errors import UserError
+from quantart.images import ImageError
+from quantart.stylize.sizes import painted_size
+
+
+@pytest.mark.parametrize(
+    ("picture", "size", "painted"),
+    [
+        ((256, 384), None, (256, 384)),  # its own size
+        ((3000, 4000), None, (768, 1024)),  # at most 1024
+        ((32, 4000), None, (32, 4000)),  # unless its short side would have less than 32
+        ((100, 1000), 4096, (410, 4096)),
+        ((256, 384), 96, (64, 96)),
+        ((256, 384), 2000, (1333, 2000)),
+        ((2048, 2048), 2048, (2048, 2048)),
+        ((33, 47), 47, (33, 47)),
+    ],
+)
+def test_the_aspect_is_kept(picture: tuple[int, int], size: int | None, painted: tuple[int, int]) -> None:
+    assert painted_size(*picture, size) == painted
+
+
+@pytest.mark.parametrize("size", [0, 31, 8193, -5, 2.5, True, "64"])
+def test_no_picture_has_such_a_size(size: int) -> None:
+    with pytest.raises(UserError, match=r"size = .*: must be a whole number from 32 to 8192"):
+        painted_size(100, 100, size)
+
+
+@pytest.mark.parametrize(
+    ("picture", "size", "sentence"),
+    [
+        ((256, 384), 40, "content: 384 × 256 pixels, size = 40; for this picture it may be 48 to 2508: "),
+        ((256, 384), 2509, "content: 384 × 256 pixels, size = 2509; for this picture it may be 48 to 2508: "),
+        ((64, 20000), None, "content: 20000 × 64 pixels; one side may be at most 256 times the other"),
+    ],
+)
+def test_what_this_picture_cannot_be_is_said_with_its_limits(
+    picture: tuple[int, int], size: int | None, sentence: str
+) -> None:
+    with pytest.raises(ImageError, match=sentence):
+        painted_size(*picture, size)
+
+
+def test_a_limit_holds_where_no_size_is_asked_for_too() -> None:
+    assert painted_size(256, 384, None, 96) == painted_size(256, 384, 96) == (64, 96)
+    assert painted_size(256, 384, None, 2048) == (256, 384)
+    with pytest.raises(ImageError, match="size = 97; for this picture it may be 48 to 96: "):
+        painted_size(256, 384, 97, 96)
+    for size in (None, 64):
+        with pytest.raises(ImageError, match=r"8192 × 32 pixels; .* at least 8192, and the limit is max_size = 2048$"):
+            painted_size(32, 8192, size, 2048)

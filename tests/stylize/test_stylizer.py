@@ -1,0 +1,158 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from quantart.components import blocks
+from quantart.images import ImageError, Picture, read_image, resize, to_arrays, to_tensor
+from quantart.models.fidelity import FidelityControl
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.stylize import strips
+from quantart.stylize.stylizer import Stylizer
+
+from ..serving.conftest import SAMPLE, TINY
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compared byte for byte is in float32 whatever the machine can do."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+
+
+def test_in_bfloat16_the_codes_are_float32s_and_the_decoders_picture_nearly(
+    control: FidelityControl, network: ExperimentStage2, noise: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, style = noise[:32, :32], noise[-32:, -32:]
+    exact = Stylizer(control).stylize(content, style).astype(float)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    stylizer = Stylizer(control)
+    with torch.inference_mode():
+        z = network.transfer(network.content_latents(to_tensor(content)), network.style_latents(to_tensor(style))).z
+        with torch.autocast("cpu", torch.bfloat16):
+            expected = to_arrays(network.decode(z))[0]
+    painted = stylizer.stylize(content, style)
+    assert np.array_equal(painted, expected)
+    assert 0 < np.abs(painted - exact).mean() < 1
+    assert stylizer.stylize(content, style, alpha=0.5, beta=0.5).shape == content.shape
+
+
+def test_a_square_of_the_models_size_is_the_networks_own_output(network: ExperimentStage2, noise: Picture) -> None:
+    content, style = noise[:32, :32], noise[-32:, -32:]
+    with torch.inference_mode():
+        expected = to_arrays(network(to_tensor(content), to_tensor(style)))[0]
+    assert np.array_equal(Stylizer(network).stylize(content, style), expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "size", "expected"),
+    [((64, 64), None, (64, 64)), ((33, 47), None, (33, 47)), ((200, 100), 64, (64, 32)), ((32, 40), 97, (78, 97))],
+)
+def test_any_size_keeps_the_contents_aspect(
+    content: tuple[int, int], size: int | None, expected: tuple[int, int], network: ExperimentStage2, noise: Picture
+) -> None:
+    painted = Stylizer(network).stylize(np.resize(noise, (*content, 3)), noise, size=size)
+    assert painted.shape == (*expected, 3)
+    assert painted.dtype == np.uint8
+
+
+def test_another_size_is_the_network_on_the_scaled_padded_picture(
+    network: ExperimentStage2, pictures: tuple[Picture, Picture]
+) -> None:
+    content, style = pictures
+    stylizer = Stylizer(network)
+    scaled = resize(content, *(round(side * 51 / max(content.shape)) for side in content.shape[:2]))
+    padded = [
+        np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="reflect")
+        for picture in (scaled, stylizer.seen_of(style))
+    ]
+    with torch.inference_mode():
+        expected = to_arrays(network(*map(to_tensor, padded)))[0]
+    painted = stylizer.stylize(content, style, size=51)
+    assert np.array_equal(painted, expected[: scaled.shape[0], : scaled.shape[1]])
+
+
+def test_a_picture_narrower_than_what_it_is_padded_by_is_mirrored_again(noise: Picture) -> None:
+    torch.manual_seed(0)
+    shape = {**TINY, "ch_mult": [1] * 8}  # 128 pixels to a code
+    deep = ExperimentStage2(shape, n_embed=16, embed_dim=8, block_num=1)
+    assert Stylizer(deep).stylize(np.resize(noise, (32, 33, 3)), noise).shape == (32, 33, 3)
+
+
+@pytest.mark.parametrize(
+    ("exact", "precision"),
+    [(True, "no"), (False, "no"), (False, "bf16")],
+    ids=["exact", "bfloat16 maps, thinned attention", "bfloat16"],
+)
+def test_no_seam_shows_where_strips_meet(
+    exact: bool, precision: str, network: ExperimentStage2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", precision)
+    rows, height, width = 12, 120, 160
+    stylizer = Stylizer(network)
+    photos = [read_image(file, max_pixels=10**8) for file in sorted((SAMPLE / "photos").glob("*.jpg"))[::6]]
+    contents = [resize(photo, height, width) for photo in photos]
+    whole = np.stack([stylizer.stylize(content, photos[0]) for content in contents]).astype(float)
+    heights: list[int] = []
+    hook = network.decoder.conv_out.register_forward_pre_hook(lambda _, x: heights.append(x[0].shape[2]))
+    monkeypatch.setattr(strips, "PLAIN", 2**12)
+    monkeypatch.setattr(strips, "STRIP", rows * width * TINY["ch"])
+    if not exact:
+        monkeypatch.setattr(strips, "FULL_PRECISION", 2**12)
+        monkeypatch.setattr(blocks, "MAX_KEYS", 2**10)  # of 60 × 80 codes
+    painted = np.stack([stylizer.stylize(content, photos[0]) for content in contents]).astype(float)
+    hook.remove()
+    assert max(heights) == rows + 2 * strips.REACH  # it did run in strips
+    assert (np.abs(painted - whole).max() <= 1) == exact  # the approximations did take part
+    steps = np.abs(np.diff(painted, axis=1)).mean((0, 2, 3))  # between each row and the next
+    # where strips meet, codes meet: compared with where codes alone do, every second row; not beside the picture's
+    # own edges, where the convolutions' zeros show
+    across = np.arange(rows - 1, height - 1, rows)
+    inside = np.setdiff1d(np.arange(rows - 1, height - rows, 2), across)
+    assert steps[across].mean() == pytest.approx(steps[inside].mean(), rel=0.1)
+
+
+def test_a_style_sent_again_is_not_encoded_again(
+    control: FidelityControl, pictures: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, style = pictures
+    settings: list[dict[str, Any]] = [{}, {"alpha": 0.5}, {"alpha": 0.5, "beta": 0.3, "size": 64}, {"beta": 0.0}]
+    without = Stylizer(control, style_cache=0)
+    expected = [without.stylize(content, style, **setting) for setting in settings]
+    assert without.cache_figures() == (0, 5, 0, 0)
+    cached = Stylizer(control)
+    for setting, picture in zip(settings * 2, expected * 2, strict=True):
+        assert np.array_equal(cached.stylize(content, style.copy(), **setting), picture)
+    figures = cached.cache_figures()
+    assert (figures.hits, figures.misses, figures.entries) == (8, 2, 2)  # of two variants each
+    assert figures.bytes == 2 * 4 * 8 * np.prod([-(-side // 2) for side in cached.seen_of(style).shape[:2]])
+    cached.stylize(content, 255 - style)
+    assert cached.cache_figures().misses == 3
+
+
+def test_padding_does_not_show_in_what_is_kept(network: ExperimentStage2, noise: Picture) -> None:
+    content = np.resize(noise, (32, 45, 3))
+    mirrored = np.concatenate([content, content[:, -2:-3:-1]], axis=1)  # by hand what padding to 46 does
+    stylizer = Stylizer(network)
+    assert np.array_equal(stylizer.stylize(content, noise), stylizer.stylize(mirrored, noise)[:, :45])
+
+
+def test_the_style_matters(network: ExperimentStage2, noise: Picture) -> None:
+    stylizer = Stylizer(network)
+    assert not np.array_equal(stylizer.stylize(noise, noise), stylizer.stylize(noise, 255 - noise // 2))
+
+
+@pytest.mark.parametrize(
+    ("content", "style", "message"),
+    [
+        ((31, 60), (40, 40), "content: 60 × 31 pixels; each side must have at least 32"),
+        ((40, 40), (1, 1), "style: 1 × 1 pixels; each side must have at least 32"),
+        ((32, 8193), (40, 40), "content: 8193 × 32 pixels; one side may be at most 256 times the other"),
+    ],
+)
+def test_pictures_that_cannot_be_painted_are_named(
+    content: tuple[int, int], style: tuple[int, int], message: str, network: ExperimentStage2
+) -> None:
+    blank = [np.zeros((*size, 3), np.uint8) for size in (content, style)]
+    with pytest.raises(ImageError, match=message):
+        Stylizer(network).stylize(*blank)
