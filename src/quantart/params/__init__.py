@@ -1,10 +1,13 @@
-"""Typed, strict, frozen view of `params.yaml`, which `params_file.load_params` reads.
+"""Typed, strict, frozen view of `params.yaml`, which `quantart.params.file.load_params` reads.
 
 Every field of the file is here with its unit and range, and every combination that is impossible.
+`params.select(["seed", "data.resolution", "stage1.base"])` gives these values and sections as nested plain dicts;
+in a test, `view, read = recording(params)` (tests/params/recording.py) collects in `read` the keys read from `view`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -405,6 +408,25 @@ class Params(_Section):
     def latent_side(self) -> int:
         """Codes along one side of a square picture."""
         return self.data.resolution // self.model.downsampling
+
+    def select(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The values of dotted keys, each a section or a single parameter, as nested plain dicts.
+
+        Raises:
+            KeyError: no parameter has this key.
+        """
+        selected: dict[str, Any] = {}
+        everything = self.model_dump()
+        for key in keys:
+            *sections, last = key.split(".")
+            source, target = everything, selected
+            try:
+                for name in sections:
+                    source, target = source[name], target.setdefault(name, {})
+                target[last] = source[last]
+            except (KeyError, TypeError):
+                raise KeyError(key) from None
+        return selected
 
     @model_validator(mode="after")
     def _fits_together(self) -> Params:
