@@ -36,7 +36,7 @@ class _Gallery(NamedTuple):
 def page(comparison: Comparison) -> str:
     """The whole page: verdicts, parameters that differ, metrics, differences with a plot, pictures side by side."""
     environment = Environment(
-        loader=PackageLoader("quantart.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("quantart.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"number": number, "signed": signed}
     return environment.get_template("compare.html").render(
