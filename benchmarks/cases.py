@@ -19,6 +19,7 @@ from PIL import Image
 from timing import Call
 from torch import Tensor, nn
 
+from quantart.data.batches import CodeBatch
 from quantart.data.prepare import prepare_domain
 from quantart.images import Picture, read_image, resize_and_crop, to_arrays, to_tensor
 from quantart.machine.device import default_device
@@ -33,7 +34,6 @@ from quantart.stylize.stylizer import Stylizer
 from quantart.training.launch import make_accelerator
 from quantart.training.means import Means
 from quantart.training.step import AdversarialStep
-from quantart.training.transfer_step import Stage2Batch
 from quantart.training.update import Update
 
 ROOT = Path(__file__).parents[1]
@@ -123,9 +123,9 @@ def stage_2_ours(batch: int, params: Params | None = None, side: int = SIDE // 1
     params = params or preset()
     codes = torch.randint(params.model.n_embed, (2, STORED_PICTURES, side, side)).to(default_device())
 
-    def draw(step: int) -> Stage2Batch:
+    def draw(step: int) -> CodeBatch:
         rows = (step * batch + torch.arange(batch, device=codes.device)) % STORED_PICTURES
-        return Stage2Batch(codes[0, rows], codes[1, rows])
+        return CodeBatch(codes[0, rows], codes[1, rows])
 
     return _updates(stage2.make_step(transferring(params), params, variance=1.0), params.stage2.train, draw)
 

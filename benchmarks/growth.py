@@ -91,7 +91,7 @@ def _of_rows(rows: int, repeat: int) -> dict[str, float]:
     import cases
 
     from quantart.data.codes import CODES, LATENTS, StoredCodes, code_dtype
-    from quantart.pipeline.stage2 import Batches, latent_variance
+    from quantart.pipeline.stage2 import latent_variance, make_batches
     from quantart.training.launch import make_accelerator
 
     params, accelerator = cases.preset(), make_accelerator(seed=0)
@@ -112,7 +112,7 @@ def _of_rows(rows: int, repeat: int) -> dict[str, float]:
         begun = time.perf_counter()
         stored = StoredCodes(folder, "train")
         latent_variance(stored)
-        batches = Batches(stored, stored, params, "discrete", accelerator)
+        batches = make_batches({"content": stored, "style": stored}, params, "discrete", accelerator)
         batches(0)
         start_s = time.perf_counter() - begun
         steps = iter(range(1, repeat + 1))

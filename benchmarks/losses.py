@@ -45,7 +45,9 @@ def losses(project: Project, params: Params, seed: int, steps: int, last: int, f
         for optimizer in update.optimizers.values():
             for group in optimizer.param_groups:
                 group["fused"] = False
-    batches = stage1.Batches([PackedPictures(project.prepared("style"), "train")], params, "style", accelerator)
+    batches = stage1.make_batches(
+        {"style": PackedPictures(project.prepared("style"), "train")}, params, "style", accelerator
+    )
     totals = Means()
     for number in range(steps):
         torch.manual_seed(seed * steps + number)

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from quantart.components.blocks import AttnBlock, ChannelsLastConv, Entry
+from quantart.data.batches import CodeBatch
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.step import AdversarialStep, Phase
-from quantart.training.transfer_step import Stage2Batch, Stage2Step
+from quantart.training.transfer_step import Stage2Step
 from quantart.training.vqgan_step import Stage1Step
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -93,7 +94,7 @@ def stage_2_step(step: Stage2Step, learning_rate: float) -> Callable[[Tensor, Te
     def update(content: Tensor, style: Tensor) -> None:
         for phase in PHASES:
             with torch.no_grad():
-                codes = Stage2Batch(
+                codes = CodeBatch(
                     model.quantize_enc.nearest(model.quant_conv(model.encoder(content))),
                     model.quantize_dec.nearest(model.quant_conv_real(model.encoder_real(style))),
                 )

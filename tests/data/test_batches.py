@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantart.data.batches import Schedule, share
+from quantart.data.batches import PictureBatches, Schedule, process_slice
 
 sizes = st.integers(1, 30)
 
@@ -70,7 +73,7 @@ def test_draws_are_uniform_and_differ_between_steps_and_streams() -> None:
 @given(batch_size=sizes, world=st.integers(1, 8))
 def test_the_processes_shares_make_up_the_joint_batch(batch_size: int, world: int) -> None:
     source = schedule(n=7, batch_size=batch_size)
-    parts = [share(batch_size, rank, world) for rank in range(world)]
+    parts = [process_slice(batch_size, rank, world) for rank in range(world)]
     np.testing.assert_array_equal(np.concatenate([source.indices(5)[part] for part in parts]), source.indices(5))
     np.testing.assert_array_equal(np.concatenate([source.draws(5, 2)[part] for part in parts]), source.draws(5, 2))
     lengths = [part.stop - part.start for part in parts]
@@ -80,3 +83,40 @@ def test_the_processes_shares_make_up_the_joint_batch(batch_size: int, world: in
 @pytest.mark.parametrize("step", [10**6, 10**9])
 def test_a_late_step_costs_no_more_than_the_first(step: int) -> None:
     assert len(schedule(n=1000, batch_size=8).indices(step)) == 8
+
+
+class Numbers:
+    """Pictures that are their own numbers, from `first` on."""
+
+    def __init__(self, first: int, n: int) -> None:
+        self._first = first
+        self.files = [f"{first + place}.jpg" for place in range(n)]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def crops(self, indices: np.ndarray, side: int, draws: np.ndarray) -> torch.Tensor:
+        assert draws.shape == (len(indices), 3)
+        pixels = torch.from_numpy(self._first + indices).to(torch.uint8)
+        return pixels.view(-1, 1, 1, 1).expand(-1, 3, side, side)
+
+
+def picture_batches(rank: int = 0, world: int = 1) -> PictureBatches:
+    sources: Any = {"content": Numbers(0, 9), "style": Numbers(100, 5)}
+    process: Any = SimpleNamespace(process_index=rank, num_processes=world, device=torch.device("cpu"))
+    return PictureBatches(sources, batch_size=7, crop=4, seed=0, accelerator=process)
+
+
+def test_both_domains_have_equal_parts_of_a_batch_of_pictures_whose_files_are_known() -> None:
+    batches = picture_batches()
+    for step in range(5):
+        pixels = (batches(step)[:, 0, 0, 0] + 1) * 127.5
+        names = [f"{'style' if number >= 100 else 'content'} {number}.jpg" for number in pixels.round().int().tolist()]
+        assert names == batches.files(step)
+        assert Counter(name.split()[0] for name in names) == {"content": 4, "style": 3}
+
+
+def test_processes_share_the_joint_batch_of_pictures() -> None:
+    parts = [picture_batches(rank, 2) for rank in range(2)]
+    assert torch.equal(picture_batches()(3), torch.cat([part(3) for part in parts]))
+    assert picture_batches().files(3) == [name for part in parts for name in part.files(3)]

@@ -142,9 +142,8 @@ def test_after_a_change_it_starts_afresh_says_why_and_keeps_the_old_checkpoint(
 
 
 SPOILT = """
-import quantart.pipeline.stage1 as stage1
-import quantart.pipeline.stage2 as stage2
-for owner in (stage1.Batches, stage2.Batches):
+from quantart.data.batches import CodeBatches, PictureBatches
+for owner in (PictureBatches, CodeBatches):
     def spoil(self, step, fetch=owner.__call__):
         batch = fetch(self, step)
         spoilt = float("VALUE") if step == 4 else 1.0
@@ -200,14 +199,14 @@ def test_a_rate_far_too_high_is_found_within_an_interval(quantart: Quantart, fre
 
 SHORT_OF_MEMORY = """
 import os, resource
-import quantart.pipeline.stage1 as stage1
-def spoil(self, step, fetch=stage1.Batches.__call__):
+from quantart.data.batches import PictureBatches
+def spoil(self, step, fetch=PictureBatches.__call__):
     batch = fetch(self, step)
     if step == 4:
         now = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (now + 2**22, now + 2**22))
     return batch
-stage1.Batches.__call__ = spoil
+PictureBatches.__call__ = spoil
 """
 
 
@@ -272,8 +271,8 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole_and_says_what_needed_how
 
 
 FILL = """
-import quantart.pipeline.stage1 as stage1
-def fill(self, step, fetch=stage1.Batches.__call__):
+from quantart.data.batches import PictureBatches
+def fill(self, step, fetch=PictureBatches.__call__):
     if step == 5:
         with open("ballast", "wb", buffering=0) as ballast:
             try:
@@ -282,7 +281,7 @@ def fill(self, step, fetch=stage1.Batches.__call__):
             except OSError:
                 pass
     return fetch(self, step)
-stage1.Batches.__call__ = fill
+PictureBatches.__call__ = fill
 """
 
 

@@ -15,9 +15,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from quantart.data.batches import CodeBatch
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.step import AdversarialStep, Phase
-from quantart.training.transfer_step import Stage2Batch, Stage2Step
+from quantart.training.transfer_step import Stage2Step
 from quantart.training.vqgan_step import Stage1Step
 
 from . import test_networks
@@ -61,11 +62,11 @@ def test_every_case_is_replayed(golden: Path) -> None:
 
 
 @torch.no_grad()
-def codes(model: ExperimentStage2, content: Tensor, style: Tensor) -> Stage2Batch:
+def codes(model: ExperimentStage2, content: Tensor, style: Tensor) -> CodeBatch:
     """Both pictures' indices, as the pipeline stores them."""
     content_z = model.quant_conv(model.encoder(content))
     style_z = model.quant_conv_real(model.encoder_real(style))
-    return Stage2Batch(model.quantize_enc.nearest(content_z), model.quantize_dec.nearest(style_z))
+    return CodeBatch(model.quantize_enc.nearest(content_z), model.quantize_dec.nearest(style_z))
 
 
 def train(step: AdversarialStep, batches: Sequence[Any], learning_rate: float) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from quantart.errors import UserError
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.params import DECODED
 from quantart.pipeline import encode, pair, prepare, stage2
-from quantart.pipeline.stage2 import Batches, PairedBatches, batch_files, training_partners
+from quantart.pipeline.stage2 import batch_files, make_batches, training_partners
 from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.vocabulary.names import DOMAINS
@@ -87,7 +87,7 @@ def test_a_paired_batch_holds_partners_in_the_same_copy_cut_at_the_same_place(pr
     files = {domain: PackedPictures(project.prepared(domain), "train").files for domain in DOMAINS}
     assert [c for c, _ in known] != [s for _, s in known]
     assert all(Path(files["content"][c]).stem == Path(files["style"][s]).stem for c, s in known)
-    batches = PairedBatches(codes["content"], codes["style"], known, params, variant, process())
+    batches = make_batches(codes, params, variant, process(), known)
     seen = []
     for step in range(3 * len(known)):
         content, style, painting = batches(step)
@@ -97,15 +97,14 @@ def test_a_paired_batch_holds_partners_in_the_same_copy_cut_at_the_same_place(pr
         torch.testing.assert_close(content, style, rtol=0, atol=0.02)
         seen.append(content)
     assert len({part.numpy().tobytes() for batch in seen for part in batch}) > 2 * len(known)
-    alone = Batches(codes["content"], codes["style"], params, variant, process())
+    alone = make_batches(codes, params, variant, process())
     assert not all(torch.equal(*alone(step)[:2]) for step in range(4))
 
 
 def test_processes_share_the_joint_paired_batch(project, codes) -> None:
     params, known = project.params(), training_partners(project, codes)
     joint, *parts = (
-        PairedBatches(codes["content"], codes["style"], known, params, "discrete", each)(5)
-        for each in (process(), process(0, 2), process(1, 2))
+        make_batches(codes, params, "discrete", each, known)(5) for each in (process(), process(0, 2), process(1, 2))
     )
     for place in range(3):
         assert torch.equal(joint[place], torch.cat([part[place] for part in parts]))
@@ -160,7 +159,7 @@ def test_codes_smaller_than_the_crop_stop_before_a_run_is_made(project, codes) -
     train = params.stage2.train.model_copy(update={"crop": 32})
     larger = params.model_copy(update={"stage2": params.stage2.model_copy(update={"train": train})})
     with pytest.raises(UserError, match=r"codes/content: its codes are 16 × 16 a picture, too few for crops of 32"):
-        Batches(codes["content"], codes["style"], larger, "discrete", process())
+        make_batches(codes, larger, "discrete", process())
 
 
 def test_the_step_has_what_the_weights_ask_for_and_no_more(project) -> None:
@@ -185,7 +184,7 @@ def test_the_step_has_what_the_weights_ask_for_and_no_more(project) -> None:
 
 
 def test_an_unpaired_batch_says_which_painting_each_row_is_of(project, codes) -> None:
-    batches = Batches(codes["content"], codes["style"], project.params(), "discrete", process())
+    batches = make_batches(codes, project.params(), "discrete", process())
     stored = codes["style"]
     assert len(stored) > stored.pictures
     for step in range(4):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
-from quantart.data.batches import Schedule
+from quantart.data.batches import CodeBatch, Schedule
 from quantart.errors import StoppedBySignal, UserError
 from quantart.images import read_image, resize_and_crop, to_tensor
 from quantart.losses.lpips import LPIPS
@@ -28,7 +28,7 @@ from quantart.models.stage_2 import ExperimentStage2, Variant
 from quantart.params import TrainingParams
 from quantart.training.checkpoint import Checkpoints
 from quantart.training.loop import Task, train
-from quantart.training.transfer_step import Stage2Batch, Stage2Step
+from quantart.training.transfer_step import Stage2Step
 from quantart.training.update import learning_rate
 from quantart.training.vqgan_step import Stage1Step
 
@@ -143,8 +143,8 @@ def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> Task:
         encoded = network.quantize.nearest(latents) if variant == "discrete" else latents
         inputs.append((encoded, Schedule(6, BATCH, seed=0, stream=stream)))
 
-    def batch(k: int) -> Stage2Batch:
-        return Stage2Batch(*(encoded[schedule.indices(k)] for encoded, schedule in inputs))
+    def batch(k: int) -> CodeBatch:
+        return CodeBatch(*(encoded[schedule.indices(k)] for encoded, schedule in inputs))
 
     loss = Stage2Loss(NLayerDiscriminator(EMBED_DIM, 4, 0), disc_start=3)
     return Task(

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from quantart.components.discriminator import NLayerDiscriminator
+from quantart.data.batches import CodeBatch
 from quantart.losses.decoded import DecodedLoss
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.transfer_step import Stage2Batch, Stage2Step
+from quantart.training.transfer_step import Stage2Step
 
 from ..models.networks import small_stage_1
 
@@ -18,13 +19,13 @@ def make_step(variant: str = "discrete", disc_start: int = 0) -> Stage2Step:
     return Stage2Step(model, Stage2Loss(NLayerDiscriminator(8, 4, 0), disc_start=disc_start)).train()
 
 
-def batch(variant: str = "discrete") -> Stage2Batch:
+def batch(variant: str = "discrete") -> CodeBatch:
     generator = torch.Generator().manual_seed(0)
     if variant == "continuous":
         content, style = (torch.randn(2, 8, 8, 8, generator=generator) for _ in range(2))
     else:
         content, style = (torch.randint(16, (2, 8, 8), generator=generator) for _ in range(2))
-    return Stage2Batch(content, style)
+    return CodeBatch(content, style)
 
 
 @pytest.mark.parametrize("variant", ["discrete", "continuous"])
@@ -82,9 +83,7 @@ def test_style_is_real_and_the_output_fake() -> None:
 def test_decoded_pictures_are_compared_with_the_decoded_style_and_content(variant: str) -> None:
     step = make_step(variant)
     size = step.model.decode(torch.zeros(1, 8, 16, 16)).shape[-1] // 16
-    rows = Stage2Batch(
-        *(part.repeat(1, *[1] * (part.dim() - 3), 32 // size, 32 // size) for part in batch(variant)[:2])
-    )
+    rows = CodeBatch(*(part.repeat(1, *[1] * (part.dim() - 3), 32 // size, 32 // size) for part in batch(variant)[:2]))
     published = step(rows, "generator", 0)
     step.decoded = DecodedLoss(LPIPS("squeezenet1_1"), gram_weight=2.0, perceptual_weight=1.0)
     output = step(rows, "generator", 0)
@@ -105,9 +104,9 @@ def test_other_crops_of_an_outputs_painting_are_no_contrast_to_it() -> None:
     step.decoded = DecodedLoss(LPIPS("squeezenet1_1"), contrast_weight=1.0)
     content, style = (torch.randint(16, (2, 32, 32), generator=torch.Generator().manual_seed(s)) for s in (1, 2))
     contrast = {
-        ids: step(Stage2Batch(content, style, torch.tensor(ids)), "generator", 0).logs["contrast_loss"].item()
+        ids: step(CodeBatch(content, style, torch.tensor(ids)), "generator", 0).logs["contrast_loss"].item()
         for ids in ((3, 3), (3, 4))
     }
     assert contrast[3, 3] == 0.0
-    unnamed = step(Stage2Batch(content, style), "generator", 0).logs["contrast_loss"].item()
+    unnamed = step(CodeBatch(content, style), "generator", 0).logs["contrast_loss"].item()
     assert contrast[3, 4] == unnamed > 0.0

@@ -113,8 +113,13 @@ class StoredCodes:
         return len(self) // int(self.index["copies"])
 
     def pictures_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which pictures rows were made from: copy k of picture i is row k · pictures + i."""
+        """The pictures that rows were made from: copy k of picture i is row k · pictures + i."""
         return rows % self.pictures
+
+    def rows_of(self, pictures: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows made from these pictures: copy 0 of all of them, then copy 1, …."""
+        copies = np.arange(int(self.index["copies"]))[:, None]
+        return (copies * self.pictures + pictures).ravel()
 
     def check_crop(self, crop: int) -> None:
         """Raises UserError where crops of `crop` × `crop` codes don't fit into the stored ones."""

@@ -13,7 +13,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 
-from quantart.data.batches import share
+from quantart.data.batches import process_slice
 from quantart.data.codes import CodeWriter
 from quantart.data.pairs import name_number
 from quantart.data.pictures import PackedPictures
@@ -40,7 +40,7 @@ def run(project: Project, domain: Domain) -> None:
     copies = params.encode.copies
     pictures = PackedPictures(project.prepared(domain), "train")
     parts = _parts(len(pictures), params)
-    own = parts[share(len(parts), state.process_index, state.num_processes)]
+    own = parts[process_slice(len(parts), state.process_index, state.num_processes)]
     first = own[0][0] * len(pictures) + own[0][1][0] if own else 0
     batches = encoded(model, _rows(pictures, own, params), state.device)
     if state.is_main_process:

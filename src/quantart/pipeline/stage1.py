@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
-from torch import Tensor
 
 from quantart.components.codebook import EmaCodebook, KMeansCodebook
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.components.quantizer import code_counts, codebook_statistics
-from quantart.data.batches import Schedule, share
+from quantart.data.batches import PictureBatches
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.evaluation.metrics import delta_e, psnr
@@ -59,7 +57,7 @@ def run(project: Project, domain: Stage1Domain) -> None:
 
 def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
     domains: tuple[Domain, ...] = DOMAINS if domain == "base" else (domain,)
-    train = [_pictures(project, d, "train") for d in domains]
+    train = {d: _pictures(project, d, "train") for d in domains}
     val = [_pictures(project, d, "val") for d in domains]
     start = None if domain == "base" else project.stage1_model("base")
     upstream = {} if domain == "base" else {"stage1_base": read_link(project.link("stage1_base")).run_id}
@@ -70,14 +68,14 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
         if start is not None and step.loss.discriminator is not None:
             _start_discriminator(step.loss.discriminator, start / DISCRIMINATOR, accelerator.print)
         perceptual = step.loss.perceptual or LPIPS(params.stage1.loss.perceptual_network).to(accelerator.device)
-        batch = Batches(train, params, domain, accelerator)
+        batch = make_batches(train, params, domain, accelerator)
         return Task(
             name=f"stage 1, {domain}",
             section="stage1.base" if domain == "base" else "stage1.domain",
             resolution=params.data.resolution,
             step=step,
             batch=batch,
-            files=lambda number: batch.files(number, domains),
+            files=batch.files,
             validate=lambda m, done: validate(
                 m,
                 val,
@@ -101,10 +99,7 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
             **({"colour_gain": params.stage1.colour_gain} if start is None else {}),
         },
         training=params.stage1.training(domain),
-        datasets=[
-            DataUsed(d, p.digest, params.data.folder(d), "training", len(p))
-            for d, p in zip(domains, train, strict=True)
-        ],
+        datasets=[DataUsed(d, p.digest, params.data.folder(d), "training", len(p)) for d, p in train.items()],
         upstream=upstream,
         validated_on=[p.digest for p in val],
         seed=params.seed,
@@ -142,38 +137,14 @@ def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> 
     )
 
 
-class Batches:
-    """Random crops of training pictures; both domains in equal parts for the base."""
-
-    def __init__(
-        self, pictures: list[PackedPictures], params: Params, domain: Stage1Domain, accelerator: Accelerator
-    ) -> None:
-        training = params.stage1.training(domain)
-        parts = [len(part) for part in np.array_split(np.arange(training.batch_size), len(pictures))]
-        self._sources = [
-            (source, Schedule(len(source), part, seed=params.seed, stream=stream))
-            for stream, (source, part) in enumerate(zip(pictures, parts, strict=True))
-        ]
-        self._share = share(training.batch_size, accelerator.process_index, accelerator.num_processes)
-        self._crop = training.crop
-        self._device = accelerator.device
-
-    def __call__(self, step: int) -> Tensor:
-        """This process's pictures of the step: float `(b, 3, crop, crop)` in [-1, 1]."""
-        crops = [
-            source.crops(schedule.indices(step), self._crop, schedule.draws(step, 3))
-            for source, schedule in self._sources
-        ]
-        return pixels_to_float(torch.cat(crops)[self._share].to(self._device, non_blocking=True))
-
-    def files(self, step: int, domains: Sequence[Domain]) -> list[str]:
-        """What these pictures are called, in the sources of `domains`."""
-        names = [
-            f"{domain} {source.files[row]}"
-            for domain, (source, schedule) in zip(domains, self._sources, strict=True)
-            for row in schedule.indices(step)
-        ]
-        return names[self._share]
+def make_batches(
+    pictures: Mapping[Domain, PackedPictures], params: Params, domain: Stage1Domain, accelerator: Accelerator
+) -> PictureBatches:
+    """Batches of `pictures` as `params` ask for the training of `domain`."""
+    training = params.stage1.training(domain)
+    return PictureBatches(
+        pictures, batch_size=training.batch_size, crop=training.crop, seed=params.seed, accelerator=accelerator
+    )
 
 
 def validate(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
-from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
-from quantart.data.batches import Schedule, share
+from quantart.data.batches import CodeBatches, Rows
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
@@ -30,7 +28,7 @@ from quantart.project import Project
 from quantart.tracking.links import read_link
 from quantart.tracking.runs import DataUsed
 from quantart.training.loop import Pictures, Task
-from quantart.training.transfer_step import Stage2Batch, Stage2Step
+from quantart.training.transfer_step import Stage2Step
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 
@@ -50,10 +48,7 @@ def run(project: Project, variant: Variant) -> None:
     def make_task(accelerator: Accelerator) -> Task:
         model = make_model(project, params, variant)
         step = make_step(model, params, latent_variance(codes["style"]))
-        if known is None:
-            batch = Batches(codes["content"], codes["style"], params, variant, accelerator)
-        else:
-            batch = PairedBatches(codes["content"], codes["style"], known, params, variant, accelerator)
+        batch = make_batches(codes, params, variant, accelerator, known)
         return Task(
             name=f"stage 2, {variant}",
             section="stage2.train",
@@ -121,78 +116,25 @@ def make_step(model: ExperimentStage2, params: Params, variance: float) -> Stage
     return Stage2Step(model, loss, reference_order=disc.reference_order, decoded=decoded)
 
 
-Rows = NDArray[np.int64]
-Draws = NDArray[np.float64]
-
-
-class Batches:
-    """Random (content, style) pairs of stored codes or latents, cut at random places."""
-
-    def __init__(
-        self, content: StoredCodes, style: StoredCodes, params: Params, variant: Variant, accelerator: Accelerator
-    ) -> None:
-        self._size = params.stage2.train.batch_size
-        self._seed = params.seed
-        self._crop = params.stage2.train.crop
-        for stored in (content, style):
-            stored.check_crop(self._crop)
-        self._codes = (content, style)
-        self._share = share(self._size, accelerator.process_index, accelerator.num_processes)
-        self._discrete = variant == "discrete"
-        self._device = accelerator.device
-        self._schedules = [self._schedule(len(stored), stream) for stream, stored in enumerate(self._codes)]
-
-    def __call__(self, step: int) -> Stage2Batch:
-        """This process's content and style: codes `(b, crop, crop)` or latents `(b, c, crop, crop)`."""
-        drawn = [(rows[self._share], draws[self._share]) for rows, draws in self._drawn(step)]
-        content, style = (self._read(stored, *each) for stored, each in zip(self._codes, drawn, strict=True))
-        painting = torch.from_numpy(self._codes[1].pictures_of(drawn[1][0]))
-        return Stage2Batch(content, style, painting.to(self._device, non_blocking=True))
-
-    def rows(self, step: int) -> list[Rows]:
-        """Rows `(b,)` of content and style that this process's share of the step was read from."""
-        return [rows[self._share] for rows, _ in self._drawn(step)]
-
-    def _drawn(self, step: int) -> list[tuple[Rows, Draws]]:
-        """Rows `(batch_size,)` and crop places `(batch_size, 2)` of the joint batch, for content and style."""
-        return [(schedule.indices(step), schedule.draws(step, 2)) for schedule in self._schedules]
-
-    def _read(self, stored: StoredCodes, rows: Rows, draws: Draws) -> Tensor:
-        read = stored.codes if self._discrete else stored.latents
-        return read(rows, self._crop, draws).to(self._device, non_blocking=True)
-
-    def _schedule(self, n: int, stream: int) -> Schedule:
-        return Schedule(n, self._size, seed=self._seed, stream=stream)
-
-
-class PairedBatches(Batches):
-    """Partners: the same copy of two pictures that belong together, cut at the same place.
-
-    Args:
-        pairs: places of partners among the training pictures of both domains.
-    """
-
-    def __init__(
-        self,
-        content: StoredCodes,
-        style: StoredCodes,
-        pairs: Pairs,
-        params: Params,
-        variant: Variant,
-        accelerator: Accelerator,
-    ) -> None:
-        super().__init__(content, style, params, variant, accelerator)
-        copies = np.arange(int(content.index["copies"]))[:, None]
-        # copy k of picture i is row k · pictures + i
-        self._rows = [
-            (copies * stored.pictures + places).ravel()
-            for stored, places in zip(self._codes, np.array(pairs).T, strict=True)
-        ]
-        self._joint = self._schedule(len(self._rows[0]), stream=0)
-
-    def _drawn(self, step: int) -> list[tuple[Rows, Draws]]:
-        items, draws = self._joint.indices(step), self._joint.draws(step, 2)
-        return [(rows[items], draws) for rows in self._rows]
+def make_batches(
+    codes: Mapping[Domain, StoredCodes],
+    params: Params,
+    variant: Variant,
+    accelerator: Accelerator,
+    pairs: Pairs | None = None,
+) -> CodeBatches:
+    """Batches of stored codes or latents as `params` ask for; `pairs` None: any photograph with any painting."""
+    training = params.stage2.train
+    return CodeBatches(
+        codes["content"],
+        codes["style"],
+        variant=variant,
+        batch_size=training.batch_size,
+        crop=training.crop,
+        seed=params.seed,
+        accelerator=accelerator,
+        pairs=pairs,
+    )
 
 
 def batch_files(project: Project, codes: dict[Domain, StoredCodes], rows: Sequence[Rows]) -> list[str]:

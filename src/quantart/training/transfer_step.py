@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from quantart.components.codebook import CodeWindow
+from quantart.data.batches import CodeBatch
 from quantart.losses.adversarial import Logs
 from quantart.losses.decoded import DecodedLoss
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2, Transferred
 from quantart.training.step import AdversarialStep, StepOutput
-
-
-class Stage2Batch(NamedTuple):
-    """What the frozen encoders made of content and style pictures.
-
-    `(b, h, w)` indices of codes for the discrete variant, `(b, c, h, w)` latents for the continuous one.
-    """
-
-    content: Tensor
-    style: Tensor
-    painting: Tensor | None = None
-    """`(b,)` int64, which painting each row of `style` was made from; None: all from different ones."""
 
 
 class Stage2Step(AdversarialStep):
@@ -52,7 +39,7 @@ class Stage2Step(AdversarialStep):
         model.model_x2y.requires_grad_(True)
         self.window = CodeWindow(model.quantize_dec.n_e) if model.variant == "discrete" else None
 
-    def _generator(self, batch: Stage2Batch, step: int) -> StepOutput:
+    def _generator(self, batch: CodeBatch, step: int) -> StepOutput:
         content, style = self._latents(batch)
         output: Transferred = self.model.transfer(content, style)
         self._keep_fake(output.z)
@@ -75,7 +62,7 @@ class Stage2Step(AdversarialStep):
             content_features = loss.targets(self.model.decode(content)) if loss.perceptual_weight else None
         return loss(self.model.decode(output), content_features, style_features, painting)
 
-    def _discriminator(self, batch: Stage2Batch, step: int) -> StepOutput:
+    def _discriminator(self, batch: CodeBatch, step: int) -> StepOutput:
         content, style = self._latents(batch)
         if self.reference_order:
             with torch.no_grad():
@@ -84,7 +71,7 @@ class Stage2Step(AdversarialStep):
             fake = self._kept_fake()
         return StepOutput(*self.loss.discriminator_loss(style, fake, step))
 
-    def _latents(self, batch: Stage2Batch) -> tuple[Tensor, Tensor]:
+    def _latents(self, batch: CodeBatch) -> tuple[Tensor, Tensor]:
         if self.model.variant == "continuous":
             return batch.content, batch.style
         return self.model.quantize_enc.lookup(batch.content), self.model.quantize_dec.lookup(batch.style)
