@@ -1,0 +1,76 @@
+"""`quantart registry`: the registered versions and the champion."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from quantart_cli.options import current_project, use_store
+
+app = typer.Typer(no_args_is_help=True)
+Name = Annotated[str | None, typer.Option(help="Name of the registered model. Default: export.name of params.yaml.")]
+WhichVersion = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="VERSION",
+        help="Number or alias. Default: the version in runs/export.json, else the alias `challenger`.",
+    ),
+]
+
+
+@app.command("list")
+def list_versions(name: Name = None) -> None:
+    """List the versions with their aliases and metrics.
+
+    Example: quantart registry list
+    """
+    from quantart.registry.tables import print_versions
+    from quantart.registry.versions import open_registry
+
+    use_store()
+    print_versions(open_registry(current_project(), name))
+
+
+@app.command("show")
+def show_version(version: WhichVersion = None, name: Name = None) -> None:
+    """Show where a version comes from, and all its metrics.
+
+    Example: quantart registry show champion
+    """
+    from quantart.registry.tables import print_version
+    from quantart.registry.versions import chosen_version, open_registry
+
+    project = current_project()
+    gates = project.params().promote
+    use_store()
+    registry = open_registry(project, name)
+    print_version(registry, chosen_version(project, registry, version), gates)
+
+
+@app.command("promote")
+def promote_version(version: WhichVersion = None, name: Name = None) -> None:
+    """Make a version the champion if it passes the gates in params.yaml. The exit code is 1 if it does not.
+
+    Example: quantart registry promote 3
+    """
+    from quantart.registry.promotion import promote
+
+    use_store()
+    done = promote(current_project(), version, name)
+    print(done)
+    if done.refused:
+        raise typer.Exit(1)
+
+
+@app.command("rollback")
+def rollback_champion(name: Name = None) -> None:
+    """Make the previous champion the champion again.
+
+    Example: quantart registry rollback
+    """
+    from quantart.registry.promotion import rollback
+
+    use_store()
+    moved = rollback(current_project(), name)
+    print(f"version {moved.version} is champion again; version {moved.before} was until now")

@@ -1,0 +1,75 @@
+"""Commands that set a project up: doctor, preset."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from quantart_cli.options import SET_UP, current_project
+
+app = typer.Typer()
+preset_app = typer.Typer(no_args_is_help=True)
+app.add_typer(
+    preset_app,
+    name="preset",
+    rich_help_panel=SET_UP,
+    help="Fill params.yaml for a task of the paper, or for your own pictures.",
+)
+
+
+@app.command(rich_help_panel=SET_UP)
+def doctor() -> None:
+    """Check whether this machine and this project can run the pipeline. Report each problem and how to fix it.
+
+    Nothing is created or changed. The exit code is 1 if the default pipeline can't run.
+
+    Example: quantart doctor
+    """
+    from quantart.doctor.checks import examine, print_rows
+    from quantart.doctor.row import State
+    from quantart.project import project_if_any
+
+    project = project_if_any()
+    rows = examine(project.root if project else None)
+    print_rows(rows)
+    if any(row.state is State.fails for row in rows):
+        raise typer.Exit(1)
+
+
+@preset_app.command("list")
+def list_presets() -> None:
+    """List the presets.
+
+    Example: quantart preset list
+    """
+    from rich.console import Console
+
+    from quantart.presets import preset_table
+
+    Console().print(preset_table(current_project()))
+
+
+@preset_app.command("show")
+def show_preset(name: Annotated[str, typer.Argument(help="One of `quantart preset list`.")]) -> None:
+    """Print the params.yaml that a preset would write, with the changes marked.
+
+    Example: quantart preset show coco2art
+    """
+    from quantart.presets import show_preset
+
+    print(show_preset(current_project(), name), end="")
+
+
+@preset_app.command("use")
+def use_preset(name: Annotated[str, typer.Argument(help="One of `quantart preset list`.")]) -> None:
+    """Write params.yaml from a preset, keep the old file beside it, and report what changed.
+
+    The preset sets data, model, stage1, encode and stage2. Your seed, evaluate and export stay, except for keys that
+    the preset sets.
+
+    Example: quantart preset use custom_unpaired
+    """
+    from quantart.presets import use_preset
+
+    print(use_preset(current_project(), name))

@@ -1,0 +1,186 @@
+"""Commands that use what was trained: compare, stylize, serve and the like."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantart_cli.options import USE, Alpha, Beta, Host, SeveralStyles, current_project, use_store
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel=USE)
+def compare(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Runs in MLflow: id, start of the id, or name."),
+    ] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="Compare the last N finished stage-2 runs.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Only runs of this MLflow experiment.")] = None,
+    filter: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only runs that match this filter in MLflow's search syntax.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML page with pictures.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
+) -> None:
+    """Say which of several evaluated runs is better beyond noise.
+
+    Example: quantart compare 3f2a9c 81d04e --html report.html
+    """
+    from quantart.pipeline import compare as work
+    from quantart.project import project_if_any
+    from quantart.reporting.compare_tables import print_comparison
+
+    found = work.run(project_if_any(), runs or [], last=last, experiment=experiment, filter=filter, html=html, csv=csv)
+    print_comparison(found)
+
+
+@app.command("import-checkpoint", rich_help_panel=USE)
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the QuantArt reference or of Taming Transformers.")],
+    out: Annotated[Path, typer.Argument(help="New or empty folder for the model.")],
+    config: Annotated[Path | None, typer.Option(help="YAML file that it was trained with.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help="Side in pixels of its training pictures.")] = None,
+    legacy: Annotated[
+        bool, typer.Option("--legacy/--no-legacy", help="Form of the codebook loss that it was trained with.")
+    ] = True,
+    residual: Annotated[
+        bool | None,
+        typer.Option("--residual/--no-residual", help="Whether attention blocks are residual. Default: they are."),
+    ] = None,
+    continuous: Annotated[
+        bool, typer.Option("--continuous", help="It was trained without codebooks; none are missing.")
+    ] = False,
+) -> None:
+    """Convert a checkpoint to a model folder and, inside a project, to a run.
+
+    Example: quantart import-checkpoint vqgan_wikiart.ckpt models/wikiart --resolution 256
+    """
+    from quantart.pipeline import import_checkpoint as work
+    from quantart.project import project_if_any
+
+    work.run(
+        project_if_any(),
+        checkpoint,
+        out,
+        config=config,
+        resolution=resolution,
+        legacy=legacy,
+        residual=residual,
+        continuous=continuous,
+    )
+
+
+@app.command(rich_help_panel=USE, cls=SeveralStyles)
+def stylize(
+    content: Annotated[list[str], typer.Argument(help="Photographs: files, folders, patterns such as 'photos/*.jpg'.")],
+    style: Annotated[list[str], typer.Option(help="Paintings, given likewise: all words up to the next option.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results, or a file for one photograph and one painting.")
+    ] = Path("stylized"),
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Model folder, or an address such as models:/quantart@champion. Give it twice for a discrete and a "
+            "continuous model. Default: this project's models."
+        ),
+    ] = None,
+    alpha: Alpha = None,
+    beta: Beta = 1.0,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Long side in pixels, 32 to 8192, with at most 2048 × 2048 pixels in all. Default: that of the "
+            "photograph, at most 1024."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing pictures.")] = False,
+) -> None:
+    """Paint each photograph in the manner of each painting. With several paintings, add a grid of all results.
+
+    Pictures that can't be read are named and skipped, and the exit code is 1.
+
+    Example: quantart stylize photos --style a.jpg b.jpg --out painted
+    """
+    from quantart.stylize.files import named_networks, project_networks, stylize_files
+    from quantart.stylize.plan import make_plan
+
+    plan = make_plan(content, style, out, force=force)
+    if any(":/" in address for address in model or []):
+        use_store()
+    networks = named_networks(model, alpha) if model else project_networks(current_project(), alpha)
+    stylized = stylize_files(plan, networks, beta=beta, size=size)
+    for reason in stylized.skipped:
+        print(f"skipped {reason}", file=sys.stderr)
+    print(stylized.summary)
+    if stylized.skipped:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=USE)
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Option(help="Registry address. Default: the version in runs/export.json, else the alias `challenger`."),
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 5001,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="Override a limit of the model, such as max_rows=8 (repeatable).")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the network. 0: one per core.")] = 0,
+) -> None:
+    """Serve a registered model over HTTP.
+
+    Example: quantart serve --port 5001 --limit max_rows=8
+    """
+    from quantart.registry.registered import default_address
+    from quantart.serving.limits import parse_limits
+    from quantart.serving.server import serve as run_server
+
+    limits = parse_limits(limit or [])
+    address = model or default_address(current_project())
+    use_store()
+    run_server(address, host, port, limits=limits, threads=threads)
+
+
+@app.command(rich_help_panel=USE)
+def ui(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 5000,
+) -> None:
+    """Open the MLflow UI on this project's runs.
+
+    Example: quantart ui
+    """
+    from quantart.tracking.ui import show_ui
+
+    use_store()
+    show_ui(host, port)
+
+
+@app.command(rich_help_panel=USE)
+def sync() -> None:
+    """Deliver what was logged while the tracking server was down. The exit code is 1 if anything is left.
+
+    Example: quantart sync
+    """
+    from quantart.tracking.sync import sync as work
+
+    if not work(current_project().root):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=USE)
+def summary() -> None:
+    """Show what the pipeline has made and where to find it.
+
+    Example: quantart summary
+    """
+    from quantart.pipeline.summary import print_summary
+
+    print_summary(current_project())
