@@ -15,7 +15,7 @@ from quantart.errors import UserError
 from quantart.machine.loopback import reachable
 from quantart.serving import server
 from quantart.tracking import ui
-from quantart_cli import app
+from quantart_cli import use
 
 SAID = "anyone who reaches 0.0.0.0:5123 can use it: it asks for no password\n"
 
@@ -30,7 +30,7 @@ def test_any_other_address_is_said(host: str) -> None:
     assert reachable(host, 5000) == f"anyone who reaches {host}:5000 can use it: it asks for no password"
 
 
-@pytest.mark.parametrize("command", [app.serve, app.ui, server.serve])
+@pytest.mark.parametrize("command", [use.serve, use.ui, server.serve])
 def test_the_default_is_this_machine(command: Any) -> None:
     assert inspect.signature(command).parameters["host"].default == "127.0.0.1"
 
