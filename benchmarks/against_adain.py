@@ -27,13 +27,12 @@ from torch import Tensor
 from quantart.data.pairs import read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines
-from quantart.evaluation.baselines import MAGENTA, Rendering
-from quantart.evaluation.evaluate import Evaluation, evaluate_transfer
+from quantart.evaluation.baselines import ADAIN, MAGENTA, Painter, Rendering
+from quantart.evaluation.evaluate import EvaluationResult, evaluate_transfer
 from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.metrics import delta_e
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import ADAIN, Painter
 from quantart.evaluation.resampling import Sharing, interval, moved
 from quantart.evaluation.summary import Measurement, difference, sharing_of
 from quantart.evaluation.task import TransferTask
@@ -130,7 +129,7 @@ def usage(indices: Iterable[Tensor], codes: int) -> float:
     return len(torch.cat([each.flatten() for each in indices]).unique()) / codes
 
 
-def curve(evaluation: Evaluation, method: str) -> Curve:
+def curve(evaluation: EvaluationResult, method: str) -> Curve:
     return [evaluation.measured[f"{method} {beta:g}"] for beta in BETAS]
 
 

@@ -33,7 +33,7 @@ def compare(
     """
     from quantart.pipeline import compare as work
     from quantart.project import project_if_any
-    from quantart.reporting.compare_tables import print_comparison
+    from quantart.reporting.comparison.tables import print_comparison
 
     found = work.run(project_if_any(), runs or [], last=last, experiment=experiment, filter=filter, html=html, csv=csv)
     print_comparison(found)

@@ -9,10 +9,10 @@ import torch
 
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines, metrics
-from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer, paint_pairs
+from quantart.evaluation.baselines import BASELINES
+from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer, paint_pairs
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import BASELINES
-from quantart.evaluation.sets import frechet_distance
+from quantart.evaluation.set_distances import frechet_distance
 from quantart.evaluation.summary import by_method
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images import pixels_to_float, to_arrays
@@ -25,19 +25,19 @@ from quantart.vocabulary.names import Domain
 
 LPIPS_NAME, GRAM, FD = "perceptual_squeezenet1_1", "gram_squeezenet1_1", "fd_squeezenet1_1"
 COMPOSITE = "composite_squeezenet1_1_squeezenet1_1"
-Evaluate = Callable[..., Evaluation]
+Evaluate = Callable[..., EvaluationResult]
 
 
 @pytest.fixture
 def evaluate(model: ExperimentStage2, task: TransferTask, perception: Perception) -> Evaluate:
-    def call(**changes: Any) -> Evaluation:
+    def call(**changes: Any) -> EvaluationResult:
         options = {"batch_size": 4, "samples": 3} | changes
         return evaluate_transfer(model, task, perception, **options)
 
     return call
 
 
-def rows(evaluation: Evaluation, method: str) -> pd.DataFrame:
+def rows(evaluation: EvaluationResult, method: str) -> pd.DataFrame:
     return evaluation.table.loc[evaluation.table["method"] == method]
 
 

@@ -27,7 +27,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline import evaluate, pair
 from quantart.pipeline.compare import run
 from quantart.project import Project
-from quantart.reporting.compare import Comparison
+from quantart.reporting.comparison.compare import Comparison
 from quantart.tracking.find import find_run, select_runs
 from quantart.tracking.session import stage_run
 from quantart.vocabulary.names import DOMAINS

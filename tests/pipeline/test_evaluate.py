@@ -26,9 +26,9 @@ from quantart.pipeline.evaluate import run
 from quantart.pipeline.evaluator import Options
 from quantart.pipeline.run_model import load_model
 from quantart.project import Project
-from quantart.reporting.logged import measured_in
 from quantart.reporting.record import Record, read_record
 from quantart.reporting.reports import headlines
+from quantart.reporting.run_metrics import measured_in
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import data_of
 from quantart.tracking.links import RunLink, read_link, write_link

@@ -1,14 +1,14 @@
 from dataclasses import replace
 
+from quantart.evaluation.resampling import Estimate
 from quantart.registry.card import Card, DataRow
-from quantart.reporting.logged import Measured
 
 CARD = Card(
     name="painter",
     runs={"discrete": ("stage2_discrete", "d1"), "continuous": ("stage2_continuous", "c1")},
     resolution=128,
     data=[DataRow("training", "content", 63, "data/sample|photos", "c533ebfba55b0847", "CC0-1.0 (63)")],
-    metrics={"gram_vgg16": Measured(0.25, 0.2, 0.31), "usage": Measured(0.99)},
+    metrics={"gram_vgg16": Estimate(0.25, 0.2, 0.31), "usage": Estimate(0.99)},
     pairs=48,
     lineage={"git.commit": "abc123"},
 )
@@ -32,7 +32,7 @@ def test_it_says_what_the_model_is() -> None:
 
 
 def test_without_a_metric_that_should_be_large_smaller_is_better() -> None:
-    text = replace(CARD, metrics={"gram_vgg16": Measured(0.25)}).markdown()
+    text = replace(CARD, metrics={"gram_vgg16": Estimate(0.25)}).markdown()
     assert "The discrete network on 48 held-out pairs; smaller is better. " in text
 
 

@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
 from quantart.images import Picture, read_image
 from quantart.reporting.figures import ranked_grid, ranked_pairs, sweep_plot, transfer_grid, write_figure
 from quantart.vocabulary.metrics import MODEL

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from quantart.data.pictures import PackedPictures
+from quantart.evaluation.baselines import BASELINES
 from quantart.evaluation.evaluate import evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import BASELINES
 from quantart.evaluation.summary import by_method
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images import read_image

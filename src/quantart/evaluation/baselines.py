@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -12,8 +13,14 @@ from quantart.evaluation.reinhard import match_colours
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 
+ADAIN = "adain"
+COPIED_CONTENT = "copied_content"
+COPIED_STYLE = "copied_style"
+STYLE_VQGAN = "style_vqgan"
+CONTENT_DECODED = "content_decoded"
 COLOUR_MATCHED = "colour_matched"
 MAGENTA = "magenta"
+BASELINES = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE)
 
 
 class Rendering(NamedTuple):
@@ -25,6 +32,10 @@ class Rendering(NamedTuple):
     """`(b, c, h/f, w/f)`, what they were decoded from or, where no decoder made them, encoded to."""
     indices: Tensor | None
     """`(b, h/f, w/f)` int64 into the style codebook; None where the latents are not its codes."""
+
+
+Painter = Callable[[Tensor, Tensor], Rendering]
+"""Photographs and paintings, both `(b, 3, h, w)` in [-1, 1], to pictures."""
 
 
 def transfer(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
+from quantart.evaluation.baselines import COPIED_CONTENT, COPIED_STYLE, Painter
 from quantart.evaluation.observed import Observed, Perception
-from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE, Painter, PairRenderer
+from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.summary import Measurement, Score, measurements, summarise
 from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
 from quantart.images import Picture, pixels_to_float, to_arrays
@@ -32,7 +33,7 @@ from quantart.vocabulary.metrics import MODEL
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationResult:
     """A model measured on held-out pictures.
 
     Attributes:
@@ -64,7 +65,7 @@ def evaluate_transfer(
     samples: int = 0,
     painters: Mapping[str, Painter] | None = None,
     extras: Mapping[str, Painter] | None = None,
-) -> Evaluation:
+) -> EvaluationResult:
     """Measure style transfer, and every baseline, on pairs of pictures.
 
     Memory grows with the number of pairs by their features alone (`benchmarks/evaluation_memory.py`).
@@ -131,7 +132,7 @@ def measure(perception: Perception, output: Observed, content: Observed, style: 
 @torch.inference_mode()
 def evaluate_reconstruction(
     model: ExperimentStage1, task: ReconstructionTask, perception: Perception, *, batch_size: int
-) -> Evaluation:
+) -> EvaluationResult:
     """Measure how well a VQGAN reconstructs pictures, and how much of its codebook they use."""
     keep_no_large_blocks()
     model.eval()
@@ -162,7 +163,7 @@ def evaluate_reconstruction(
     table = pd.concat([table for part in parts for table in part.tables], ignore_index=True)
     features = {name: _in_order(parts, name) for name in (MODEL, COPIED_CONTENT)}
     measured = _measured(table, features, COPIED_CONTENT, perception, parts)
-    return Evaluation(task.digest, table, summarise(table, measured), measured, features)
+    return EvaluationResult(task.digest, table, summarise(table, measured), measured, features)
 
 
 @dataclass
@@ -201,7 +202,7 @@ def _measure(
     return part
 
 
-def _joined(parts: list[_Part], methods: list[str], task: TransferTask, perception: Perception) -> Evaluation:
+def _joined(parts: list[_Part], methods: list[str], task: TransferTask, perception: Perception) -> EvaluationResult:
     table = pd.concat([table for part in parts for table in part.tables])
     place = {method: number for number, method in enumerate(methods)}
     order = table["method"].map(place) * len(task.pairs) + table["pair"]
@@ -211,7 +212,9 @@ def _joined(parts: list[_Part], methods: list[str], task: TransferTask, percepti
     features = {method: _in_order(parts, method) for method in methods}
     measured = _measured(table, features, COPIED_STYLE, perception, parts)
     samples = {number: pictures for part in parts for number, pictures in part.samples.items()}
-    return Evaluation(task.digest, table, summarise(table, measured), measured, features, dict(sorted(samples.items())))
+    return EvaluationResult(
+        task.digest, table, summarise(table, measured), measured, features, dict(sorted(samples.items()))
+    )
 
 
 def _in_order(parts: list[_Part], method: str) -> NDArray[np.float32]:

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
 
 from quantart.evaluation import baselines
-from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA, Rendering
+from quantart.evaluation.baselines import (
+    ADAIN,
+    BASELINES,
+    COLOUR_MATCHED,
+    CONTENT_DECODED,
+    COPIED_CONTENT,
+    COPIED_STYLE,
+    STYLE_VQGAN,
+    Painter,
+    Rendering,
+)
 from quantart.evaluation.observed import Observed, Perception, Recent, observe
 from quantart.evaluation.task import TransferTask
 from quantart.images import pixels_to_float
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.metrics import MODEL
-
-ADAIN = "adain"
-COPIED_CONTENT = "copied_content"
-COPIED_STYLE = "copied_style"
-STYLE_VQGAN = "style_vqgan"
-CONTENT_DECODED = "content_decoded"
-BASELINES = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE)
-TITLES = {
-    MODEL: "the model",
-    ADAIN: "AdaIN on the latents, untrained",
-    CONTENT_DECODED: "content latents decoded as a painting",
-    STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
-    COLOUR_MATCHED: "the photograph with the painting's colour statistics",
-    MAGENTA: "Magenta's arbitrary style transfer",
-    COPIED_CONTENT: "the photograph itself",
-    COPIED_STYLE: "the painting itself",
-}
-
-Painter = Callable[[Tensor, Tensor], Rendering]
-"""Photographs and paintings, both `(b, 3, h, w)` in [-1, 1], to pictures."""
 
 # Paintings come back in later pairs; photographs come in order and are done with after their pairs.
 _STYLES_KEPT = 16

@@ -8,6 +8,7 @@ Gelbach and Miller, J. Bus. Econ. Stat. 2011): by photographs, plus by paintings
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, Self
@@ -19,6 +20,22 @@ from torch import Tensor
 RESAMPLES = 2000
 FEWEST_PAIRS = 3
 """Pairs below which nothing can be said of the spread."""
+
+
+class Estimate(NamedTuple):
+    """A metric, or a difference of two, with the ends of its 95 % interval; NaN where it has none."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def has_interval(self) -> bool:
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
+    def __str__(self) -> str:
+        ends = f" ({self.low:.4g} to {self.high:.4g})" if self.has_interval else ""
+        return f"{self.value:.4g}{ends}"
 
 
 class Sharing(NamedTuple):

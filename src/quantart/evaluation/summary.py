@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quantart.evaluation.resampling import Sharing, interval, moved
-from quantart.evaluation.sets import frechet_distance, frechet_influence, kernel_distance
+from quantart.evaluation.set_distances import frechet_distance, frechet_influence, kernel_distance
 from quantart.vocabulary.metrics import COMPOSITE_NAMES, CONTENT_DISTANCES, FRECHET_NAMES, KERNEL_NAMES
 
 

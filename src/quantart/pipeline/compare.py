@@ -15,11 +15,11 @@ from quantart.errors import UserError
 from quantart.machine.whole import write_whole
 from quantart.pipeline.evaluation_log import record_files
 from quantart.project import Project, tracked_root
-from quantart.reporting.compare import Comparison, EvaluatedRun, compare
-from quantart.reporting.compare_page import page
-from quantart.reporting.compare_tables import csv_text
-from quantart.reporting.logged import DIGEST, EVALUATION, digest_name
+from quantart.reporting.comparison.compare import Comparison, EvaluatedRun, compare
+from quantart.reporting.comparison.page import page
+from quantart.reporting.comparison.tables import csv_text
 from quantart.reporting.record import ABOUT, NEEDED, PICTURES, Record, read_record
+from quantart.reporting.run_metrics import DIGEST, EVALUATION, digest_name
 from quantart.tracking.find import check_finished, describe, find_run, select_runs
 from quantart.tracking.labels import upstream_of
 from quantart.tracking.lineage import ancestry

@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from mlflow import MlflowClient
 
-from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.summary import Score
 from quantart.images import Picture
-from quantart.reporting.logged import count_name, digest_name, logged_values, outdated
 from quantart.reporting.record import NEEDED, About, Record, write_record
+from quantart.reporting.run_metrics import count_name, digest_name, logged_values, outdated
 from quantart.reporting.sweep import Sweep
 from quantart.tracking.runs import DataUsed, StageRun
 from quantart.vocabulary.metrics import MODEL
@@ -28,7 +28,7 @@ _TABLES_TAG = "mlflow.loggedArtifacts"
 
 def log_evaluation(
     run: StageRun,
-    evaluation: Evaluation,
+    evaluation: EvaluationResult,
     about: About,
     prefix: str,
     *,

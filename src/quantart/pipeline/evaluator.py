@@ -18,12 +18,11 @@ from torch import Tensor
 from quantart.data.splits import Split
 from quantart.errors import UserError
 from quantart.evaluation import baselines
-from quantart.evaluation.baselines import MAGENTA, Rendering
-from quantart.evaluation.evaluate import Evaluation, evaluate_reconstruction, evaluate_transfer, paint_pairs
+from quantart.evaluation.baselines import MAGENTA, Painter, Rendering
+from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer, paint_pairs
 from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.networks import FeatureNetwork, assign_weights
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import Painter
 from quantart.evaluation.task import TransferTask
 from quantart.images import Picture
 from quantart.losses.lpips import LPIPS
@@ -40,8 +39,8 @@ from quantart.pipeline.pair import log_pairs
 from quantart.pipeline.run_model import as_stage_2, load_model
 from quantart.project import Project
 from quantart.reporting.figures import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
-from quantart.reporting.logged import EVALUATION
 from quantart.reporting.record import About
+from quantart.reporting.run_metrics import EVALUATION
 from quantart.reporting.sweep import Sweep
 from quantart.tracking.find import describe
 from quantart.tracking.runs import StageRun
@@ -90,7 +89,7 @@ class Result(NamedTuple):
 
     name: str
     """Variant, setting or domain."""
-    evaluation: Evaluation
+    evaluation: EvaluationResult
     transfer: bool
     """Of stage 2, else a reconstruction."""
     own: bool
@@ -219,7 +218,7 @@ class Evaluator:
         return About(kind, digest, n, *networks, side, *fidelity, content, style)
 
     def _images(
-        self, model: ExperimentStage2, task: TransferTask, evaluation: Evaluation, how: dict[str, Any]
+        self, model: ExperimentStage2, task: TransferTask, evaluation: EvaluationResult, how: dict[str, Any]
     ) -> dict[str, Picture]:
         """Grids of the first pairs, and of the best, the median and the worst."""
         column = f"pair_composite_{self._perception.lpips.network}"

@@ -21,7 +21,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project
 from quantart.registry.card import Card, DataRow
 from quantart.registry.registered import RegisteredModel, write_registered
-from quantart.reporting.logged import EVALUATION, count_name, measured_in
+from quantart.reporting.run_metrics import EVALUATION, count_name, measured_in
 from quantart.serving.package import log_and_register
 from quantart.tracking.find import check_finished
 from quantart.tracking.labels import UPSTREAM

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from quantart.evaluation.resampling import Estimate
 from quantart.models.fidelity import ALPHA_OF
 from quantart.models.stage_2 import Variant
 from quantart.registry.gates import unjudged
-from quantart.reporting.logged import Measured
 from quantart.stylize.sizes import DEFAULT_SIZE, MIN_SIDE
 from quantart.vocabulary.metrics import larger_is_better
 
@@ -45,7 +45,7 @@ class Card:
     runs: Mapping[Variant, tuple[str, str]]
     resolution: int
     data: Sequence[DataRow]
-    metrics: Mapping[str, Measured]
+    metrics: Mapping[str, Estimate]
     pairs: int | None
     lineage: Mapping[str, str]
 
@@ -129,5 +129,5 @@ class Card:
         ]
 
 
-def _interval(measured: Measured) -> str:
+def _interval(measured: Estimate) -> str:
     return f"{measured.low:.4g} to {measured.high:.4g}" if measured.has_interval else "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from quantart.reporting.logged import Measured
+from quantart.evaluation.resampling import Estimate
 from quantart.vocabulary.limits import Limit
 
 
@@ -26,7 +26,7 @@ class Check:
         return f"{'passed' if self.passed else 'FAILED'}  {self.gate}: {self.figures}"
 
 
-def check_limits(limits: Sequence[Limit], measured: Mapping[str, Measured]) -> list[Check]:
+def check_limits(limits: Sequence[Limit], measured: Mapping[str, Estimate]) -> list[Check]:
     """Whether each measured value keeps its limit; the value decides, its interval is shown.
 
     Raises:
@@ -53,7 +53,7 @@ def unjudged(variant: str, others: Collection[str]) -> str:
     )
 
 
-def check_difference(metric: str, difference: Measured, verdict: str, champion: str) -> Check:
+def check_difference(metric: str, difference: Estimate, verdict: str, champion: str) -> Check:
     """Whether a metric is no worse than the champion's, beyond noise.
 
     Args:

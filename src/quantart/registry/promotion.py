@@ -12,14 +12,15 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
+from quantart.evaluation.resampling import Estimate
 from quantart.params import PromoteParams
 from quantart.project import Project
 from quantart.registry.champion import Move, champion_of, move, restore
 from quantart.registry.gates import Check, check_difference, check_limits
 from quantart.registry.versions import JUDGED_BY, JUDGED_ON, Evaluation, Version, chosen_version, open_registry
-from quantart.reporting.compare import Difference, EvaluatedRun, compare
-from quantart.reporting.logged import EVALUATION, Measured
+from quantart.reporting.comparison.compare import Difference, EvaluatedRun, compare
 from quantart.reporting.record import NEEDED, Record, read_record
+from quantart.reporting.run_metrics import EVALUATION
 from quantart.tracking.labels import upstream_of
 
 FEWEST_PAIRS = 8
@@ -124,7 +125,7 @@ def _note_evaluation(version: Version) -> None:
 
 
 def _compared(found: Difference, champion: Version) -> Check:
-    difference = Measured(found.difference, found.low, found.high)
+    difference = Estimate(found.difference, found.low, found.high)
     return check_difference(found.metric, difference, found.verdict, _of(champion))
 
 

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from quantart.evaluation.resampling import Estimate
 from quantart.params import PromoteParams
 from quantart.registry.champion import history
 from quantart.registry.gates import unjudged
 from quantart.registry.versions import JUDGED_BY, JUDGED_ON, Evaluation, Registry, Version
-from quantart.reporting.logged import Measured
 from quantart.tracking.labels import UPSTREAM
 from quantart.vocabulary.metrics import FEW_HEADLINES
 from quantart.vocabulary.names import VARIANTS
@@ -131,6 +131,6 @@ def _plain(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def _half(measured: Measured) -> str:
+def _half(measured: Estimate) -> str:
     plain = _plain(measured.value)
     return f"{plain}\n± {(measured.high - measured.low) / 2:.2g}" if measured.has_interval else plain

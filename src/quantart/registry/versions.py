@@ -15,9 +15,10 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
+from quantart.evaluation.resampling import Estimate
 from quantart.project import Project
 from quantart.registry.registered import CHALLENGER, read_registered
-from quantart.reporting.logged import EVALUATION, Measured, count_name, digest_name, measured_in
+from quantart.reporting.run_metrics import EVALUATION, count_name, digest_name, measured_in
 from quantart.tracking.lineage import run_if_there
 
 JUDGED_BY = "promoted.digest"
@@ -36,7 +37,7 @@ class Evaluation:
         digest: of the evaluated pictures and pairs; None: logged before there were digests.
     """
 
-    measured: Mapping[str, Measured]
+    measured: Mapping[str, Estimate]
     n: int
     digest: str | None
 

@@ -12,8 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
 from quantart.images import Picture, picture_grid
 from quantart.vocabulary.metrics import MODEL
 
@@ -36,7 +35,7 @@ def transfer_grid(samples: Sequence[Mapping[str, Picture]]) -> Picture:
     The rows stand in two blocks side by side: pages and MLflow's square cards show a tall picture small.
 
     Args:
-        samples: pictures by method, as in `Evaluation.samples`; the order is kept, down the first block first.
+        samples: pictures by method, as in `EvaluationResult.samples`; the order is kept, down the first block first.
     """
     columns = _columns(samples)
     rows = [[sample[method] for method in columns] for sample in samples]

@@ -9,18 +9,18 @@ from typing import Any
 
 import pandas as pd
 
-from quantart.evaluation.evaluate import Evaluation
+from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.summary import Score, by_method
 from quantart.images import write_image
 from quantart.reporting.figures import transfer_grid
-from quantart.reporting.words import reconstruction_section, transfer_section
+from quantart.reporting.markdown import reconstruction_section, transfer_section
 from quantart.vocabulary.metrics import CONTENT_DISTANCES, HEADLINES, MODEL
 
 _CSV: dict[str, Any] = {"index": False, "float_format": "%.6g"}
 
 
 def write_reports(
-    folder: Path, transfers: Mapping[str, Evaluation], reconstructions: Mapping[str, Evaluation]
+    folder: Path, transfers: Mapping[str, EvaluationResult], reconstructions: Mapping[str, EvaluationResult]
 ) -> dict[str, Any]:
     """Write what was measured into `folder`, which is made if absent.
 
@@ -60,7 +60,7 @@ def write_reports(
     return metrics
 
 
-def _write_transfers(folder: Path, transfers: Mapping[str, Evaluation]) -> None:
+def _write_transfers(folder: Path, transfers: Mapping[str, EvaluationResult]) -> None:
     (folder / "grids").mkdir(exist_ok=True)
     for variant, evaluation in transfers.items():
         write_image(folder / "grids" / f"{variant}.png", transfer_grid(list(evaluation.samples.values())))

@@ -9,9 +9,8 @@ from typing import Any, Self
 
 import pandas as pd
 
-from quantart.evaluation.baselines import COLOUR_MATCHED, MAGENTA
-from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import ADAIN, CONTENT_DECODED, STYLE_VQGAN
+from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, STYLE_VQGAN
+from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.summary import by_method
 from quantart.losses.lpips import LPIPS
 from quantart.models.fidelity import Fidelity
@@ -36,7 +35,7 @@ class Sweep:
     style: str
 
     @classmethod
-    def of(cls, evaluation: Evaluation, fidelities: Sequence[Fidelity], lpips: LPIPS) -> Self:
+    def of(cls, evaluation: EvaluationResult, fidelities: Sequence[Fidelity], lpips: LPIPS) -> Self:
         """Of an evaluation in which each setting is a method, called by the setting's name."""
         settings = {fidelity.name: fidelity for fidelity in fidelities}
         rows: list[dict[str, Any]] = []

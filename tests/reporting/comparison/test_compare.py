@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quantart.reporting.compare import Difference, compare, measured_in_record
-from tests.reporting.records import PAIRS, evaluated, record
+from quantart.reporting.comparison.compare import Difference, compare, measured_in_record
+from tests.reporting.comparison.records import PAIRS, evaluated, record
 
 
 def differences(one: object, two: object) -> dict[str, Difference]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from quantart.evaluation.resampling import Estimate
 from quantart.vocabulary.metrics import METRICS, MODEL
 
 if TYPE_CHECKING:  # a served model reads these names, and has no networks to evaluate with
@@ -26,23 +26,6 @@ DIGEST = "/digest"
 
 _INTERVAL, _BASELINES = "eval_interval", "eval_baselines"
 _N = "n"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A metric, or a difference of two, with the ends of its 95 % interval; NaN where it has none."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-    @property
-    def has_interval(self) -> bool:
-        return not (math.isnan(self.low) or math.isnan(self.high))
-
-    def __str__(self) -> str:
-        ends = f" ({self.low:.4g} to {self.high:.4g})" if self.has_interval else ""
-        return f"{self.value:.4g}{ends}"
 
 
 def count_name(prefix: str) -> str:
@@ -88,7 +71,7 @@ def outdated(known: Mapping[str, float], values: Mapping[str, float], prefix: st
     ]
 
 
-def measured_in(metrics: Mapping[str, float]) -> dict[str, Measured]:
+def measured_in(metrics: Mapping[str, float]) -> dict[str, Estimate]:
     """What a run's metrics say of the network at its own settings, by metric.
 
     Former names are left out, and NaNs: what the latest evaluation did not measure.
@@ -100,7 +83,7 @@ def measured_in(metrics: Mapping[str, float]) -> dict[str, Measured]:
     ]
     plain = [name.removeprefix(f"{EVALUATION}/") for name in names]
     return {
-        metric: Measured(
+        metric: Estimate(
             metrics[f"{EVALUATION}/{metric}"],
             *(metrics.get(f"{_INTERVAL}/{metric}_{end}", math.nan) for end in ("low", "high")),
         )

@@ -1,6 +1,6 @@
 import pytest
 
-from quantart.reporting.logged import measured_in
+from quantart.reporting.run_metrics import measured_in
 
 
 def test_what_was_measured_is_the_metrics_that_an_evaluation_has() -> None:

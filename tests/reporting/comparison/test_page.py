@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from quantart.images import decode_image
-from quantart.reporting.compare import Comparison, Difference, compare
-from quantart.reporting.compare_page import page
-from quantart.reporting.compare_plot import forest_plot
-from quantart.reporting.compare_tables import csv_text, number, print_comparison, signed
-from tests.reporting.records import evaluated, record
+from quantart.reporting.comparison.compare import Comparison, Difference, compare
+from quantart.reporting.comparison.page import page
+from quantart.reporting.comparison.plot import forest_plot
+from quantart.reporting.comparison.tables import csv_text, number, print_comparison, signed
+from tests.reporting.comparison.records import evaluated, record
 
 EVIL = '<script>alert(1)</script>"onload="x'
 

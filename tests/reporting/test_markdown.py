@@ -3,16 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import BASELINES, COPIED_STYLE
+from quantart.evaluation.baselines import BASELINES, COPIED_STYLE
+from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.summary import Measurement, measurements, summarise
-from quantart.reporting.words import reconstruction_section, transfer_section, verdicts
+from quantart.reporting.markdown import reconstruction_section, transfer_section, verdicts
 from quantart.vocabulary.metrics import MODEL
 
 PAIRS = 40
 
 
-def evaluation() -> Evaluation:
+def evaluation() -> EvaluationResult:
     """A model that is better than AdaIN in `gram`, worse in `lpips`, the same but for noise in `colour_rgb`."""
     draw = np.random.default_rng(0)
     hardness = draw.normal(100.0, 20.0, PAIRS)  # pairs differ much more than methods
@@ -36,7 +36,7 @@ def evaluation() -> Evaluation:
         | {"usage": Measurement(0.5, None)}
         for method, values in features.items()
     }
-    return Evaluation("digest", table, summarise(table, measured), measured, features)
+    return EvaluationResult("digest", table, summarise(table, measured), measured, features)
 
 
 def test_verdicts_follow_the_differences_on_the_same_pairs() -> None:
@@ -76,7 +76,7 @@ def test_reconstruction_has_a_row_for_each_domain() -> None:
     table = pd.DataFrame({"method": MODEL, "file": list("abc"), "psnr": [20.0, 22.0, 24.0]})
     same = np.ones((3, 4), np.float32)
     measured = {MODEL: measurements(table, same, same, []) | {"usage": Measurement(0.25, None)}}
-    made = Evaluation("digest", table, summarise(table, measured), measured, {MODEL: same})
+    made = EvaluationResult("digest", table, summarise(table, measured), measured, {MODEL: same})
     text = reconstruction_section({"content": made, "style": made})
     assert "| content | 22 ± " in text
     assert "| style | 22 ± " in text

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from quantart.evaluation.rendering import ADAIN, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.images import Picture, to_pillow
-from quantart.reporting.compare import UNITS, Comparison, Difference, EvaluatedRun
-from quantart.reporting.compare_plot import forest_plot
-from quantart.reporting.compare_tables import MANY, NO_INTERVAL, number, signed
+from quantart.reporting.comparison.compare import UNITS, Comparison, Difference, EvaluatedRun
+from quantart.reporting.comparison.plot import forest_plot
+from quantart.reporting.comparison.tables import MANY, NO_INTERVAL, number, signed
 from quantart.vocabulary.metrics import MODEL
 
 _QUALITY = 90

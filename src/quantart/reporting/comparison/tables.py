@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quantart.data.files import FORMULA_STARTS
-from quantart.reporting.compare import UNITS, Comparison, Difference, PairOfRuns
+from quantart.reporting.comparison.compare import UNITS, Comparison, Difference, PairOfRuns
 
 MANY = (
     "Each interval is 95 % for its metric alone: of twenty metrics that do not differ, one leaves 0 out by chance. "

@@ -9,7 +9,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 
 from quantart.evaluation.resampling import Sharing
-from quantart.evaluation.sets import frechet_distance, frechet_influence, kernel_distance, too_few_pictures
+from quantart.evaluation.set_distances import frechet_distance, frechet_influence, kernel_distance, too_few_pictures
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quantart.images import Picture
-from quantart.reporting.compare import EvaluatedRun
+from quantart.reporting.comparison.compare import EvaluatedRun
 from quantart.reporting.record import About, Record
 
 PAIRS = 24

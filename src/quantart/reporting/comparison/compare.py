@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from quantart.evaluation.rendering import COPIED_CONTENT, COPIED_STYLE
-from quantart.evaluation.sets import too_few_pictures
+from quantart.evaluation.baselines import COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.set_distances import too_few_pictures
 from quantart.evaluation.summary import Measurement, difference, measurements, sharing_of
 from quantart.reporting.record import About, Record
 from quantart.vocabulary.metrics import COMPOSITE_NAMES, FRECHET_NAMES, MODEL, larger_is_better

@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from quantart.reporting.compare import Difference
+from quantart.reporting.comparison.compare import Difference
 from quantart.vocabulary.metrics import larger_is_better
 
 WIDEST = 100.0

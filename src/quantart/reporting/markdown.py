@@ -7,17 +7,37 @@ from typing import Literal
 
 import numpy as np
 
-from quantart.evaluation.evaluate import Evaluation
-from quantart.evaluation.rendering import TITLES
-from quantart.evaluation.sets import too_few_pictures
+from quantart.evaluation.baselines import (
+    ADAIN,
+    COLOUR_MATCHED,
+    CONTENT_DECODED,
+    COPIED_CONTENT,
+    COPIED_STYLE,
+    MAGENTA,
+    STYLE_VQGAN,
+)
+from quantart.evaluation.evaluate import EvaluationResult
+from quantart.evaluation.set_distances import too_few_pictures
 from quantart.evaluation.summary import Score, by_method, difference, sharing_of
 from quantart.vocabulary.metrics import COMPOSITE_NAMES, FRECHET_NAMES, MODEL
+
+TITLES = {
+    MODEL: "the model",
+    ADAIN: "AdaIN on the latents, untrained",
+    CONTENT_DECODED: "content latents decoded as a painting",
+    STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
+    COLOUR_MATCHED: "the photograph with the painting's colour statistics",
+    MAGENTA: "Magenta's arbitrary style transfer",
+    COPIED_CONTENT: "the photograph itself",
+    COPIED_STYLE: "the painting itself",
+}
+
 
 Verdict = Literal["beats it on", "does not beat it on", "cannot be told apart from it on"]
 _PHRASES: tuple[Verdict, ...] = ("beats it on", "does not beat it on", "cannot be told apart from it on")
 
 
-def verdicts(evaluation: Evaluation) -> dict[str, dict[str, Verdict]]:
+def verdicts(evaluation: EvaluationResult) -> dict[str, dict[str, Verdict]]:
     """How the model compares with each baseline on each distance: by baseline, then metric.
 
     Judged by the differences on the same pairs: not told apart where their 95 % interval holds 0.
@@ -41,7 +61,7 @@ def _verdict(low: float, high: float) -> Verdict:
     return "does not beat it on" if low > 0 else "cannot be told apart from it on"
 
 
-def transfer_section(variant: str, evaluation: Evaluation) -> str:
+def transfer_section(variant: str, evaluation: EvaluationResult) -> str:
     """A table of means, then a sentence on each baseline."""
     pairs = evaluation.table.loc[evaluation.table["method"] == MODEL]
     sentences = "\n".join(_sentence(baseline, found) for baseline, found in verdicts(evaluation).items())
@@ -60,7 +80,7 @@ metric is: docs/evaluation.md.
 Nothing can beat a copy in its distance to its own original, which is 0."""
 
 
-def _warning(evaluation: Evaluation) -> str:
+def _warning(evaluation: EvaluationResult) -> str:
     """Beside Fréchet distances of too few pictures; empty where they are enough."""
     n, width = evaluation.features[MODEL].shape
     names = [name for name in evaluation.measured[MODEL] if name.startswith((*FRECHET_NAMES, *COMPOSITE_NAMES))]
@@ -68,7 +88,7 @@ def _warning(evaluation: Evaluation) -> str:
     return f"\n{warning}\n" if warning else ""
 
 
-def reconstruction_section(evaluations: Mapping[str, Evaluation]) -> str:
+def reconstruction_section(evaluations: Mapping[str, EvaluationResult]) -> str:
     """A table of how well each domain's VQGAN reconstructs its held-out pictures."""
     scores = [score._replace(method=domain) for domain, e in evaluations.items() for score in e.summary]
     warnings = "".join(_warning(evaluation) for evaluation in evaluations.values())

@@ -1,0 +1,1 @@
+"""Evaluated runs side by side: the comparison, and how it is shown."""
