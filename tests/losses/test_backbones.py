@@ -5,20 +5,15 @@ from typing import get_args
 import pytest
 import torch
 
-from quantart import params
 from quantart.errors import UserError
 from quantart.losses import backbones
 from quantart.losses.backbones import architecture, input_statistics, layers_of
 from quantart.losses.weights import load_backbone
+from quantart.vocabulary.names import FeatureNetworkName
 
 
-def test_parameters_name_the_same_networks() -> None:
-    assert get_args(params.PerceptualNetwork) == get_args(backbones.PerceptualNetwork)
-    assert get_args(params.Network) == get_args(backbones.Network)
-
-
-@pytest.mark.parametrize("network", get_args(backbones.Network))
-def test_an_architecture_holds_no_values_that_could_pass_for_weights(network: backbones.Network) -> None:
+@pytest.mark.parametrize("network", get_args(FeatureNetworkName))
+def test_an_architecture_holds_no_values_that_could_pass_for_weights(network: FeatureNetworkName) -> None:
     assert {tensor.device.type for tensor in architecture(network).state_dict().values()} == {"meta"}
 
 

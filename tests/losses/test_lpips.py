@@ -65,7 +65,7 @@ def test_calibrated_distance_equals_the_lpips_packages(monkeypatch: pytest.Monke
     # AlexNet's ImageNet weights need a download; the arithmetic is the same on any weights
     torch.manual_seed(0)
     alexnet = torchvision.models.alexnet(weights=None)
-    monkeypatch.setattr(weights, "backbone_weights", lambda network, file: alexnet.state_dict())
+    monkeypatch.setattr(weights, "backbone_weights", lambda network: alexnet.state_dict())
     backbone = alexnet.features
     theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
     layers = [m for m in theirs.net.modules() if isinstance(m, torch.nn.Conv2d)]

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart.errors import UserError
-from quantart.losses.backbones import Network, architecture, check_known, layers_of
+from quantart.losses.backbones import architecture, check_known, layers_of
 from quantart.losses.lpips import LPIPS
-from quantart.losses.weights import load_backbone, read_weights, where_to_get, with_our_names
+from quantart.losses.weights import SHIPPED, load_backbone, read_weights, torchvision_file, used_for_features
 from quantart.models.pretrained import file_sha256, load_strictly
+from quantart.vocabulary.names import FeatureNetworkName
 
-_WIDTHS: dict[Network, int] = {
+_WIDTHS: dict[FeatureNetworkName, int] = {
     "squeezenet1_1": 512,
     "efficientnet_lite0": 1280,
     "alexnet": 256,
@@ -41,13 +42,13 @@ class FeatureNetwork(nn.Module):
     and `kd_…` and the network's name.
 
     Args:
-        weights: a file with the network's weights; None: those that come with a package or that torchvision downloads.
+        weights: a file with the network's weights; None: those that are shipped or that torchvision downloads.
 
     Raises:
         UserError: an unknown network, its weights can't be had, or the file does not fit it.
     """
 
-    def __init__(self, network: Network = "efficientnet_lite0", weights: Path | None = None) -> None:
+    def __init__(self, network: FeatureNetworkName = "efficientnet_lite0", weights: Path | None = None) -> None:
         super().__init__()
         check_known(network)
         self.network = network
@@ -68,7 +69,7 @@ class FeatureNetwork(nn.Module):
         return features
 
 
-def assign_weights(files: Sequence[Path], networks: Iterable[Network]) -> dict[Network, Path]:
+def assign_weights(files: Sequence[Path], networks: Iterable[FeatureNetworkName]) -> dict[FeatureNetworkName, Path]:
     """Which of the networks in use each given file belongs to, by its tensors' names and shapes.
 
     Raises:
@@ -76,45 +77,44 @@ def assign_weights(files: Sequence[Path], networks: Iterable[Network]) -> dict[N
             expected, and where that is.
     """
     wanted = list(dict.fromkeys(networks))
-    found: dict[Network, Path] = {}
+    found: dict[FeatureNetworkName, Path] = {}
     for file in files:
         try:
             network = _network_of(file, wanted)
         except UserError as error:
-            raise UserError(
-                f"--weights: {error}; expected are those of {' or '.join(wanted)}, the networks in use "
-                f"(evaluate.network and evaluate.features in params.yaml); {'; '.join(map(where_to_get, wanted))}"
-            ) from None
+            places = [f"{each}'s are at {torchvision_file(each)[1]}" for each in wanted if each not in SHIPPED]
+            use = f"use weights of {' or '.join(wanted)} (evaluate.network and evaluate.features in params.yaml)"
+            raise UserError(f"--weights: {error}", "; ".join([use, *places])) from None
         if network in found:
-            raise UserError(f"{file}: {found[network]} already gives the weights of {network}; give one file for each")
+            raise UserError(
+                f"{file}: {found[network]} already gives the weights of {network}", "give one file for each"
+            )
         found[network] = file
     return found
 
 
-def _network_of(file: Path, wanted: Sequence[Network]) -> Network:
-    state = with_our_names(read_weights(file))
+def _network_of(file: Path, wanted: Sequence[FeatureNetworkName]) -> FeatureNetworkName:
+    state = read_weights(file)
     fitting = next((network for network in (*wanted, *_WIDTHS) if _fits(state, network)), None)
     if fitting is not None:
         if fitting in wanted:
             return fitting
         raise UserError(f"{file}: holds the weights of {fitting}, which is not in use")
     nearest = max(wanted, key=lambda network: len(state.keys() & architecture(network).state_dict().keys()))
-    load_strictly(architecture(nearest), state, str(file), assign=True)  # says what differs
+    load_strictly(architecture(nearest), used_for_features(state), str(file), assign=True)  # says what differs
     return nearest
 
 
-def _fits(state: dict[str, Tensor], network: Network) -> bool:
+def _fits(state: dict[str, Tensor], network: FeatureNetworkName) -> bool:
     if network == "inception_v3" and _is_fid_network(state):
         return True
-    expected = architecture(network).state_dict()
+    expected, state = architecture(network).state_dict(), used_for_features(state)
     return state.keys() == expected.keys() and all(state[name].shape == expected[name].shape for name in state)
 
 
-def _body(network: Network, weights: Path | None) -> nn.Module:
+def _body(network: FeatureNetworkName, weights: Path | None) -> nn.Module:
     if network == "inception_v3":
-        model = load_backbone(network, weights)
-        model.register_module("fc", nn.Identity())
-        return nn.Sequential(_Resized(), model)
+        return nn.Sequential(_Resized(), load_backbone(network, weights))
     if network == "efficientnet_lite0":
         model = load_backbone(network, weights)
         head = dict(model.named_children())
@@ -152,13 +152,13 @@ class _Published(nn.Module):
         super().__init__()
         if not file_sha256(weights).startswith(_FID_SHA256):
             raise UserError(
-                f"{weights}: has the shape of FID's network, but is not its published file (sha256 {_FID_SHA256}…); "
-                "give weights-inception-2015-12-05-6726825d.pth of torch-fidelity"
+                f"{weights}: has the shape of FID's network, but is not its published file (sha256 {_FID_SHA256}…)",
+                "give weights-inception-2015-12-05-6726825d.pth of torch-fidelity",
             )
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
         except ImportError:
-            raise UserError("fid needs torch-fidelity; run `pip install quantart[fid]`") from None
+            raise UserError("fid needs torch-fidelity", "run `pip install quantart[fid]`") from None
         with tempfile.TemporaryDirectory() as folder:
             # it would unpickle anything: it gets a copy that holds tensors alone
             copy = Path(folder) / "weights.pth"

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
 from quantart.errors import UserError
-
-PerceptualNetwork = Literal["squeezenet1_1", "efficientnet_lite0", "alexnet", "vgg16"]
-Network = Literal["squeezenet1_1", "efficientnet_lite0", "alexnet", "vgg16", "inception_v3"]
+from quantart.vocabulary.names import FeatureNetworkName, PerceptualNetworkName
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # trained on pictures in [-1, 1], as ours are (torchvision says the same of inception_v3 in a roundabout way)
-_AS_THEY_ARE: tuple[Network, ...] = ("efficientnet_lite0", "inception_v3")
+_AS_THEY_ARE: tuple[FeatureNetworkName, ...] = ("efficientnet_lite0", "inception_v3")
 
 
 def check_known(network: str) -> None:
-    """Raises `UserError` for a name that is no `Network`."""
-    if network not in get_args(Network):
-        raise UserError(f"network {network!r}: must be one of {', '.join(get_args(Network))}")
+    """Raises `UserError` for a name that is no `FeatureNetworkName`."""
+    if network not in get_args(FeatureNetworkName):
+        raise UserError(f"network = {network!r}: unknown", f"use one of {', '.join(get_args(FeatureNetworkName))}")
 
 
-def architecture(network: Network) -> nn.Module:
-    """The whole network with its classifier, without values: its tensors are on the meta device.
+def architecture(network: FeatureNetworkName) -> nn.Module:
+    """The network without its classifier and without values: its tensors are on the meta device.
 
     Raises:
         UserError: an unknown network.
@@ -38,13 +36,17 @@ def architecture(network: Network) -> nn.Module:
             import timm  # only here: it is slow to import
 
             # TensorFlow's padding and epsilon of the batch normalisation, with which it was trained
-            return timm.create_model("tf_efficientnet_lite0", pretrained=False)
+            return timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
         if network == "inception_v3":
-            return torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=False)
-        return torchvision.models.get_model(network, weights=None)
+            inception = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=False)
+            inception.fc = nn.Identity()
+            return inception
+        model = torchvision.models.get_model(network, weights=None)
+        model.classifier = nn.Identity()
+        return model
 
 
-def layers_of(model: nn.Module, network: PerceptualNetwork) -> nn.Sequential:
+def layers_of(model: nn.Module, network: PerceptualNetworkName) -> nn.Sequential:
     """The layers before the classifier and its own convolutions, one after the other."""
     parts = dict(model.named_children())
     if network == "efficientnet_lite0":
@@ -52,7 +54,7 @@ def layers_of(model: nn.Module, network: PerceptualNetwork) -> nn.Sequential:
     return nn.Sequential(*parts["features"].children())
 
 
-def input_statistics(network: Network) -> tuple[Tensor, Tensor]:
+def input_statistics(network: FeatureNetworkName) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation, `(1, 3, 1, 1)` each, by which it wants pictures in [-1, 1] standardised."""
     if network in _AS_THEY_ARE:
         return torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from quantart.components.precision import full_precision
 from quantart.errors import UserError
-from quantart.losses.backbones import PerceptualNetwork, input_statistics, layers_of
+from quantart.losses.backbones import input_statistics, layers_of
 from quantart.losses.weights import is_torchvisions, load_backbone, package_file
+from quantart.vocabulary.names import PerceptualNetworkName
 
 
 class _Backbone(NamedTuple):
@@ -25,7 +26,7 @@ class _Backbone(NamedTuple):
 
 # The package's channel weights for SqueezeNet were learned on torchvision's weights. Those we have for it are another
 # training's, whose channels mean something else, so there we use the paper's uncalibrated distance.
-_BACKBONES: dict[PerceptualNetwork, _Backbone] = {
+_BACKBONES: dict[PerceptualNetworkName, _Backbone] = {
     "squeezenet1_1": _Backbone((1, 4, 7, 9, 10, 11, 12), 2, None),
     "efficientnet_lite0": _Backbone((2, 3, 4, 6, 8), 2, None),  # each resolution's last stage
     "alexnet": _Backbone((1, 4, 7, 9, 11), 1, "alex"),
@@ -42,8 +43,7 @@ class LPIPS(nn.Module):
     network with the same weights.
 
     Args:
-        weights: a file with the network's weights, see `backbone_weights`; None: those that come with a package or
-            that torchvision downloads.
+        weights: a file with the network's weights; None: those that are shipped or that torchvision downloads.
 
     Attributes:
         structure: place among `features` of the layer on which `cfsd` is measured, with a position for every 4
@@ -53,10 +53,10 @@ class LPIPS(nn.Module):
         UserError: an unknown network, its weights can't be had, or the file does not fit it.
     """
 
-    def __init__(self, network: PerceptualNetwork = "squeezenet1_1", weights: Path | None = None) -> None:
+    def __init__(self, network: PerceptualNetworkName = "squeezenet1_1", weights: Path | None = None) -> None:
         super().__init__()
         if network not in _BACKBONES:
-            raise UserError(f"perceptual network {network!r}: must be one of {', '.join(_BACKBONES)}")
+            raise UserError(f"perceptual network = {network!r}: unknown", f"use one of {', '.join(_BACKBONES)}")
         self.network = network
         self._taps, self.structure, heads = _BACKBONES[network]
         self.layers = layers_of(load_backbone(network, weights), network)[: self._taps[-1] + 1]
