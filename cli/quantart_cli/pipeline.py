@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from quantart.data.splits import Split
-from quantart.vocabulary.names import Domain, Stage1Domain, Variant
+from quantart.vocabulary.names import Domain, Split, Stage1Domain, Variant
 from quantart_cli.options import PIPELINE, Alpha, Beta, current_project
 
 app = typer.Typer()

@@ -12,7 +12,7 @@ from quantart.data.pairs import name_number, partners, read_pairs, write_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
-from quantart.params import DataParams
+from quantart.params.data import DataParams
 from quantart.vocabulary.names import DOMAINS
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"

@@ -12,7 +12,7 @@ import torch
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
-from quantart.params import DataParams
+from quantart.params.data import DataParams
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 

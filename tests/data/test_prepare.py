@@ -20,10 +20,10 @@ from quantart.data import prepare
 from quantart.data.index import read_index
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
-from quantart.data.splits import SPLITS
 from quantart.errors import UserError
 from quantart.images import Picture, decode_image, read_image, resize_short_side
-from quantart.params import DataParams
+from quantart.params.data import DataParams
+from quantart.vocabulary.names import SPLITS
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 FILES = ["contact_sheet.jpg", "index.csv", "pictures.bin", "rejected.csv", "report.json"]

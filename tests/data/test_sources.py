@@ -10,7 +10,7 @@ import pytest
 
 from quantart.data.sources import find_pictures
 from quantart.errors import UserError
-from quantart.params import TableParams
+from quantart.params.data import TableParams
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -13,7 +13,7 @@ from quantart.evaluation.task import TransferTask
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2, Variant
-from quantart.params import DataParams
+from quantart.params.data import DataParams
 from quantart.vocabulary.names import DOMAINS, Domain
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"

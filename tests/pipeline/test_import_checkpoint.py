@@ -233,8 +233,8 @@ def test_where_the_parameters_name_the_folder_already_it_says_which_stages_to_ru
     command = "dvc repro --single-item --force"
     assert "dvc repro" not in said()
     assert f"{command} stage1_base && dvc repro\n" in said(stage1__init_from="models/wikiart1")
-    assert f"{command} stage1@style && dvc repro\n" in said(stage2__stage1_style=str(project.root / "models/wikiart2"))
-    both = {"stage1__init_from": "models/wikiart3", "stage2__stage1_content": "models/wikiart3"}
+    assert f"{command} stage1@style && dvc repro\n" in said(stage1__style_from=str(project.root / "models/wikiart2"))
+    both = {"stage1__init_from": "models/wikiart3", "stage1__content_from": "models/wikiart3"}
     assert f"{command} stage1_base stage1@content && dvc repro\n" in said(**both)
 
 
@@ -327,7 +327,7 @@ def test_two_vqgans_take_the_place_of_all_of_stage_1(project: Project, tmp_path:
     for seed, domain in enumerate(DOMAINS, start=1):
         run(None, stage_1_checkpoint(tmp_path, seed), tmp_path / domain, resolution=32)
     content, style = str(tmp_path / "content"), str(tmp_path / "style")
-    set_params(project, stage1__init_from=content, stage2__stage1_content=content, stage2__stage1_style=style)
+    set_params(project, stage1__init_from=content, stage1__content_from=content, stage1__style_from=style)
     stage1.run(project, "base")
     for domain in DOMAINS:
         stage1.run(project, domain)
@@ -353,18 +353,18 @@ def test_a_folder_that_does_not_fit_stops_the_first_stage(project: Project, tmp_
         assert not project.stage1_model("base").exists()
         return str(error.value)
 
-    set_params(project, stage2__stage1_style="models/none")
-    assert re.fullmatch(r"stage2.stage1_style: .*models/none: holds no model; .*", fault())
+    set_params(project, stage1__style_from="models/none")
+    assert re.fullmatch(r"stage1.style_from: .*models/none: holds no model; .*", fault())
     run(None, stage_2_checkpoint(tmp_path), tmp_path / "second", resolution=32)
     set_params(project, stage1__init_from=str(tmp_path / "second"))
     assert "stage1.init_from: " in fault()
     assert "not the configuration of an ExperimentStage1" in fault()
     run(None, stage_1_checkpoint(tmp_path), tmp_path / "vqgan", resolution=64)
     other = {**MODEL, "n_embed": 32, "attn_resolutions": []}
-    set_params(project, stage2__stage1_content=str(tmp_path / "vqgan"))
+    set_params(project, stage1__content_from=str(tmp_path / "vqgan"))
     config = yaml.safe_load((project.root / "params.yaml").read_text()) | {"model": other}
     (project.root / "params.yaml").write_text(yaml.safe_dump(config))
-    assert fault().startswith("stage2.stage1_content: ")
+    assert fault().startswith("stage1.content_from: ")
     assert "levels with attention ([1], params.yaml says [])" in fault()
     assert "n_embed (16, params.yaml says 32)" in fault()
     config["stage1"]["quantizer"]["cosine"] = True
@@ -372,7 +372,7 @@ def test_a_folder_that_does_not_fit_stops_the_first_stage(project: Project, tmp_
     assert "cosine (False, params.yaml says True)" in fault()
 
 
-@pytest.mark.parametrize("key", ["stage1__init_from", "stage2__stage1_content"])
+@pytest.mark.parametrize("key", ["stage1__init_from", "stage1__content_from"])
 def test_a_folder_that_the_pipeline_writes_is_not_taken_over(project: Project, key: str) -> None:
     vqgan(0).save_pretrained(project.stage1_model("content"))
     set_params(project, **{key: "models/stage1_content"})

@@ -11,12 +11,11 @@ import yaml
 
 from quantart.data.pairs import read_pairs
 from quantart.data.pictures import PackedPictures
-from quantart.data.splits import SPLITS, Split
 from quantart.errors import UserError
 from quantart.evaluation.pairs import held_out_pairs
 from quantart.pipeline import pair, prepare
 from quantart.project import Project
-from quantart.vocabulary.names import DOMAINS
+from quantart.vocabulary.names import DOMAINS, SPLITS, Split
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "sample"

@@ -22,7 +22,7 @@ from quantart.data.codes import StoredCodes
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.params import DECODED
+from quantart.params.stage2 import DECODED
 from quantart.pipeline import encode, pair, prepare, stage2
 from quantart.pipeline.stage2 import batch_files, make_batches, training_partners
 from quantart.project import Project

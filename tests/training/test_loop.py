@@ -25,7 +25,7 @@ from quantart.losses.stage_1 import Stage1Loss
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2, Variant
-from quantart.params import TrainingParams
+from quantart.params.training import TrainingParams
 from quantart.training.checkpoint import Checkpoints
 from quantart.training.loop import Task, train
 from quantart.training.transfer_step import Stage2Step

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantart.data.pictures import PackedPictures
-from quantart.data.splits import SPLITS
 from quantart.images import Picture, picture_grid
+from quantart.vocabulary.names import SPLITS
 
 COLUMNS = 10
 ROWS_PER_SPLIT = 3

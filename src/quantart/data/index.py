@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from quantart.data.splits import Split
 from quantart.errors import UserError
+from quantart.vocabulary.names import Split
 
 PIXELS_FILE = "pictures.bin"
 INDEX_FILE = "index.csv"

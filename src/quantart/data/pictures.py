@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantart.data.index import PIXELS_FILE, read_index
-from quantart.data.splits import SPLITS, Split
 from quantart.errors import UserError
 from quantart.images import Picture, centre_crop
+from quantart.vocabulary.names import SPLITS, Split
 
 if TYPE_CHECKING:
     import torch

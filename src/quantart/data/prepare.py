@@ -29,14 +29,15 @@ from quantart.data.files import PictureFile, pair_name
 from quantart.data.index import PIXELS_FILE, IndexRow, write_index, write_table
 from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
 from quantart.data.sources import find_pictures
-from quantart.data.splits import SPLITS, Split, assign_splits, split_of_name
+from quantart.data.splits import assign_splits, split_of_name
 from quantart.errors import UserError
 from quantart.images import write_image
 from quantart.machine.progress import progress
 from quantart.machine.whole import whole_folder
+from quantart.vocabulary.names import SPLITS, Split
 
 if TYPE_CHECKING:
-    from quantart.params import DataParams
+    from quantart.params.data import DataParams
     from quantart.vocabulary.names import Domain
 
 REJECTED_FILE = "rejected.csv"

@@ -14,7 +14,7 @@ from quantart.errors import UserError
 from quantart.vocabulary.pictures import EXTENSIONS, is_picture
 
 if TYPE_CHECKING:
-    from quantart.params import TableParams
+    from quantart.params.data import TableParams
 
 LIST, TABLE = ".txt", ".csv"
 FILENAME_COLUMN = "filename"

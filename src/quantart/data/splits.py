@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+from quantart.vocabulary.names import Split
+
 IN_WORDS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 
 

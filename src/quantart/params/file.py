@@ -20,6 +20,7 @@ from quantart.errors import UserError
 from quantart.params import Params
 
 WIDTH = 120  # columns of a written line
+RENAMED = {"stage2.stage1_content": "stage1.content_from", "stage2.stage1_style": "stage1.style_from"}
 _COMMENT = re.compile(r":?[ \t]+#[ \t]*(.*)")
 
 
@@ -41,7 +42,7 @@ def load_params(path: Path) -> Params:
     try:
         raw = read_mapping(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; run inside a QuantArt project, which has a params.yaml") from None
+        raise UserError(f"{path}: not found", "run inside a QuantArt project, which has a params.yaml") from None
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
@@ -60,7 +61,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path}: holds no parameters; it must be a mapping with data, model, stage1, …")
+        raise UserError(f"{path}: holds no parameters", "it must be a mapping with data, model, stage1, …")
     return raw
 
 
@@ -73,7 +74,7 @@ def _fault(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
+        return f"{key}: is now called {RENAMED[key]}" if key in RENAMED else f"{key}: unknown key"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "value_error":

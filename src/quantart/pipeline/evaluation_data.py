@@ -14,14 +14,14 @@ from accelerate.utils import broadcast_object_list
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import PrepareReport, prepare_domain
-from quantart.data.splits import IN_WORDS, Split
+from quantart.data.splits import IN_WORDS
 from quantart.errors import UserError
 from quantart.evaluation.task import ReconstructionTask, TransferTask
-from quantart.params import DataParams
+from quantart.params.data import DataParams
 from quantart.pipeline.pair import chosen_pairs
 from quantart.project import Project
 from quantart.tracking.runs import DataUsed
-from quantart.vocabulary.names import DOMAINS, Domain
+from quantart.vocabulary.names import DOMAINS, Domain, Split
 
 _OWN_SPLIT: Split = "train"  # of pictures that are not split
 _REASONS_SHOWN = 10

@@ -15,7 +15,6 @@ from accelerate import PartialState
 from mlflow.entities import Run
 from torch import Tensor
 
-from quantart.data.splits import Split
 from quantart.errors import UserError
 from quantart.evaluation import baselines
 from quantart.evaluation.baselines import MAGENTA, Painter, Rendering
@@ -31,7 +30,7 @@ from quantart.models.fidelity import Fidelity
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import EvaluateParams
+from quantart.params.evaluation import EvaluateParams
 from quantart.pipeline.evaluation_data import EvaluationData, Selection, open_data
 from quantart.pipeline.evaluation_log import log_evaluation
 from quantart.pipeline.fidelity_runs import ControlledRun
@@ -45,7 +44,7 @@ from quantart.reporting.sweep import Sweep
 from quantart.tracking.find import describe
 from quantart.tracking.runs import StageRun
 from quantart.vocabulary.metrics import MODEL
-from quantart.vocabulary.names import DOMAINS, Domain
+from quantart.vocabulary.names import DOMAINS, Domain, Split
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 EACH_EXTREME = 3

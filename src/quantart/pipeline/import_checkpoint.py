@@ -22,7 +22,8 @@ from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, file_sha256, save
 from quantart.models.reference import Imported, Network, open_reference
 from quantart.models.reference_config import Settings, read_config
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params import NetworkParams, Params
+from quantart.params import Params
+from quantart.params.stage2 import TransferNetworkParams
 from quantart.project import Project
 from quantart.tracking.session import stage_run
 from quantart.tracking.store import configure
@@ -163,7 +164,7 @@ def _in_project(project: Project, out: Path) -> Path:
 
 
 def _transfer(network: ExperimentStage2) -> dict[str, Any]:
-    return {key: network.config[key] for key in NetworkParams.model_fields}
+    return {key: network.config[key] for key in TransferNetworkParams.model_fields}
 
 
 def _report(imported: Imported, checkpoint: Path, out: Path, run_id: str | None) -> None:
@@ -205,5 +206,6 @@ def _report_training(network: Network, folder: Path, project: Project | None, pa
 
 def _stages_of(project: Project, params: Params, folder: Path) -> list[str]:
     """The stages that take this folder over."""
-    takers = [each for each, name in params.given_vqgans.items() if name and (project.root / name).resolve() == folder]
-    return ["stage1_base" if each == "base" else f"stage1@{each}" for each in takers]
+    given = params.stage1.given_vqgans
+    takers = [domain for domain, name in given.items() if (project.root / name).resolve() == folder]
+    return ["stage1_base" if domain == "base" else f"stage1@{domain}" for domain in takers]

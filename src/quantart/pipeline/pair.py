@@ -16,12 +16,11 @@ from quantart.data.index import read_index, write_table
 from quantart.data.pairs import Pairs, partners, write_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import REPORT_FILE
-from quantart.data.splits import SPLITS, Split
 from quantart.errors import UserError
 from quantart.evaluation.pairs import held_out_pairs
 from quantart.machine.whole import whole_folder
 from quantart.project import Project
-from quantart.vocabulary.names import DOMAINS, Domain
+from quantart.vocabulary.names import DOMAINS, SPLITS, Domain, Split
 
 if TYPE_CHECKING:
     from quantart.tracking.runs import StageRun

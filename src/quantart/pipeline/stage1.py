@@ -23,6 +23,7 @@ from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.pretrained import DISCRIMINATOR
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.params import Params
+from quantart.params.stage1 import VQGAN_KEYS
 from quantart.pipeline.training import GRID_ROWS, VALIDATION_PICTURES, run_training, take_over
 from quantart.project import Project
 from quantart.tracking.links import read_link
@@ -199,15 +200,15 @@ def _taken(project: Project, params: Params, domain: Stage1Domain) -> str | None
 
     Every folder that params.yaml names is opened first, so that a mistake in one stops the first stage already.
     """
-    for each, folder in params.given_vqgans.items():
-        if folder:
-            key = "stage1.init_from" if each == "base" else f"stage2.stage1_{each}"
-            _refuse_own_output(project, key, folder)
-            try:
-                _model(params, project.root / folder)
-            except UserError as error:
-                raise UserError(f"{key}: {error}") from None
-    return params.given_vqgans[domain]
+    given = params.stage1.given_vqgans
+    for each, folder in given.items():
+        key = f"stage1.{VQGAN_KEYS[each]}"
+        _refuse_own_output(project, key, folder)
+        try:
+            _model(params, project.root / folder)
+        except UserError as error:
+            raise UserError(f"{key}: {error.fault}", error.remedy) from None
+    return given.get(domain)
 
 
 def _refuse_own_output(project: Project, key: str, folder: str) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 from quantart.errors import UserError
 from quantart.machine.disk import room_for, writing
 from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, Pretrained, file_sha256
-from quantart.params import TrainingParams
+from quantart.params.training import TrainingParams
 from quantart.pipeline.pair import log_pairs
 from quantart.project import Project
 from quantart.tracking.links import RunLink, write_link

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.evaluation.resampling import Estimate
-from quantart.params import PromoteParams
+from quantart.params.evaluation import PromoteParams
 from quantart.project import Project
 from quantart.registry.champion import Move, champion_of, move, restore
 from quantart.registry.gates import Check, check_difference, check_limits

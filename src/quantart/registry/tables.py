@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quantart.evaluation.resampling import Estimate
-from quantart.params import PromoteParams
+from quantart.params.evaluation import PromoteParams
 from quantart.registry.champion import history
 from quantart.registry.gates import unjudged
 from quantart.registry.versions import JUDGED_BY, JUDGED_ON, Evaluation, Registry, Version

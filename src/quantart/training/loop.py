@@ -23,7 +23,7 @@ from torch import nn
 
 from quantart.errors import UserError
 from quantart.machine.progress import TrainingBar
-from quantart.params import TrainingParams
+from quantart.params.training import TrainingParams
 from quantart.training.checkpoint import Checkpoints, TrainingState
 from quantart.training.interrupt import Interrupt
 from quantart.training.means import Means

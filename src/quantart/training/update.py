@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from quantart.params import TrainingParams
+from quantart.params.training import TrainingParams
 from quantart.training.means import Means
 from quantart.training.step import AdversarialStep, Phase
 

@@ -1,0 +1,52 @@
+"""`evaluate`, `export` and `promote`: what is measured, what is registered, what may become the champion."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from quantart.params.section import Count, Section
+from quantart.vocabulary.limits import Limit, parse_limit
+from quantart.vocabulary.metrics import check_metric, larger_is_better
+from quantart.vocabulary.names import FeatureNetworkName, PerceptualNetworkName, Variant
+
+
+class EvaluateParams(Section):
+    network: PerceptualNetworkName = Field(
+        "squeezenet1_1", description="network of the distances within pairs: content, Gram, CFSD"
+    )
+    features: FeatureNetworkName = Field(
+        "efficientnet_lite0", description="network of the distances between sets of pictures: Fréchet, kernel"
+    )
+    pairs: int = Field(ge=2, description="number of held-out (photograph, painting) pairs, drawn by the seed")
+    batch_size: Count = 8
+    magenta: bool = Field(False, description="add Magenta's network as a baseline; needs quantart[magenta]")
+
+
+class ExportParams(Section):
+    variant: Variant = "discrete"
+    name: str = Field("quantart", min_length=1, description="name in the model registry")
+
+
+class PromoteParams(Section):
+    """What a registered version's evaluation must show before the alias `champion` moves to it."""
+
+    limits: list[str] = Field(
+        description="limits on the version's own values: `metric <= number`, or `usage >= number` where larger is "
+        "better"
+    )
+    not_worse: list[str] = Field(
+        description="distances that must not exceed the champion's by more than noise, on the same pairs"
+    )
+
+    @property
+    def parsed_limits(self) -> list[Limit]:
+        return [parse_limit(text) for text in self.limits]
+
+    @model_validator(mode="after")
+    def _check_metrics(self) -> PromoteParams:
+        for text in self.limits:
+            parse_limit(text)
+        for metric in self.not_worse:
+            if larger_is_better(check_metric(metric)):
+                raise ValueError(f"not_worse: {metric} is a single value without an interval; move it to limits")
+        return self
