@@ -1,17 +1,16 @@
-"""Presets: one small file per task under `presets/`, laid over a project's `params.yaml`.
+"""Presets: one small file per task under `presets/`, from which a project's `params.yaml` is written.
 
-A preset is YAML with `summary` (one line), optionally `extends` (the name of another one, which it is laid over), and
-the parameters that are its own. A file whose name begins with an underscore is only there to be extended.
+A preset is YAML with `summary` (one line), optionally `extends` (the name of the preset that it builds on), and the
+parameters that it sets. A file whose name begins with an underscore exists only to be extended.
 
-What a preset decides, and what stays the user's: the sections data, model, stage1, encode and stage2 *are* the task.
-They come from the preset alone, so that one preset gives one training, whatever was there before; where it is silent, a
-field has its default. `seed`, `evaluate` and `export` stay as they are but for the keys that the preset names.
+The sections data, model, stage1, encode and stage2 are the task. They come from the preset alone, so a preset gives the
+the same training whatever was there before; a parameter that it does not set has its default. `seed`, `evaluate`,
+`export` and `promote` stay the user's, except for the keys that the preset sets.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quantart.errors import UserError
+from quantart.machine.whole import write_whole
 from quantart.params import Params
 from quantart.params.file import Change, as_yaml, changes, descriptions, faults, read_comments, read_mapping, render
 from quantart.project import Project
@@ -34,7 +34,6 @@ class Preset:
     """A task's parameters, as its files have them.
 
     Attributes:
-        summary: what it is, in one line.
         layers: file and parameters, the outermost base first, the preset's own last.
     """
 
@@ -52,8 +51,7 @@ class Applied:
     """What `use_preset` did.
 
     Attributes:
-        changes: what differs from the `params.yaml` before.
-        kept: where that one is now; None: there was nothing to change, and nothing was written.
+        kept: the params.yaml before; None: nothing had to change, and nothing was written.
     """
 
     name: str
@@ -62,28 +60,23 @@ class Applied:
 
     def __str__(self) -> str:
         if self.kept is None:
-            return f"nothing changed: params.yaml has the values of {self.name} already"
-        return "\n".join([*map(str, self.changes), f"params.yaml is now {self.name}; the one before: {self.kept}"])
+            return f"nothing changed: params.yaml already has the values of {self.name}"
+        return "\n".join([*map(str, self.changes), f"params.yaml is now {self.name}; the previous one: {self.kept}"])
 
 
 def presets_of(project: Project) -> list[Preset]:
     """All presets of the project, by name.
 
     Raises:
-        UserError: it has no `presets/`, or one of them is broken.
+        UserError: the project has no `presets/`, or one of them is broken.
     """
     return [_read(path) for path in _files(project)]
 
 
 def preset_table(project: Project) -> Table:
-    """Name and summary of each preset.
-
-    Raises:
-        UserError: see `presets_of`.
-    """
-    table = Table(box=None, pad_edge=False)
-    table.add_column("preset", no_wrap=True)
-    table.add_column("what it is")
+    """Name and summary of each preset; raises as `presets_of`."""
+    table = Table("preset", "what it is", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
     for preset in presets_of(project):
         table.add_row(preset.name, escape(preset.summary))
     return table
@@ -93,13 +86,13 @@ def find_preset(project: Project, name: str) -> Preset:
     """The preset of that name.
 
     Raises:
-        UserError: there is none (says which names are near), or it is broken.
+        UserError: it is broken, or there is none; then the remedy names similar ones.
     """
     files = {path.stem: path for path in _files(project)}
     if name not in files:
         near = difflib.get_close_matches(name, files, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(files)}"
-        raise UserError(f"no preset {name!r}; {hint}")
+        raise UserError(f"no preset {name!r}", hint)
     return _read(files[name])
 
 
@@ -107,7 +100,7 @@ def params_with(preset: Preset, current: Params) -> Params:
     """The parameters of `preset`, with what stays the user's from `current`.
 
     Raises:
-        UserError: a key is unknown or missing, or a value can't be; one line for each fault, with its file.
+        UserError: a key is unknown or missing, or a value is wrong; one line for each fault, with its file.
     """
     merged = {name: value for name, value in current.model_dump().items() if name not in TASK_SECTIONS}
     for _, values in preset.layers:
@@ -120,7 +113,7 @@ def params_with(preset: Preset, current: Params) -> Params:
 
 
 def show_preset(project: Project, name: str) -> str:
-    """The whole `params.yaml` that the preset gives, as YAML; each value that differs is marked with the present one.
+    """The whole `params.yaml` that the preset gives, with the present value beside each one that differs.
 
     Raises:
         UserError: the preset or the present params.yaml is broken.
@@ -134,13 +127,13 @@ def show_preset(project: Project, name: str) -> str:
 
 
 def use_preset(project: Project, name: str) -> Applied:
-    """Write the project's `params.yaml` from the preset; what was there is kept as `params.before-<name>.yaml`.
+    """Write the project's `params.yaml` from the preset; the previous one is kept as `params.before-<name>.yaml`.
 
-    The comment beside a value that stays, stays; a value that changes gets the field's description. An earlier kept
-    file is never overwritten: the next is `params.before-<name>-2.yaml`.
+    A value that stays keeps its comment; a value that changes gets the parameter's description. A kept file is never
+    overwritten: the next one is `params.before-<name>-2.yaml`.
 
     Raises:
-        UserError: the preset or the present params.yaml is broken, or the folder can't be written; nothing has changed.
+        UserError: the preset or the present params.yaml is broken, or the folder is not writable; nothing has changed.
     """
     preset, current = find_preset(project, name), project.params()
     new = params_with(preset, current)
@@ -149,59 +142,54 @@ def use_preset(project: Project, name: str) -> Applied:
         return Applied(name, [], None)
     path = project.root / "params.yaml"
     before = path.read_bytes()
-    text = render(new, _comments(before.decode(), new, differing), _head(preset))
+    head = (
+        f"Preset {preset.name}: {preset.summary}. What it needs and how to run it: {_shown(preset.file)}.\n"
+        "Everything that decides the result of a run. What each parameter means, with its range: src/quantart/params/."
+    )
+    text = render(new, _comments(before.decode(), new, differing), head)
+    kept = _keep(path, before, name)
     try:
-        kept = _keep(path, before, name)
-        try:
-            _replace(path, text)
-        except OSError:
-            kept.unlink()
-            raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+        write_whole(path, text.encode())
+    except UserError:
+        kept.unlink()
+        raise
     return Applied(name, differing, kept)
 
 
 def _files(project: Project) -> list[Path]:
     folder = project.root / "presets"
     if not folder.is_dir():
-        raise UserError(
-            f"{folder}: not found; presets are files of the repository, not of the installed package: "
-            "copy its presets/ into this project"
-        )
+        remedy = "copy the repository's presets/ into this project; the installed package has none"
+        raise UserError(f"{folder}: not found", remedy)
     return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith(("_", ".")))
 
 
 def _read(path: Path) -> Preset:
-    layers: list[tuple[Path, dict[str, Any]]] = []
-    summary = ""
-    following: Path | None = path
-    while following is not None:
-        values = _layer(following, layers)
-        theirs = values.pop("summary", "")
-        summary = summary or theirs
-        base = values.pop("extends", None)
-        layers.insert(0, (following, values))
-        following = path.with_name(f"{base}.yaml") if base is not None else None
-    return Preset(path.stem, summary, tuple(layers))
+    own = _layer(path)
+    if not own.get("summary"):
+        raise UserError(f"{_shown(path)}: summary: missing", "say in one line what the preset is")
+    layers = [(path, own)]
+    while (base := layers[0][1].pop("extends", None)) is not None:
+        extending, file = layers[0][0], path.with_name(f"{base}.yaml")
+        if file in (each for each, _ in layers):
+            raise UserError(f"{_shown(extending)}: extends {base}, which extends it in turn", "extend another preset")
+        try:
+            layers.insert(0, (file, _layer(file)))
+        except FileNotFoundError:
+            raise UserError(f"{_shown(extending)}: extends {base}, but there is no {_shown(file)}") from None
+    summaries = [values.pop("summary", "") for _, values in layers]
+    return Preset(path.stem, summaries[-1], tuple(layers))
 
 
-def _layer(path: Path, inner: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
-    """What one file holds; `inner` are the layers that extend it."""
-    by = _shown(inner[0][0]) if inner else ""
-    if path in (file for file, _ in inner):
-        raise UserError(f"{by}: extends {path.stem}, which extends it in turn; a preset can't be its own base")
+def _layer(path: Path) -> dict[str, Any]:
+    """What one file holds."""
     try:
         values = read_mapping(path)
-    except FileNotFoundError:
-        raise UserError(f"{by}: extends {path.stem}, but there is no {_shown(path)}") from None
     except IsADirectoryError:
-        raise UserError(f"{_shown(path)}: is a folder; a preset is a YAML file") from None
+        raise UserError(f"{_shown(path)}: is a folder", "a preset is a YAML file") from None
     for key in ("summary", "extends"):
         if not isinstance(values.get(key, ""), str):
             raise UserError(f"{_shown(path)}: {key} = {values[key]!r}: must be text")
-    if not inner and not values.get("summary"):
-        raise UserError(f"{_shown(path)}: summary: missing; say in one line what the preset is")
     return values
 
 
@@ -216,43 +204,25 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 
 
 def _origin(preset: Preset, key: str) -> str:
-    """The file that a fault is in: the last one that names the key."""
-    for path, values in reversed(preset.layers):
-        if key and _names(values, key.split(".")):
-            return _shown(path)
-    return _shown(preset.file)
+    """The file that a fault is in: the last one that sets the key, else the preset's own."""
+    setting = [path for path, values in preset.layers if _sets(values, key.split("."))]
+    return _shown(setting[-1] if setting else preset.file)
 
 
-def _names(values: Mapping[str, Any], parts: list[str]) -> bool:
-    value: Any = values
-    for part in parts:
-        if not isinstance(value, Mapping):
-            return True
-        if part not in value:
-            return False
-        value = value[part]
-    return True
+def _sets(values: Any, parts: list[str]) -> bool:
+    if not parts or not isinstance(values, Mapping):  # the rest of the key is a part of this value
+        return True
+    return parts[0] in values and _sets(values[parts[0]], parts[1:])
 
 
 def _shown(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def _head(preset: Preset) -> str:
-    return (
-        f"Preset {preset.name}: {preset.summary}. What it needs and how to run it: {_shown(preset.file)}.\n"
-        "Everything that decides what a run makes. What each field means, with its range: src/quantart/params/."
-    )
-
-
 def _comments(before: str, new: Params, differing: list[Change]) -> dict[str, str]:
-    described, changed = descriptions(new), [change.key for change in differing]
-    theirs = {
-        key: text
-        for key, text in read_comments(before).items()
-        if not any(key == other or key.startswith(f"{other}.") for other in changed)
-    }
-    return described | theirs
+    changed = tuple(f"{change.key}." for change in differing)
+    kept = {key: text for key, text in read_comments(before).items() if not f"{key}.".startswith(changed)}
+    return descriptions(new) | kept
 
 
 def _keep(path: Path, content: bytes, name: str) -> Path:
@@ -266,12 +236,5 @@ def _keep(path: Path, content: bytes, name: str) -> Path:
             return kept
         except FileExistsError:
             count += 1
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"{kept}: cannot be written: {error.strerror}") from None
