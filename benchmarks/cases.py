@@ -20,14 +20,14 @@ from timing import Call
 from torch import Tensor, nn
 
 from quantart.data.batches import CodeBatch
+from quantart.data.encoding import encoded
 from quantart.data.prepare import prepare_domain
 from quantart.images import Picture, read_image, resize_and_crop, to_arrays, to_tensor
 from quantart.machine.device import default_device
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Params
-from quantart.pipeline import stage1, stage2
-from quantart.pipeline.encode import encoded
+from quantart.pipeline import transfer_task, vqgan_task
 from quantart.presets import find_preset, params_with
 from quantart.project import Project
 from quantart.stylize.stylizer import Stylizer
@@ -99,7 +99,7 @@ def transferring(params: Params) -> ExperimentStage2:
 
 def stage_1_reference(batch: int) -> Call:
     params, x = preset(), batch_of("paintings", batch)
-    step = stage1.make_step(vqgan(params), params, "style")
+    step = vqgan_task.make_step(vqgan(params), params, "style")
     step.reference_order = True
     update = reference.stage_1_step(reference.plain(step.to(default_device())), params.stage1.domain.learning_rate)
     return lambda: update(x)
@@ -107,12 +107,12 @@ def stage_1_reference(batch: int) -> Call:
 
 def stage_1_ours(batch: int) -> Call:
     params, x = preset(), batch_of("paintings", batch)
-    return _updates(stage1.make_step(vqgan(params), params, "style"), params.stage1.domain, lambda step: x)
+    return _updates(vqgan_task.make_step(vqgan(params), params, "style"), params.stage1.domain, lambda step: x)
 
 
 def stage_2_reference(batch: int) -> Call:
     params, content, style = preset(), batch_of("photos", batch), batch_of("paintings", batch)
-    step = stage2.make_step(transferring(params).to(default_device()), params, variance=1.0)
+    step = transfer_task.make_step(transferring(params).to(default_device()), params, variance=1.0)
     step.reference_order = True
     update = reference.stage_2_step(reference.plain(step.to(default_device())), params.stage2.train.learning_rate)
     return lambda: update(content, style)
@@ -127,7 +127,7 @@ def stage_2_ours(batch: int, params: Params | None = None, side: int = SIDE // 1
         rows = (step * batch + torch.arange(batch, device=codes.device)) % STORED_PICTURES
         return CodeBatch(codes[0, rows], codes[1, rows])
 
-    return _updates(stage2.make_step(transferring(params), params, variance=1.0), params.stage2.train, draw)
+    return _updates(transfer_task.make_step(transferring(params), params, variance=1.0), params.stage2.train, draw)
 
 
 def _updates(step: AdversarialStep, training: object, batch: Callable[[int], object]) -> Call:

@@ -22,7 +22,7 @@ from accelerate import Accelerator
 
 from quantart.data.pictures import PackedPictures
 from quantart.params import Params
-from quantart.pipeline import stage1
+from quantart.pipeline import vqgan_task
 from quantart.project import Project, find_project
 from quantart.training.launch import make_accelerator
 from quantart.training.means import Means
@@ -36,7 +36,7 @@ def losses(project: Project, params: Params, seed: int, steps: int, last: int, f
     accelerator = make_accelerator(seed) if fast else Accelerator(cpu=True, mixed_precision="no")
     params = params.model_copy(update={"seed": seed})
     torch.manual_seed(seed)
-    step = stage1.make_step(stage1._model(params, project.stage1_model("base")), params, "style")
+    step = vqgan_task.make_step(vqgan_task.make_model(params, project.stage1_model("base")), params, "style")
     if not fast:
         reference.plain(step)
     training = params.stage1.domain.model_copy(update={"steps": steps})
@@ -45,7 +45,7 @@ def losses(project: Project, params: Params, seed: int, steps: int, last: int, f
         for optimizer in update.optimizers.values():
             for group in optimizer.param_groups:
                 group["fused"] = False
-    batches = stage1.make_batches(
+    batches = vqgan_task.make_batches(
         {"style": PackedPictures(project.prepared("style"), "train")}, params, "style", accelerator
     )
     totals = Means()

@@ -22,6 +22,17 @@ app.add_typer(
 
 
 @app.command(rich_help_panel=PIPELINE)
+def code() -> None:
+    """Write down which code each stage runs, so that DVC runs a stage again if its code has changed.
+
+    Example: quantart code
+    """
+    from quantart.pipeline import code as stage
+
+    stage.run(current_project())
+
+
+@app.command(rich_help_panel=PIPELINE)
 def prepare(
     domain: Annotated[Domain, typer.Option(help="Photographs (content) or paintings (style).")],
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")] = None,

@@ -67,6 +67,11 @@ class Project:
         return self.root / ".quantart" / "checkpoints" / stage
 
     @property
+    def code(self) -> Path:
+        """Folder of the files that say which code each stage runs."""
+        return self.root / ".quantart" / "code"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
 

@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 import torch
 
+from quantart.data.pairing import held_out_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.pairs import held_out_pairs
 from quantart.evaluation.task import TransferTask
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1

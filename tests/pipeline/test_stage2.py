@@ -21,10 +21,12 @@ from PIL import Image
 from quantart.data.codes import StoredCodes
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
+from quantart.evaluation.validation import validate_transfers
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.params.stage2 import DECODED
 from quantart.pipeline import encode, pair, prepare, stage2
-from quantart.pipeline.stage2 import batch_files, make_batches, training_partners
+from quantart.pipeline.stage2 import training_partners
+from quantart.pipeline.transfer_task import make_batches, make_model, make_step, make_task
 from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.vocabulary.names import DOMAINS
@@ -77,13 +79,21 @@ def codes(project: Project) -> dict[Any, StoredCodes]:
     return {domain: StoredCodes(project.codes(domain), "train") for domain in DOMAINS}
 
 
+def split(project: Project, name: Any) -> dict[Any, PackedPictures]:
+    return {domain: PackedPictures(project.prepared(domain), name) for domain in DOMAINS}
+
+
+def vqgans(project: Project) -> dict[Any, Path]:
+    return {domain: project.stage1_model(domain) for domain in DOMAINS}
+
+
 def process(index: int = 0, count: int = 1) -> Any:
     return SimpleNamespace(process_index=index, num_processes=count, device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize("variant", ["discrete", "continuous"])
 def test_a_paired_batch_holds_partners_in_the_same_copy_cut_at_the_same_place(project, codes, variant) -> None:
-    params, known = project.params(), training_partners(project, codes)
+    params, known = project.params(), training_partners(codes, split(project, "train"))
     files = {domain: PackedPictures(project.prepared(domain), "train").files for domain in DOMAINS}
     assert [c for c, _ in known] != [s for _, s in known]
     assert all(Path(files["content"][c]).stem == Path(files["style"][s]).stem for c, s in known)
@@ -102,7 +112,7 @@ def test_a_paired_batch_holds_partners_in_the_same_copy_cut_at_the_same_place(pr
 
 
 def test_processes_share_the_joint_paired_batch(project, codes) -> None:
-    params, known = project.params(), training_partners(project, codes)
+    params, known = project.params(), training_partners(codes, split(project, "train"))
     joint, *parts = (
         make_batches(codes, params, "discrete", each, known)(5) for each in (process(), process(0, 2), process(1, 2))
     )
@@ -120,19 +130,19 @@ def test_a_training_run_keeps_the_pairs_it_validated_on(project, monkeypatch) ->
     used = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="pairs/val.csv")
     assert Path(used).read_bytes() == stored
     assert run.data.tags["pairs.val"] == hashlib.sha256(stored).hexdigest()
-    assert run.data.params["stage2.paired"] == "true"
+    assert run.data.params["stage2.data.paired"] == "true"
     assert np.isfinite(run.data.metrics["val/latent_style"])
 
 
 def test_validation_is_on_the_stored_pairs(project) -> None:
     params = project.params()
-    model = stage2.make_model(project, params, "discrete").eval()
-    pictures = [PackedPictures(project.prepared(domain), "val") for domain in DOMAINS]
+    model = make_model(params, "discrete", vqgans(project)).eval()
+    val = split(project, "val")
     device = torch.device("cpu")
     values = []
     with torch.inference_mode():
         for pairs in ([(0, 0)], [(0, 1)], [(0, 0), (0, 1)]):
-            metrics, images = stage2.validate(model, pictures[0], pictures[1], pairs, 32, 1.0, device)
+            metrics, images = validate_transfers(model, val["content"], val["style"], pairs, 32, 1.0, device)
             values.append(metrics["val/latent_style"])
     assert values[0] != values[1]
     assert values[2] == pytest.approx((values[0] + values[1]) / 2, rel=1e-4)
@@ -148,10 +158,10 @@ def test_codes_that_were_not_made_for_these_pairs_are_a_sentence(project, tmp_pa
         "content": StoredCodes(project.codes("content"), "train"),
         "style": StoredCodes(tmp_path / "style", "train"),
     }
-    with pytest.raises(
-        UserError, match=r"style: its codes are of other pictures or not for pairs; run `quantart encode`"
-    ):
-        training_partners(project, codes)
+    with pytest.raises(UserError) as error:
+        training_partners(codes, split(project, "train"))
+    assert str(tmp_path / "style") in error.value.fault
+    assert "quantart encode" in error.value.remedy
 
 
 def test_codes_smaller_than_the_crop_stop_before_a_run_is_made(project, codes) -> None:
@@ -164,7 +174,7 @@ def test_codes_smaller_than_the_crop_stop_before_a_run_is_made(project, codes) -
 
 def test_the_step_has_what_the_weights_ask_for_and_no_more(project) -> None:
     params = project.params()
-    model = stage2.make_model(project, params, "discrete")
+    model = make_model(params, "discrete", vqgans(project))
 
     def step(loss: dict[str, Any], weight: float) -> Any:
         section = params.stage2
@@ -173,7 +183,7 @@ def test_the_step_has_what_the_weights_ask_for_and_no_more(project) -> None:
             "discriminator": section.discriminator.model_copy(update={"weight": weight}),
         }
         given = params.model_copy(update={"stage2": section.model_copy(update=changed)})
-        return stage2.make_step(model, given, 1.0)
+        return make_step(model, given, 1.0)
 
     pictures = step({"gram_weight": 1.0, "perceptual_network": "efficientnet_lite0"}, 0.0)
     assert pictures.decoded.network.network == "efficientnet_lite0"
@@ -183,12 +193,20 @@ def test_the_step_has_what_the_weights_ask_for_and_no_more(project) -> None:
     assert latents.loss.discriminator is not None
 
 
-def test_an_unpaired_batch_says_which_painting_each_row_is_of(project, codes) -> None:
-    batches = make_batches(codes, project.params(), "discrete", process())
-    stored = codes["style"]
-    assert len(stored) > stored.pictures
+def test_a_batch_names_the_pictures_it_was_made_from(project, codes) -> None:
+    val = split(project, "val")
+    task = make_task(
+        project.params(),
+        "discrete",
+        vqgans=vqgans(project),
+        codes=codes,
+        partners=None,
+        pictures=split(project, "train"),
+        val=val,
+        pairs=[(0, 0)],
+        accelerator=process(),
+    )
+    files = PackedPictures(project.prepared("style"), "train").files
     for step in range(4):
-        rows = batches.rows(step)[1]
-        names = batch_files(project, codes, batches.rows(step))[len(rows) :]
-        files = PackedPictures(project.prepared("style"), "train").files
-        assert [f"style {files[place]}" for place in batches(step).painting.tolist()] == names
+        painted = [f"style {files[place]}" for place in task.batch(step).painting.tolist()]
+        assert task.files(step)[len(painted) :] == painted

@@ -1,92 +1,24 @@
-"""Encode: run the frozen encoder of one domain once over its pictures and store codes and latents.
-
-Under `accelerate launch` each process encodes its share of the batches, which are the same as one process's.
-"""
+"""Runs the stage `encode`: one domain's pictures through its frozen encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-
-import numpy as np
-import torch
 from accelerate import PartialState
-from torch import Tensor
 
-from quantart.data.batches import process_slice
-from quantart.data.codes import CodeWriter
-from quantart.data.pairs import name_number
-from quantart.data.pictures import PackedPictures
-from quantart.images import pixels_to_float
+from quantart.data.encoding import encode_domain
 from quantart.machine.device import default_device
-from quantart.machine.progress import progress
-from quantart.models.stage_1 import ExperimentStage1
-from quantart.params import Params
+from quantart.pipeline.code import begin
 from quantart.project import Project
 from quantart.vocabulary.names import Domain
 
 
 def run(project: Project, domain: Domain) -> None:
-    """Write `data/codes/<domain>`: several rows for each training picture.
+    """Write `data/codes/<domain>`.
 
     Raises:
-        UserError: wrong parameters, or there is no model or no prepared picture.
+        UserError: wrong parameters, or the model or the prepared pictures are missing.
     """
-    params = project.params()
-    project.check_writable()
+    params = begin(project, "encode")
     state = PartialState(cpu=default_device().type == "cpu")
-    model = ExperimentStage1.from_pretrained(project.stage1_model(domain)).eval().to(state.device)
-    writer = CodeWriter(project.codes(domain), params.model.n_embed)
-    copies = params.encode.copies
-    pictures = PackedPictures(project.prepared(domain), "train")
-    parts = _parts(len(pictures), params)
-    own = parts[process_slice(len(parts), state.process_index, state.num_processes)]
-    first = own[0][0] * len(pictures) + own[0][1][0] if own else 0
-    batches = encoded(model, _rows(pictures, own, params), state.device)
-    if state.is_main_process:
-        batches = progress(batches, len(own), f"encode {domain}")
-    writer.write("train", copies * len(pictures), batches, first)
-    writer.finish(
-        {
-            "pictures": {"train": pictures.digest},
-            "copies": copies,
-            "resolution": params.data.resolution,
-            "paired": params.data.paired,
-        }
+    encode_domain(
+        params, project.stage1_model(domain), project.prepared(domain), project.codes(domain), name=domain, state=state
     )
-
-
-def _parts(pictures: int, params: Params) -> list[tuple[int, Sequence[int]]]:
-    """What is encoded together: (copy, pictures), all pictures of a copy before those of the next."""
-    parts = np.array_split(np.arange(pictures), -(-pictures // params.encode.batch_size))
-    return [(copy, part.tolist()) for copy in range(params.encode.copies) for part in parts]
-
-
-def _rows(pictures: PackedPictures, parts: Sequence[tuple[int, Sequence[int]]], params: Params) -> Iterator[Tensor]:
-    """uint8 batches: copy 0 of the pictures is centred, the others are cropped and flipped at random."""
-    side = params.data.resolution
-    for copy, group in groupby(parts, key=lambda part: part[0]):
-        draws = _draws(pictures, copy, params)
-        for _, indices in group:
-            if copy == 0:
-                yield pictures.centre(indices, side)
-            else:
-                yield pictures.crops(indices, side, draws[indices])
-
-
-def _draws(pictures: PackedPictures, copy: int, params: Params) -> np.ndarray:
-    """Places and flips of a copy's crops, uniform in [0, 1): `(n, 3)`; partners have the same where data is paired."""
-    if not params.data.paired:
-        return np.random.default_rng([params.seed, copy]).random((len(pictures), 3))
-    seeds = ([params.seed, copy, name_number(file)] for file in pictures.files)
-    return np.stack([np.random.default_rng(seed).random(3) for seed in seeds])
-
-
-@torch.inference_mode()
-def encoded(
-    model: ExperimentStage1, batches: Iterator[Tensor], device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Codes `(b, h, w)` int64 and latents before quantisation of each uint8 batch `(b, 3, h·f, w·f)`."""
-    for pixels in batches:
-        latents = model.latents(pixels_to_float(pixels.to(device)))
-        yield model.quantize.nearest(latents), latents

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
+from quantart.data.pairing import choose_pairs
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import PrepareReport, prepare_domain
@@ -18,7 +19,6 @@ from quantart.data.splits import IN_WORDS
 from quantart.errors import UserError
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.params.data import DataParams
-from quantart.pipeline.pair import chosen_pairs
 from quantart.project import Project
 from quantart.tracking.runs import DataUsed
 from quantart.vocabulary.names import DOMAINS, Domain, Split
@@ -109,7 +109,7 @@ class EvaluationData:
         paired = not self._selection.own and self._project is not None and self._project.params().data.paired
         known = partners(contents.files, styles.files) if paired else None
         count = self._selection.pairs or self._selection.default_pairs
-        return chosen_pairs(contents, styles, known, count, self._selection.seed)
+        return choose_pairs(contents, styles, known, count, self._selection.seed)
 
     def _check_side(self, side: int) -> None:
         shortest = min(pictures.short_side for pictures in self._pictures.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantart.data.prepare import PrepareReport, prepare_domain
+from quantart.pipeline.code import begin
 from quantart.project import Project
 from quantart.vocabulary.names import Domain
 
@@ -16,8 +17,7 @@ def run(project: Project, domain: Domain, workers: int | None = None) -> Prepare
     Raises:
         UserError: wrong parameters, no picture, or too many that can't be used.
     """
-    params = project.params()
-    project.check_writable()
+    params = begin(project, "prepare")
     return prepare_domain(
         project.source(domain),
         project.prepared(domain),

@@ -1,25 +1,27 @@
-"""What both training stages do around the loop: the tracked run, the checkpoints, the model folder, the link."""
+"""Runs a training: the tracked run, the checkpoints, the model's folder and the link to the run."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from quantart.errors import UserError
 from quantart.machine.disk import room_for, writing
-from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, Pretrained, file_sha256
+from quantart.machine.whole import whole_folder
+from quantart.models.pretrained import Pretrained, file_sha256
+from quantart.params import Params
 from quantart.params.training import TrainingParams
 from quantart.pipeline.pair import log_pairs
+from quantart.pipeline.stages import find_stage
 from quantart.project import Project
-from quantart.tracking.links import RunLink, write_link
+from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import DataUsed
 from quantart.tracking.session import SpooledRun, stage_run
 from quantart.tracking.store import EXPERIMENT
@@ -29,8 +31,6 @@ from quantart.training.launch import make_accelerator
 from quantart.training.loop import Task, train
 from quantart.training.lost import lost_process
 
-VALIDATION_PICTURES = 24
-GRID_ROWS = 6
 LOG_BYTES = 10_000_000  # of metrics and pictures, for what is said of a full disk
 
 
@@ -42,130 +42,144 @@ class _Silent:
     def image(self, key: str, array: np.ndarray, step: int) -> None: ...
 
 
-def run_training(
-    project: Project,
-    *,
-    stage: str,
-    parameters: dict[str, Any],
-    training: TrainingParams,
-    datasets: list[DataUsed],
-    upstream: dict[str, str],
-    validated_on: list[str],
-    seed: int,
-    make_task: Callable[[Accelerator], Task],
-    out: Path,
-    codes: list[dict[str, Any]] | None = None,
-    pairs: Path | None = None,
-) -> None:
-    """Train one stage as one tracked run and write its model folder and `runs/<stage>.json`.
+@dataclass(frozen=True)
+class Training:
+    """One training, and all that decides its result beside the parameters that its stage reads.
 
-    Args:
+    Attributes:
         stage: file-safe name, e.g. `stage1_content`.
-        parameters: everything that decides the result; logged under the stage's prefix.
-        datasets: the data trained on.
-        upstream: stage to run id of what this stands on.
-        validated_on: digests of the validation data: with others, the curves of one run would not fit together.
+        params: its section of the parameters.
         make_task: builds model, losses and batches once the device is known.
-        out: the model folder, replaced when all is done.
+        datasets: the data trained on.
+        validated_on: digests of the validation data: with other data, the curves of one run would not fit together.
+        networks: folders of the networks that it stands on, by the stage that made them.
         codes: how the codes were made that it trains on.
-        pairs: file of the validation pairs, kept with the run.
+        out: the model's folder, replaced when all is done.
+        pairs: file with the validation pairs, kept with the run.
     """
-    accelerator = make_accelerator(seed)
-    if training.batch_size % accelerator.num_processes:
-        raise UserError(
-            f"{stage}: batch_size {training.batch_size} is not divisible by {accelerator.num_processes} processes"
-        )
-    checkpoints = Checkpoints(
-        project.checkpoints(stage),
-        fingerprint(
-            parameters=parameters,
-            datasets=[data.digest for data in datasets],
-            codes=codes,
-            validated_on=validated_on,
-            upstream=upstream,
-            seed=seed,
-        ),
-        say=accelerator.print,
-    )
-    if accelerator.is_main_process:
+
+    stage: str
+    params: TrainingParams
+    make_task: Callable[[Accelerator], Task]
+    datasets: Sequence[DataUsed]
+    validated_on: Sequence[str]
+    networks: Mapping[str, Path]
+    out: Path
+    codes: Sequence[dict[str, Any]] = field(default=())
+    pairs: Path | None = None
+
+
+def run_training(project: Project, params: Params, training: Training) -> None:
+    """Train as one tracked run; write the model's folder and `runs/<stage>.json`."""
+    accelerator = make_accelerator(params.seed)
+    size, processes = training.params.batch_size, accelerator.num_processes
+    if size % processes:
+        raise UserError(f"{training.stage}: batch_size {size} is not divisible by {processes} processes")
+    main = accelerator.is_main_process
+    mark = _fingerprint(params, training)
+    checkpoints = Checkpoints(project.checkpoints(training.stage), mark, say=accelerator.print)
+    if main:
         checkpoints.prepare()
     accelerator.wait_for_everyone()
-    task = make_task(accelerator)
-
-    main = accelerator.is_main_process
-    tracked = _tracked(project, stage, parameters, datasets, upstream, checkpoints)
+    task = training.make_task(accelerator)
     with (
         lost_process(checkpoints.advice),
         room_for("the log of this run", LOG_BYTES, project.root, checkpoints.advice),
-        tracked if main else ends_failed(project.root, lambda: checkpoints.run_id) as run,
+        _tracked(project, params, training, checkpoints, accelerator) as run,
     ):
-        if run is not None:
-            checkpoints.run_id = run.run_id
-            run.set_tags(_machine(accelerator))
-            if pairs is not None:
-                log_pairs(run, pairs)
         model = train(
-            task, training, seed=seed, accelerator=accelerator, checkpoints=checkpoints, logger=run or _Silent()
+            task,
+            training.params,
+            seed=params.seed,
+            accelerator=accelerator,
+            checkpoints=checkpoints,
+            logger=run or _Silent(),
         )
         if run is not None:
-            with writing(f"{out.name} with its copy in the run", 2 * _bytes(model), out.parent, checkpoints.advice):
-                _replace(out, cast(Pretrained, model))
-            run.artifact(out, "model")
-            write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
+            size = 2 * sum(tensor.nbytes for tensor in model.state_dict().values())
+            with (
+                writing(f"{training.out.name} with its copy in the run", size, training.out.parent, checkpoints.advice),
+                whole_folder(training.out) as fresh,
+            ):
+                cast(Pretrained, model).save_pretrained(fresh)
+            keep_model(project, training.stage, training.out, run)
     accelerator.wait_for_everyone()
     if main:
         checkpoints.clear()
     accelerator.end_training()
 
 
-def take_over(
-    project: Project,
-    *,
-    stage: str,
-    parameters: dict[str, Any],
-    model: Pretrained,
-    source: Path,
-    seed: int,
-    out: Path,
-) -> None:
-    """Make a model that is there already the result of a stage: its folder, tracked run and link, without training.
+def keep_model(project: Project, stage: str, folder: Path, run: SpooledRun) -> None:
+    """Log the stage's network to its run, and write the link to the run."""
+    run.artifact(folder, RunLink.model)
+    write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
 
-    Args:
-        stage, parameters: see `run_training`.
-        model: opened from `source`.
-        source: folder of the model, whose discriminator comes along.
-        out: the model folder, replaced when all is done.
+
+def logged_parameters(params: Params, stage: str) -> dict[str, Any]:
+    """What the stage reads, by the keys of params.yaml, without the name of the stage's own section in front.
+
+    The tracked run puts that name in front of each of them.
     """
-    accelerator = make_accelerator(seed)
-    if accelerator.is_main_process:
-        kept = source / DISCRIMINATOR
-        with stage_run(project.root, stage=stage.split("_")[0], name=stage, params=parameters) as run:
-            run.set_tags({"model.sha256": file_sha256(source / WEIGHTS)})  # the import's run has it too
-            _replace(out, model, beside=[kept] if kept.is_file() else [])
-            run.artifact(out, "model")
-            write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
-    accelerator.wait_for_everyone()
-    accelerator.print(f"{stage}: taken over from {source}, nothing to train")
-    accelerator.end_training()
+    declared, item = find_stage(stage)
+    section, _, _ = stage.partition("_")
+    flat = _flat(params.select(declared.keys(item)))
+    which = {"variant": item} if section == "stage2" else {"domain": item}
+    return which | {key.removeprefix(f"{section}."): value for key, value in flat.items()}
 
 
-def _tracked(
-    project: Project,
-    stage: str,
-    parameters: dict[str, Any],
-    datasets: list[DataUsed],
-    upstream: dict[str, str],
-    checkpoints: Checkpoints,
-) -> AbstractContextManager[SpooledRun]:
-    return stage_run(
-        project.root,
-        stage=stage.split("_")[0],
-        name=stage,
-        params=parameters,
-        run_id=checkpoints.run_id,
-        upstream=upstream,
-        datasets=datasets,
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _fingerprint(params: Params, training: Training) -> str:
+    networks: dict[str, str] = {}
+    for stage, folder in training.networks.items():
+        if not folder.is_dir():
+            raise UserError(f"{folder}: not found", "the stage that writes it has not run yet: `dvc repro` runs it")
+        networks |= {f"{stage}/{file.name}": file_sha256(file) for file in sorted(folder.iterdir())}
+    return fingerprint(
+        parameters=logged_parameters(params, training.stage),
+        datasets=[data.digest for data in training.datasets],
+        codes=list(training.codes),
+        validated_on=list(training.validated_on),
+        networks=networks,
     )
+
+
+def _upstream(project: Project, stages: Iterable[str]) -> dict[str, str]:
+    """Ids of the runs that made the networks, as far as they are known."""
+    links = {stage: project.link(stage) for stage in stages}
+    return {stage: read_link(path).run_id for stage, path in links.items() if path.is_file()}
+
+
+@contextmanager
+def _tracked(
+    project: Project, params: Params, training: Training, checkpoints: Checkpoints, accelerator: Accelerator
+) -> Iterator[SpooledRun | None]:
+    """The tracked run in the first process; None in the others, which end the run where the first one dies."""
+    opened: AbstractContextManager[SpooledRun | None]
+    if accelerator.is_main_process:
+        opened = stage_run(
+            project.root,
+            stage=training.stage.partition("_")[0],
+            name=training.stage,
+            params=logged_parameters(params, training.stage),
+            run_id=checkpoints.run_id,
+            upstream=_upstream(project, training.networks),
+            datasets=training.datasets,
+        )
+    else:
+        opened = ends_failed(project.root, lambda: checkpoints.run_id)
+    with opened as run:
+        if run is not None:
+            checkpoints.run_id = run.run_id
+            run.set_tags(_machine(accelerator))
+            if training.pairs is not None:
+                log_pairs(run, training.pairs)
+        yield run
 
 
 def _machine(accelerator: Accelerator) -> dict[str, str]:
@@ -175,18 +189,3 @@ def _machine(accelerator: Accelerator) -> dict[str, str]:
         "processes": str(accelerator.num_processes),
         "threads": str(torch.get_num_threads()),
     }
-
-
-def _bytes(model: nn.Module) -> int:
-    """Bytes of a network's weights and buffers."""
-    return sum(tensor.nbytes for tensor in model.state_dict().values())
-
-
-def _replace(out: Path, model: Pretrained, beside: Iterable[Path] = ()) -> None:
-    fresh = out.with_name(f".{out.name}.writing")
-    shutil.rmtree(fresh, ignore_errors=True)
-    model.save_pretrained(fresh)
-    for file in beside:
-        shutil.copyfile(file, fresh / file.name)
-    shutil.rmtree(out, ignore_errors=True)
-    fresh.rename(out)

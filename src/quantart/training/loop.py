@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -23,13 +23,15 @@ from torch import nn
 
 from quantart.errors import UserError
 from quantart.machine.progress import TrainingBar
-from quantart.params.training import TrainingParams
 from quantart.training.checkpoint import Checkpoints, TrainingState
 from quantart.training.interrupt import Interrupt
 from quantart.training.means import Means
 from quantart.training.memory import memory_advice
 from quantart.training.step import AdversarialStep
 from quantart.training.update import Update, learning_rate
+
+if TYPE_CHECKING:
+    from quantart.params.training import TrainingParams
 
 Pictures = Mapping[str, np.ndarray]
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from quantart.params.training import TrainingParams
 from quantart.training.means import Means
 from quantart.training.step import AdversarialStep, Phase
+
+if TYPE_CHECKING:
+    from quantart.params.training import TrainingParams
 
 
 class Update:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantart.evaluation.pairs import held_out_pairs
+from quantart.data.pairing import held_out_pairs
 
 sizes = st.integers(1, 30)
 

@@ -1,0 +1,103 @@
+"""What is measured of a network while it trains, on validation pictures, and the pictures shown beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from quantart.components.quantizer import code_counts, codebook_statistics
+from quantart.data.pairs import Pairs
+from quantart.data.pictures import PackedPictures
+from quantart.evaluation.metrics import delta_e, latent_content, latent_style, psnr
+from quantart.images import Picture, picture_grid, pixels_to_float, to_arrays
+from quantart.losses.lpips import LPIPS
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+
+Validated = tuple[dict[str, float], Mapping[str, Picture]]
+"""Values by metric, and picture grids by name."""
+
+MOST_PICTURES = 24
+_GRID_ROWS = 6
+_BATCH = 8
+
+
+def validate_reconstructions(
+    model: ExperimentStage1,
+    pictures: Sequence[PackedPictures],
+    perceptual: LPIPS,
+    side: int,
+    device: torch.device,
+    *,
+    quantize: bool,
+) -> Validated:
+    """PSNR, ΔE, perceptual distance and codebook use on validation pictures; a grid of inputs and reconstructions.
+
+    Args:
+        side: of the central squares that are reconstructed, in pixels.
+        quantize: whether the codebook is in use already; before that, latents are decoded as they are.
+    """
+    each = MOST_PICTURES // len(pictures)
+    inputs = torch.cat([p.centre(range(min(each, len(p))), side) for p in pictures])
+    measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "psnr": psnr,
+        "delta_e": delta_e,
+        perceptual.metric: perceptual,
+    }
+    values: dict[str, list[Tensor]] = {name: [] for name in measures}
+    codes, outputs = [], []
+    for part in pixels_to_float(inputs).to(device).split(_BATCH):
+        z = model.latents(part)
+        quantized = model.quantize(z)
+        output = model.decode(quantized.z_q if quantize else z).float().clamp(-1, 1)
+        for name, measure in measures.items():
+            values[name].append(measure(output, part))
+        codes.append(quantized.indices.flatten())
+        outputs.append(output)
+    metrics = {name: float(torch.cat(parts).mean()) for name, parts in values.items()}
+    if quantize:
+        used = codebook_statistics(code_counts(torch.cat(codes), model.quantize.n_e))
+        metrics |= {f"codebook_{name}": float(value) for name, value in used.items()}
+    shown = torch.linspace(0, len(inputs) - 1, min(_GRID_ROWS, len(inputs))).long()
+    grid = _grid({"input": pixels_to_float(inputs[shown]), "reconstruction": torch.cat(outputs)[shown].cpu()})
+    return {f"val/{name}": value for name, value in metrics.items()}, {"val/reconstructions": grid}
+
+
+def validate_transfers(
+    model: ExperimentStage2,
+    contents: PackedPictures,
+    styles: PackedPictures,
+    pairs: Pairs,
+    side: int,
+    scale: float,
+    device: torch.device,
+) -> Validated:
+    """Latent distances on validation pairs, in units of the latents' variance; a grid of content, style, output.
+
+    Args:
+        side: of the central squares that are painted, in pixels.
+        scale: one over the latents' variance.
+    """
+    photographs = pixels_to_float(contents.centre([content for content, _ in pairs], side))
+    paintings = pixels_to_float(styles.centre([style for _, style in pairs], side))
+    content_distances, style_distances, outputs = [], [], []
+    for x, y in zip(photographs.to(device).split(_BATCH), paintings.to(device).split(_BATCH), strict=True):
+        content, style = model.content_latents(x), model.style_latents(y)
+        z = model.transfer(content, style).z
+        content_distances.append(latent_content(z, content) * scale)
+        style_distances.append(latent_style(z, style) * scale)
+        outputs.append(model.decode(z).float().clamp(-1, 1).cpu())
+    metrics = {
+        "val/latent_content": float(torch.cat(content_distances).mean()),
+        "val/latent_style": float(torch.cat(style_distances).mean()),
+    }
+    columns = {"content": photographs, "style": paintings, "output": torch.cat(outputs)}
+    return metrics, {"val/transfers": _grid({name: part[:_GRID_ROWS] for name, part in columns.items()})}
+
+
+def _grid(columns: Mapping[str, Tensor]) -> Picture:
+    """One row for each picture of a column."""
+    rows = zip(*map(to_arrays, columns.values()), strict=True)
+    return picture_grid([list(row) for row in rows], list(columns))

@@ -1,0 +1,69 @@
+"""The stages of dvc.yaml: which code computes each one's result, and which parameters decide it.
+
+The entry modules say what is computed and know nothing of tracking or of the project's folders. What runs them (the
+other modules of this room) is none of the stage's dependencies: a change there does not change a result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml, or several that differ in their domain or variant alone.
+
+    Attributes:
+        entries: dotted names of the modules that compute the result.
+        reads: keys of params.yaml that decide it, sections or single values; `{item}` stands for the domain.
+    """
+
+    entries: tuple[str, ...]
+    reads: tuple[str, ...]
+
+    def keys(self, item: str = "") -> list[str]:
+        """The keys that decide the stage's result for a domain or variant."""
+        return [key.format(item=item) for key in self.reads]
+
+
+_STAGE1 = ("seed", "data.resolution", "model", "stage1.quantizer", "stage1.loss", "stage1.discriminator")
+
+STAGES = {
+    "prepare": Stage(
+        ("quantart.data.prepare",),
+        (
+            "data.{item}",
+            "data.{item}_table",
+            "data.paired",
+            "data.short_side",
+            "data.resize",
+            "data.max_aspect",
+            "data.val_share",
+            "data.test_share",
+            "data.max_pixels",
+            "data.max_rejected_share",
+        ),
+    ),
+    "pair": Stage(("quantart.data.pairing",), ("seed", "data.paired", "evaluate.pairs")),
+    "stage1_base": Stage(
+        ("quantart.pipeline.vqgan_task",), (*_STAGE1, "stage1.base", "stage1.colour_gain", "stage1.init_from")
+    ),
+    "stage1": Stage(("quantart.pipeline.vqgan_task",), (*_STAGE1, "stage1.domain", "stage1.{item}_from")),
+    "encode": Stage(("quantart.data.encoding",), ("seed", "data.paired", "data.resolution", "encode")),
+    "stage2": Stage(("quantart.pipeline.transfer_task",), ("seed", "data.paired", "data.resolution", "stage2")),
+    "evaluate": Stage(
+        ("quantart.pipeline.evaluator",),
+        ("evaluate.network", "evaluate.features", "evaluate.batch_size", "evaluate.magenta"),
+    ),
+    "export": Stage(
+        ("quantart.serving.model", "quantart.serving.package", "quantart.registry.card"),
+        ("export",),
+    ),
+}
+"""By the name of the file with the checksums of its code, which is the stage's name in dvc.yaml."""
+
+
+def find_stage(name: str) -> tuple[Stage, str]:
+    """The stage of a file-safe name such as `stage1_content`, and the domain or variant in the name."""
+    family, _, item = name.partition("_")
+    return STAGES.get(name) or STAGES[family], item

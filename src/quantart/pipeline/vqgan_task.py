@@ -1,0 +1,160 @@
+"""What stage 1 computes: network, losses, batches and validation of a VQGAN, as the parameters ask for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from quantart.components.codebook import EmaCodebook, KMeansCodebook
+from quantart.components.discriminator import NLayerDiscriminator
+from quantart.data.batches import PictureBatches
+from quantart.data.pictures import PackedPictures
+from quantart.errors import UserError
+from quantart.evaluation.validation import validate_reconstructions
+from quantart.losses.lpips import LPIPS
+from quantart.losses.stage_1 import Stage1Loss
+from quantart.models.pretrained import DISCRIMINATOR
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.training.loop import Task
+from quantart.training.vqgan_step import Stage1Step
+
+if TYPE_CHECKING:
+    from quantart.params import Params
+    from quantart.vocabulary.names import Domain, Stage1Domain
+
+log = logging.getLogger(__name__)
+
+
+def make_task(
+    params: Params,
+    domain: Stage1Domain,
+    train: Mapping[Domain, PackedPictures],
+    val: Mapping[Domain, PackedPictures],
+    start: Path | None,
+    accelerator: Accelerator,
+) -> Task:
+    """The training of `domain`.
+
+    Args:
+        train, val: pictures of the domains that are trained on.
+        start: folder of the VQGAN to continue from; None: new weights.
+    """
+    training, side = params.stage1.training(domain), params.data.resolution
+    step = make_step(make_model(params, start), params, domain)
+    if start is not None and step.loss.discriminator is not None:
+        _continue_discriminator(step.loss.discriminator, start / DISCRIMINATOR, accelerator)
+    judge = step.loss.perceptual or LPIPS(params.stage1.loss.perceptual_network).to(accelerator.device)
+    batch = make_batches(train, params, domain, accelerator)
+    pictures = list(val.values())
+    return Task(
+        name=f"stage 1, {domain}",
+        section="stage1.base" if domain == "base" else "stage1.domain",
+        resolution=side,
+        step=step,
+        batch=batch,
+        files=batch.files,
+        validate=lambda model, done: validate_reconstructions(
+            model, pictures, judge, side, accelerator.device, quantize=done > training.quantize_from
+        ),
+        discriminator_learning_rate_factor=params.stage1.discriminator.learning_rate_factor,
+    )
+
+
+def make_model(params: Params, start: Path | None) -> ExperimentStage1:
+    """A VQGAN of the shape and with the codebook loss of params.yaml.
+
+    Args:
+        start: folder of the VQGAN whose weights it gets; None: new weights.
+
+    Raises:
+        UserError: the VQGAN in `start` has another shape; the keys are named.
+    """
+    shape, quantizer = params.model, params.stage1.quantizer
+    model = ExperimentStage1(
+        shape.ddconfig(params.data.resolution),
+        shape.n_embed,
+        shape.embed_dim,
+        quantizer.beta,
+        quantizer.legacy,
+        quantizer.cosine,
+        quantizer.rotation,
+    )
+    if start is None:
+        model.encoder.conv_in.amplify_colour(params.stage1.colour_gain)
+        return model
+    given = ExperimentStage1.from_pretrained(start)
+    ours, theirs = _shape(model.config), _shape(given.config)
+    if differing := [key for key in ours if ours[key] != theirs[key]]:
+        raise UserError(
+            f"{start}: its network differs from params.yaml in "
+            + ", ".join(f"{key} ({theirs[key]}, params.yaml says {ours[key]})" for key in differing)
+        )
+    model.load_state_dict(given.state_dict())
+    return model
+
+
+def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> Stage1Step:
+    """The training step of `domain` for a model."""
+    stage1, training = params.stage1, params.stage1.training(domain)
+    discriminator, quantizer = stage1.discriminator, stage1.quantizer
+    adversarial = training.discriminator_start is not None
+    loss = Stage1Loss(
+        NLayerDiscriminator(3, discriminator.ndf, discriminator.n_layers) if adversarial else None,
+        LPIPS(stage1.loss.perceptual_network) if stage1.loss.perceptual_weight else None,
+        perceptual_weight=stage1.loss.perceptual_weight,
+        colour_weight=stage1.loss.colour_weight,
+        codebook_weight=stage1.loss.codebook_weight,
+        disc_start=training.discriminator_start or 0,
+        disc_weight=discriminator.weight,
+        disc_loss=discriminator.loss,
+    )
+    codebook: KMeansCodebook | None = None
+    if quantizer.update == "ema":
+        codebook = EmaCodebook(model.quantize, quantizer.decay, quantizer.revive_below, params.seed)
+    elif training.quantize_from:
+        codebook = KMeansCodebook(model.quantize, params.seed)
+    return Stage1Step(
+        model,
+        loss,
+        quantize_from=training.quantize_from,
+        codebook=codebook,
+        reference_order=discriminator.reference_order,
+    )
+
+
+def make_batches(
+    pictures: Mapping[Domain, PackedPictures], params: Params, domain: Stage1Domain, accelerator: Accelerator
+) -> PictureBatches:
+    """The batches of `pictures` that `domain` is trained on."""
+    training = params.stage1.training(domain)
+    return PictureBatches(
+        pictures, batch_size=training.batch_size, crop=training.crop, seed=params.seed, accelerator=accelerator
+    )
+
+
+def _shape(config: dict[str, Any]) -> dict[str, Any]:
+    """What two VQGANs of one shape have in common. The resolution matters only for where attention is placed."""
+    ddconfig = config["ddconfig"]
+    sides = [ddconfig["resolution"] // 2**level for level in range(len(ddconfig["ch_mult"]))]
+    levels = [level for level, side in enumerate(sides) if side in ddconfig["attn_resolutions"]]
+    same = ("in_channels", "out_ch", "ch", "ch_mult", "num_res_blocks", "z_channels", "double_z")
+    shape = {key: ddconfig[key] for key in same} | {"levels with attention": levels}
+    return shape | {key: config[key] for key in ("embed_dim", "n_embed", "cosine")}
+
+
+def _continue_discriminator(discriminator: NLayerDiscriminator, weights: Path, accelerator: Accelerator) -> None:
+    """Start from the discriminator of an imported VQGAN, if it has one of this shape."""
+    if not weights.is_file():
+        return
+    state, expected = load_file(weights), discriminator.state_dict()
+    same = {key: value.shape for key, value in state.items()} == {k: v.shape for k, v in expected.items()}
+    if same:
+        discriminator.load_state_dict(state)
+    if accelerator.is_main_process:
+        differs = "the imported discriminator has another shape than stage1.discriminator: a new one starts"
+        log.info("the imported discriminator is trained further" if same else differs)
