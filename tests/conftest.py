@@ -2,9 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from quantart.images import Picture
+    from quantart.models.fidelity import FidelityControl
+    from quantart.models.stage_2 import ExperimentStage2
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     # pytest takes options from the topmost conftest.py alone; tests/parity uses it
     parser.addoption("--golden", metavar="DIR", help="folder of golden numbers ($QUANTART_GOLDEN, ../shared/golden)")
+
+
+# Networks and pictures for stylising and serving; imported when they are asked for, since torch takes seconds.
+
+
+@pytest.fixture(scope="session")
+def network() -> ExperimentStage2:
+    """A small discrete network."""
+    from .models.networks import small_stage_2
+
+    return small_stage_2()
+
+
+@pytest.fixture(scope="session")
+def control(network: ExperimentStage2) -> FidelityControl:
+    """The same, and a continuous one."""
+    from .models.networks import small_control
+
+    return small_control(network)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> tuple[Picture, Picture]:
+    """A photograph and a painting of the sample."""
+    from quantart.images import read_image
+
+    photo, painting = (sorted((SAMPLE / domain).glob("*.jpg"))[0] for domain in ("photos", "paintings"))
+    return read_image(photo, max_pixels=10**8), read_image(painting, max_pixels=10**8)
+
+
+@pytest.fixture
+def noise() -> Picture:
+    """48 × 40 random pixels."""
+    import numpy as np
+
+    return np.random.default_rng(0).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """As many as the servers of the tests have: another number rounds sums in another order, and a near tie between two
+    codes may then fall to the other one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

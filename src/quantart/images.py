@@ -54,7 +54,16 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
 class ImageError(UserError):
-    """A picture that can't be used; the message says why."""
+    """A picture that can't be used."""
+
+
+@contextmanager
+def named(subject: object) -> Iterator[None]:
+    """Let the fault of an `ImageError` raised in the block begin with `subject`, such as the file's name."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{subject}: {error.fault}", error.remedy) from error
 
 
 # --- decoding ---------------------------------------------------------------------------------------------------------
@@ -106,7 +115,7 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
             if data.startswith(_JPEG_START):
                 _check_scans(data)
             if still and picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
-                raise ImageError("animated; send one picture")
+                raise ImageError("animated", "send one picture")
             yield picture
     except ImageError:
         raise
@@ -139,7 +148,7 @@ def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
         raise ImageError(f"cannot be read: {error.strerror or error}") from error
     expected = before.st_size if size is None else size
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size) or len(data) != expected:
-        raise ImageError("changed while it was read; run again when nothing writes to it")
+        raise ImageError("changed while it was read", "run again when nothing writes to it")
     return data
 
 
@@ -149,10 +158,8 @@ def read_image(path: Path, *, max_pixels: int) -> Picture:
     Raises:
         ImageError: naming the file.
     """
-    try:
+    with named(path):
         return decode_image(read_file(path), max_pixels=max_pixels)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
 
 
 def _one_line(error: Exception) -> str:
@@ -183,7 +190,7 @@ def _check_scans(data: bytes) -> None:
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
-        raise ImageError("floating-point pictures have no defined white; save it with 8 or 16 bits")
+        raise ImageError("floating-point pictures have no defined white", "save it with 8 or 16 bits")
     if picture.mode.startswith("I"):
         picture = _from_16_bit(picture)
     if picture.has_transparency_data:
@@ -209,7 +216,7 @@ def _from_16_bit(picture: Image.Image) -> Image.Image:
     # convert() would clip at 255 instead of scaling
     grey = np.asarray(picture).astype(np.int64)
     if grey.min() < 0 or grey.max() > 65535:
-        raise ImageError("more than 16 bits per channel; save it with 8 or 16 bits")
+        raise ImageError("more than 16 bits per channel", "save it with 8 or 16 bits")
     scaled = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
     key = picture.info.get("transparency")
     if isinstance(key, int):

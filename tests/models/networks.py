@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.vocabulary.names import VARIANTS, Variant
 
 DDCONFIG: dict[str, Any] = {
     "double_z": False,
@@ -28,3 +32,33 @@ def small_stage_1(seed: int = 0, **options: Any) -> ExperimentStage1:
     model = ExperimentStage1(**{"ddconfig": DDCONFIG, "n_embed": 16, "embed_dim": 8, **options})
     torch.nn.init.normal_(model.quantize.embedding.weight)
     return model
+
+
+PAINTER: dict[str, Any] = DDCONFIG | {"z_channels": 8, "resolution": 32}
+"""Shape of the networks that paint in tests of stylising and serving."""
+
+
+def small_stage_2() -> ExperimentStage2:
+    """A discrete network of shape `PAINTER`, in eval mode."""
+    torch.manual_seed(0)
+    vqgans = [ExperimentStage1(PAINTER, n_embed=16, embed_dim=8) for _ in range(2)]
+    for vqgan in vqgans:  # codes as far apart as the latents are, so that several are used
+        torch.nn.init.normal_(vqgan.quantize.embedding.weight, std=0.3)
+    return ExperimentStage2.from_stage1(*vqgans, block_num=1).eval()
+
+
+def small_control(discrete: ExperimentStage2) -> FidelityControl:
+    """A network of shape `PAINTER` and a continuous one with its encoders and another decoder."""
+    torch.manual_seed(1)
+    continuous = ExperimentStage2(PAINTER, n_embed=16, embed_dim=8, block_num=1, variant="continuous").eval()
+    for part in ("encoder", "quant_conv", "encoder_real", "quant_conv_real"):
+        continuous.get_submodule(part).load_state_dict(discrete.get_submodule(part).state_dict())
+    return FidelityControl(discrete, continuous)
+
+
+def save_control(control: FidelityControl, folder: Path) -> dict[Variant, Path]:
+    """Save both networks below `folder`; their folders by variant."""
+    for model in (control.discrete, control.continuous):
+        assert model is not None
+        model.save_pretrained(folder / model.variant)
+    return {variant: folder / variant for variant in VARIANTS}

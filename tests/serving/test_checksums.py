@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from quantart.errors import UserError
-from quantart.serving.checksums import SUMS, check_networks, write_checksums
+from quantart.serving.folder import SUMS, check_networks, write_checksums
 
 
 @pytest.fixture

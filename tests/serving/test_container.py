@@ -9,9 +9,8 @@ import yaml
 from mlflow.models.flavor_backend_registry import get_flavor_backend
 
 from quantart.registry.registered import RegisteredModel
-from quantart.serving.checksums import SUMS, check_networks
+from quantart.serving.folder import SUMS, check_networks, served_version
 from quantart.serving.package import requirements
-from quantart.serving.version import served_version
 
 
 def test_the_dockerfile_installs_and_serves_the_model(registered: RegisteredModel, tmp_path: Path) -> None:

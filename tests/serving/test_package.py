@@ -27,11 +27,12 @@ from quantart.models.fidelity import FidelityControl
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.registered import RegisteredModel
-from quantart.serving.checksums import SUMS, write_checksums
+from quantart.serving.folder import SUMS, write_checksums
 from quantart.serving.package import log_and_register, requirements
+from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
 
-from .conftest import TINY, save
+from ..models.networks import PAINTER, save_control
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +89,20 @@ def test_each_variant_lies_in_its_own_folder(registered: RegisteredModel) -> Non
     assert folders == {Path("artifacts/discrete"), Path("artifacts/continuous")}
 
 
+def test_it_can_be_named_for_stylising(registered: RegisteredModel) -> None:
+    assert [folder.name for folder in named_networks([registered.uri], 0.25).folders] == ["continuous", "discrete"]
+    assert [named_networks([registered.uri], alpha).alpha for alpha in (None, 0.25)] == [1.0, 0.25]
+    with pytest.raises(UserError) as refused:
+        named_networks(["models:/nothing/1"], None)
+    assert refused.value.fault.startswith("--model models:/nothing/1: ")
+
+
 @pytest.fixture
 def alone(
     registered: RegisteredModel, control: FidelityControl, pictures: tuple[Picture, Picture], tmp_path: Path
 ) -> RegisteredModel:
     """A later version that holds the continuous network alone."""
-    networks = {"continuous": save(control, tmp_path)["continuous"]}
+    networks = {"continuous": save_control(control, tmp_path)["continuous"]}
     options: dict[str, Any] = {"name": "alone", "example": pictures, "card": "", "tags": {}}
     return log_and_register(networks, variant="continuous", run_id=registered.run_id, **options)
 
@@ -113,9 +122,9 @@ def test_one_variant_alone_fixes_alpha(
 def test_networks_that_cannot_be_mixed_are_not_registered(
     registered: RegisteredModel, control: FidelityControl, pictures: tuple[Picture, Picture], tmp_path: Path
 ) -> None:
-    networks = save(control, tmp_path)
+    networks = save_control(control, tmp_path)
     torch.manual_seed(2)
-    ExperimentStage2(TINY, 16, 4, block_num=1, variant="continuous").save_pretrained(networks["continuous"])
+    ExperimentStage2(PAINTER, 16, 4, block_num=1, variant="continuous").save_pretrained(networks["continuous"])
     options: dict[str, Any] = {"name": "unlike", "example": pictures, "card": "", "tags": {}}
     with pytest.raises(UserError, match=r"differ in embed_dim \(8 and 4\)"):
         log_and_register(networks, variant="discrete", run_id=registered.run_id, **options)

@@ -27,7 +27,7 @@ from quantart.images import Picture, decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.registered import RegisteredModel
-from quantart.serving.checksums import SHA256_TAG, SUMS, write_checksums
+from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.server import fetch_model
 from quantart.stylize.stylizer import Stylizer
 

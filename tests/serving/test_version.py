@@ -5,12 +5,12 @@ import mlflow
 from mlflow import MlflowClient
 
 from quantart.registry.registered import RegisteredModel
-from quantart.serving.version import registered_as, served_version
+from quantart.serving.folder import served_version
 
 
 def test_a_model_knows_the_version_it_was_loaded_as(registered: RegisteredModel, tmp_path: Path) -> None:
     by_alias = Path(mlflow.artifacts.download_artifacts(f"models:/{registered.name}@{registered.alias}"))
-    assert registered_as(by_alias) == (registered.name, registered.version)
+    assert served_version(by_alias) == registered.version
     folder = Path(shutil.copytree(by_alias, tmp_path / "model"))
     assert served_version(folder) == registered.version
 
@@ -22,6 +22,5 @@ def test_without_a_registry_it_is_the_logged_model_and_then_nothing(
     (folder / "registered_model_meta").unlink()
     logged = MlflowClient().get_run(registered.run_id).outputs.model_outputs
     assert served_version(folder) in {each.model_id for each in logged}
-    assert registered_as(folder) is None
     (folder / "MLmodel").unlink()
     assert served_version(folder) == "unregistered"

@@ -1,3 +1,6 @@
-from ..serving.conftest import control, network, noise, one_thread, pictures
+import pytest
 
-__all__ = ["control", "network", "noise", "one_thread", "pictures"]
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread(one_thread: None) -> None:
+    """In all tests of this room."""

@@ -13,12 +13,12 @@ from quantart.errors import UserError
 from quantart.images import Picture, read_image, write_image
 from quantart.models.fidelity import FidelityControl
 from quantart.project import Project
-from quantart.registry.registered import RegisteredModel
-from quantart.stylize.files import Networks, named_networks, project_networks, stylize_files
+from quantart.stylize.files import stylize_files
+from quantart.stylize.networks import Networks, named_networks, project_networks
 from quantart.stylize.plan import make_plan
 from quantart.stylize.stylizer import Stylizer
 
-from ..serving.conftest import save
+from ..models.networks import save_control
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def project(tmp_path: Path, control: FidelityControl) -> Project:
     """With both variants trained."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     project = Project(tmp_path)
-    for variant, folder in save(control, tmp_path).items():
+    for variant, folder in save_control(control, tmp_path).items():
         project.stage2_model(variant).parent.mkdir(exist_ok=True)
         folder.rename(project.stage2_model(variant))
     return project
@@ -94,17 +94,8 @@ def test_two_folders_are_mixed(project: Project, files: tuple[Path, Path], contr
     assert np.array_equal(painted(files, named_networks(both, None)), expected(files, control, 1.0))
     with pytest.raises(UserError, match="2 networks are continuous; fidelity control takes one of each variant"):
         painted(files, named_networks([both[0], both[0]], 0.5))
-    with pytest.raises(UserError, match="--model .*: 3 networks; give a discrete and a continuous one"):
+    with pytest.raises(UserError, match="--model .*: 3 networks; give a discrete one and a continuous one"):
         named_networks([*both, both[0]], 0.5)
-
-
-def test_a_registered_version_brings_both_and_its_own_default(
-    registered: RegisteredModel, files: tuple[Path, Path], control: FidelityControl
-) -> None:
-    assert np.array_equal(painted(files, named_networks([registered.uri], 0.25)), expected(files, control, 0.25))
-    assert named_networks([registered.uri], None).alpha == 1.0
-    with pytest.raises(UserError, match="--model models:/nothing/1: "):
-        named_networks(["models:/nothing/1"], None)
 
 
 def test_a_wrong_beta_leaves_nothing_behind(project: Project, files: tuple[Path, Path]) -> None:
@@ -143,10 +134,10 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
     capsys.readouterr()
     done = stylize_files(plan, project_networks(project, None), size=64)
     assert capsys.readouterr().err.splitlines()[-1] == "stylize: 4 of 4"  # what can be painted alone
-    assert [reason.partition(": ")[0] for reason in done.skipped] == [
+    assert [error.fault.partition(": ")[0] for error in done.skipped] == [
         str(photos / name) for name in ("broken.jpg", "small.png")
     ]
-    assert done.skipped[1].endswith("small.png: 40 × 20 pixels; each side must have at least 32")
+    assert done.skipped[1].fault.endswith("small.png: 40 × 20 pixels")
     assert sorted(path.name for path in out.iterdir()) == [
         "glass_painting.png",
         "glass_photo.png",

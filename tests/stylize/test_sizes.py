@@ -31,9 +31,9 @@ def test_no_picture_has_such_a_size(size: int) -> None:
 @pytest.mark.parametrize(
     ("picture", "size", "sentence"),
     [
-        ((256, 384), 40, "content: 384 × 256 pixels, size = 40; for this picture it may be 48 to 2508: "),
-        ((256, 384), 2509, "content: 384 × 256 pixels, size = 2509; for this picture it may be 48 to 2508: "),
-        ((64, 20000), None, "content: 20000 × 64 pixels; one side may be at most 256 times the other"),
+        ((256, 384), 40, "384 × 256 pixels, size = 40; for this picture it may be 48 to 2508: "),
+        ((256, 384), 2509, "384 × 256 pixels, size = 2509; for this picture it may be 48 to 2508: "),
+        ((64, 20000), None, "20000 × 64 pixels; one side may be at most 256 times the other"),
     ],
 )
 def test_what_this_picture_cannot_be_is_said_with_its_limits(

@@ -11,7 +11,8 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.stylize import strips
 from quantart.stylize.stylizer import Stylizer
 
-from ..serving.conftest import SAMPLE, TINY
+from ..conftest import SAMPLE
+from ..models.networks import PAINTER
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def test_another_size_is_the_network_on_the_scaled_padded_picture(
 
 def test_a_picture_narrower_than_what_it_is_padded_by_is_mirrored_again(noise: Picture) -> None:
     torch.manual_seed(0)
-    shape = {**TINY, "ch_mult": [1] * 8}  # 128 pixels to a code
+    shape = {**PAINTER, "ch_mult": [1] * 8}  # 128 pixels to a code
     deep = ExperimentStage2(shape, n_embed=16, embed_dim=8, block_num=1)
     assert Stylizer(deep).stylize(np.resize(noise, (32, 33, 3)), noise).shape == (32, 33, 3)
 
@@ -96,7 +97,7 @@ def test_no_seam_shows_where_strips_meet(
     heights: list[int] = []
     hook = network.decoder.conv_out.register_forward_pre_hook(lambda _, x: heights.append(x[0].shape[2]))
     monkeypatch.setattr(strips, "PLAIN", 2**12)
-    monkeypatch.setattr(strips, "STRIP", rows * width * TINY["ch"])
+    monkeypatch.setattr(strips, "STRIP", rows * width * PAINTER["ch"])
     if not exact:
         monkeypatch.setattr(strips, "FULL_PRECISION", 2**12)
         monkeypatch.setattr(blocks, "MAX_KEYS", 2**10)  # of 60 × 80 codes

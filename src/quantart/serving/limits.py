@@ -1,9 +1,9 @@
-"""What the served model accepts at most: parameters of the model (`model_config` of MLflow), with safe defaults."""
+"""Most of what the served model accepts: the model's configuration (`model_config` of MLflow), with safe defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from quantart.errors import UserError
@@ -13,7 +13,7 @@ from quantart.stylize.stylizer import STYLE_CACHE
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one request, of what the server does at once and of what it keeps.
+    """Limits of one request, of what the server does at once and of what it keeps.
 
     Raises:
         UserError: a value is not an integer of at least 1.
@@ -22,22 +22,21 @@ class Limits:
     max_rows: int = 64
     """Pictures in one request."""
     max_bytes: int = 32_000_000
-    """Of one picture file, before base64."""
+    """Bytes of one picture file, before base64."""
     max_pixels: int = MAX_PIXELS
-    """Of one picture sent; larger ones are refused from their header, undecoded."""
+    """Pixels of one picture sent; larger ones are refused from their header, undecoded."""
     max_size: int = 2048
-    """Pixels on the long side of what is painted, whether a request asks for a size or not."""
+    """Pixels of a painted picture's long side, whether a request asks for a size or not."""
     max_sent: int = 200_000_000
     """Pixels of all pictures in a request, content and style; larger requests are refused from the headers."""
     max_painted: int = 2**24
     """Pixels painted in one request, of all rows: 64 pictures of 512², 16 of 1024², 4 of 2048²."""
     max_seconds: int = 300
-    """From when the model gets a request to when its last picture is begun; none is begun later."""
+    """From when the model gets a request to when it starts the last picture; none is started later."""
     at_once: int = 1
     """Pictures painted at the same time; each uses all threads of torch, and memory of its own."""
-
     style_cache: int = STYLE_CACHE
-    """Bytes that the codes of style pictures may take, kept for the next request with the same picture."""
+    """Bytes for the latents of style pictures, kept for the next request with the same picture."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -46,16 +45,15 @@ class Limits:
 
     @classmethod
     def of(cls, config: Mapping[str, Any] | None) -> Limits:
-        """Those that `config` names, and the defaults of the others.
+        """The limits that `config` names, and the defaults of the others.
 
         Raises:
-            UserError: there is no such limit, or a wrong value.
+            UserError: an unknown limit or a wrong value.
         """
-        config = config or {}
-        names = [field.name for field in fields(cls)]
-        if unknown := [name for name in config if name not in names]:
-            raise UserError(f"{unknown[0]}: there is no such limit; there are {', '.join(names)}")
-        return cls(**config)
+        known = asdict(cls())
+        if unknown := [name for name in config or {} if name not in known]:
+            raise UserError(f"{unknown[0]}: there is no such limit", f"there are {', '.join(known)}")
+        return cls(**config or {})
 
 
 def parse_limits(texts: list[str]) -> dict[str, int]:

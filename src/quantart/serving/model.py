@@ -21,23 +21,22 @@ from quantart.images import encode_png
 from quantart.machine.device import default_device
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.serving.checksums import SUMS, check_networks
+from quantart.serving.folder import SUMS, check_networks, served_version
 from quantart.serving.limits import Limits
 from quantart.serving.requests import Row, read_fidelity, read_rows, read_size
-from quantart.serving.version import served_version
 from quantart.stylize.stylizer import Stylizer
 from quantart.vocabulary.names import VARIANTS
 
-log = logging.getLogger("uvicorn.quantart")  # shown by the server, whose logger it hangs on, and silent elsewhere
+log = logging.getLogger("uvicorn.quantart")  # shown by the server, whose logger is its parent, and silent elsewhere
 
 
 class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without types
     """Rows with `content` and `style` to rows with `image`, `width`, `height`, `model_version` and `seconds`.
 
-    `image` is the base64 of a PNG of `width` × `height` pixels, `model_version` what `served_version` says, `seconds`
-    what the network needed for the row, waiting for other requests left out. The parameters `alpha` and `beta` are
-    visual and style fidelity (`FidelityControl`) and `size` is the length of the long side in pixels (`Stylizer`), for
-    all rows of a request. `Limits` are the model's configuration.
+    `image` is the base64 of a PNG of `width` × `height` pixels, `model_version` comes from `served_version`, and
+    `seconds` is what the network needed for the row, without waiting for other requests. The parameters hold for all
+    rows of a request: `alpha` and `beta` are visual and style fidelity (`FidelityControl`), `size` is the long side in
+    pixels (`Stylizer`). The model's configuration is `Limits`.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -61,9 +60,12 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
             size = read_size(params or {}, self._limits)
             answers = [self._answer(row, fidelity, deadline) for row in read_rows(model_input, size, self._limits)]
         except UserError as error:
-            # MLflow's server answers 400 to this code, and to anything else with a traceback
+            # MLflow's server answers 400 to this code, and a traceback to any other error
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
-        self._log(answers)
+        seconds = sum(answer["seconds"] for answer in answers)
+        hits, misses, kept, size_kept = self._stylizer.cache_figures()
+        text = "%d painted in %.3f s; styles so far: %d found, %d encoded, %d kept in %.1f MB"
+        log.info(text, len(answers), seconds, hits, misses, kept, size_kept / 1e6)
         return pd.DataFrame(answers)
 
     def _answer(self, row: Row, fidelity: Fidelity, deadline: float) -> dict[str, Any]:
@@ -72,7 +74,7 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
         try:
             if time.monotonic() >= deadline:  # a free place is taken without waiting
                 raise self._late(row)
-            pictures = row.decode(self._limits)  # in here: decoded pictures take far more memory than their files
+            pictures = row.decode(self._limits)  # not earlier: decoded pictures take far more memory than their files
             start = time.monotonic()
             image = self._stylizer.stylize(*pictures, *fidelity, size=max(row.height, row.width))
             seconds = time.monotonic() - start
@@ -88,17 +90,9 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
         }
 
     def _late(self, row: Row) -> MlflowException:
-        """MLflow answers 504 to the client, if that one still waits, and nothing more is painted for it."""
-        text = (
-            f"row {row.number}: not begun after {self._seconds} s; send fewer or smaller pictures, or try again later"
-        )
-        return MlflowException(text, DEADLINE_EXCEEDED)
-
-    def _log(self, answers: list[dict[str, Any]]) -> None:
-        seconds = sum(answer["seconds"] for answer in answers)
-        hits, misses, kept, size = self._stylizer.cache_figures()
-        text = "%d painted in %.3f s; styles so far: %d found, %d encoded, %d kept in %.1f MB"
-        log.info(text, len(answers), seconds, hits, misses, kept, size / 1e6)
+        """MLflow answers 504 to a client that still waits; nothing more is painted for it."""
+        fault = f"row {row.number}: not begun after {self._seconds} s"
+        return MlflowException(f"{fault}; send fewer or smaller pictures, or try again later", DEADLINE_EXCEEDED)
 
 
 mlflow.models.set_model(QuantArtModel())

@@ -1,4 +1,4 @@
-"""Packaging a trained network as an MLflow model and registering it."""
+"""Packaging trained networks as an MLflow model and registering it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ import quantart
 from quantart.images import Picture, encode_png
 from quantart.models.fidelity import ALPHA_OF, FidelityControl
 from quantart.models.pretrained import file_sha256
-from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.registered import CHALLENGER, RegisteredModel
-from quantart.serving.checksums import SHA256_TAG, SUMS, write_checksums
+from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.limits import Limits
 from quantart.serving.requests import COLUMNS
+from quantart.vocabulary.names import Variant
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyyaml", "safetensors", "torch")
 CARD = "README.md"
-INPUTS = Schema([ColSpec(DataType.binary, "content"), ColSpec(DataType.binary, "style")])
+INPUTS = Schema([ColSpec(DataType.binary, column) for column in COLUMNS])
 OUTPUTS = Schema(
     [
         ColSpec(DataType.string, "image"),
@@ -51,30 +52,28 @@ def log_and_register(
 ) -> RegisteredModel:
     """Log the stage-2 networks as one model of a run, register it and move `challenger` to it.
 
-    The model holds the safetensors weights, this package as code and exact requirements; nothing in it is pickled.
-    Its parameters are `alpha` and `beta` (see `FidelityControl`) and `size` (see `Stylizer`), its configuration is
-    `Limits`. The alias moves only after the logged model was opened and has painted the example.
+    The model holds the safetensors weights, this package's code and exact requirements; nothing in it is pickled. The
+    alias moves only after the logged model was loaded and has painted the example.
 
     Args:
-        networks: by variant, the folders that `ExperimentStage2.save_pretrained` wrote: one, or both. In the model
-            each lies in `artifacts/` under its folder's name, beside the checksums and the model card.
+        networks: by variant, the folders that `ExperimentStage2.save_pretrained` wrote: one, or both. In the model each
+            is in `artifacts/` under its folder's name, beside the checksums and the model card.
         variant: the one that paints where a request gives no alpha.
         run_id: the training run, in the store that is configured; its status stays as it is.
-        name: in the registry; made there if absent.
+        name: of the registered model, which is made if absent.
         example: a content and a style picture, kept in the model as its input example.
         card: the model card in Markdown, also the version's description.
         tags: of the version; `sha256`, the checksum of its checksums, is added.
 
     Raises:
-        UserError: the networks can't be opened or mixed.
+        UserError: the networks can't be loaded or mixed.
         MlflowException: the logged model does not answer its example.
     """
     FidelityControl.of(*map(ExperimentStage2.from_pretrained, networks.values()))
     frame = pd.DataFrame([dict(zip(COLUMNS, map(encode_png, example), strict=True))], dtype=object)
-    artifacts = {str(each): str(network) for each, network in networks.items()}
     with TemporaryDirectory() as folder:
         sums, readme, code = Path(folder, SUMS), Path(folder, CARD), Path(folder, "code", "quantart")
-        # serving looks through no network that knows ImageNet: their 16 MB stay at home
+        # serving needs no perceptual network: its 16 MB of ImageNet weights stay out
         shutil.copytree(Path(quantart.__file__).parent, code, ignore=shutil.ignore_patterns("imagenet", "__pycache__"))
         write_checksums(networks.values(), sums)
         readme.write_text(card, encoding="utf8")
@@ -85,7 +84,7 @@ def log_and_register(
             flavor=mlflow.pyfunc,
             run_id=run_id,
             python_model=str(Path(__file__).with_name("model.py")),
-            artifacts={**artifacts, SUMS: str(sums), CARD: str(readme)},
+            artifacts={str(name): str(path) for name, path in [*networks.items(), (SUMS, sums), (CARD, readme)]},
             code_paths=[str(code)],
             pip_requirements=requirements(),
             model_config=asdict(Limits()),
@@ -103,8 +102,7 @@ def log_and_register(
 def signature(alpha: float) -> ModelSignature:
     """What the model takes and answers, with the default of the parameter `alpha`.
 
-    The default of `size` is null: MLflow takes that for any type, and no number could mean the picture's own size
-    without being mistaken for one.
+    The default of `size` is null, which MLflow accepts for any type; any number could be mistaken for a size.
     """
     params = [
         ParamSpec("alpha", DataType.double, alpha),
@@ -115,5 +113,5 @@ def signature(alpha: float) -> ModelSignature:
 
 
 def requirements() -> list[str]:
-    """What the served model imports, in the versions installed here; local builds (`+cu132`) count as their release."""
+    """What the served model imports, in the versions installed here, without the suffix of local builds (`+cu132`)."""
     return [f"{package}=={version(package).partition('+')[0]}" for package in REQUIREMENTS]

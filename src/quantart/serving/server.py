@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import socket
 import sys
@@ -19,18 +20,20 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from quantart.errors import UserError
 from quantart.machine.loopback import reachable
 from quantart.models.pretrained import file_sha256
-from quantart.serving.checksums import SHA256_TAG, SUMS, check_networks
+from quantart.serving.folder import SHA256_TAG, SUMS, check_networks
 from quantart.serving.limits import Limits
 from quantart.vocabulary.names import VARIANTS
 
+log = logging.getLogger(__name__)
+
 GRACE_SECONDS = 10  # after the model's own limit, so that its sentence comes before MLflow's timeout
-MODEL_CONFIG = "MLFLOW_PYFUNC_INFERENCE_CONFIG"  # where MLflow looks for what overrides a model's configuration
+MODEL_CONFIG = "MLFLOW_PYFUNC_INFERENCE_CONFIG"  # what overrides a model's configuration
 
 
 def fetch_model(uri: str) -> Path:
-    """The folder of the model to serve, downloaded unless it lies on this machine, its networks as when packaged.
+    """The folder of the model at `uri`, downloaded unless it is on this machine, after checking its networks.
 
-    Of a registered version, the list of checksums is compared with what the registry says of it.
+    The checksums of a registered version are themselves compared with the registry's tag.
 
     Raises:
         UserError: nothing is registered or stored at `uri`, or it is not what was packaged.
@@ -40,16 +43,18 @@ def fetch_model(uri: str) -> Path:
         folder = Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{uri}: no model there ({reason}); `dvc repro` trains and registers one") from None
+        raise UserError(f"{uri}: no model there ({reason})", "`dvc repro` trains and registers one") from None
     artifacts = folder / "artifacts"
     check_networks([artifacts / each for each in VARIANTS if (artifacts / each).is_dir()], artifacts / SUMS)
     if expected not in {None, file_sha256(artifacts / SUMS)}:
-        raise UserError(f"{artifacts / SUMS}: not the checksums that the registry has of {uri}; export the model again")
+        raise UserError(
+            f"{artifacts / SUMS}: not the checksums that the registry has of {uri}", "export the model again"
+        )
     return folder
 
 
 def _registered_sha256(uri: str) -> str | None:
-    """Of the list of checksums, as the registry has it; None: `uri` names no version, or one without it."""
+    """The registry's checksum of the list of checksums; None: `uri` names no version, or one without that tag."""
     client = MlflowClient()
     # by the address, not by what the folder says: versions that share a folder all write their number there
     name_and_version = get_model_name_and_version(client, uri)
@@ -67,10 +72,9 @@ def serve(
 
     Args:
         uri: e.g. `models:/quantart@champion`; the tracking store must be configured.
-        host: address to listen at. The server knows no passwords: anyone who can reach another address than this
-            machine's own can use it.
+        host: address to listen at. The server asks for no password: anyone who can reach the address can use it.
         port: 0 takes a free one.
-        limits: in place of those in the model, see `Limits`.
+        limits: override those of the model, see `Limits`.
         threads: of each network; 0: one per core.
 
     Raises:
@@ -78,9 +82,9 @@ def serve(
     """
     port = _usable_port(host, port)
     folder = fetch_model(uri)
-    print(f"serving {uri} at http://{host}:{port}/invocations", file=sys.stderr)
+    log.info("serving %s at http://%s:%d/invocations", uri, host, port)
     if said := reachable(host, port):
-        print(said, file=sys.stderr)
+        log.warning("%s", said)
     # MLflow starts `uvicorn` by its name: the one beside this interpreter is meant
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     if limits:
@@ -90,12 +94,11 @@ def serve(
     seconds = Limits.of(limits).max_seconds + GRACE_SECONDS
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder), "--env-manager", "local"]
     command += ["--host", host, "--port", str(port), "--timeout", str(seconds), "--workers", "1"]
-    sys.stderr.flush()
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter and arguments
 
 
 def _usable_port(host: str, port: int) -> int:
-    """The port, or a free one for 0, after seeing that a server can listen there."""
+    """The port, or a free one for 0, after checking that a server can listen there."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server: ended connections may linger
@@ -103,5 +106,5 @@ def _usable_port(host: str, port: int) -> int:
             return int(probe.getsockname()[1])
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UserError(f"port {port} is in use; --port 0 takes a free one") from None
+            raise UserError(f"port {port} is in use", "--port 0 takes a free one") from None
         raise UserError(f"--host {host} --port {port}: no server can listen there ({error.strerror})") from None

@@ -1,4 +1,4 @@
-"""What a command paints: the pictures its arguments name, and the file that each painted one goes to."""
+"""What a command paints: the pictures that its arguments name, and the file that each result goes to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from quantart.images import WRITTEN_FORMATS
 from quantart.vocabulary.pictures import EXTENSIONS, is_picture
 
 GRID_CELLS = 400
-"""Pictures that one grid shows at most; a grid of more contents is written in parts."""
-STEM_BYTES = 100  # of each of the two names in an output's: file systems allow 255 bytes in all
+"""Most pictures in one grid; further contents go to further grids."""
+STEM_BYTES = 100  # of each of the two names in an output's name: file systems allow 255 bytes in all
 
 
 class Plan(NamedTuple):
@@ -25,7 +25,7 @@ class Plan(NamedTuple):
     outputs: list[list[Path]]
     """For each content, one for each style."""
     grids: list[Path]
-    """Of `grid_rows` contents each; none where there is one style."""
+    """Each shows `grid_rows` contents; none where there is one style."""
 
     @property
     def grid_rows(self) -> int:
@@ -37,17 +37,17 @@ def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, forc
 
     Args:
         contents, styles: files, folders (searched recursively) and patterns such as `photos/*.jpg`.
-        out: a folder, which need not exist; with one content and one style it may be a picture's file name.
-        force: files that are there already may be overwritten.
+        out: a folder, which need not exist; for one content and one style it may be a picture's file name.
+        force: overwrite existing files.
 
     Raises:
-        UserError: an argument names nothing, `out` fits neither use, or a file is there already.
+        UserError: an argument names nothing, `out` fits neither use, or a file exists already.
     """
     content_files, style_files = (find_pictures(arguments, without=out) for arguments in (contents, styles))
     pairs = len(content_files) * len(style_files)
     if out.suffix.lower() in EXTENSIONS and not out.is_dir():
         if pairs > 1:
-            raise UserError(f"--out {out}: one file's name, for {pairs} pictures; give a folder")
+            raise UserError(f"--out {out}: one file's name, for {pairs} pictures", "give a folder")
         outputs: list[list[Path]] = [[_checked_file(out)]]
         grids: list[Path] = []
     else:
@@ -56,19 +56,18 @@ def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, forc
         outputs, grids = _named(content_files, style_files, out)
     taken = [path for path in [*(path for row in outputs for path in row), *grids] if os.path.lexists(path)]
     if taken and not force:
-        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        are = "are" if more else "is"
-        raise UserError(f"{taken[0]}{more}: {are} there already; give --force to overwrite, or another --out")
+        which = f"{taken[0]}: exists" if len(taken) == 1 else f"{taken[0]} and {len(taken) - 1} more: exist"
+        raise UserError(f"{which} already", "give --force to overwrite, or another --out")
     return Plan(content_files, style_files, outputs, grids)
 
 
 def find_pictures(arguments: Sequence[str], without: Path) -> list[Path]:
-    """The files that arguments name, each once, in their order, of folders and patterns by name.
+    """The files that arguments name, each once: in the arguments' order, sorted within folders and patterns.
 
-    A file named by itself counts whatever its ending; in folders and patterns those of pictures do.
+    A file named by itself counts whatever its ending; folders and patterns are searched for pictures' endings.
 
     Args:
-        without: a folder that is left out where another one is searched: the outputs'.
+        without: the outputs' folder, which is left out when a folder above it is searched.
 
     Raises:
         UserError: an argument names no file.
@@ -90,7 +89,7 @@ def _files(argument: str, without: Path) -> list[Path]:
     if path.exists():
         return [path]
     if not glob.has_magic(argument):
-        raise UserError(f"{argument}: there is no such file or folder")
+        raise UserError(f"{argument}: no such file or folder")
     matches = sorted(map(Path, glob.glob(os.path.expanduser(argument), recursive=True)))
     return [
         file
@@ -100,7 +99,7 @@ def _files(argument: str, without: Path) -> list[Path]:
 
 
 def _below(folder: Path, without: Path) -> list[Path]:
-    """Pictures in a folder and in those below it, hidden ones and those in `without` left out."""
+    """Pictures in a folder and below it, except hidden ones and those in `without`."""
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
         here = Path(place)
@@ -118,12 +117,12 @@ def _checked_file(out: Path) -> Path:
 
 
 def _named(contents: list[Path], styles: list[Path], folder: Path) -> tuple[list[list[Path]], list[Path]]:
-    """Outputs `<content>_<style>.png` and grids; of equal names all but the first get a number."""
+    """Outputs `<content>_<style>.png` and grids; equal names get a number, except the first."""
     taken: set[str] = set()
 
     def free(stem: str) -> Path:
         name, number = stem, 1
-        while name.casefold() in taken:  # some file systems hold crab.png and Crab.png for one
+        while name.casefold() in taken:  # on some file systems crab.png and Crab.png are one file
             number += 1
             name = f"{stem}-{number}"
         taken.add(name.casefold())

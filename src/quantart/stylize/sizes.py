@@ -1,4 +1,4 @@
-"""Which sizes of pictures are painted, and in which size."""
+"""Which pictures can be painted, and at which size."""
 
 from __future__ import annotations
 
@@ -7,41 +7,35 @@ import math
 import numpy as np
 
 from quantart.errors import UserError
-from quantart.images import ImageError, Picture
+from quantart.images import ImageError
 
 MIN_SIDE = 32
-"""Pixels that each side must have, of what is given and of what is painted."""
+"""Fewest pixels of each side, of a picture that is given and of one that is painted."""
 MAX_SIZE = 8192
-"""Pixels that the long side of what is painted may have."""
+"""Most pixels of the long side of a painted picture."""
 MAX_PAINTED = 2048 * 2048
-"""Pixels that what is painted may have in all: what the memory was measured with (docs/stylize.md)."""
+"""Most pixels of a painted picture: the size at which memory was measured (docs/stylize.md)."""
 MAX_PIXELS = 50_000_000
-"""Of one picture that is given; larger ones are refused from their header, undecoded."""
+"""Most pixels of a picture that is given; a larger one is refused from its header, undecoded."""
 DEFAULT_SIZE = 1024
-"""Pixels of the long side, where the picture itself is larger and no size is asked for: a picture takes minutes beyond
-it on a CPU."""
+"""Most pixels of the long side where no size is asked for: larger pictures take minutes on a CPU."""
 
 
-def check_side(picture: Picture, name: str) -> None:
-    """`check_sides` of a picture."""
-    check_sides(picture.shape[0], picture.shape[1], name)
-
-
-def check_sides(height: int, width: int, name: str) -> None:
-    """See that each side has `MIN_SIDE` pixels.
+def check_sides(height: int, width: int) -> None:
+    """Check that each side of a picture has at least `MIN_SIDE` pixels.
 
     Raises:
-        ImageError: beginning with `name`.
+        ImageError: one has fewer.
     """
     if min(height, width) < MIN_SIDE:
-        raise ImageError(f"{name}: {width} × {height} pixels; each side must have at least {MIN_SIDE}")
+        raise ImageError(f"{width} × {height} pixels", f"each side must have at least {MIN_SIDE}")
 
 
 def check_size(size: int | None) -> None:
-    """See that some picture can be painted in that size.
+    """Check that some picture can be painted at that size.
 
     Raises:
-        UserError: it can't.
+        UserError: none can.
     """
     if size is None:
         return
@@ -52,36 +46,38 @@ def check_size(size: int | None) -> None:
 
 
 def painted_size(height: int, width: int, size: int | None, max_size: int = MAX_SIZE) -> tuple[int, int]:
-    """Height and width in pixels in which a picture of `height` × `width` is painted; its aspect is kept.
+    """Height and width in pixels at which a picture of `height` × `width` is painted; its aspect is kept.
 
     Args:
-        size: pixels of the long side; None: the picture's own, or `DEFAULT_SIZE` where that is less, as far as the
+        size: pixels of the long side. None means the picture's own, but at most `DEFAULT_SIZE`, as far as the other
             limits allow.
-        max_size: pixels of the long side at most, whether `size` is given or not.
+        max_size: most pixels of the long side, whether `size` is given or not.
 
     Raises:
-        UserError: no picture can be painted in that size.
-        ImageError: this one can't; the message begins with "content".
+        UserError: no picture can be painted at that size.
+        ImageError: this picture can't.
     """
     check_size(size)
+    check_sides(height, width)
     short, long = sorted((height, width))
     least = math.ceil(MIN_SIDE * long / short)
     most = min(MAX_SIZE, math.isqrt(MAX_PAINTED * long // short))
+    given = f"{width} × {height} pixels"
     if least > most:
-        raise ImageError(
-            f"content: {width} × {height} pixels; one side may be at most {MAX_SIZE // MIN_SIDE} times the other"
-        )
+        raise ImageError(given, f"one side may be at most {MAX_SIZE // MIN_SIDE} times the other")
     if least > max_size:
         raise ImageError(
-            f"content: {width} × {height} pixels; each side is painted with at least {MIN_SIDE} pixels, the long side "
-            f"with at least {least}, and the limit is max_size = {max_size}"
+            given,
+            f"each side is painted with at least {MIN_SIDE} pixels, the long side with at least {least}, and the limit "
+            f"is max_size = {max_size}",
         )
     most = min(most, max_size)
     if size is None:
         size = min(max(min(long, DEFAULT_SIZE), least), most)
     if not least <= size <= most:
         raise ImageError(
-            f"content: {width} × {height} pixels, size = {size}; for this picture it may be {least} to {most}: each "
-            f"side at least {MIN_SIDE} pixels, {MAX_PAINTED} pixels in all"
+            f"{given}, size = {size}",
+            f"for this picture it may be {least} to {most}: each side at least {MIN_SIDE} pixels, {MAX_PAINTED} "
+            "pixels in all",
         )
     return max(MIN_SIDE, round(height * size / long)), max(MIN_SIDE, round(width * size / long))

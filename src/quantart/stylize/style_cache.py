@@ -16,7 +16,7 @@ from quantart.images import Picture
 
 
 class CacheFigures(NamedTuple):
-    """How a cache has done since it was made."""
+    """Counts since the cache was made, and what it holds now."""
 
     hits: int
     misses: int
@@ -25,12 +25,12 @@ class CacheFigures(NamedTuple):
 
 
 class StyleCache:
-    """Tensors by key, the longest unused dropped first; several threads may use it.
+    """Tensors by key; the least recently used are dropped first. Threads may share it.
 
-    A tensor that several threads ask for at once is made once; the others wait for it.
+    A tensor that several threads ask for at once is computed once; the others wait for it.
 
     Args:
-        max_bytes: of all tensors together; one that is larger by itself is not kept.
+        max_bytes: of all tensors together; a single tensor that is larger is not kept.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -41,7 +41,7 @@ class StyleCache:
         self._bytes = self._hits = self._misses = 0
 
     def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """The tensor under `key`, or else `make()`, which is then kept. Nobody may write into it."""
+        """The tensor kept under `key`, else `make()`, which is then kept. Callers must not write into it."""
         with self._lock:
             if key in self._kept:
                 self._hits += 1
@@ -82,7 +82,7 @@ class StyleCache:
 
 
 def content_hash(picture: Picture) -> str:
-    """SHA-256 of the pixels of `(h, w, 3)`, and of their number in each direction."""
+    """SHA-256 of the shape and the pixels of `(h, w, 3)`."""
     digest = hashlib.sha256(repr(picture.shape).encode())
     digest.update(np.ascontiguousarray(picture).data)
     return digest.hexdigest()

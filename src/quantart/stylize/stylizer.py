@@ -8,27 +8,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quantart.images import Picture, crop_to_aspect, resize, resize_short_side, to_arrays, to_tensor
+from quantart.images import Picture, crop_to_aspect, named, resize, resize_short_side, to_arrays, to_tensor
 from quantart.machine.device import autocast
 from quantart.models.fidelity import FidelityControl
-from quantart.models.stage_2 import ExperimentStage2, Variant
-from quantart.stylize.sizes import check_side, painted_size
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.stylize.sizes import check_sides, painted_size
 from quantart.stylize.strips import large_pictures
 from quantart.stylize.style_cache import CacheFigures, StyleCache, content_hash
+from quantart.vocabulary.names import Variant
 
-STYLE_ASPECT = 2.0  # longer style pictures are cropped at both ends, as in training
-STYLE_CACHE = 64 * 2**20  # bytes: 128 styles or more of the 256-pixel presets
+STYLE_ASPECT = 2.0  # longer style pictures lose both ends, as in training
+STYLE_CACHE = 64 * 2**20  # bytes: at least 128 styles at the presets' 256 pixels
 
 
 class Stylizer:
-    """Trained stage-2 networks as a function of pictures; it runs on the device they are on.
+    """Trained stage-2 networks as a function of pictures, on the device that holds them. Threads may share it.
 
-    Everything up to the codes is in float32, the decoder in the `precision` of the device.
-
-    Several threads may use it.
+    Everything up to the codes is computed in float32, the decoder in the device's `precision`.
 
     Args:
-        style_cache: bytes that latents of styles may take; a style that is in there is not encoded again.
+        style_cache: bytes for the latents of styles, so that a style that comes again is not encoded again.
     """
 
     def __init__(self, model: ExperimentStage2 | FidelityControl, *, style_cache: int = STYLE_CACHE) -> None:
@@ -49,7 +48,7 @@ class Stylizer:
         beta: float = 1.0,
         size: int | None = None,
     ) -> Picture:
-        """Paint `content` in the manner of `style`; both uint8 `(h, w, 3)`, of different sizes or not.
+        """Paint `content` in the manner of `style`, both uint8 `(h, w, 3)` of any size.
 
         Args:
             alpha, beta: visual and style fidelity, see `FidelityControl`.
@@ -59,14 +58,15 @@ class Stylizer:
             uint8 `(h, w, 3)` with the content's aspect.
 
         Raises:
-            ImageError: a picture is too small or too long, or can't be painted in that size.
-            UserError: `alpha` or `beta` is not in [0, 1], the networks can't do that alpha, or no picture can have that
-                size.
+            ImageError: a picture is too small or too long, or can't be painted at that size.
+            UserError: `alpha` or `beta` is not in [0, 1], the networks can't use that alpha, or no picture can have
+                that size.
         """
         fidelity = self._model.settle(alpha, beta)
-        check_side(content, "content")
-        check_side(style, "style")
-        height, width = painted_size(content.shape[0], content.shape[1], size)
+        with named("content"):
+            height, width = painted_size(content.shape[0], content.shape[1], size)
+        with named("style"):
+            check_sides(style.shape[0], style.shape[1])
         scaled = resize(content, height, width)
         with large_pictures():
             z = self._model.transfer(self._padded(scaled), self._style_latents(style, fidelity.styled), fidelity)
@@ -75,11 +75,10 @@ class Stylizer:
         return to_arrays(painted)[0][:height, :width]
 
     def seen_of(self, style: Picture) -> Picture:
-        """What the network sees of a style picture: its middle, at most 2 : 1, the short side of the resolution."""
+        """What the network sees of a style picture: its middle, at most 2 : 1, its short side at the resolution."""
         return resize_short_side(crop_to_aspect(style, STYLE_ASPECT), self._side)
 
     def cache_figures(self) -> CacheFigures:
-        """How often a style was found in the cache and not, and what is in there."""
         return self._styles.figures()
 
     def _style_latents(self, style: Picture, variants: tuple[Variant, ...]) -> dict[Variant, Tensor]:
@@ -93,6 +92,6 @@ class Stylizer:
     def _padded(self, picture: Picture) -> Tensor:
         """`(1, 3, h, w)` in [-1, 1], mirrored on the right and below up to the network's multiple."""
         height, width = picture.shape[:2]
-        # numpy's mirror goes back and forth where the picture is narrower than what it is padded by; torch's refuses
+        # numpy's mirror goes back and forth where a picture is narrower than its padding; torch's refuses it
         padded = np.pad(picture, ((0, -height % self._multiple), (0, -width % self._multiple), (0, 0)), mode="reflect")
         return to_tensor(padded).to(self._device)

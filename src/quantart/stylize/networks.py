@@ -1,0 +1,88 @@
+"""Which trained networks paint: a project's, or those of folders and MLflow addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from quantart.errors import UserError
+from quantart.models.fidelity import settle
+from quantart.models.pretrained import WEIGHTS
+from quantart.project import Project
+from quantart.vocabulary.names import VARIANTS
+
+
+class Networks(NamedTuple):
+    """Stage-2 networks on disk, and the alpha they are used with."""
+
+    folders: list[Path]
+    """One for each variant."""
+    alpha: float | None
+    """Visual fidelity; None: the default of `FidelityControl`."""
+
+
+def project_networks(project: Project, alpha: float | None) -> Networks:
+    """The trained networks of a project that `alpha` needs; by default the one that the project exports.
+
+    Raises:
+        UserError: none is trained, or not the one that `alpha` needs.
+    """
+    default = project.params().export.variant
+    trained = [variant for variant in VARIANTS if project.stage2_model(variant).is_dir()]
+    if not trained:
+        raise UserError(
+            f"{project.stage2_model(default)}: not trained yet",
+            "`make run` or `dvc repro` trains it, or give --model",
+        )
+    fidelity = settle(alpha, 1.0, trained, default)
+    return Networks([project.stage2_model(variant) for variant in fidelity.variants], fidelity.alpha)
+
+
+def named_networks(models: list[str], alpha: float | None) -> Networks:
+    """The networks in folders, or at MLflow addresses (`models:/…`, `runs:/…`), each of which may hold both variants.
+
+    Args:
+        models: one, or two of different variants.
+        alpha: None: the default of the model, where a single packaged one is given, else that of `FidelityControl`.
+
+    Raises:
+        UserError: there is none at an address, or there are more than two.
+    """
+    packages = [_download(model) if ":/" in model else None for model in models]
+    found: list[Path] = []
+    for model, package in zip(models, packages, strict=True):
+        found += [Path(model)] if package is None else _networks_in(package, model)
+    if len(found) > 2:
+        raise UserError(
+            f"--model {', '.join(models)}: {len(found)} networks", "give a discrete one and a continuous one"
+        )
+    if alpha is None and len(packages) == 1 and packages[0] is not None:
+        alpha = _default_alpha(packages[0])
+    return Networks(found, alpha)
+
+
+def _download(model: str) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(mlflow.artifacts.download_artifacts(model))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"--model {model}: {str(error).splitlines()[0]}") from None
+
+
+def _networks_in(package: Path, model: str) -> list[Path]:
+    found = sorted(file.parent for file in package.rglob(WEIGHTS))
+    if not found:
+        raise UserError(f"--model {model}: holds no QuantArt network (no {WEIGHTS} in it)")
+    return found
+
+
+def _default_alpha(package: Path) -> float | None:
+    """The default of a packaged model; None for a bare network."""
+    from mlflow.models import Model
+
+    if not (package / "MLmodel").is_file():
+        return None
+    schema = Model.load(package).get_params_schema()
+    return next((param.default for param in schema or () if param.name == "alpha"), None)
