@@ -11,7 +11,8 @@ class _StandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         sentence = record.getMessage()
-        print(f"warning: {sentence}" if record.levelno >= logging.WARNING else sentence, file=sys.stderr, flush=True)
+        kind = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        print(kind + sentence, file=sys.stderr, flush=True)
 
 
 def set_up_logging(*, quiet: bool = False, verbose: bool = False) -> None:

@@ -111,18 +111,18 @@ def test_before_the_first_writing_ends_there_is_no_folder(tmp_path: Path, codes:
     writer = CodeWriter(tmp_path / "codes", N_EMBED)
     writer.write("train", ROWS, in_batches(codes, latents))
     assert not (tmp_path / "codes").exists()
-    with pytest.raises(UserError, match="run `quantart encode`"):
+    with pytest.raises(UserError, match="quantart encode"):
         StoredCodes(tmp_path / "codes", "train")
 
 
 def test_a_split_that_is_missing_or_damaged_is_a_sentence(tmp_path: Path, codes: Tensor, latents: Tensor) -> None:
     folder = tmp_path / "codes"
     store(folder, codes, latents)
-    with pytest.raises(UserError, match=r"codes: no stored codes of split 'val' \(.*\); run `quantart encode`"):
+    with pytest.raises(UserError, match="codes: .*'val'"):
         StoredCodes(folder, "val")
     path = folder / "train_latents.npy"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(UserError, match="no stored codes of split 'train'"):
+    with pytest.raises(UserError, match="codes: .*'train'"):
         StoredCodes(folder, "train")
 
 
@@ -132,6 +132,6 @@ def test_codes_of_a_smaller_resolution_than_the_crop_are_a_sentence(
     stored = store(tmp_path / "codes", codes, latents)
     rows, draws = np.array([0]), np.zeros((1, 2))
     for read in (stored.codes, stored.latents):
-        with pytest.raises(UserError, match=r"codes: its codes are 6 × 6 a picture, too few for crops of 7"):
+        with pytest.raises(UserError, match=r"codes: 6 × 6 .* 7 \(stage2\.train\.crop\)"):
             read(rows, SIDE + 1, draws)
     stored.check_crop(SIDE)

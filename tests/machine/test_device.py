@@ -55,8 +55,10 @@ def test_a_file_that_is_no_configuration_is_a_sentence(tmp_path: Path, monkeypat
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n")
     monkeypatch.setenv("ACCELERATE_CONFIG_FILE", str(path))
-    with pytest.raises(UserError, match=r"list\.yaml: not a configuration of Accelerate"):
+    with pytest.raises(UserError) as error:
         configured("use_cpu")
+    assert str(path) in error.value.fault
+    assert "accelerate config" in error.value.remedy
 
 
 @pytest.mark.parametrize("variable", ["HF_HOME", "XDG_CACHE_HOME", None])
@@ -86,8 +88,10 @@ def test_a_gpu_that_is_not_here_is_named_and_the_cpu_not_taken_in_its_place(
     # CUDA counts up to the first that is not there
     monkeypatch.setattr(torch.cuda, "device_count", lambda: visible.split(",").index(visible.split(",")[-1]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    with pytest.raises(UserError, match=f"^CUDA_VISIBLE_DEVICES={visible}: there is no GPU {missing} here; "):
+    with pytest.raises(UserError) as error:
         default_device()
+    assert f"CUDA_VISIBLE_DEVICES={visible}" in error.value.fault
+    assert f"GPU {missing}" in error.value.fault
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
     assert default_device().type == "cpu"
 
@@ -106,8 +110,10 @@ def test_a_device_by_name_is_here_or_a_sentence(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert chosen_device("cuda:1") == torch.device("cuda:1")
     for name in ("cuda:2", "cuda:-1", "tpu", ""):
-        with pytest.raises(UserError, match=f"device '{name}': is not here; there are cpu, cuda, cuda:0, cuda:1$"):
+        with pytest.raises(UserError) as error:
             chosen_device(name)
+        assert repr(name) in error.value.fault
+        assert "cpu, cuda, cuda:0, cuda:1" in error.value.remedy
 
 
 @pytest.mark.parametrize(("asked", "half"), [("bf16", True), ("no", False), ("", None)])

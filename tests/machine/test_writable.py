@@ -24,19 +24,23 @@ def test_a_read_only_folder_is_named_also_for_what_would_be_made_in_it() -> None
         folder.chmod(0o555)
         with without_privileges():
             for place in (folder, folder / "models" / "stage1_base"):
-                with pytest.raises(UserError, match=rf"^{folder}: no file can be made in it \(Permission denied\); "):
+                with pytest.raises(UserError) as error:
                     check_writable(place)
+                assert error.value.fault.startswith(f"{folder}: ")
+                assert "Permission denied" in error.value.fault
 
 
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "models").touch()
-    with pytest.raises(UserError, match=r"models: no file can be made in it \(Not a directory\)"):
+    with pytest.raises(UserError) as error:
         check_writable(tmp_path / "models")
+    assert str(tmp_path / "models") in error.value.fault
+    assert "Not a directory" in error.value.fault
 
 
 def test_of_a_project_the_folder_that_is_closed_is_named() -> None:
     with open_folder() as root:
         root.chmod(0o777)
         (root / "runs").mkdir(mode=0o555)
-        with without_privileges(), pytest.raises(UserError, match=f"^{root}/runs: no file can be made in it"):
+        with without_privileges(), pytest.raises(UserError, match=f"^{root}/runs: "):
             Project(root).check_writable()

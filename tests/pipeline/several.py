@@ -1,4 +1,4 @@
-"""What `accelerate launch` runs in test_processes.py: stages of a project, one after another in the same processes."""
+"""What `torchrun` runs in test_processes.py: stages of a project, one after another in the same processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from quantart.pipeline import encode, stage1, stage2, training
 from quantart.project import Project
 from quantart.training.checkpoint import Checkpoints
-from quantart.training.launch import launch_if_wanted
 from quantart.training.loop import Task, train
 
 
@@ -49,5 +48,4 @@ def run(project: Project, seen: Path) -> None:
 
 
 if __name__ == "__main__":
-    launch_if_wanted("tests.pipeline.several", sys.argv[1:])
     run(Project(Path(sys.argv[1])), Path(sys.argv[2]))

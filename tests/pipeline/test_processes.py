@@ -1,4 +1,4 @@
-"""`accelerate launch --num_processes 2`: both stages and the codes come out as of one process with the joint batch.
+"""`torchrun --nproc-per-node 2`: both stages and the codes come out as of one process with the joint batch.
 
 Evaluation in two processes is in test_evaluate.py.
 """
@@ -93,7 +93,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         one_process(project)
         codes = files(project)
         seen = tmp_path_factory.mktemp("seen")
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
         done = subprocess.run(
             [*launch, "-m", "tests.pipeline.several", str(project.root), str(seen)],

@@ -46,10 +46,8 @@ def test_the_first_signal_is_remembered_and_stops_when_asked(signum: signal.Sign
         with pytest.raises(StoppedBySignal) as caught:
             interrupt.stop_if_requested(7)
     assert caught.value.exit_code == exit_code
-    assert str(caught.value) == (
-        f"stopped by {signum.name}: a checkpoint was written after step 7; "
-        "run the same command again to go on from there"
-    )
+    assert signum.name in str(caught.value)
+    assert "step 7" in str(caught.value)
 
 
 @BOTH

@@ -184,7 +184,7 @@ class Runs:
 
     def __init__(self, accelerator: Accelerator, folder: Path) -> None:
         self.accelerator = accelerator
-        self.checkpoints = Checkpoints(folder, "fingerprint", say=lambda text: None)
+        self.checkpoints = Checkpoints(folder, "fingerprint")
 
     def __call__(self, task: Task, logger: Recorder | None = None, **changes: Any) -> dict[str, Tensor]:
         """The state of the model that training returns."""
@@ -347,14 +347,10 @@ def test_a_loss_that_is_not_finite_stops_training_at_the_last_good_checkpoint(
         run(spoilt, logger)
     # the batch of the fifth step is bad; two steps make an interval
     first, second = task.files(4)
-    terms, _, rest = str(caught.value).removeprefix("training stopped at step 5: not finite: ").partition("; ")
-    assert terms.split(", ")[0] == "grad_norm"
-    assert "rec_loss" in terms.split(", ")
-    assert rest == (
-        f"the batch was made from {first}, {second}. The checkpoint of step 4 is whole: run the same command "
-        "again to go on from there; if it comes again, look at these pictures, lower stage1.base.learning_rate or set "
-        "stage1.base.grad_clip, which starts this stage afresh"
-    )
+    for each in ("step 5", "grad_norm", "rec_loss", f"{first}, {second}"):
+        assert each in caught.value.fault
+    for each in ("step 4", "stage1.base.learning_rate", "stage1.base.grad_clip"):
+        assert each in caught.value.remedy
     assert max(logger.values) == 4
     assert run.checkpoints.last_step() == 4
     assert_same(run(stage1()), run.fresh(stage1()))
@@ -388,11 +384,10 @@ def test_out_of_memory_says_which_parameters_to_lower(stage1: MakeTask, run: Run
     with pytest.raises(UserError) as caught:
         run(before_step(stage1(), 6, fail))
     asked = str(error).partition("\n")[0] or "MemoryError"
-    assert str(caught.value) == (
-        "out of memory in a training step with stage1.base.batch_size 2 and stage1.base.crop 32: lower "
-        "stage1.base.batch_size or stage1.base.crop in params.yaml, which starts this stage afresh, or free memory. "
-        f"The checkpoint of step 4 is whole: run the same command again to go on from there ({asked})"
-    )
+    for each in ("stage1.base.batch_size 2", "stage1.base.crop 32", asked):
+        assert each in caught.value.fault
+    for each in ("stage1.base.batch_size", "stage1.base.crop", "step 4"):
+        assert each in caught.value.remedy
     assert_same(run(stage1()), run.fresh(stage1()))
 
 
@@ -400,7 +395,7 @@ def test_out_of_memory_in_the_validation_names_its_own_parameter(stage1: MakeTas
     def greedy(model: nn.Module, done: int) -> Any:
         raise OUT_OF_MEMORY[1]
 
-    with pytest.raises(UserError, match="^out of memory in the validation after step 4 with data.resolution 32: "):
+    with pytest.raises(UserError, match="validation after step 4 with data.resolution 32"):
         run(replace(stage1(), validate=greedy))
 
 

@@ -1,4 +1,4 @@
-"""What is said where another process of the training ended; real ones are in pipeline/test_lost_process.py."""
+"""The error where another process of the training ended; real ones are in pipeline/test_lost_process.py."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ GLOO = RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] 
 
 
 def advice() -> str:
-    return "Run it again."
+    return "run it again"
 
 
 @pytest.mark.parametrize("error", [GLOO, DistBackendError("NCCL error: unhandled system error")])
-def test_a_lost_connection_is_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_connection_is_reported(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lost, "world_size", lambda: 3)
     with pytest.raises(UserError) as said, lost_process(advice):
         raise error
-    assert str(said.value) == "another of the 3 processes ended, so this one stops. Run it again."
+    assert "3 processes" in said.value.fault
+    assert said.value.remedy == advice()
 
 
 def test_other_errors_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,17 @@
-"""Stored codes: what the frozen encoders say of each picture, written once, read by stage 2 at random.
+"""Stored codes: the frozen encoders' output for each picture, written once, read by stage 2 in random order.
 
-A folder holds for a split (the pipeline stores `train`)
+For a split (the pipeline stores `train`) a folder holds
 
 - `<split>_codes.npy`: uint16 `(n, h, w)`, indices into the codebook (uint32 above 65,536 codes);
 - `<split>_latents.npy`: the latents before quantisation, bfloat16 stored as uint16 `(n, c, h, w)`;
 
-and `index.json`: the digest of the pictures and the rows per picture. Both arrays are memory-mapped.
-Training pictures have several rows: copy 0 of every picture (centred), then copy 1 (a random crop, perhaps flipped), ….
+and `index.json`: the digest of the pictures and the number of copies. Both arrays are memory-mapped. Training pictures
+have a row for each copy: first copy 0 of every picture (centred), then copy 1 (a random crop, perhaps flipped), ….
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,35 +23,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quantart.errors import UserError
+from quantart.machine.whole import fresh_folder, fresh_place, put_in_place
 
 CODES = "{split}_codes.npy"
 LATENTS = "{split}_latents.npy"
 
 
 def code_dtype(n_embed: int) -> type[np.unsignedinteger[Any]]:
-    """Smallest of uint16 and uint32 that holds `n_embed` different codes."""
+    """The smaller of uint16 and uint32 that holds `n_embed` different codes."""
     return np.uint16 if n_embed <= 2**16 else np.uint32
 
 
 class CodeWriter:
-    """Writes a folder of codes beside its final place and moves it there when all is written.
+    """Writes a folder of codes, which takes its place only when all is written.
 
-    Under `accelerate launch` every process has one, and writes its share of the rows into the same files.
+    Of several processes each has a writer of its own and writes its slice of the rows into the same files.
     """
 
     def __init__(self, folder: Path, n_embed: int) -> None:
-        self._final = folder
-        self._folder = folder.with_name(f".{folder.name}.writing")
+        self._folder = folder
         self._dtype = code_dtype(n_embed)
         self._state = PartialState()
         if self._state.is_main_process:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir(parents=True)
+            fresh_folder(folder)
 
     def write(self, split: str, rows: int, batches: Iterator[tuple[Tensor, Tensor]], first: int = 0) -> None:
-        """Write this process's share of `rows` rows, from row `first`, from batches of codes and latents.
+        """Write this process's slice of `rows` rows, from row `first` on.
 
-        A batch is (codes `(b, h, w)`, latents `(b, c, h, w)`).
+        Args:
+            batches: of codes `(b, h, w)` and latents `(b, c, h, w)`.
         """
         codes: np.ndarray | None = None
         latents: np.ndarray | None = None
@@ -66,21 +65,21 @@ class CodeWriter:
             latents[done:end] = batch_latents.to(torch.bfloat16).cpu().contiguous().view(torch.uint16).numpy()
             done = end
         if codes is None:
-            self._state.wait_for_everyone()  # as those do that have a share
+            self._state.wait_for_everyone()  # as the processes that have rows do
 
     def finish(self, index: dict[str, Any]) -> None:
-        """Put the folder in its place once all processes have written."""
+        """Move the folder to its place once all processes have written."""
         self._state.wait_for_everyone()
         if self._state.is_main_process:
-            (self._folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf8")
-            shutil.rmtree(self._final, ignore_errors=True)
-            self._folder.rename(self._final)
+            text = json.dumps(index, indent=2) + "\n"
+            (fresh_place(self._folder) / "index.json").write_text(text, encoding="utf8")
+            put_in_place(self._folder)
         self._state.wait_for_everyone()
 
     def _open(self, split: str, codes: tuple[int, ...], latents: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """The files of codes and latents, which the first process makes and all write into."""
+        """The files of codes and latents; the first process makes them, all write into them."""
         open_memmap = np.lib.format.open_memmap
-        files = self._folder / CODES.format(split=split), self._folder / LATENTS.format(split=split)
+        files = [fresh_place(self._folder) / name.format(split=split) for name in (CODES, LATENTS)]
         if self._state.is_main_process:
             open_memmap(files[0], mode="w+", dtype=self._dtype, shape=codes)
             open_memmap(files[1], mode="w+", dtype=np.uint16, shape=latents)
@@ -102,7 +101,9 @@ class StoredCodes:
             self._codes = np.load(folder / CODES.format(split=split), mmap_mode="r", allow_pickle=False)
             self._latents = np.load(folder / LATENTS.format(split=split), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise UserError(f"{folder}: no stored codes of split {split!r} ({error}); run `quantart encode`") from None
+            raise UserError(
+                f"{folder}: no stored codes of split {split!r} ({error})", "run `quantart encode`"
+            ) from None
 
     def __len__(self) -> int:
         return len(self._codes)
@@ -122,16 +123,17 @@ class StoredCodes:
         return (copies * self.pictures + pictures).ravel()
 
     def check_crop(self, crop: int) -> None:
-        """Raises UserError where crops of `crop` × `crop` codes don't fit into the stored ones."""
+        """Raise UserError where crops of `crop` × `crop` codes don't fit into the stored ones."""
         height, width = self._codes.shape[-2:]
         if crop > min(height, width):
             raise UserError(
-                f"{self.folder}: its codes are {height} × {width} a picture, too few for crops of {crop} "
-                "(stage2.train.crop): they were made with another resolution; run `quantart encode` again"
+                f"{self.folder}: {height} × {width} codes per picture are too few for crops of {crop} "
+                "(stage2.train.crop); they were made at another resolution",
+                "run `quantart encode` again",
             )
 
     def codes(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
-        """Codes of `rows`: int64 `(b, h, w)`, or `(b, crop, crop)` cut at the places `draws` `(b, 2)` in [0, 1) say."""
+        """Codes of `rows`: int64 `(b, h, w)`, or `(b, crop, crop)` cut at the places `draws`, `(b, 2)` in [0, 1)."""
         self.check_crop(crop or 0)
         return torch.from_numpy(_cut(self._codes, rows, crop, draws).astype(np.int64))
 

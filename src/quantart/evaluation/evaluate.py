@@ -1,6 +1,6 @@
 """Measuring a trained model on held-out pictures, beside the baselines it must beat.
 
-Under `accelerate launch` each process measures its share of the batches; all of them return the whole evaluation.
+Of several processes each measures its share of the batches; all of them return the whole evaluation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A disk that is full, told from other failures and said with what needed how much."""
+"""Report a full disk: what needed how much room, and what to do now."""
 
 from __future__ import annotations
 
@@ -14,58 +14,58 @@ from safetensors import SafetensorError
 from quantart.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-# safetensors, SQLite and what MLflow makes of it have errors of their own for it, with no `errno`
+# safetensors and SQLite, also through MLflow, raise errors of their own without an `errno`
 WORDS = ("No space left on device", "database or disk is full", *(f"os error {number}" for number in FULL))
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a failure, or one that it came from, means that a disk or a quota is full."""
+    """Whether a failure, or one that caused it, means that a disk or a quota is full."""
     if isinstance(error, OSError) and error.errno in FULL:
         return True
     return any(words in line for line in traceback.format_exception(error) for words in WORDS)
 
 
 @contextmanager
-def writing(what: str, size: int, folder: Path, then: Callable[[], str]) -> Iterator[None]:
-    """Turn a disk that is full, or can't be written to, into a sentence.
+def writing(what: str, size: int, folder: Path, advice: Callable[[], str]) -> Iterator[None]:
+    """Report a disk that is full or can't be written to.
 
     Args:
-        what: is written inside, e.g. `the checkpoint of step 500`.
+        what: is written in the block, e.g. `the checkpoint of step 500`.
         size: bytes it needs, about.
-        folder: that it is written to.
-        then: says what is safe and what to do now.
+        folder: it is written to.
+        advice: returns what to do once the disk can be written to.
 
     Raises:
         UserError: it could not be written.
     """
     try:
-        with room_for(what, size, folder, then):
+        with room_for(what, size, folder, advice):
             yield
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{what} could not be written to {folder} ({error}). {then()}") from error
+        raise UserError(f"{what} could not be written to {folder} ({error})", advice()) from error
 
 
 @contextmanager
-def room_for(what: str, size: int, folder: Path, then: Callable[[], str]) -> Iterator[None]:
-    """As `writing`, of work that does other things too: only a full disk becomes a sentence."""
+def room_for(what: str, size: int, folder: Path, advice: Callable[[], str]) -> Iterator[None]:
+    """As `writing`, for a block that also does other things: only a full disk is reported."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        # SQLite calls it many names
+        # SQLite has many names for it
         if not is_disk_full(error) and free_bytes(folder) > 2**16:
             raise
-        if said := _said_before(error):
-            raise said from None
+        if reported := _reported_before(error):
+            raise reported from None
         raise UserError(
-            f"{what} needs about {megabytes(size)} in {folder}, where {megabytes(free_bytes(folder))} are free: make "
-            f"room. {then()}"
+            f"{what} needs about {megabytes(size)} in {folder}, where {megabytes(free_bytes(folder))} are free",
+            f"make room, then {advice()}",
         ) from error
 
 
-def _said_before(error: BaseException) -> UserError | None:
-    """The sentence on whose way out the disk was found full once more."""
+def _reported_before(error: BaseException) -> UserError | None:
+    """The UserError during whose handling this error was raised: the disk is then still full."""
     before = error.__context__
     while before is not None and not isinstance(before, UserError):
         before = before.__context__
@@ -73,7 +73,7 @@ def _said_before(error: BaseException) -> UserError | None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes free for files in `folder`, or in the nearest folder above it that is there."""
+    """Bytes free for files in `folder`, or in its nearest parent that exists."""
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     return shutil.disk_usage(there).free
 

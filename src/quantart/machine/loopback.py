@@ -1,4 +1,4 @@
-"""Who can reach a server of ours: none of them asks for a password."""
+"""Who can reach a server that this project starts: none of them asks for a password."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 def reachable(host: str, port: int) -> str | None:
-    """What to say of a server at `host` before it starts; None: only this machine reaches it."""
+    """The warning to give before a server starts at `host`; None where only this machine reaches it."""
     if host in LOOPBACK:
         return None
     return f"anyone who reaches {host}:{port} can use it: it asks for no password"

@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
-    """Pass `items` on under a bar on standard error; where that is no terminal, with a plain line for each tenth."""
+    """Yield `items` under a bar on standard error, or with a line for each tenth where that is no terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield from _lines(items, total, title, console)
@@ -55,10 +55,7 @@ def _lines(items: Iterable[Item], total: int, title: str, console: Console) -> I
 
 
 class TrainingBar:
-    """Step, loss, pictures per second and time left of a training run.
-
-    On a terminal a bar; elsewhere one line each time there are new values.
-    """
+    """Step, loss, pictures per second and time left of a training run: a bar on a terminal, elsewhere lines."""
 
     def __init__(self, name: str, first: int, total: int, enabled: bool = True) -> None:
         self._name = name
@@ -82,7 +79,7 @@ class TrainingBar:
         self._bar.update(self._task, completed=done)
 
     def show(self, done: int, values: Mapping[str, float]) -> None:
-        """Show the interval's means, of which `total_loss` and `images_per_second` are picked."""
+        """Show `total_loss` and `images_per_second` of an interval's means."""
         text = f"loss {values['total_loss']:.4f}  {values['images_per_second']:.1f} pictures/s"
         self._bar.update(self._task, completed=done, values=text)
         if self._lines:

@@ -1,4 +1,7 @@
-"""Files and folders that are written whole or not at all: beside their place first, then renamed into it."""
+"""Write a file or folder beside its place, then rename it: a reader sees the old one or the whole new one.
+
+A link in that place, symbolic or hard, is itself replaced; what it leads to stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,20 @@ from pathlib import Path
 
 from quantart.errors import UserError
 
-_NAME_SHOWN = 40  # a name may be as long as the file system allows already
+_NAME_SHOWN = 40  # the name itself may be as long as the file system allows
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, in place of one that is there; the folder must exist.
+    """Write or replace a file in a folder that exists.
 
     Raises:
-        UserError: nothing can be written there; what was there is as it was.
+        UserError: nothing can be written there; an earlier file is unchanged.
     """
     beside = path.with_name(f".{path.stem[:_NAME_SHOWN]}.{os.getpid()}.partial")
     try:
-        beside.write_bytes(data)
+        beside.unlink(missing_ok=True)
+        with beside.open("xb") as file:  # x: never through a link
+            file.write(data)
         beside.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -32,25 +37,46 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to write into, which takes the place of `folder` at the end of the block.
+    """An empty folder to write into; it replaces `folder` at the end of the block.
 
-    After an exception `folder` is as it was. What a killed run left beside it is cleared.
+    After an exception `folder` is unchanged. What a killed run left beside it is removed.
     """
-    fresh = _cleared(folder, "partial")
-    fresh.mkdir(parents=True)
+    fresh = fresh_folder(folder)
     try:
         yield fresh
-        old = _cleared(folder, "replaced")
-        with suppress(FileNotFoundError):
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        put_in_place(folder)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        with suppress(OSError):
+            remove(fresh)
 
 
-def _cleared(folder: Path, purpose: str) -> Path:
-    path = folder.with_name(f".{folder.name}.{purpose}")
-    if path.exists():
+def fresh_place(folder: Path) -> Path:
+    """Where `fresh_folder` makes the folder that is to replace `folder`."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def fresh_folder(folder: Path) -> Path:
+    """Make an empty folder at `fresh_place(folder)`, which `put_in_place` renames to `folder`."""
+    fresh = fresh_place(folder)
+    remove(fresh)
+    fresh.mkdir(parents=True)
+    return fresh
+
+
+def put_in_place(folder: Path) -> None:
+    """Replace `folder` by what was written to `fresh_place(folder)`."""
+    old = folder.with_name(f".{folder.name}.replaced")
+    remove(old)
+    if os.path.lexists(folder):
+        folder.rename(old)
+    fresh_place(folder).rename(folder)
+    with suppress(OSError):
+        remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with its contents or a link, not what the link leads to; nothing there is no error."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    return path
+    else:
+        path.unlink(missing_ok=True)

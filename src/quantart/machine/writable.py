@@ -1,4 +1,4 @@
-"""Whether files can be made in a folder: asked before the work, not found out after it."""
+"""Whether files can be made in a folder: checked before the work, not found out after it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quantart.errors import UserError
 
 
 def check_writable(folder: Path) -> None:
-    """See that files can be made in `folder`, or in the nearest folder above it that is there; leaves none behind.
+    """Check that files can be made in `folder`, or in its nearest parent that exists; none is left behind.
 
     Raises:
         UserError: it is read-only, belongs to somebody else, is a file, or its disk is full.
@@ -20,6 +20,6 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"{there}: no file can be made in it ({error.strerror or error}); make it writable for this user, "
-            "or move the project to a folder that is"
+            f"{there}: no file can be made in it ({error.strerror or error})",
+            "make it writable for this user, or move the project to a folder that is",
         ) from None

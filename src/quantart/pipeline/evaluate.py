@@ -1,6 +1,6 @@
 """Evaluate: measure trained models on held-out pictures beside baselines; write reports, log to the models' own runs.
 
-Under `accelerate launch` every process measures its share, and the first one writes and logs.
+Of several processes each measures its share, and the first one writes and logs.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def run_training(project: Project, params: Params, training: Training) -> None:
         raise UserError(f"{training.stage}: batch_size {size} is not divisible by {processes} processes")
     main = accelerator.is_main_process
     mark = _fingerprint(params, training)
-    checkpoints = Checkpoints(project.checkpoints(training.stage), mark, say=accelerator.print)
+    checkpoints = Checkpoints(project.checkpoints(training.stage), mark)
     if main:
         checkpoints.prepare()
     accelerator.wait_for_everyone()

@@ -1,16 +1,16 @@
-"""Checkpoints of a training run: all or nothing, checked when read, resumed to the same weights.
+"""Checkpoints of a training run: written whole or not at all, checked when read, resumed to the same weights.
 
 A checkpoint is a folder `step-00000500/` with `state.safetensors` (model, discriminator, both optimisers, averaged
-weights, means not yet logged) and `state.json` (step, sha256 of the tensors, number of processes). It is written to a
-temporary folder and renamed. The folder is no output of the pipeline's stage, so the pipeline neither deletes nor
-caches it; the fingerprint of parameters and data in `run.json` says whether it belongs to the run at hand.
+weights, means not yet logged) and `state.json` (step, sha256 of the tensors, number of processes). The checkpoints are
+no output of the DVC stage, so DVC neither deletes nor caches them; the fingerprint of parameters and data in `run.json`
+says whether they belong to the current run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from quantart.components.distributed import world_size
+from quantart.components.distributed import rank, world_size
 from quantart.errors import UserError
 from quantart.machine.disk import writing
+from quantart.machine.whole import remove, whole_folder, write_whole
 from quantart.training.means import Means
+
+log = logging.getLogger(__name__)
 
 KEEP = 2
 TENSORS, META = "state.safetensors", "state.json"
@@ -72,56 +75,54 @@ class Checkpoints:
 
     Args:
         folder: made when first needed.
-        fingerprint: of parameters and data; what another fingerprint left is kept aside, never mixed in.
-        say: called with a sentence when something noteworthy is found.
+        fingerprint: of parameters and data; what a run with another fingerprint left is kept aside, never mixed in.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, say: Any = print) -> None:
+    def __init__(self, folder: Path, fingerprint: str) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
-        self._say = say
         self._damaged: list[Path] = []
 
     def prepare(self) -> None:
-        """Keep aside what another run left here, and drop what a kill left half written."""
-        for half in self.folder.glob("writing-*"):
-            shutil.rmtree(half)
-        owner = self._read_json(self.folder / "run.json").get("fingerprint")
+        """Move aside what another run left here, and remove what a killed run left half written."""
+        for half in self.folder.glob(".step-*"):
+            remove(half)
+        owner = self._run().get("fingerprint")
         if self.last_step() and owner != self.fingerprint:
             aside = self.folder.with_name(f"{self.folder.name}.before-{self.fingerprint}")
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(aside)
             self.folder.rename(aside)
             why = "parameters or data changed since the checkpoint"
             if owner is None:
-                why = "what the checkpoint was made with is unknown, since its run.json is damaged"
-            self._say(f"{why}: starting afresh (the old one is in {aside})")
+                why = "the checkpoint's run.json is damaged, so its parameters and data are unknown"
+            _tell(logging.WARNING, f"{why}: starting afresh (the old checkpoints are in {aside})")
         self.folder.mkdir(parents=True, exist_ok=True)
         if owner != self.fingerprint:
-            self._write_json(self.folder / "run.json", {"fingerprint": self.fingerprint})
+            self._set_run({"fingerprint": self.fingerprint})
 
     @property
     def run_id(self) -> str | None:
         """Id of the tracked run these checkpoints belong to."""
-        return self._read_json(self.folder / "run.json").get("run_id")
+        return self._run().get("run_id")
 
     @run_id.setter
     def run_id(self, value: str) -> None:
-        self._write_json(self.folder / "run.json", {"fingerprint": self.fingerprint, "run_id": value})
+        self._set_run({"fingerprint": self.fingerprint, "run_id": value})
 
     def last_step(self) -> int:
-        """Step of the newest checkpoint that was not found damaged, 0 with none."""
+        """Step of the newest checkpoint that is not known to be damaged; 0 without one."""
         return max((_step_of(folder) for folder in self._found() if folder not in self._damaged), default=0)
 
     def restore(self, state: TrainingState) -> int:
-        """Load the newest whole checkpoint into `state` and return its step, 0 with none at all.
+        """Load the newest undamaged checkpoint into `state` and return its step; 0 where there is none at all.
 
         Raises:
-            UserError: there are checkpoints, but all are damaged.
+            UserError: there are checkpoints, but all are damaged, or they do not fit the network.
         """
         found = self._found()
         for folder in found:
-            if reason := self._damage(folder):
-                self._say(f"checkpoint {folder} is damaged ({reason}): trying the one before it")
+            if reason := _damage(folder):
+                _tell(logging.WARNING, f"checkpoint {folder} is damaged ({reason}): trying the one before it")
                 self._damaged.append(folder)
                 continue
             try:
@@ -129,93 +130,97 @@ class Checkpoints:
             except (RuntimeError, KeyError, ValueError) as error:
                 reason = str(error).splitlines()[0]
                 raise UserError(
-                    f"checkpoint {folder} does not fit this version's network ({reason}); remove {self.folder} "
-                    "to start afresh"
+                    f"checkpoint {folder} does not fit this version's network ({reason})",
+                    f"remove {self.folder} to start afresh",
                 ) from None
             step = _step_of(folder)
-            self._say(f"resuming after step {step} from {folder}")
-            if (before := self._read_json(folder / META).get("processes", world_size())) != world_size():
-                self._say(
-                    f"processes: {before} until now, {world_size()} from here on; sums are rounded in another order "
-                    "and dropout differs, so what follows is no longer bit-identical to an uninterrupted run"
+            _tell(logging.INFO, f"resuming after step {step} from {folder}")
+            if (before := _read_json(folder / META).get("processes", world_size())) != world_size():
+                _tell(
+                    logging.WARNING,
+                    f"{world_size()} processes resume what {before} began: sums are rounded in another order and "
+                    "dropout differs, so the result is not bit-identical to an uninterrupted run",
                 )
             return step
         if found:
-            raise UserError(f"every checkpoint in {self.folder} is damaged; remove that folder to start afresh")
+            raise UserError(f"every checkpoint in {self.folder} is damaged", "remove that folder to start afresh")
         return 0
 
     def save(self, state: TrainingState, step: int) -> None:
-        """Write the checkpoint of `step`, then drop all but the newest ones.
+        """Write the checkpoint of `step`, then remove all but the newest ones.
 
         Raises:
-            UserError: the state is not finite, so that nothing could go on from it; or the disk is full. The
-                checkpoints before it are whole.
+            UserError: the state is not finite, so that nothing could resume from it, or the disk is full. Earlier
+                checkpoints stay intact.
         """
         tensors = state.tensors()
         if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
             raise UserError(
-                f"training stopped at step {step}: not finite, though the losses were: {', '.join(bad[:4])}. "
-                f"{self.advice()}"
+                f"training stopped at step {step}: not finite, though the losses were: {', '.join(bad[:4])}",
+                self.advice(),
             )
-        final = self.folder / f"step-{step:08d}"
-        temporary = self.folder / f"writing-{step:08d}"
-        shutil.rmtree(temporary, ignore_errors=True)
         size = sum(value.nbytes for value in tensors.values())
-        with writing(f"the checkpoint of step {step}", size, self.folder, self.advice):
-            try:
-                temporary.mkdir(parents=True)
-                save_file(tensors, temporary / TENSORS)
-                meta = {"step": step, "sha256": _sha256(temporary / TENSORS), "processes": world_size()}
-                self._write_json(temporary / META, meta)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
-                raise
-        while self._damaged:  # perhaps of this very step
-            shutil.rmtree(self._damaged.pop())
-        temporary.rename(final)
+        with (
+            writing(f"the checkpoint of step {step}", size, self.folder, self.advice),
+            whole_folder(self.folder / f"step-{step:08d}") as folder,
+        ):
+            save_file(tensors, folder / TENSORS)
+            meta = {"step": step, "sha256": _sha256(folder / TENSORS), "processes": world_size()}
+            (folder / META).write_text(json.dumps(meta), encoding="utf8")
+        self._damaged = [folder for folder in self._damaged if _step_of(folder) != step]
+        while self._damaged:
+            remove(self._damaged.pop())
         for old in self._found()[KEEP:]:
-            shutil.rmtree(old)
+            remove(old)
 
     def advice(self) -> str:
-        """What running again would go on from."""
+        """What running again resumes from, as the remedy of an error."""
         if step := self.last_step():
-            return f"The checkpoint of step {step} is whole: run the same command again to go on from there"
-        return "No checkpoint was written yet: the same command starts at the beginning"
+            return f"run the same command again to resume after step {step}, whose checkpoint is intact"
+        return "run the same command again; it starts at the beginning, since there is no checkpoint yet"
 
     def clear(self) -> None:
-        """Drop everything at once, even if killed: the run is complete and its outputs are written."""
+        """Remove everything once the run's outputs are written; a kill leaves no half of it in `folder`."""
         done = self.folder.with_name(f"{self.folder.name}.done")
-        shutil.rmtree(done, ignore_errors=True)
+        remove(done)
         if self.folder.exists():
             self.folder.rename(done)
-            shutil.rmtree(done)
-
-    def _damage(self, folder: Path) -> str | None:
-        """What is wrong with a checkpoint; None where it is whole."""
-        meta = self._read_json(folder / META)
-        if meta.get("step") != _step_of(folder) or "sha256" not in meta:
-            return f"{META} can't be read"
-        try:
-            return None if _sha256(folder / TENSORS) == meta["sha256"] else "its checksum differs"
-        except OSError as error:
-            return f"{TENSORS}: {error.strerror or error}"
+            remove(done)
 
     def _found(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
 
-    @staticmethod
-    def _read_json(path: Path) -> dict[str, Any]:
-        try:
-            value = json.loads(path.read_text(encoding="utf8"))
-        except (OSError, ValueError):
-            return {}
-        return value if isinstance(value, dict) else {}
+    def _run(self) -> dict[str, Any]:
+        return _read_json(self.folder / "run.json")
 
-    @staticmethod
-    def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(value), encoding="utf8")
-        temporary.replace(path)
+    def _set_run(self, value: Mapping[str, str]) -> None:
+        write_whole(self.folder / "run.json", json.dumps(value).encode())
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint; None where it is intact."""
+    meta = _read_json(folder / META)
+    if meta.get("step") != _step_of(folder) or "sha256" not in meta:
+        return f"{META} can't be read"
+    try:
+        return None if _sha256(folder / TENSORS) == meta["sha256"] else "its checksum differs"
+    except OSError as error:
+        return f"{TENSORS}: {error.strerror or error}"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is no such file or it is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _tell(level: int, sentence: str) -> None:
+    """Log from the first process alone."""
+    if rank() == 0:
+        log.log(level, sentence)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from quantart.errors import StoppedBySignal
 
 
 class Interrupt:
-    """Remembers the first SIGTERM or SIGINT while it is entered; a second one acts at once, as usual."""
+    """Remembers the first SIGTERM or SIGINT inside the block; a second one acts at once, as usual."""
 
     def __init__(self) -> None:
         self._signum: int | None = None
@@ -20,14 +20,14 @@ class Interrupt:
         return self._signum is not None
 
     def request(self) -> None:
-        """Stop as after SIGTERM, unless a signal came already."""
+        """Stop as if SIGTERM had come, unless a signal already came."""
         self._signum = self._signum or signal.SIGTERM
 
     def stop_if_requested(self, step: int) -> None:
         if self._signum is not None:
             raise StoppedBySignal(
                 self._signum,
-                f"a checkpoint was written after step {step}; run the same command again to go on from there",
+                f"a checkpoint was written after step {step}; run the same command again to resume from it",
             )
 
     def __enter__(self) -> Interrupt:

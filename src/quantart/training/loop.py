@@ -46,12 +46,15 @@ class Logger(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What one training run needs beside its parameters.
+    """What one training run needs besides its parameters.
 
-    `section` is where its parameters are, e.g. `stage2.train`, and `resolution` the side in pixels of the pictures that
-    it is validated on. `batch(step)` gives this process's share of the step's batch, on its device, and `files(step)`
-    the pictures that this share was made from; `validate(model, done)` gives metrics (named `val/…`) and picture grids
-    (uint8 `(h, w, 3)`) of a model in eval mode after `done` steps.
+    Attributes:
+        section: the section of its parameters, e.g. `stage2.train`, for error messages.
+        resolution: side in pixels of the pictures it is validated on, for error messages.
+        batch: `batch(step)` is this process's slice of the step's batch, on its device.
+        files: `files(step)` are the pictures that this slice was made from.
+        validate: `validate(model, done)` returns metrics (named `val/…`) and picture grids (uint8 `(h, w, 3)`) of a
+            model in eval mode after `done` steps.
     """
 
     name: str
@@ -73,10 +76,10 @@ def train(
     checkpoints: Checkpoints,
     logger: Logger,
 ) -> nn.Module:
-    """Train `task` to its last step and return the model, on the CPU, with averaged weights where they are on.
+    """Train `task` to its last step and return the model on the CPU, with averaged weights if they are on.
 
     Raises:
-        UserError: a loss is not finite (names it, the step and the pictures), memory ran out (says which parameter to
+        UserError: a loss is not finite (names it, the step and the pictures), memory ran out (names the parameter to
             lower), or a checkpoint could not be written.
         StoppedBySignal: SIGTERM or SIGINT came; a checkpoint was written first.
     """
@@ -119,7 +122,7 @@ def train(
                 with memory_advice(*_validation_sizes(task, done), checkpoints.advice):
                     _validate(task, update.best, accelerator, logger, done)
             if _on_any(interrupt.requested, accelerator):
-                interrupt.request()  # where only another process was told to stop
+                interrupt.request()  # also where only another process got the signal
             if done % params.checkpoint_every == 0 or done == params.steps or interrupt.requested:
                 _stop_if_not_finite(task, totals, accelerator, checkpoints)
                 if accelerator.is_main_process:
@@ -130,7 +133,7 @@ def train(
 
 
 def _on_any(flag: bool, accelerator: Accelerator) -> bool:
-    """Whether `flag` is set in any process: all must leave the loop after the same step."""
+    """Whether `flag` is set in any process: all processes must leave the loop after the same step."""
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum") > 0)
@@ -157,13 +160,14 @@ def _stop_if_not_finite(task: Task, totals: Means, accelerator: Accelerator, che
     step, terms, files = min(found)
     raise UserError(
         f"training stopped at step {step + 1}: not finite: {', '.join(terms)}; the batch was made from "
-        f"{', '.join(dict.fromkeys(files))}. {checkpoints.advice()}; if it comes again, look at these pictures, "
-        f"lower {task.section}.learning_rate or set {task.section}.grad_clip, which starts this stage afresh"
+        f"{', '.join(dict.fromkeys(files))}",
+        f"{checkpoints.advice()}; if it happens again, look at these pictures, lower {task.section}.learning_rate or "
+        f"set {task.section}.grad_clip, which starts this stage afresh",
     )
 
 
 def _sizes(section: str, params: TrainingParams) -> tuple[str, str]:
-    """What a training step needs memory for, and which parameters make it less."""
+    """What a training step needs memory for, and the parameters that reduce it."""
     keys = [f"{section}.batch_size", f"{section}.crop"]
     return f"a training step with {keys[0]} {params.batch_size} and {keys[1]} {params.crop}", " or ".join(keys)
 

@@ -1,4 +1,4 @@
-"""A process that lost the others it works with: said as a sentence."""
+"""Report that another process of the training ended."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch.distributed as dist
 from quantart.components.distributed import world_size
 from quantart.errors import UserError
 
-GLOO = "gloo/"  # in the messages of what talks on CPUs, beside the place in its source; they are plain RuntimeErrors
+GLOO = "gloo/"  # errors between processes on CPUs are plain RuntimeErrors that name a source file of gloo
 
 
 @contextmanager
-def lost_process(then: Callable[[], str]) -> Iterator[None]:
-    """Turn the end of another process, which breaks the connection to it, into a sentence.
+def lost_process(advice: Callable[[], str]) -> Iterator[None]:
+    """Report the end of another process, which breaks the connection to it.
 
     Args:
-        then: says what running again would go on from.
+        advice: returns what to do now.
 
     Raises:
         UserError: another process ended.
@@ -28,4 +28,4 @@ def lost_process(then: Callable[[], str]) -> Iterator[None]:
     except RuntimeError as error:
         if world_size() == 1 or not (isinstance(error, dist.DistError) or GLOO in str(error)):
             raise
-        raise UserError(f"another of the {world_size()} processes ended, so this one stops. {then()}") from None
+        raise UserError(f"another of the {world_size()} processes ended, so this one stops", advice()) from None

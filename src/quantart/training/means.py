@@ -12,7 +12,7 @@ from torch import Tensor
 class Means:
     """Sums and counts of 0-d tensors, kept on the device until they are taken.
 
-    They are part of a checkpoint: one that is written within an interval must not change what the interval logs.
+    They are part of a checkpoint, so that resuming within an interval does not change what the interval logs.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Means:
         self._values: list[tuple[int, Mapping[str, Tensor]]] = []
 
     def add(self, values: Mapping[str, Tensor], step: int) -> None:
-        """Add detached values of a step; several calls may have the same step, no call an earlier one."""
+        """Add detached values of a step; later calls have the same step or a later one."""
         self._values.append((step, values))
         for name, value in values.items():
             value = value.detach().float()
@@ -29,7 +29,7 @@ class Means:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def take(self, accelerator: Accelerator) -> dict[str, float]:
-        """The means over the interval and over all processes, in one transfer; a new interval begins."""
+        """The means over the interval and all processes, in one transfer; then start a new interval."""
         names = sorted(self._sums)
         means = torch.stack([self._sums[name].to(accelerator.device) / self._counts[name] for name in names])
         means = accelerator.reduce(means, reduction="mean")
@@ -37,9 +37,9 @@ class Means:
         return dict(zip(names, means.tolist(), strict=True))
 
     def peek(self, accelerator: Accelerator) -> dict[str, float]:
-        """The sums so far, the mean over all processes: finite as long as every value was.
+        """The sums so far as means over all processes; they are finite as long as every value was.
 
-        Every process goes on with them, so that a checkpoint of the first one's holds what all have seen.
+        Every process continues with these sums, so that the first one's checkpoint holds what all have seen.
         """
         names = sorted(self._sums)
         if not names:
@@ -50,9 +50,9 @@ class Means:
         return dict(zip(names, sums.tolist(), strict=True))
 
     def first_not_finite(self) -> tuple[int, list[str]] | None:
-        """The step since the last `take` from which on this process's sums are not finite, and the names of these.
+        """The first step since the last `take` after which sums of this process are not finite, and their names.
 
-        It reads every value: to be asked once `peek` has shown that there is one.
+        It reads every value from the device, so call it only where `peek` shows that there is one.
         """
         sums: dict[str, Tensor] = {}
         bad: dict[int, list[str]] = {}
@@ -69,7 +69,7 @@ class Means:
         return sums | {f"count/{name}": torch.tensor(count) for name, count in self._counts.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors()` gave."""
+        """Continue from what `tensors()` returned."""
         names = [key.removeprefix("sum/") for key in tensors if key.startswith("sum/")]
         self._sums = {name: tensors[f"sum/{name}"] for name in names}
         self._counts = {name: int(tensors[f"count/{name}"]) for name in names}

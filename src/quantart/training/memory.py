@@ -1,4 +1,4 @@
-"""Running out of memory, on a GPU or on the CPU: told from other failures and said as a sentence."""
+"""Report that memory ran out, on a GPU or on the CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from quantart.errors import UserError
 
-# where PyTorch raises a plain RuntimeError: its CPU allocator, CUDA itself, its libraries, C++
+# of plain RuntimeErrors by PyTorch's CPU allocator, CUDA, its libraries and C++
 WORDS = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
@@ -27,13 +27,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def memory_advice(doing: str, lower: str, then: Callable[[], str]) -> Iterator[None]:
-    """Turn memory that has run out inside into a sentence.
+def memory_advice(doing: str, lower: str, advice: Callable[[], str]) -> Iterator[None]:
+    """Report memory that runs out in the block.
 
     Args:
         doing: what needs it, with its size: `a training step with stage2.train.batch_size 8`.
-        lower: the parameters that make it smaller.
-        then: says what running again would go on from.
+        lower: the parameters that reduce it.
+        advice: returns what to do once there is memory.
 
     Raises:
         UserError: memory ran out.
@@ -45,6 +45,6 @@ def memory_advice(doing: str, lower: str, then: Callable[[], str]) -> Iterator[N
             raise
         asked = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"out of memory in {doing}: lower {lower} in params.yaml, which starts this stage afresh, or free memory. "
-            f"{then()} ({asked})"
+            f"out of memory in {doing} ({asked})",
+            f"lower {lower} in params.yaml, which starts this stage afresh, or free memory and {advice()}",
         ) from None

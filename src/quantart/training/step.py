@@ -1,7 +1,7 @@
-"""What the training steps of both stages share: a generator's and a discriminator's phase within one module.
+"""What the training steps of both stages share: the generator's and the discriminator's phase in one module.
 
-A step is a module whose `forward` does the whole loss of a phase, so that it can be wrapped for several processes as a
-whole. In a phase only some parameters take part: wrap it with `find_unused_parameters=True`.
+A step's `forward` computes the whole loss of a phase, so that the step can be wrapped for several processes as a whole.
+Each phase uses only some of the parameters: wrap it with `find_unused_parameters=True`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ Phase = Literal["generator", "discriminator"]
 
 
 class StepOutput(NamedTuple):
-    """Loss of a phase."""
-
     loss: Tensor
     """0-d, to call `backward()` on."""
     logs: dict[str, Tensor]
@@ -28,12 +26,12 @@ class StepOutput(NamedTuple):
 
 
 class AdversarialStep(nn.Module, ABC):
-    """A generator's phase followed by a discriminator's phase on the same batch.
+    """The generator's phase followed by the discriminator's phase on the same batch.
 
     Args:
-        reference_order: the discriminator's phase makes the fake anew with the updated generator and also runs before
-            the discriminator counts, as the reference does. False: it takes the fake of the generator's phase, and both
-            phases leave the discriminator out before it counts.
+        reference_order: as in the reference, the discriminator's phase generates the fake again with the updated
+            generator, and it also runs before the discriminator's start step. False: it uses the fake of the
+            generator's phase, and both phases leave the discriminator out before its start step.
     """
 
     def __init__(self, model: nn.Module, loss: AdversarialLoss, reference_order: bool) -> None:
@@ -57,11 +55,11 @@ class AdversarialStep(nn.Module, ABC):
         return self.reference_order or self.loss.factor(step) > 0.0
 
     def generator_parameters(self) -> list[nn.Parameter]:
-        """What the generator's phase trains."""
+        """The parameters that the generator's phase trains."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def discriminator_parameters(self) -> list[nn.Parameter]:
-        """What the discriminator's phase trains; empty without a discriminator."""
+        """The parameters that the discriminator's phase trains; empty without a discriminator."""
         return [] if self.loss.discriminator is None else list(self.loss.discriminator.parameters())
 
     @abstractmethod
@@ -81,7 +79,7 @@ class AdversarialStep(nn.Module, ABC):
 
 @contextmanager
 def frozen(module: nn.Module | None) -> Iterator[None]:
-    """Parameters of `module` get no gradient from what is computed inside, while gradients pass through it."""
+    """In the block gradients pass through `module`, but its own parameters get none."""
     if module is None:
         yield
         return

@@ -15,11 +15,11 @@ from quantart.training.step import AdversarialStep, StepOutput
 
 
 class Stage2Step(AdversarialStep):
-    """Only `model.model_x2y` and the discriminator are trained; everything else of the model is frozen here.
+    """Trains `model.model_x2y` and the discriminator alone; the rest of the model is frozen here.
 
     Args:
         reference_order: see `AdversarialStep`.
-        decoded: what to ask of the decoded pictures besides; None: of the latents alone, as published.
+        decoded: additional losses of the decoded pictures; None: losses of the latents alone, as published.
     """
 
     model: ExperimentStage2

@@ -1,4 +1,4 @@
-"""One step's update of the weights: the generator's phase, the discriminator's, then the averaged weights."""
+"""One step's update of the weights: generator's phase, discriminator's phase, averaged weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Update:
-    """Trains the networks of a step, on the accelerator's device and over its processes.
+    """Trains the networks of a step on the accelerator's device, together with its other processes.
 
     Args:
         step: moved to the device.
-        factor: the discriminator's learning rate over the generator's.
+        factor: ratio of the discriminator's learning rate to the generator's.
 
     Attributes:
         optimizers: one for each phase that trains something.
@@ -44,7 +44,7 @@ class Update:
         self._wrapped = accelerator.prepare_model(step, device_placement=False)
 
     def __call__(self, batch: Any, step: int, totals: Means) -> None:
-        """Update the weights by a batch; what there is to log is added to `totals`."""
+        """Update the weights from a batch and add the values to log to `totals`."""
         rate = learning_rate(self._params, step)
         for phase, optimizer in self.optimizers.items():
             if phase == "discriminator" and not self.step.discriminator_runs(step):
@@ -64,12 +64,12 @@ class Update:
 
     @property
     def best(self) -> nn.Module:
-        """The model with averaged weights where they are on, else the trained one."""
+        """The model with averaged weights if they are on, else the trained one."""
         return self.step.model if self.averaged is None else self.averaged.module
 
 
 def learning_rate(params: TrainingParams, step: int) -> float:
-    """Rate at `step` (counted from 0): constant, or half a cosine from the full rate to zero at `params.steps`."""
+    """Rate at `step`, from 0: constant, or half a cosine from the full rate down to zero at `params.steps`."""
     if params.schedule == "constant":
         return params.learning_rate
     return params.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / params.steps))

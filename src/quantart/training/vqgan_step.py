@@ -16,10 +16,10 @@ class Stage1Step(AdversarialStep):
     """Batches are pictures `(b, 3, h, w)` in [-1, 1].
 
     Args:
-        quantize_from: step at which the codebook is set by k-means and used; before, the latents pass as they are.
-            0: it is used from the start, as it stands.
-        codebook: sets the codes by k-means, and moves them by averages if it is an `EmaCodebook`; else the codebook
-            loss moves them. It may be None where `quantize_from` is 0.
+        quantize_from: the step from which latents are quantised, with a codebook initialised by k-means at this step;
+            earlier steps decode the latents as they are. 0: quantise from the start, with the codebook as given.
+        codebook: initialises the codes by k-means. An `EmaCodebook` also updates them by moving averages; with another
+            the codebook loss updates them. May be None where `quantize_from` is 0.
         reference_order: see `AdversarialStep`.
     """
 
@@ -38,7 +38,7 @@ class Stage1Step(AdversarialStep):
         super().__init__(model, loss, reference_order)
         self.quantize_from = quantize_from
         if codebook is None and quantize_from > 0:
-            raise ValueError(f"quantize_from {quantize_from} needs a codebook that sets the codes")
+            raise ValueError(f"quantize_from {quantize_from} needs a codebook that initialises the codes")
         self.codebook = codebook
         self.window = CodeWindow(model.quantize.n_e)
 
@@ -75,7 +75,7 @@ class Stage1Step(AdversarialStep):
         return quantized
 
     def _codebook_logs(self, z: Tensor, quantized: Quantized | None, step: int) -> dict[str, Tensor]:
-        """Statistics of the codes, after the codebook has learned from the batch."""
+        """Statistics of the codes, after the codebook was updated by the batch."""
         if self.training and self.codebook is not None:
             self.codebook.observe(z, step)
         if quantized is None:
