@@ -26,14 +26,14 @@ def doctor() -> None:
 
     Example: quantart doctor
     """
-    from quantart.doctor.checks import examine, print_rows
-    from quantart.doctor.row import State
+    from quantart.doctor.checks import examine, print_findings
+    from quantart.doctor.finding import State
     from quantart.project import project_if_any
 
     project = project_if_any()
-    rows = examine(project.root if project else None)
-    print_rows(rows)
-    if any(row.state is State.fails for row in rows):
+    findings = examine(project.root if project else None)
+    print_findings(findings)
+    if any(finding.state is State.fails for finding in findings.values()):
         raise typer.Exit(1)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from quantart.doctor.finding import State
 from quantart.doctor.folder import check_dvc, check_git, check_params, check_permission
-from quantart.doctor.row import State
+from quantart.errors import UserError
 
 from ..unprivileged import open_folder, without_privileges
 from .conftest import git
@@ -18,8 +19,7 @@ from .conftest import git
 def test_a_project_in_order(project: Path) -> None:
     rows = [check(project) for check in (check_params, check_permission, check_dvc, check_git)]
     assert [row.state for row in rows] == [State.ok] * 4
-    assert rows[2].found.endswith(".dvc/cache: nothing was made yet")
-    assert rows[3].found.endswith("nothing changed")
+    assert f"{project}/.dvc/cache" in rows[2].found
 
 
 @pytest.mark.parametrize(
@@ -31,47 +31,50 @@ def test_a_project_in_order(project: Path) -> None:
         ("seed: 0", "seed: [", "not valid YAML"),
     ],
 )
-def test_broken_parameters_fail_with_their_sentence(project: Path, old: str, new: str, said: str) -> None:
+def test_broken_parameters_fail_and_are_named(project: Path, old: str, new: str, said: str) -> None:
     path = project / "params.yaml"
     path.write_text(path.read_text().replace(old, new, 1))
     row = check_params(project)
     assert (row.state, said in row.found) == (State.fails, True), row
-    assert "mend these lines" in row.remedy
+    assert "`quantart preset list`" in row.remedy
 
 
 def test_pictures_that_are_not_there_fail(project: Path) -> None:
     (project / "data" / "sample" / "paintings" / "1.jpg").unlink()
     (project / "data" / "sample" / "paintings").rmdir()
     row = check_params(project)
-    assert (row.state, row.found) == (State.fails, "data.style: data/sample/paintings is not there")
+    assert row.state is State.fails
+    assert row.found.startswith("data.style: data/sample/paintings ")
+    assert "data.style" in row.remedy
 
 
 def test_a_folder_that_is_closed_is_named() -> None:
     with open_folder() as root:
         root.chmod(0o777)
         (root / "models").mkdir(mode=0o555)
-        with without_privileges():
-            row = check_permission(root)
-    assert row.state is State.fails
-    assert row.found == f"{root}/models: no file can be made in it (Permission denied)"
-    assert row.remedy.startswith("make it writable")
+        with without_privileges(), pytest.raises(UserError) as caught:
+            check_permission(root)
+    assert caught.value.fault.startswith(f"{root}/models: ")
+    assert "Permission denied" in caught.value.fault
+    assert caught.value.remedy
 
 
 def test_git_is_asked_for_repository_commit_and_changes(project: Path, tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
-    assert check_git(tmp_path / "bare").found.endswith("is in no git repository")
-    assert check_git(tmp_path / "bare").state is State.fails
+    row = check_git(tmp_path / "bare")
+    assert (row.state, row.remedy) == (State.fails, f"`git -C {tmp_path / 'bare'} init`")
     git(tmp_path / "bare", "init", "--quiet")
-    assert check_git(tmp_path / "bare").found.startswith("no commit yet")
+    row = check_git(tmp_path / "bare")
+    assert (row.state, row.remedy) == (State.warning, "`git commit`")
     (project / "params.yaml").write_text("seed: 1\n")
     (project / "new.py").touch()
     row = check_git(project)
-    assert (row.state, row.found.endswith(", 2 files changed")) == (State.warning, True)
+    assert (row.state, ", 2 files" in row.found) == (State.warning, True)
 
 
 def test_without_git_it_fails(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(project))
-    assert (check_git(project).state, check_git(project).found) == (State.fails, "not installed")
+    assert check_git(project).state is State.fails
 
 
 def test_what_dvc_made_is_looked_for_in_the_cache_that_is_set(project: Path, tmp_path: Path) -> None:
@@ -83,10 +86,12 @@ def test_what_dvc_made_is_looked_for_in_the_cache_that_is_set(project: Path, tmp
     for md5 in made.values():
         (cache / "files" / "md5" / md5[:2]).mkdir(parents=True)
         (cache / "files" / "md5" / md5[:2] / md5[2:]).touch()
-    assert check_dvc(project).found == f"{cache}: 2 outputs"
+    assert (check_dvc(project).state, check_dvc(project).found) == (State.ok, f"{cache}: 2 outputs")
     (cache / "files" / "md5" / made["runs/a.json"][:2] / made["runs/a.json"][2:]).unlink()
     row = check_dvc(project)
-    assert (row.state, row.found) == (State.warning, f"1 of 2 outputs are not in {cache}: runs/a.json")
+    assert row.state is State.warning
+    for said in ("1 of 2", str(cache), "runs/a.json"):
+        assert said in row.found
 
 
 def test_no_pipeline_of_dvc_fails(project: Path) -> None:
@@ -98,5 +103,5 @@ def test_a_cache_that_can_not_be_written_fails(project: Path, tmp_path: Path) ->
     (tmp_path / "cache").touch()
     (project / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {tmp_path / 'cache'}\n")
     row = check_dvc(project)
-    assert (row.state, row.found) == (State.fails, f"{tmp_path}/cache: no file can be made in it (Not a directory)")
+    assert (row.state, row.found.startswith(f"{tmp_path}/cache: ")) == (State.fails, True)
     assert "dvc cache dir --local" in row.remedy

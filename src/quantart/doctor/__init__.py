@@ -1,1 +1,1 @@
-"""`quantart doctor`: what is amiss with this machine and this project, and how to mend it."""
+"""`quantart doctor`: problems of this machine and this project, and how to fix them."""

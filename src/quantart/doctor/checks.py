@@ -1,8 +1,7 @@
-"""All checks in their order, and the table of what they found."""
+"""All checks in their order, and the table of their findings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -10,77 +9,67 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from quantart.doctor.row import Row, State, fails, warning
+from quantart.doctor.finding import Finding, State, fails, warning
 from quantart.errors import UserError
 
-# (row, module, function, whether it needs a project); each module is imported by its check, so that a package that is
-# missing or broken is a row of the table
-CHECKS = (
-    ("Python", "packages", "check_python", False),
-    ("packages", "packages", "check_packages", False),
-    ("locked versions", "packages", "check_lock", True),
-    ("threads", "machine", "check_threads", False),
-    ("devices", "machine", "check_devices", False),
-    ("precision", "machine", "check_precision", False),
-    ("memory", "machine", "check_memory", False),
-    ("disk", "machine", "check_disk", False),
-    ("params.yaml", "folder", "check_params", True),
-    ("write permission", "folder", "check_permission", True),
-    ("tracking", "store", "check_tracking", True),
-    ("logged runs", "store", "check_delivered", True),
-    ("database schema", "store", "check_schema", True),
-    ("registry", "store", "check_registry", True),
-    ("perceptual weights", "weights", "check_weights", False),
-    ("DVC cache", "folder", "check_dvc", True),
-    ("git", "folder", "check_git", True),
-)
+# (module, function, whether it needs a project); a module is imported by its check, so that a missing or broken package
+# fails a row and not the command
+CHECKS = {
+    "Python": ("packages", "check_python", False),
+    "packages": ("packages", "check_packages", False),
+    "locked versions": ("packages", "check_lock", True),
+    "threads": ("machine", "check_threads", False),
+    "devices": ("machine", "check_devices", False),
+    "precision": ("machine", "check_precision", False),
+    "memory": ("machine", "check_memory", False),
+    "disk": ("machine", "check_disk", False),
+    "params.yaml": ("folder", "check_params", True),
+    "write permission": ("folder", "check_permission", True),
+    "tracking": ("store", "check_tracking", True),
+    "logged runs": ("store", "check_delivered", True),
+    "database schema": ("store", "check_schema", True),
+    "registry": ("store", "check_registry", True),
+    "perceptual weights": ("weights", "check_weights", False),
+    "DVC cache": ("folder", "check_dvc", True),
+    "git": ("folder", "check_git", True),
+}
 COLOURS = {State.ok: "green", State.warning: "yellow", State.fails: "red"}
 
 
-def examine(root: Path | None) -> list[Row]:
-    """Run every check; makes, changes and leaves nothing.
+def examine(root: Path | None) -> dict[str, Finding]:
+    """What each check found, by its name; nothing is created or changed.
 
     Args:
-        root: of the project; None: outside of one, where some rows say that they need one.
+        root: of the project; None: there is none, and checks that need one say so.
     """
-    rows = []
-    for name, module, function, needs_project in CHECKS:
-        if needs_project and root is None:
-            rows.append(warning(name, "needs a project", "run it in a folder with a params.yaml"))
-        else:
-            rows.append(_checked(name, module, function, root))
-    return rows
+    return {name: _finding(root, *check) for name, check in CHECKS.items()}
 
 
-def _checked(name: str, module: str, function: str, root: Path | None) -> Row:
+def _finding(root: Path | None, module: str, function: str, needs_project: bool) -> Finding:
+    if needs_project and root is None:
+        return warning("needs a project", "run it in a folder with a params.yaml")
     try:
-        check: Callable[[Path | None], Row] = getattr(import_module(f"quantart.doctor.{module}"), function)
-        return check(root)
+        finding: Finding = getattr(import_module(f"quantart.doctor.{module}"), function)(root)
+        return finding
     except UserError as error:
-        return fails(name, str(error), "mend what this sentence names")
+        return fails(error.fault, error.remedy or "correct what is named here")
     except ImportError as error:
-        return fails(name, f"can't be checked: {error}", "`make setup`, or `pip install -e .`")
-    except Exception as error:  # whatever breaks a check breaks its row alone
+        return fails(f"cannot be checked: {error}", "`make setup`, or `pip install -e .`")
+    except Exception as error:  # a check that breaks fails only its own row
         reason = " ".join(str(error).split())
-        return fails(name, f"the check broke: {type(error).__name__}: {reason}", "mend what it names, or report it")
+        return fails(f"the check broke: {type(error).__name__}: {reason}", "fix what it names, or report it")
 
 
-def print_rows(rows: list[Row], console: Console | None = None) -> None:
-    """The table, and in a last line whether the default pipeline can run."""
+def print_findings(findings: dict[str, Finding], console: Console | None = None) -> None:
+    """Print the table, and below it whether the default pipeline can run."""
     console = console or Console()
-    table = Table()
-    table.add_column("")
-    table.add_column("check", no_wrap=True)
-    table.add_column("found", overflow="fold")
-    table.add_column("remedy", overflow="fold")
-    for row in rows:
-        state = f"[{COLOURS[row.state]}]{row.state}[/]"
-        table.add_row(state, row.name, escape(row.found), escape(row.remedy))
+    table = Table("", "check", "found", "remedy")
+    table.columns[1].no_wrap = True
+    table.columns[2].overflow = table.columns[3].overflow = "fold"
+    for name, finding in findings.items():
+        state = f"[{COLOURS[finding.state]}]{finding.state}[/]"
+        table.add_row(state, name, escape(finding.found), escape(finding.remedy))
     console.print(table, highlight=False)
-    failing = sum(row.state is State.fails for row in rows)
-    verdict = (
-        f"{failing} of {len(rows)} checks fail: mend these first"
-        if failing
-        else "nothing keeps the pipeline from running"
-    )
+    failing = sum(finding.state is State.fails for finding in findings.values())
+    verdict = f"{failing} of {len(findings)} checks fail: fix these first" if failing else "the pipeline can run"
     console.print(verdict, highlight=False)

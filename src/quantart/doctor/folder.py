@@ -1,4 +1,4 @@
-"""The project's folder: parameters, permissions, git, and DVC's cache."""
+"""The project's folder: parameters, permissions, git and DVC's cache."""
 
 from __future__ import annotations
 
@@ -10,70 +10,64 @@ from typing import Any
 import yaml
 from dvc.config import Config
 
-from quantart.doctor.row import Row, fails, ok, warning
+from quantart.doctor.finding import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.machine.writable import check_writable
 from quantart.project import WRITTEN, Project
 from quantart.vocabulary.names import DOMAINS
 
 
-def check_params(root: Path) -> Row:
+def check_params(root: Path) -> Finding:
     project = Project(root)
     try:
         params = project.params()
     except UserError as error:
-        return fails("params.yaml", str(error), "mend these lines; `quantart preset list` shows whole sets that fit")
+        return fails(error.fault, "correct these lines; `quantart preset list` shows complete sets of parameters")
     for domain in DOMAINS:
         if not project.source(domain).exists():
-            found = f"data.{domain}: {params.data.folder(domain)} is not there"
-            return fails("params.yaml", found, f"put pictures there, or set data.{domain}")
-    return ok("params.yaml", "every value fits; the pictures' folders are there")
+            found = f"data.{domain}: {params.data.folder(domain)} does not exist"
+            return fails(found, f"put pictures there, or set data.{domain}")
+    return ok("all values are valid; the folders with the pictures exist")
 
 
-def check_permission(root: Path) -> Row:
+def check_permission(root: Path) -> Finding:
     """Whether files can be made in the project and in each folder that the pipeline writes to."""
     for name in ("", *WRITTEN, ".dvc"):
-        try:
-            check_writable(root / name)
-        except UserError as error:
-            fault, _, remedy = str(error).partition("; ")
-            return fails("write permission", fault, remedy)
-    return ok("write permission", f"{root} and the folders in it that the pipeline writes to")
+        check_writable(root / name)
+    return ok(f"{root} and the folders in it that the pipeline writes to")
 
 
-def check_git(root: Path) -> Row:
+def check_git(root: Path) -> Finding:
     if shutil.which("git") is None:
-        return fails("git", "not installed", "install git: DVC works in its repositories")
+        return fails("not installed", "install git: DVC needs it")
     if _git(root, "rev-parse", "--is-inside-work-tree") != "true":
-        return fails("git", f"{root} is in no git repository", f"`git -C {root} init`")
+        return fails(f"{root} is in no git repository", f"`git -C {root} init`")
     commit = _git(root, "rev-parse", "--short", "HEAD")
     if commit is None:
-        return warning("git", "no commit yet, so a run can't say what it was made from", "`git commit`")
+        return warning("no commit yet, so runs cannot record the code's version", "`git commit`")
     changed = len((_git(root, "status", "--porcelain") or "").splitlines())
     if changed:
-        return warning("git", f"{commit}, {changed} files changed", "`git commit` before a run that is to be repeated")
-    return ok("git", f"{commit}, nothing changed")
+        return warning(f"{commit}, {changed} files changed", "`git commit` before a run that must be reproducible")
+    return ok(f"{commit}, nothing changed")
 
 
-def check_dvc(root: Path) -> Row:
-    """Whether DVC's cache can be written, and holds what `dvc.lock` says was made."""
+def check_dvc(root: Path) -> Finding:
+    """Whether DVC's cache is writable and has the outputs that `dvc.lock` lists."""
     folder = root / ".dvc"
     if not folder.is_dir() or not (root / "dvc.yaml").is_file():
-        return fails("DVC cache", f"{root} has no pipeline of DVC (.dvc and dvc.yaml)", "go to a clone of the project")
+        return fails(f"{root} has no DVC pipeline (.dvc and dvc.yaml)", "go to a clone of the project")
     # DVC's own settings, of this project, this user and this machine
     cache = Path(folder, Config(str(folder))["cache"].get("dir") or "cache")
     try:
         check_writable(cache)
     except UserError as error:
-        fault, _, remedy = str(error).partition("; ")
-        return fails("DVC cache", fault, f"{remedy}; or `dvc cache dir --local DIR`")
+        return fails(error.fault, f"{error.remedy}; or `dvc cache dir --local DIR`")
     made = _outputs(root / "dvc.lock")
     lost = [path for path, md5 in made.items() if not (cache / "files" / "md5" / md5[:2] / md5[2:]).exists()]
     if lost:
-        more = ", …" if len(lost) > 1 else ""
-        remedy = "nothing, where these outputs are in the project; else `dvc repro` makes them again"
-        return warning("DVC cache", f"{len(lost)} of {len(made)} outputs are not in {cache}: {lost[0]}{more}", remedy)
-    return ok("DVC cache", f"{cache}: {len(made)} outputs" if made else f"{cache}: nothing was made yet")
+        found = f"{len(lost)} of {len(made)} outputs are not in {cache}: {lost[0]}{', …' if len(lost) > 1 else ''}"
+        return warning(found, "nothing if these outputs are in the project; otherwise `dvc repro` makes them again")
+    return ok(f"{cache}: {len(made)} outputs" if made else f"{cache}: empty, no stage has run")
 
 
 def _outputs(lock: Path) -> dict[str, str]:
@@ -85,7 +79,7 @@ def _outputs(lock: Path) -> dict[str, str]:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    # no optional locks: `git status` would else write its index anew
+    # without optional locks: `git status` would rewrite its index
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Python and the installed packages, against what the project asks for."""
+"""Python and the installed packages, compared with what the project requires."""
 
 from __future__ import annotations
 
@@ -10,47 +10,46 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from quantart.doctor.row import Row, fails, ok, warning
+from quantart.doctor.finding import Finding, fails, ok, warning
 
 NAME = "quantart"
 SHOWN = 5
-INSTALL = "`make setup`, or `pip install -e .`"
 
 
-def check_python(root: Path | None) -> Row:
-    wanted, _ = _asked_for(root)
+def check_python(root: Path | None) -> Finding:
+    required, _ = _required(root)
     found = platform.python_version()
-    if not SpecifierSet(wanted).contains(found, prereleases=True):
-        return fails("Python", f"{found}, not {wanted}", f"set PYTHON to one that is {wanted}, then `make setup`")
-    return ok("Python", f"{found} ({wanted})")
+    if not SpecifierSet(required).contains(found, prereleases=True):
+        return fails(f"{found}, not {required}", f"set PYTHON to a Python {required}, then `make setup`")
+    return ok(f"{found} ({required})")
 
 
-def check_packages(root: Path | None) -> Row:
-    """The packages that `pyproject.toml` names, or those of the installed package outside of its own project."""
-    _, requirements = _asked_for(root)
+def check_packages(root: Path | None) -> Finding:
+    """The packages that `pyproject.toml` requires, or outside of this project those that the installed package does."""
+    _, requirements = _required(root)
     needed = [each for each in requirements if each.marker is None or each.marker.evaluate({"extra": ""})]
     faults = [fault for each in needed if (fault := _fault(each))]
     if faults:
-        return fails("packages", _some(faults), INSTALL)
-    return ok("packages", f"{len(needed)} that {NAME} needs, as it needs them")
+        return fails(_some(faults), "`make setup`, or `pip install -e .`")
+    return ok(f"all {len(needed)} that {NAME} requires")
 
 
-def check_lock(root: Path) -> Row:
-    """The versions of `requirements.lock`, with which the project was tested."""
+def check_lock(root: Path) -> Finding:
+    """The versions in `requirements.lock`, with which the project was tested."""
     lock = root / "requirements.lock"
     if not lock.is_file():
-        return ok("locked versions", "no requirements.lock here")
+        return ok("no requirements.lock here")
     lines = (line.strip() for line in lock.read_text(encoding="utf8").splitlines())
     locked = [Requirement(line) for line in lines if line and not line.startswith("#")]
     here = [each for each in locked if each.marker is None or each.marker.evaluate()]
     faults = [fault for each in here if (fault := _fault(each))]
     if faults:
-        return warning("locked versions", f"{len(faults)} of {len(here)} differ: {_some(faults)}", "`make setup`")
-    return ok("locked versions", f"all {len(here)} of requirements.lock")
+        return warning(f"{len(faults)} of {len(here)} differ: {_some(faults)}", "`make setup`")
+    return ok(f"all {len(here)} of requirements.lock")
 
 
-def _asked_for(root: Path | None) -> tuple[str, list[Requirement]]:
-    """Python's versions and the packages: as the project says, which an older installation of it may not know."""
+def _required(root: Path | None) -> tuple[str, list[Requirement]]:
+    """Python's versions and the packages; the project's own file may be newer than the installed package."""
     pyproject = root / "pyproject.toml" if root else None
     if pyproject is not None and pyproject.is_file():
         project = tomllib.loads(pyproject.read_text(encoding="utf8")).get("project", {})

@@ -1,10 +1,10 @@
-"""The ImageNet weights behind the perceptual losses and the distances."""
+"""The ImageNet weights of the perceptual losses and distances."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from quantart.doctor.row import Row, fails, ok, warning
+from quantart.doctor.finding import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.losses.weights import SHIPPED, is_torchvisions, shipped_file, torchvision_file
 from quantart.params import Params
@@ -12,8 +12,8 @@ from quantart.params.file import load_params
 from quantart.vocabulary.names import FeatureNetworkName
 
 
-def check_weights(root: Path | None) -> Row:
-    """Those that the project's parameters name; outside of a project, those that are shipped."""
+def check_weights(root: Path | None) -> Finding:
+    """Those of the networks that the project's parameters name; outside of a project, the shipped ones."""
     networks = _networks(load_params(root / "params.yaml")) if root else tuple(SHIPPED)
     faults, absent = [], []
     for network in networks:
@@ -27,22 +27,15 @@ def check_weights(root: Path | None) -> Row:
         if not file.is_file():
             absent.append(f"put {url} to {file}, or let the first run download it")
         elif not is_torchvisions(network, file):
-            return fails("perceptual weights", f"{file}: damaged or another file (sha256 differs)", f"`rm {file}`")
+            return fails(f"{file}: damaged, or another file (sha256 differs)", f"`rm {file}`")
     if faults:
-        return fails(
-            "perceptual weights", "; ".join(faults), "install quantart again, or `git checkout` the files in a clone"
-        )
+        return fails("; ".join(faults), "install quantart again, or `git checkout` the files in a clone")
     if absent:
-        return warning("perceptual weights", f"{len(absent)} of {len(networks)} not downloaded", "; ".join(absent))
-    return ok("perceptual weights", f"{', '.join(networks)}: sha256 as they should be")
+        return warning(f"{len(absent)} of {len(networks)} not downloaded", "; ".join(absent))
+    return ok(f"{', '.join(networks)}: sha256 correct")
 
 
 def _networks(params: Params) -> tuple[FeatureNetworkName, ...]:
-    named: list[FeatureNetworkName] = [
-        params.stage1.loss.perceptual_network,
-        params.evaluate.network,
-        params.evaluate.features,
-    ]
-    if any(params.stage2.loss.decoded.values()):
-        named.append(params.stage2.loss.perceptual_network)
+    decoded = [params.stage2.loss.perceptual_network] if any(params.stage2.loss.decoded.values()) else []
+    named = [params.stage1.loss.perceptual_network, params.evaluate.network, params.evaluate.features, *decoded]
     return tuple(dict.fromkeys(named))
