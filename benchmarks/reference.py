@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from quantart.components.blocks import AttnBlock, ChannelsLastConv, Entry
+from quantart.components.blocks import AttnBlock, ChannelsLastConv
 from quantart.data.batches import CodeBatch
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
@@ -55,7 +55,6 @@ def plain(module: Module) -> Module:
     classes: dict[type[nn.Module], type[nn.Module]] = {
         AttnBlock: PlainAttention,
         LPIPS: PlainLPIPS,
-        Entry: nn.Conv2d,
         ChannelsLastConv: nn.Conv2d,
     }
     for part in module.modules():

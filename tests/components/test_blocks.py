@@ -4,9 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from quantart.components import blocks, half_norm
-from quantart.components.blocks import AttnBlock, Downsample, Entry, GroupNorm, ResnetBlock, Upsample
-from quantart.stylize.strips import large_pictures
+from quantart.components import half_norm
+from quantart.components.blocks import AttnBlock, Downsample, GroupNorm, ResnetBlock, Upsample
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(8, 1), (31, 1), (32, 32), (64, 32)])
@@ -68,28 +67,6 @@ def test_attention_is_softmax_over_the_context() -> None:
     assert torch.allclose(block(x, context), x + expected, atol=1e-5)
 
 
-@torch.no_grad()
-def test_attention_to_many_positions_takes_a_sample_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    block = AttnBlock(8).eval()
-    coarse = torch.randn(1, 8, 6, 5)
-    fine = coarse.repeat_interleave(3, 2).repeat_interleave(3, 3)
-    whole, elsewhere = block(fine), block(coarse, fine)
-    monkeypatch.setattr(blocks, "MAX_KEYS", 30)
-    keys: list[int] = []
-    plain = F.scaled_dot_product_attention
-    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda q, k, v: keys.append(k.shape[2]) or plain(q, k, v))
-    with large_pictures():
-        # of cells of equal neighbours it loses nothing
-        torch.testing.assert_close(block(fine), whole, rtol=0, atol=1e-5)
-        torch.testing.assert_close(block(coarse, fine), elsewhere, rtol=0, atol=1e-5)
-        block(fine[:, :, :, :-2])
-        block(coarse)
-    assert keys == [30, 30, 30, 30]
-    assert torch.equal(block(fine), whole)  # nobody asked for it
-    assert keys[-1] == 270
-
-
 def test_downsample_pads_right_and_below() -> None:
     down = Downsample(1)
     torch.nn.init.ones_(down.conv.weight)
@@ -118,17 +95,3 @@ def test_attention_in_half_precision_is_float32s_to_rounding(side: int) -> None:
     assert torch.allclose(half.float(), block(x, context), atol=0.02 * float(block(x, context).abs().max()))
     for ours, theirs in zip(gradients, exact, strict=True):
         assert (ours - theirs).norm() <= 0.05 * max(float(theirs.norm()), 1.0)
-
-
-def test_amplified_colour_leaves_brightness_and_multiplies_the_colour_axes() -> None:
-    torch.manual_seed(0)
-    plain, amplified = Entry(3, 5, 3, padding=1), Entry(3, 5, 3, padding=1)
-    amplified.load_state_dict(plain.state_dict())
-    amplified.amplify_colour(2.0)
-    for axis, factor in (((1.0, 1.0, 1.0), 1.0), ((1.0, 0.0, -1.0), 2.0), ((1.0, -2.0, 1.0), 4.0)):
-        x = torch.tensor(axis).view(1, 3, 1, 1) * torch.rand(1, 1, 6, 6)
-        before, after = (conv(x) - conv(torch.zeros_like(x)) for conv in (plain, amplified))
-        torch.testing.assert_close(after, factor * before)
-    amplified.load_state_dict(plain.state_dict())
-    amplified.amplify_colour(1.0)
-    assert torch.equal(amplified.weight, plain.weight)

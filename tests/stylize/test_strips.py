@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart.components.autoencoder import Decoder, Encoder
-from quantart.components.blocks import Entry, ResnetBlock
+from quantart.components.blocks import AttnBlock, ResnetBlock
 from quantart.stylize import strips
 
 SHAPE: dict[str, Any] = {
@@ -24,8 +24,11 @@ SHAPE: dict[str, Any] = {
 }
 
 
+Networks = tuple[Encoder, Decoder]
+
+
 @pytest.fixture(params=[32, 8], ids=lambda ch: f"{ch} channels")
-def networks(request: pytest.FixtureRequest) -> tuple[Encoder, Decoder]:
+def plain(request: pytest.FixtureRequest) -> Networks:
     torch.manual_seed(0)
     shape = SHAPE | {"ch": request.param}
     networks = Encoder(**shape).eval(), Decoder(**shape).eval()
@@ -38,17 +41,19 @@ def networks(request: pytest.FixtureRequest) -> tuple[Encoder, Decoder]:
 
 
 @pytest.fixture
+def frugal(plain: Networks) -> Networks:
+    """The same networks, made to save memory."""
+    networks = deepcopy(plain)
+    for network in networks:
+        strips.allow_large_pictures(network)
+    return networks
+
+
+@pytest.fixture
 def low(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits at which pictures of these tests count as large, and come in strips of a few rows."""
     monkeypatch.setattr(strips, "PLAIN", 500)
     monkeypatch.setattr(strips, "STRIP", 2 * 32 * 44 * 6)
-
-
-@pytest.fixture
-def large(low: None) -> Iterator[None]:
-    """Low limits, and they count."""
-    with strips.large_pictures():
-        yield
 
 
 def picture(height: int = 52, width: int = 44) -> Tensor:
@@ -58,128 +63,121 @@ def picture(height: int = 52, width: int = 44) -> Tensor:
 
 
 @pytest.fixture
-def whole(networks: tuple[Encoder, Decoder]) -> tuple[Tensor, Tensor]:
-    """What both answer without strips."""
+def whole(plain: Networks) -> tuple[Tensor, Tensor]:
+    """The outputs of both without strips."""
     with torch.inference_mode():
-        z = networks[0](picture())
-        return z, networks[1](z)
+        z = plain[0](picture())
+        return z, plain[1](z)
 
 
-def test_strips_answer_what_the_whole_does(
-    whole: tuple[Tensor, Tensor], large: None, networks: tuple[Encoder, Decoder]
-) -> None:
+@pytest.mark.usefixtures("low")
+def test_strips_answer_what_the_whole_does(whole: tuple[Tensor, Tensor], frugal: Networks) -> None:
     x, z = picture(), whole[0].clone()
     with torch.inference_mode():
-        torch.testing.assert_close(networks[0](x), whole[0], rtol=0, atol=1e-5)
-        torch.testing.assert_close(networks[1](z), whole[1], rtol=0, atol=2e-5)
+        torch.testing.assert_close(frugal[0](x), whole[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(frugal[1](z), whole[1], rtol=0, atol=2e-5)
     assert torch.equal(x, picture())
     assert torch.equal(z, whole[0])
 
 
-def test_no_layer_sees_more_than_a_strip_and_its_overlap(large: None, networks: tuple[Encoder, Decoder]) -> None:
+@pytest.mark.usefixtures("low")
+def test_no_layer_sees_more_than_a_strip_and_its_overlap(frugal: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: dict[int, list[int]] = {}
-    for network in networks:
-        for layer in network.modules():
-            if isinstance(layer, Entry):  # makes strips itself
-                made = layer._conv_forward
-                layer._conv_forward = lambda x, *w, made=made: (
-                    rows.setdefault(x.shape[3], []).append(  # type: ignore
-                        x.shape[2]
-                    )
-                    or made(x, *w)
-                )
-            elif isinstance(layer, nn.Conv2d):
-                layer.register_forward_pre_hook(lambda _, x: rows.setdefault(x[0].shape[3], []).append(x[0].shape[2]))
+    convolve = nn.Conv2d._conv_forward
+
+    def seen(layer: nn.Conv2d, x: Tensor, *weights: Tensor) -> Tensor:
+        rows.setdefault(x.shape[3], []).append(x.shape[2])
+        return convolve(layer, x, *weights)
+
+    monkeypatch.setattr(nn.Conv2d, "_conv_forward", seen)
     with torch.inference_mode():
-        networks[1](networks[0](picture(height=520)))
+        frugal[1](frugal[0](picture(height=520)))
     finest = max(rows)
     assert finest in (44, 45)
     assert max(rows[44]) < 520 // 4
     assert sum(rows[44]) > 520  # every row was computed
 
 
+@pytest.mark.usefixtures("low")
 def test_large_maps_held_in_half_precision_stay_close(
-    whole: tuple[Tensor, Tensor], large: None, networks: tuple[Encoder, Decoder], monkeypatch: pytest.MonkeyPatch
+    whole: tuple[Tensor, Tensor], frugal: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(strips, "FULL_PRECISION", 500)
     with torch.inference_mode():
-        apart = networks[1](whole[0]) - whole[1]
+        apart = frugal[1](whole[0]) - whole[1]
     assert 0.0 < apart.std() < 0.02 * whole[1].std()
 
 
 @pytest.mark.usefixtures("low")
-@torch.inference_mode()
-def test_nobody_who_did_not_ask_for_it_gets_strips(
-    networks: tuple[Encoder, Decoder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none(*_: object, **__: object) -> Tensor:
-        raise AssertionError("in strips")
-
-    for layer in ("autoencoder.normed_in_strips", "blocks.in_strips", "blocks.residual_in_strips", "blocks._thinned"):
-        monkeypatch.setattr(f"quantart.components.{layer}", none)
-    monkeypatch.setattr(strips, "FULL_PRECISION", 500)
-    encoder, decoder = networks
-    expected = decoder(encoder(picture()))
-    assert expected.dtype == torch.float32
-    with pytest.raises(AssertionError, match="in strips"), strips.large_pictures():
-        encoder(picture())
-    assert torch.equal(decoder(encoder(picture())), expected)  # the block has ended
-    with strips.large_pictures(), ThreadPoolExecutor(1) as other, torch.inference_mode(False):
-        assert torch.equal(other.submit(lambda: torch.no_grad()(decoder)(encoder(picture()))).result(), expected)
-    for network in networks:
-        network.train()
-    decoder(encoder(picture()))
+def test_where_gradients_are_wanted_there_are_no_strips(plain: Networks, frugal: Networks) -> None:
+    for ours, theirs in zip(plain, frugal, strict=True):
+        x = torch.randn(1, next(ours.parameters()).shape[1], 32, 32)
+        assert torch.equal(theirs(x), ours(x))
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("counts", [False, True])
+@pytest.mark.parametrize("saving", [False, True])
 def test_a_batch_of_16_answers_what_16_single_pictures_do(
-    counts: bool, networks: tuple[Encoder, Decoder], monkeypatch: pytest.MonkeyPatch
+    saving: bool, plain: Networks, frugal: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(2))
     of_one = 64 * 12 * 12  # elements of the largest map: not large, in a batch of any size
     monkeypatch.setattr(strips, "PLAIN", of_one)
     monkeypatch.setattr(strips, "FULL_PRECISION", of_one)
     seen: list[tuple[torch.dtype, int]] = []
-    for network in networks:
+    for network in (*plain, *frugal):
         for norm in network.modules():
             if isinstance(norm, nn.GroupNorm):
                 norm.register_forward_pre_hook(lambda _, x: seen.append((x[0].dtype, x[0].shape[0])))
-    encoder, decoder = networks
 
-    def answers(x: Tensor) -> tuple[Tensor, Tensor]:
-        z = encoder(x)
-        return z, decoder(z)
+    def answers(networks: Networks, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = networks[0](x)
+        return z, networks[1](z)
 
-    plain = answers(batch)
+    expected = answers(plain, batch)
     layers = len(seen)
-    if counts:
-        with strips.large_pictures():
-            together, single = answers(batch), [answers(one) for one in batch.split(1)]
-    else:
-        together, single = answers(batch), [answers(one) for one in batch.split(1)]
+    networks = frugal if saving else plain
+    together, single = answers(networks, batch), [answers(networks, one) for one in batch.split(1)]
     assert seen == [(torch.float32, 16)] * 2 * layers + [(torch.float32, 1)] * 16 * layers  # each layer as a whole
-    for one, other, alone in zip(plain, together, zip(*single, strict=True), strict=True):
+    for one, other, alone in zip(expected, together, zip(*single, strict=True), strict=True):
         assert torch.equal(one, other)
         torch.testing.assert_close(other, torch.cat(alone), rtol=0, atol=1e-4)
 
 
-def test_where_gradients_are_wanted_there_are_no_strips(large: None) -> None:
-    block = ResnetBlock(32).eval()
-    x = picture().repeat(1, 11, 1, 1)[:, :32].requires_grad_()
-    block(x, overwrite=True).sum().backward()
-    assert x.grad is not None
-
-
+@pytest.mark.usefixtures("low")
 @torch.inference_mode()
-def test_a_block_overwrites_its_input_only_where_it_is_told(large: None) -> None:
+def test_a_block_overwrites_its_input_only_where_it_is_told() -> None:
     torch.manual_seed(0)
-    block = ResnetBlock(32).eval()
+    block, wider = ResnetBlock(32).eval(), ResnetBlock(32, 64).eval()
+    for each in (block, wider):
+        strips.allow_large_pictures(each)
     x = torch.randn(1, 32, 40, 44)
     before = x.clone()
     kept = block(x)
     assert torch.equal(x, before)
     assert block(x, overwrite=True) is x
     assert torch.equal(x, kept)
-    wider = ResnetBlock(32, 64).eval()
     assert wider(before, overwrite=True).shape == (1, 64, 40, 44)
+
+
+@torch.no_grad()
+def test_attention_to_many_positions_takes_a_sample_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    block = AttnBlock(8).eval()
+    frugal = deepcopy(block)
+    strips.allow_large_pictures(frugal)
+    coarse = torch.randn(1, 8, 6, 5)
+    fine = coarse.repeat_interleave(3, 2).repeat_interleave(3, 3)
+    whole, elsewhere = block(fine), block(coarse, fine)
+    monkeypatch.setattr(strips, "MAX_KEYS", 30)
+    keys: list[int] = []
+    plain = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda q, k, v: keys.append(k.shape[2]) or plain(q, k, v))
+    # it loses nothing of cells of equal neighbours
+    torch.testing.assert_close(frugal(fine), whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(frugal(coarse, fine), elsewhere, rtol=0, atol=1e-5)
+    frugal(fine[:, :, :, :-2])
+    frugal(coarse)
+    assert keys == [30, 30, 30, 30]
+    assert torch.equal(block(fine), whole)  # nobody asked for it
+    assert keys[-1] == 270

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from quantart.components import blocks
 from quantart.images import ImageError, Picture, read_image, resize, to_arrays, to_tensor
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
@@ -100,7 +99,7 @@ def test_no_seam_shows_where_strips_meet(
     monkeypatch.setattr(strips, "STRIP", rows * width * PAINTER["ch"])
     if not exact:
         monkeypatch.setattr(strips, "FULL_PRECISION", 2**12)
-        monkeypatch.setattr(blocks, "MAX_KEYS", 2**10)  # of 60 × 80 codes
+        monkeypatch.setattr(strips, "MAX_KEYS", 2**10)  # of 60 × 80 codes
     painted = np.stack([stylizer.stylize(content, photos[0]) for content in contents]).astype(float)
     hook.remove()
     assert max(heights) == rows + 2 * strips.REACH  # it did run in strips

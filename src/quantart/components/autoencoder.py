@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from quantart.components.blocks import ChannelsLastConv, Downsample, Entry, GroupNorm, Level, MiddleBlock, Upsample
-from quantart.stylize.strips import is_large, normed_in_strips
+from quantart.components.blocks import ChannelsLastConv, Downsample, GroupNorm, Level, MiddleBlock, Upsample
 
 
 class EncoderLevel(Level):
-    """One resolution of the encoder; in all but the last, `downsample` then halves it."""
+    """One resolution of the encoder. `downsample` halves it afterwards, except at the last level."""
 
     def __init__(self, channels: list[int], attention: bool, dropout: float, last: bool) -> None:
         super().__init__(channels, attention, dropout)
@@ -19,7 +18,7 @@ class EncoderLevel(Level):
 
 
 class DecoderLevel(Level):
-    """One resolution of the decoder; in all but the finest, `upsample` then doubles it."""
+    """One resolution of the decoder. `upsample` doubles it afterwards, except at the finest level."""
 
     def __init__(self, channels: list[int], attention: bool, dropout: float, finest: bool) -> None:
         super().__init__(channels, attention, dropout)
@@ -34,10 +33,9 @@ class Encoder(nn.Module):
         ch_mult: multiplier of `ch` for each level; every level after the first halves the resolution.
         num_res_blocks: residual blocks per level.
         attn_resolutions: sides in pixels at which attention follows each block.
-        resolution: side in pixels for which `attn_resolutions` is meant; the network itself takes any size that is
-            divisible by f.
-        out_ch: of the decoder; unused here, both take the same arguments.
-        double_z: answer `2 * z_channels` channels.
+        resolution: side in pixels to which `attn_resolutions` refers; the network takes any size divisible by f.
+        out_ch: of the decoder; unused here, since both take the same arguments.
+        double_z: output `2 * z_channels` channels.
     """
 
     def __init__(
@@ -55,7 +53,7 @@ class Encoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.conv_in = Entry(in_channels, ch, 3, padding=1)
+        self.conv_in = ChannelsLastConv(in_channels, ch, 3, padding=1)
         self.down = nn.ModuleList()
         channels = ch
         for i, multiplier in enumerate(ch_mult):
@@ -78,7 +76,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents `(b, z_channels, h, w)` to pictures `(b, out_ch, f·h, f·w)`, roughly in [-1, 1] (not clamped).
 
-    It mirrors `Encoder` and takes the same arguments; `up.0` is the finest level and each level has one block more.
+    It mirrors `Encoder` and takes the same arguments. `up.0` is the finest level; each level has one more block.
     """
 
     def __init__(
@@ -103,7 +101,7 @@ class Decoder(nn.Module):
         levels: list[DecoderLevel] = []
         for i in reversed(range(len(ch_mult))):
             widths = [channels] + [ch * ch_mult[i]] * (num_res_blocks + 1)
-            # sides doubled from the coarsest: of a resolution that does not halve evenly, not the encoder's
+            # sides doubled from the coarsest, as in the reference; they differ from the encoder's if a side was odd
             attention = coarsest * 2 ** (len(ch_mult) - 1 - i) in attn_resolutions
             levels.insert(0, DecoderLevel(widths, attention, dropout, finest=i == 0))
             channels = widths[-1]
@@ -114,8 +112,10 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
-            h = level(h)  # a line of its own: the level's input, which may be the largest map, is let go here
+            h = level(h)
             h = level.get_submodule("upsample")(h)
-        if is_large(h, self.conv_out.out_channels):
-            return normed_in_strips(self.norm_out, self.conv_out, h, self.conv_out.out_channels)
+        return self.to_pixels(h)
+
+    def to_pixels(self, h: Tensor) -> Tensor:
+        """The output layers: maps `(b, c, f·h, f·w)` to pictures `(b, out_ch, f·h, f·w)`."""
         return self.conv_out(self.norm_out(h, swish=True))

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from quantart.components.codebook import EmaCodebook, KMeansCodebook
+from quantart.components.colour_gain import amplify_colour
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.data.batches import PictureBatches
 from quantart.data.pictures import PackedPictures
@@ -85,7 +86,7 @@ def make_model(params: Params, start: Path | None) -> ExperimentStage1:
         quantizer.rotation,
     )
     if start is None:
-        model.encoder.conv_in.amplify_colour(params.stage1.colour_gain)
+        amplify_colour(model.encoder.conv_in, params.stage1.colour_gain)
         return model
     given = ExperimentStage1.from_pretrained(start)
     ours, theirs = _shape(model.config), _shape(given.config)

@@ -1,24 +1,36 @@
 """Large pictures through the encoder and the decoder with little memory: each layer in strips of rows, exactly.
 
-A layer's strips overlap by as many rows as its convolutions reach, and group normalisation uses the mean and variance
-of the whole map, which is gathered first. So the result is the plain network's to float32's rounding, without seams to
-hide. Where a residual block may write into its own input, one map alone is held; it computes three convolutions in
-place of two. Maps beyond `FULL_PRECISION` elements are held in bfloat16, which rounds them once per layer; all
-computation is in float32.
+The strips of a layer overlap by as many rows as its convolutions reach, and group normalisation uses the mean and
+variance of the whole map, which is gathered first. So the result is the plain network's up to float32's rounding, and
+there are no seams to hide. Where a residual block may overwrite its own input, only one map is held; it then computes
+three convolutions instead of two. Maps beyond `FULL_PRECISION` elements are held in bfloat16, which rounds them once
+per layer; all computation is in float32.
 
-Layers do so, and attention saves memory in its own way, only within `large_pictures`: what is trained,
-encoded and evaluated is the plain network's.
+Attention saves memory and time in another way: beyond `MAX_KEYS` positions it attends to every second position in both
+directions, or every third, and so on. A softmax over such a sample is close to one over all positions (closer than one
+over means of neighbours).
+
+Only networks given to `allow_large_pictures` do any of this, and only in evaluation mode without gradients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from quantart.components.autoencoder import Decoder, DecoderLevel, Encoder, EncoderLevel
+from quantart.components.blocks import (
+    AttnBlock,
+    ChannelsLastConv,
+    Downsample,
+    Level,
+    MiddleBlock,
+    ResnetBlock,
+    Upsample,
+)
 
 PLAIN = 2**25
 """Elements of one picture's map up to which a layer runs as a whole; 128 MiB in float32, of which it holds several."""
@@ -28,87 +40,121 @@ STRIP = 2**23
 """Elements of the map in one strip, about."""
 REACH = 2
 """Rows beyond a strip that any layer here looks at; even, since a level may halve them."""
+MAX_KEYS = 2**14
+"""Positions, 128 × 128, up to which attention sees all of them."""
 
 Layer = Callable[[Tensor], Tensor]
 
 
-_large_pictures: ContextVar[bool] = ContextVar("large_pictures", default=False)
-
-
-@contextmanager
-def large_pictures() -> Iterator[None]:
-    """Within it networks in evaluation mode, without gradients, save memory; in this thread (context) alone."""
-    token = _large_pictures.set(True)
-    try:
-        yield
-    finally:
-        _large_pictures.reset(token)
-
-
-def saves_memory() -> bool:
-    """Whether a layer may save memory at the cost of time and of rounding; never where gradients are wanted."""
-    return _large_pictures.get() and not torch.is_grad_enabled()
+def allow_large_pictures(network: nn.Module) -> None:
+    """From now on the network saves memory on large pictures. Its weights stay, and so does its output on others."""
+    for module in network.modules():
+        module.__class__ = _FRUGAL.get(type(module), type(module))
+        if isinstance(module, Encoder):
+            module.conv_in.__class__ = _FrugalEntry
 
 
 def is_large(x: Tensor, channels: int, scale: float = 1.0) -> bool:
-    """Whether a layer that answers `channels` at `scale` times the sides of `x` `(b, c, h, w)` should run in strips.
+    """Whether a layer whose output has `channels` and `scale` times the sides of `x` should run in strips.
 
-    However many pictures there are, so that none depends on the others.
+    The number of pictures in `x` `(b, c, h, w)` does not count, so that no picture depends on the others.
     """
-    return saves_memory() and max(x.shape[1], channels * scale**2) * x.shape[2] * x.shape[3] > PLAIN
+    largest = max(x.shape[1], channels * scale**2) * x.shape[2] * x.shape[3]
+    return not torch.is_grad_enabled() and largest > PLAIN
+
+
+class _FrugalEntry(ChannelsLastConv):
+    def forward(self, x: Tensor) -> Tensor:
+        if is_large(x, self.out_channels):
+            return in_strips(super().forward, x, self.out_channels)
+        return super().forward(x)
+
+
+class _FrugalDownsample(Downsample):
+    def forward(self, x: Tensor) -> Tensor:
+        channels = self.conv.out_channels
+        return in_strips(super().forward, x, channels, 0.5) if is_large(x, channels) else super().forward(x)
+
+
+class _FrugalUpsample(Upsample):
+    def forward(self, x: Tensor) -> Tensor:
+        channels = self.conv.out_channels
+        return in_strips(super().forward, x, channels, 2.0) if is_large(x, channels, 2.0) else super().forward(x)
+
+
+class _FrugalResnetBlock(ResnetBlock):
+    def forward(self, x: Tensor, overwrite: bool = False) -> Tensor:
+        """overwrite: a large `x` may be overwritten, which is done if the output has as many channels."""
+        channels = self.conv2.out_channels
+        if self.training or not is_large(x, channels):
+            return super().forward(x)
+        norm_1 = _norm_swish(self.norm1, x)
+        norm_2 = _norm_swish(self.norm2, x, before=lambda strip: self.conv1(norm_1(strip)))
+
+        def whole(strip: Tensor) -> Tensor:
+            return self.nin_shortcut(strip) + self.conv2(norm_2(self.conv1(norm_1(strip))))
+
+        return _write(x, x, whole) if overwrite and channels == x.shape[1] else in_strips(whole, x, channels)
+
+
+class _FrugalAttnBlock(AttnBlock):
+    def attend(self, normed: Tensor, source: Tensor) -> Tensor:
+        return super().attend(normed, source if torch.is_grad_enabled() else _thinned(source))
+
+
+class _FrugalMiddleBlock(MiddleBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(x, overwrite=True)), overwrite=True)
+
+
+class _FrugalLevel(Level):
+    def forward(self, x: Tensor) -> Tensor:
+        for i, block in enumerate(self.block):
+            x = block(x, overwrite=True)
+            if len(self.attn):
+                x = self.attn[i](x)
+        return x
+
+
+class _FrugalEncoderLevel(_FrugalLevel, EncoderLevel):
+    pass
+
+
+class _FrugalDecoderLevel(_FrugalLevel, DecoderLevel):
+    pass
+
+
+class _FrugalDecoder(Decoder):
+    def to_pixels(self, h: Tensor) -> Tensor:
+        channels = self.conv_out.out_channels
+        if not is_large(h, channels):
+            return super().to_pixels(h)
+        norm = _norm_swish(self.norm_out, h)
+        return in_strips(lambda strip: self.conv_out(norm(strip)), h, channels)
+
+
+_FRUGAL: dict[type[nn.Module], type[nn.Module]] = {
+    AttnBlock: _FrugalAttnBlock,
+    Decoder: _FrugalDecoder,
+    DecoderLevel: _FrugalDecoderLevel,
+    Downsample: _FrugalDownsample,
+    EncoderLevel: _FrugalEncoderLevel,
+    MiddleBlock: _FrugalMiddleBlock,
+    ResnetBlock: _FrugalResnetBlock,
+    Upsample: _FrugalUpsample,
+}
 
 
 def in_strips(layer: Layer, x: Tensor, channels: int, scale: float = 1.0) -> Tensor:
-    """`layer(x)` for a layer of one convolution, strip after strip.
+    """`layer(x)` for a layer that reaches `REACH` rows at most, strip after strip.
 
     Args:
         x: `(b, c, h, w)`, with an even h where `scale` is 0.5.
-        channels, scale: of the answer, `(b, channels, scale · h, scale · w)`.
+        channels, scale: of the output, `(b, channels, scale · h, scale · w)`.
     """
     shape = (x.shape[0], channels, int(x.shape[2] * scale), int(x.shape[3] * scale))
-    out = x.new_empty(shape, dtype=_stored_as(shape))
-    return _write(out, x, layer, scale)
-
-
-def residual_in_strips(
-    norm_1: nn.GroupNorm,
-    first: Layer,
-    norm_2: nn.GroupNorm,
-    second: Layer,
-    shortcut: Layer,
-    x: Tensor,
-    overwrite: bool,
-) -> Tensor:
-    """shortcut(x) + second(norm_2(first(norm_1(x)))), where both norms end in swish.
-
-    Args:
-        first, second: one convolution each.
-        shortcut: of one pixel.
-        x: `(b, c, h, w)`.
-        overwrite: the answer may be written into `x`, which is done where it has as many channels.
-    """
-    norm_1_whole = _of_whole(norm_1, x, lambda strip: strip)
-
-    def half(strip: Tensor) -> Tensor:
-        return first(F.silu(norm_1_whole(strip), inplace=True))
-
-    norm_2_whole = _of_whole(norm_2, x, half)
-
-    def whole(strip: Tensor) -> Tensor:
-        return shortcut(strip) + second(F.silu(norm_2_whole(half(strip)), inplace=True))
-
-    channels = norm_2.num_channels
-    return _write(x, x, whole) if overwrite and channels == x.shape[1] else in_strips(whole, x, channels)
-
-
-def normed_in_strips(norm: nn.GroupNorm, layer: Layer, x: Tensor, channels: int) -> Tensor:
-    """layer(swish(norm(x))) for a layer of one convolution that answers `channels`."""
-    whole = _of_whole(norm, x, lambda strip: strip)
-    return in_strips(lambda strip: layer(F.silu(whole(strip), inplace=True)), x, channels)
-
-
-def _stored_as(shape: tuple[int, ...]) -> torch.dtype:
-    return torch.float32 if torch.Size(shape[1:]).numel() <= FULL_PRECISION else torch.bfloat16
+    full_precision = torch.Size(shape[1:]).numel() <= FULL_PRECISION
+    return _write(x.new_empty(shape, dtype=torch.float32 if full_precision else torch.bfloat16), x, layer, scale)
 
 
 def _write(out: Tensor, x: Tensor, layer: Layer, scale: float = 1.0) -> Tensor:
@@ -121,9 +167,9 @@ def _write(out: Tensor, x: Tensor, layer: Layer, scale: float = 1.0) -> Tensor:
 
 
 def _strips(x: Tensor, layer: Layer, channels: int, scale: float = 1.0) -> Iterator[Tensor]:
-    """The rows of `layer(x)`, of `channels`, from the top; rows of `x` may be overwritten once their strip is there."""
+    """The rows of `layer(x)`, of `channels`, from the top. Rows of `x` may be overwritten once their strip is there."""
     height = x.shape[2]
-    # whichever is larger, what goes in or what comes out: a picture's 3 channels become many
+    # the larger of input and output: a picture's 3 channels become many
     row = x.shape[0] * x.shape[3] * max(x.shape[1], channels * scale**2)
     rows = max(2 * REACH, int(STRIP // row) // 2 * 2)
     above = x[:, :, :0]
@@ -135,15 +181,15 @@ def _strips(x: Tensor, layer: Layer, channels: int, scale: float = 1.0) -> Itera
         yield layer(seen)[:, :, skipped : skipped + int((end - start) * scale)]
 
 
-def _of_whole(norm: nn.GroupNorm, x: Tensor, layer: Layer) -> Layer:
-    """`norm` with the statistics of all of `layer(x)`, as a function of its strips."""
+def _norm_swish(norm: nn.GroupNorm, x: Tensor, before: Layer = lambda strip: strip) -> Layer:
+    """swish(norm(h)) with the statistics of the whole h = before(x), as a function of strips of h."""
     batch, groups = x.shape[0], norm.num_groups
     count, mean, squares = 0, torch.zeros(batch, groups), torch.zeros(batch, groups)
     mean, squares = (part.to(x.device, torch.float64) for part in (mean, squares))
-    for strip in _strips(x, layer, norm.num_channels):
+    for strip in _strips(x, before, norm.num_channels):
         values = strip.float().reshape(batch, groups, -1)
         variance, centre = torch.var_mean(values, 2, correction=0)
-        # Chan, Golub & LeVeque (1979): moments of two parts to those of both
+        # moments of two parts to those of both (Chan, Golub & LeVeque, 1979)
         added = values.shape[2]
         apart = centre.double() - mean
         squares += variance.double() * added + apart.square() * count * added / (count + added)
@@ -154,4 +200,12 @@ def _of_whole(norm: nn.GroupNorm, x: Tensor, layer: Layer) -> Layer:
     scale = norm.weight / deviation.repeat_interleave(per_group, 1)
     shift = norm.bias - mean.repeat_interleave(per_group, 1) * scale
     scale, shift = (part.float()[:, :, None, None] for part in (scale, shift))
-    return lambda strip: torch.addcmul(shift, strip.float(), scale)
+    return lambda strip: F.silu(torch.addcmul(shift, strip.float(), scale), inplace=True)
+
+
+def _thinned(x: Tensor) -> Tensor:
+    """`(b, c, h, w)`, or every s-th position in both directions, with the smallest s that leaves `MAX_KEYS`."""
+    step = 1
+    while -(-x.shape[2] // step) * -(-x.shape[3] // step) > MAX_KEYS:
+        step += 1
+    return x[:, :, ::step, ::step]

@@ -13,7 +13,7 @@ from quantart.machine.device import autocast
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.stylize.sizes import check_sides, painted_size
-from quantart.stylize.strips import large_pictures
+from quantart.stylize.strips import allow_large_pictures
 from quantart.stylize.style_cache import CacheFigures, StyleCache, content_hash
 from quantart.vocabulary.names import Variant
 
@@ -32,6 +32,7 @@ class Stylizer:
 
     def __init__(self, model: ExperimentStage2 | FidelityControl, *, style_cache: int = STYLE_CACHE) -> None:
         self._model = (model if isinstance(model, FidelityControl) else FidelityControl.of(model)).eval()
+        allow_large_pictures(self._model)
         shape = self._model.ddconfig
         self._side = int(shape["resolution"])
         self._multiple = 2 ** (len(shape["ch_mult"]) - 1)
@@ -68,10 +69,9 @@ class Stylizer:
         with named("style"):
             check_sides(style.shape[0], style.shape[1])
         scaled = resize(content, height, width)
-        with large_pictures():
-            z = self._model.transfer(self._padded(scaled), self._style_latents(style, fidelity.styled), fidelity)
-            with self._autocast():  # not before: it would choose other codes
-                painted = self._model.decode(z, fidelity)
+        z = self._model.transfer(self._padded(scaled), self._style_latents(style, fidelity.styled), fidelity)
+        with self._autocast():  # not before: it would choose other codes
+            painted = self._model.decode(z, fidelity)
         return to_arrays(painted)[0][:height, :width]
 
     def seen_of(self, style: Picture) -> Picture:
