@@ -33,7 +33,8 @@ from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.metrics import delta_e
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import Perception
-from quantart.evaluation.resampling import Sharing, interval, moved
+from quantart.evaluation.rendering import PairRenderer
+from quantart.evaluation.resampling import Sharing, estimate
 from quantart.evaluation.summary import Measurement, difference, sharing_of
 from quantart.evaluation.task import TransferTask
 from quantart.images import pixels_to_float
@@ -142,7 +143,7 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
     extras: dict[str, Painter] = {RECONSTRUCTED: lambda x, y: baselines.style_vqgan(model, y)}
     if stylizer:
         extras[MAGENTA] = lambda x, y: baselines.repainted(model, stylizer(x, y))
-    evaluation = evaluate_transfer(model, task, perception, batch_size=8, painters=painters, extras=extras)
+    evaluation = evaluate_transfer(PairRenderer(model, task, perception, 8, painters, extras))
     sharing = sharing_of(evaluation.table[evaluation.table["method"] == "model 1"])
     ours, theirs = (curve(evaluation, method) for method in METHODS)
     row: dict[str, Any] = {"folder": str(folder), "lab": lab_error(model, task)}
@@ -165,10 +166,7 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
     indices = paint(task, lambda x, y: baselines.style_vqgan(model, y))[1]
     row[RECONSTRUCTED] |= {"usage": usage(indices, model.config["n_embed"])} if indices else {}
     gain = torch.from_numpy(own["model"] - own[ADAIN])
-    row["own_less_adain"] = [
-        float(gain.mean()),
-        *interval(float(gain.mean()), moved((gain - gain.mean()) / len(gain), sharing)),
-    ]
+    row["own_less_adain"] = list(estimate(float(gain.mean()), (gain - gain.mean()) / len(gain), sharing))
     return row
 
 

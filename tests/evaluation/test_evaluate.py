@@ -10,10 +10,11 @@ import torch
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines, metrics
 from quantart.evaluation.baselines import BASELINES
-from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer, paint_pairs
+from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.observed import Perception
+from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.set_distances import frechet_distance
-from quantart.evaluation.summary import by_method
+from quantart.evaluation.summary import by_method, rows_of
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images import pixels_to_float, to_arrays
 from quantart.losses.colour import to_lab
@@ -31,14 +32,14 @@ Evaluate = Callable[..., EvaluationResult]
 @pytest.fixture
 def evaluate(model: ExperimentStage2, task: TransferTask, perception: Perception) -> Evaluate:
     def call(**changes: Any) -> EvaluationResult:
-        options = {"batch_size": 4, "samples": 3} | changes
-        return evaluate_transfer(model, task, perception, **options)
+        render = PairRenderer(model, task, perception, **{"batch_size": 4, **changes})
+        return evaluate_transfer(render, samples=3)
 
     return call
 
 
 def rows(evaluation: EvaluationResult, method: str) -> pd.DataFrame:
-    return evaluation.table.loc[evaluation.table["method"] == method]
+    return rows_of(evaluation.table, method)
 
 
 def test_every_method_is_measured_on_every_pair(
@@ -144,7 +145,7 @@ def test_samples_are_the_first_pairs_with_their_own_pictures(
         painting = task.styles.centre([style], 32)[0].permute(1, 2, 0).numpy()
         np.testing.assert_array_equal(sample["copied_content"], photograph)
         np.testing.assert_array_equal(sample["copied_style"], painting)
-    again = paint_pairs(model, task, perception, [2, 0], batch_size=2)
+    again = PairRenderer(model, task, perception, 2).paint([2, 0])
     assert list(again) == [2, 0]
     for number in (0, 2):
         for method, picture in samples[number].items():

@@ -1,6 +1,6 @@
 import torch
 
-from quantart.evaluation.observed import Observed, Perception, Recent, observe
+from quantart.evaluation.observed import Observed, Perception, RecentlyUsed, observe
 
 
 def test_rows_joined_in_another_order_are_the_pictures_in_that_order(perception: Perception) -> None:
@@ -38,7 +38,7 @@ class Counted:
 
 def test_recent_values_are_computed_once_and_in_one_batch() -> None:
     compute = Counted()
-    recent = Recent(compute, keep=4)
+    recent = RecentlyUsed(compute, keep=4)
     assert recent([3, 1, 3]) == [9, 1, 9]
     assert recent([1, 2, 3]) == [1, 4, 9]
     assert recent([3, 1]) == [9, 1]
@@ -47,7 +47,7 @@ def test_recent_values_are_computed_once_and_in_one_batch() -> None:
 
 def test_the_value_that_was_not_asked_for_longest_is_forgotten() -> None:
     compute = Counted()
-    recent = Recent(compute, keep=2)
+    recent = RecentlyUsed(compute, keep=2)
     for indices in ([1, 2], [1], [3], [1, 2]):
         recent(indices)
     # when 3 came, 2 had to go
@@ -55,4 +55,4 @@ def test_the_value_that_was_not_asked_for_longest_is_forgotten() -> None:
 
 
 def test_a_batch_larger_than_what_is_kept_is_still_answered() -> None:
-    assert Recent(Counted(), keep=1)([5, 4, 3, 5]) == [25, 16, 9, 25]
+    assert RecentlyUsed(Counted(), keep=1)([5, 4, 3, 5]) == [25, 16, 9, 25]

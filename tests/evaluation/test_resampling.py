@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantart.evaluation.resampling import RESAMPLES, Sharing, interval, moved
+from quantart.evaluation.resampling import RESAMPLES, Estimate, Sharing, estimate, resampled_changes
 
 
 def influence(values: np.ndarray) -> Tensor:
@@ -12,7 +12,8 @@ def influence(values: np.ndarray) -> Tensor:
 
 
 def ends(values: np.ndarray, sharing: Sharing) -> tuple[float, float]:
-    return interval(float(values.mean()), moved(influence(values), sharing))
+    _, low, high = estimate(float(values.mean()), influence(values), sharing)
+    return low, high
 
 
 def test_pictures_that_stand_alone_have_the_interval_of_their_mean() -> None:
@@ -43,12 +44,12 @@ def test_intervals_hold_the_true_mean_about_as_often_as_they_say() -> None:
     assert 0.87 <= np.mean(found) <= 0.99
 
 
-def test_moves_are_the_same_every_time_and_linear() -> None:
+def test_resampling_draws_the_same_every_time_and_is_linear() -> None:
     sharing = Sharing.of([0, 0, 1, 2], "abca")
     one, two = (influence(np.random.default_rng(seed).normal(size=4)) for seed in (0, 1))
-    assert moved(one, sharing).shape == (RESAMPLES,)
-    torch.testing.assert_close(moved(one, sharing), moved(one, sharing), rtol=0, atol=0)
-    torch.testing.assert_close(moved(-2 * two, sharing), -2 * moved(two, sharing))
+    assert resampled_changes(one, sharing).shape == (RESAMPLES,)
+    torch.testing.assert_close(resampled_changes(one, sharing), resampled_changes(one, sharing), rtol=0, atol=0)
+    torch.testing.assert_close(resampled_changes(-2 * two, sharing), -2 * resampled_changes(two, sharing))
 
 
 def test_equal_values_have_no_width_and_two_pairs_no_interval() -> None:
@@ -66,3 +67,9 @@ def test_one_photograph_in_all_pairs_leaves_the_spread_of_the_pairs() -> None:
     values = np.random.default_rng(0).normal(size=40)
     alone, one = ends(values, Sharing.none(40)), ends(values, Sharing.of([0] * 40, range(40)))
     assert one[1] - one[0] == pytest.approx(alone[1] - alone[0], rel=0.15)
+
+
+def test_an_estimate_shows_its_interval_where_it_has_one() -> None:
+    assert str(Estimate(0.25, 0.2, 0.31)) == "0.25 (0.2 to 0.31)"
+    assert str(Estimate(0.25)) == "0.25"
+    assert [Estimate(0.25, 0.2, 0.31).has_interval, Estimate(0.25).has_interval] == [True, False]

@@ -9,7 +9,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 
 from quantart.evaluation.resampling import Sharing
-from quantart.evaluation.set_distances import frechet_distance, frechet_influence, kernel_distance, too_few_pictures
+from quantart.evaluation.set_distances import frechet_distance, frechet_influence, kernel_distance
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -120,17 +120,10 @@ def test_one_painting_for_all_pairs_has_no_kernel_distance() -> None:
 @pytest.mark.parametrize("shape", [(12, 5), (6, 9)])
 def test_frechet_influence_is_the_derivative_by_the_pairs_weights(shape: tuple[int, int]) -> None:
     outputs, references = normal(*shape), normal(*shape, seed=1) + 0.4
-    step = 1e-4
-    weights = np.ones(shape[0])
-    weights[:2] += np.array([-step, step])  # pair 1 in place of pair 0
-    slope = (frechet(outputs, references, weights) - frechet(outputs, references)) / step
+    step = 1e-3  # large against the rounding errors of a matrix root of low rank
+    shift = step * np.array([-1, 1, *[0] * (shape[0] - 2)])  # pair 1 in place of pair 0
+    more, less = (frechet(outputs, references, 1 + sign * shift) for sign in (1, -1))
+    slope = (more - less) / (2 * step)
     influence = frechet_influence(tensor(outputs), tensor(references))
     assert (influence[1] - influence[0]).item() == pytest.approx(slope, rel=1e-3)
     assert influence.sum().item() == pytest.approx(0, abs=1e-9)
-
-
-def test_the_warning_names_what_it_is_about() -> None:
-    assert too_few_pictures(1280, 1280, ["fd_efficientnet_lite0"]) is None
-    warning = too_few_pictures(48, 1280, ["fd_efficientnet_lite0", "composite_a_b"])
-    assert warning is not None
-    assert warning.startswith("`fd_efficientnet_lite0` and `composite_a_b` on 48 pictures with 1280 features: ")

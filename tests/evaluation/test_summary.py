@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantart.evaluation.summary import by_method, difference, measurements, sharing_of, summarise
+from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.summary import by_method, difference, measurements, sharing_of, summarise, verdict
 
 N = 8
 
@@ -52,10 +53,27 @@ def test_the_summary_has_a_score_with_an_interval_for_each_method_and_metric(row
 def test_a_difference_on_the_same_pairs_leaves_out_what_they_share(rows: pd.DataFrame) -> None:
     shifted = rows.assign(lpips_net=rows["lpips_net"] + 0.1)
     one, two = (measurements(each, features(1), features(2), ["fd_net"]) for each in (rows, shifted))
-    value, low, high = difference(one["lpips_net"], two["lpips_net"], sharing_of(rows))
-    assert (value, low, high) == pytest.approx((0.1, 0.1, 0.1))
+    assert difference(one["lpips_net"], two["lpips_net"], sharing_of(rows)) == pytest.approx((0.1, 0.1, 0.1))
     assert difference(one["fd_net"], two["fd_net"], sharing_of(rows)) == (0, 0, 0)
 
 
 def test_a_reconstructions_pictures_stand_alone() -> None:
     assert sharing_of(pd.DataFrame({"file": ["a", "b"]})).apart.tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("metric", "found", "expected"),
+    [
+        ("gram_vgg16", Estimate(-0.2, -0.3, -0.1), "better"),
+        ("gram_vgg16", Estimate(0.2, 0.1, 0.3), "worse"),
+        ("usage", Estimate(0.2, 0.1, 0.3), "better"),
+        ("psnr", Estimate(-0.2, -0.3, -0.1), "worse"),
+        ("gram_vgg16", Estimate(0.1, -0.1, 0.3), "not told apart"),
+        ("gram_vgg16", Estimate(0.1, 0.0, 0.3), "not told apart"),
+        ("gram_vgg16", Estimate(0.1), ""),
+    ],
+)
+def test_a_difference_is_judged_by_its_interval_and_the_metrics_direction(
+    metric: str, found: Estimate, expected: str
+) -> None:
+    assert verdict(metric, found) == expected

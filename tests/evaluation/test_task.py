@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
+from quantart.evaluation.task import ReconstructionTask, TransferTask
 
 
 def test_batches_hold_each_pair_once_and_a_photographs_pairs_together(task: TransferTask) -> None:
@@ -10,13 +10,6 @@ def test_batches_hold_each_pair_once_and_a_photographs_pairs_together(task: Tran
     assert sorted(numbers) == list(range(10))
     contents = [task.pairs[number][0] for number in numbers]
     assert contents == sorted(contents)
-
-
-def test_processes_share_the_batches_evenly_and_leave_none_out() -> None:
-    parts = batches(range(23), 2)
-    shares = [list(share(parts, rank, 5)) for rank in range(5)]
-    assert [part for own in shares for part in own] == parts
-    assert {len(own) for own in shares} == {2, 3}
 
 
 def test_the_digest_tells_pairs_their_order_and_their_size_apart(task: TransferTask) -> None:

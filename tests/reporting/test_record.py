@@ -40,10 +40,14 @@ def test_pictures_that_a_longer_evaluation_left_are_no_part_of_it(record: Record
     assert list(read_record(tmp_path).pictures) == [0]
 
 
-def test_no_record_and_a_broken_one_are_a_sentence(record: Record, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"about.json: not found; `quantart evaluate` writes it"):
+def test_a_missing_and_a_broken_record_are_reported(record: Record, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as missing:
         read_record(tmp_path / "none")
+    assert str(tmp_path / "none" / "about.json") in missing.value.fault
+    assert "quantart evaluate" in missing.value.remedy
     write_record(tmp_path, record)
     (tmp_path / "features.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(UserError, match="not the record of an evaluation"):
+    with pytest.raises(UserError) as broken:
         read_record(tmp_path)
+    assert broken.value.fault.startswith(f"{tmp_path}: ")
+    assert broken.value.remedy == "evaluate again"

@@ -1,0 +1,1 @@
+"""Measuring a trained model, and the baselines it must beat, on held-out pictures."""

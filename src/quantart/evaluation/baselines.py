@@ -1,4 +1,7 @@
-"""What the model must beat: pictures made without its trained style transfer, most of them with its own networks."""
+"""How each method of an evaluation makes its pictures: the model itself, and the baselines that it must beat.
+
+A baseline does without the trained style transfer network; most baselines use the model's own VQGANs.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,20 @@ from typing import NamedTuple
 from torch import Tensor
 
 from quantart.components import style_transfer
-from quantart.evaluation.magenta import MagentaStylizer
-from quantart.evaluation.reinhard import match_colours
+from quantart.losses.colour import from_lab, to_lab
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 
 ADAIN = "adain"
+CONTENT_DECODED = "content_decoded"
+STYLE_VQGAN = "style_vqgan"
+COLOUR_MATCHED = "colour_matched"
 COPIED_CONTENT = "copied_content"
 COPIED_STYLE = "copied_style"
-STYLE_VQGAN = "style_vqgan"
-CONTENT_DECODED = "content_decoded"
-COLOUR_MATCHED = "colour_matched"
-MAGENTA = "magenta"
 BASELINES = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE)
+"""Measured in every evaluation, in this order."""
+MAGENTA = "magenta"
+"""A further baseline, where it is asked for."""
 
 
 class Rendering(NamedTuple):
@@ -29,13 +33,13 @@ class Rendering(NamedTuple):
     pictures: Tensor
     """`(b, 3, h, w)` in [-1, 1], clamped."""
     latents: Tensor
-    """`(b, c, h/f, w/f)`, what they were decoded from or, where no decoder made them, encoded to."""
+    """`(b, c, h/f, w/f)`: what the pictures were decoded from. Without a decoder: what they were encoded to."""
     indices: Tensor | None
     """`(b, h/f, w/f)` int64 into the style codebook; None where the latents are not its codes."""
 
 
 Painter = Callable[[Tensor, Tensor], Rendering]
-"""Photographs and paintings, both `(b, 3, h, w)` in [-1, 1], to pictures."""
+"""Makes pictures from photographs and paintings, both `(b, 3, h, w)` in [-1, 1]."""
 
 
 def transfer(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:
@@ -45,15 +49,15 @@ def transfer(model: ExperimentStage2, content: Tensor, style: Tensor) -> Renderi
 
 
 def mixed(control: FidelityControl, fidelity: Fidelity, photographs: Tensor, paintings: Tensor) -> Rendering:
-    """The model, and its other variant, under fidelity control; pictures `(b, 3, h, w)`."""
+    """The model under fidelity control, together with its other variant; pictures `(b, 3, h, w)`."""
     z = control.latents(photographs, paintings, fidelity)
     return Rendering(control.decode(z, fidelity).clamp(-1, 1), z, None)
 
 
 def adain(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:
-    """Content latents given the mean and standard deviation of the style's, then quantised (no training).
+    """Content latents given the mean and standard deviation of the style's, then quantised; no training.
 
-    The continuous variant, which has no codebook, leaves the latents as they are.
+    For the continuous variant, which has no codebook, the latents are not quantised.
     """
     return _quantise(model, style_transfer.adain(content, style))
 
@@ -69,28 +73,34 @@ def content_decoded(model: ExperimentStage2, content: Tensor) -> Rendering:
 
 
 def colour_matched(model: ExperimentStage2, photographs: Tensor, paintings: Tensor) -> Rendering:
-    """Photographs `(b, 3, h, w)` with the colour statistics of paintings, likewise; latents as in `repainted`."""
+    """Photographs with the colour statistics of paintings, both `(b, 3, h, w)`; latents as in `repainted`."""
     return repainted(model, match_colours(photographs, paintings))
 
 
-def magenta(
-    model: ExperimentStage2, stylizer: MagentaStylizer, photographs: Tensor, style_vectors: Tensor
-) -> Rendering:
-    """Photographs `(b, 3, h, w)` painted by Magenta's network; latents as in `repainted`.
-
-    Args:
-        style_vectors: `(b, 100)`, what `stylizer.style_vectors` made of the paintings.
-    """
-    return repainted(model, stylizer.paint(photographs, style_vectors))
-
-
 def repainted(model: ExperimentStage2, pictures: Tensor) -> Rendering:
-    """Pictures `(b, 3, h, w)` that were made of photographs outside the model's networks.
+    """Pictures `(b, 3, h, w)` that were made from photographs without the model's networks.
 
-    Their latents are the content encoder's, as those of the copied photograph: one left as it was is at latent content
-    distance 0, and what differs from the copied photograph is the change alone.
+    Their latents come from the content encoder, like those of the copied photograph. So an unchanged photograph has a
+    latent content distance of 0, and any distance is due to the change alone.
     """
     return Rendering(pictures, model.content_latents(pictures), None)
+
+
+def match_colours(photographs: Tensor, paintings: Tensor) -> Tensor:
+    """Each photograph with the means and standard deviations of its painting's L*, a* and b*.
+
+    After Reinhard et al. (IEEE Computer Graphics and Applications 2001), in CIELAB instead of the paper's lαβ, whose
+    logarithms are undefined for black. On the sample pictures CIELAB also came closer to the paintings' colours.
+
+    Args:
+        photographs: `(b, 3, h, w)` sRGB in [-1, 1].
+        paintings: `(b, 3, h2, w2)` sRGB in [-1, 1].
+
+    Returns:
+        `(b, 3, h, w)` in [-1, 1]. Colours outside sRGB are clamped, so the result's statistics can differ a little from
+        the painting's.
+    """
+    return from_lab(style_transfer.adain(to_lab(photographs), to_lab(paintings)))
 
 
 def _quantise(model: ExperimentStage2, latents: Tensor) -> Rendering:

@@ -1,11 +1,11 @@
 """Measuring a trained model on held-out pictures, beside the baselines it must beat.
 
-Of several processes each measures its share of the batches; all of them return the whole evaluation.
+With several processes, each measures a part of the batches; every process returns the whole result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,17 +18,16 @@ from torch import Tensor
 
 from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
-from quantart.evaluation.baselines import COPIED_CONTENT, COPIED_STYLE, Painter
+from quantart.evaluation.baselines import COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.observed import Observed, Perception
 from quantart.evaluation.rendering import PairRenderer
-from quantart.evaluation.summary import Measurement, Score, measurements, summarise
-from quantart.evaluation.task import ReconstructionTask, TransferTask, batches, share
+from quantart.evaluation.summary import Measurement, Score, measurements, rows_of, summarise
+from quantart.evaluation.task import ReconstructionTask, split_into_batches
 from quantart.images import Picture, pixels_to_float, to_arrays
 from quantart.losses.statistics import moments, relative_distance
 from quantart.machine.memory import keep_no_large_blocks
 from quantart.machine.progress import progress
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.metrics import MODEL
 
 
@@ -38,13 +37,13 @@ class EvaluationResult:
 
     Attributes:
         digest: of the task.
-        table: a row for each method and pair: `method`, `pair` (place in the list of pairs), `content`, `style` (file
-            names), then a column for each metric; of a reconstruction: `method`, `file` and the metrics.
+        table: a row for each method and pair: `method`, `pair` (its number), `content`, `style` (file names), then a
+            column for each metric. For a reconstruction: `method`, `file` and the metrics.
         summary: a score for each method and metric.
-        measured: the same values with the pairs' influences.
-        features: by method `(n, d)`, in the order of the table's rows; of a reconstruction `copied_content` is the
-            originals'.
-        samples: the first pairs' pictures, uint8 `(h, w, 3)`, by number of the pair and method.
+        measured: the same values, with the pairs' influences.
+        features: by method `(n, d)`, in the order of the table's rows; for a reconstruction `copied_content` holds
+            those of the originals.
+        samples: the first pairs' pictures, uint8 `(h, w, 3)`, by the pair's number, then method.
     """
 
     digest: str
@@ -56,63 +55,41 @@ class EvaluationResult:
 
 
 @torch.inference_mode()
-def evaluate_transfer(
-    model: ExperimentStage2,
-    task: TransferTask,
-    perception: Perception,
-    *,
-    batch_size: int,
-    samples: int = 0,
-    painters: Mapping[str, Painter] | None = None,
-    extras: Mapping[str, Painter] | None = None,
-) -> EvaluationResult:
+def evaluate_transfer(render: PairRenderer, *, samples: int = 0) -> EvaluationResult:
     """Measure style transfer, and every baseline, on pairs of pictures.
 
-    Memory grows with the number of pairs by their features alone (`benchmarks/evaluation_memory.py`).
+    Only the features keep memory growing with the number of pairs (`benchmarks/evaluation_memory.py`).
 
     Args:
-        perception: its networks' names become part of the metrics' names.
+        render: the names of its perception's networks become part of the metrics' names.
         samples: number of first pairs whose pictures are returned.
-        painters, extras: further methods in place of the model's own transfer and after the baselines, see
-            `PairRenderer`.
     """
     keep_no_large_blocks()
-    model.eval()
-    render = PairRenderer(model, task, perception, batch_size=batch_size, painters=painters, extras=extras)
-    state = PartialState()
-    own = list(share(task.batches(batch_size), state.process_index, state.num_processes))
-    label = f"evaluate {model.variant}"
-    numbered = progress(own, len(own), label) if state.is_main_process else own
-    parts = [_measure(render, task, perception, numbers, samples) for numbers in numbered]
-    return _joined(gather_object(parts), render.methods, task, perception)
+    render.model.eval()
+    batches = render.task.batches(render.batch_size)
+    measured = [
+        _measure_pairs(render, numbers, samples) for numbers in _own_part(batches, f"evaluate {render.model.variant}")
+    ]
+    return _joined(gather_object(measured), render.task.digest, COPIED_STYLE, render.perception)
 
 
 @torch.inference_mode()
-def paint_pairs(
-    model: ExperimentStage2,
-    task: TransferTask,
-    perception: Perception,
-    numbers: Sequence[int],
-    *,
-    batch_size: int,
-    painters: Mapping[str, Painter] | None = None,
-    extras: Mapping[str, Painter] | None = None,
-) -> dict[int, dict[str, Picture]]:
-    """The pictures of a few pairs by their numbers and method, without measuring them."""
-    render = PairRenderer(model, task, perception, batch_size=batch_size, painters=painters, extras=extras)
-    painted: dict[int, dict[str, Picture]] = {number: {} for number in numbers}
-    for batch in batches(numbers, batch_size):
-        for method, output in render(batch, *render.originals(batch)):
-            for number, picture in zip(batch, to_arrays(output.pictures), strict=True):
-                painted[number][method] = picture
-    return painted
+def evaluate_reconstruction(
+    model: ExperimentStage1, task: ReconstructionTask, perception: Perception, *, batch_size: int
+) -> EvaluationResult:
+    """Measure how well a VQGAN reconstructs pictures, and how much of its codebook they use."""
+    keep_no_large_blocks()
+    model.eval()
+    batches = split_into_batches(range(len(task.pictures)), batch_size)
+    measured = [_measure_pictures(model, task, perception, n) for n in _own_part(batches, "reconstruct")]
+    return _joined(gather_object(measured), task.digest, COPIED_CONTENT, perception)
 
 
 def measure(perception: Perception, output: Observed, content: Observed, style: Observed) -> dict[str, Tensor]:
     """The metrics of each pair, `(b,)` each; smaller is better.
 
-    `perceptual_…` (or `lpips_…`), `cfsd_…` and `latent_content` are distances to the photograph, the others to the
-    painting, but for `pair_composite_…`, the product of one plus either's distance.
+    `perceptual_…` (or `lpips_…`), `cfsd_…` and `latent_content` are distances to the photograph. `pair_composite_…` is
+    (1 + content distance) · (1 + Gram distance). All others are distances to the painting.
     """
     lpips = perception.lpips
     distance = lpips.distance(content.features, output.features)
@@ -129,125 +106,94 @@ def measure(perception: Perception, output: Observed, content: Observed, style: 
     }
 
 
-@torch.inference_mode()
-def evaluate_reconstruction(
-    model: ExperimentStage1, task: ReconstructionTask, perception: Perception, *, batch_size: int
-) -> EvaluationResult:
-    """Measure how well a VQGAN reconstructs pictures, and how much of its codebook they use."""
-    keep_no_large_blocks()
-    model.eval()
-    device = next(model.parameters()).device
-    state = PartialState()
-    own = list(share(batches(range(len(task.pictures)), batch_size), state.process_index, state.num_processes))
-    parts: list[_Part] = []
-    for numbers in progress(own, len(own), "reconstruct") if state.is_main_process else own:
-        targets = pixels_to_float(task.pictures.centre(numbers, task.side).to(device))
-        reconstruction, quantized = model(targets)
-        reconstruction = reconstruction.clamp(-1, 1)
-        measured = {
-            "psnr": metrics.psnr(reconstruction, targets),
-            "ssim": metrics.ssim(reconstruction, targets),
-            "delta_e": metrics.delta_e(reconstruction, targets),
-            perception.lpips.metric: perception.lpips(targets, reconstruction),
-        }
-        part = _Part(numbers)
-        files = [task.pictures.files[number] for number in numbers]
-        part.tables.append(pd.DataFrame({"method": MODEL, "file": files, **_columns(measured)}))
-        part.features = {
-            name: perception.features(pictures).cpu().numpy()
-            for name, pictures in {MODEL: reconstruction, COPIED_CONTENT: targets}.items()
-        }
-        part.counts[MODEL] = code_counts(quantized.indices, model.quantize.n_e).cpu()
-        parts.append(part)
-    parts = gather_object(parts)
-    table = pd.concat([table for part in parts for table in part.tables], ignore_index=True)
-    features = {name: _in_order(parts, name) for name in (MODEL, COPIED_CONTENT)}
-    measured = _measured(table, features, COPIED_CONTENT, perception, parts)
-    return EvaluationResult(task.digest, table, summarise(table, measured), measured, features)
-
-
 @dataclass
-class _Part:
-    """What was measured of one batch, on the CPU."""
+class _MeasuredBatch:
+    """Measurements of one batch of pairs or pictures, on the CPU; by method where there are several."""
 
     numbers: list[int]
-    tables: list[pd.DataFrame] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    counts: dict[str, Tensor] = field(default_factory=dict)
+    code_counts: dict[str, Tensor] = field(default_factory=dict)
     style_moments: Tensor | None = None
     samples: dict[int, dict[str, Picture]] = field(default_factory=dict)
 
+    def add_table(self, method: str, names: Mapping[str, Sequence[object]], values: Mapping[str, Tensor]) -> None:
+        columns = {name: value.tolist() for name, value in values.items()}
+        self.tables[method] = pd.DataFrame({"method": method, **names, **columns})
 
-def _measure(
-    render: PairRenderer, task: TransferTask, perception: Perception, numbers: list[int], samples: int
-) -> _Part:
-    part = _Part(numbers)
+
+def _own_part(batches: list[list[int]], title: str) -> Iterator[list[int]]:
+    """The batches that this process measures; the first process shows its progress."""
+    state = PartialState()
+    with state.split_between_processes(batches) as own:
+        yield from progress(own, len(own), title) if state.is_main_process else own
+
+
+def _measure_pairs(render: PairRenderer, numbers: list[int], samples: int) -> _MeasuredBatch:
+    batch, task = _MeasuredBatch(numbers), render.task
     content, style = render.originals(numbers)
-    part.style_moments = moments(style.latents).cpu()
+    batch.style_moments = moments(style.latents).cpu()
     pairs = [task.pairs[number] for number in numbers]
-    about = {
+    names: dict[str, Sequence[object]] = {
         "pair": numbers,
         "content": [task.contents.files[c] for c, _ in pairs],
         "style": [task.styles.files[s] for _, s in pairs],
     }
     for method, output in render(numbers, content, style):
-        measured = _columns(measure(perception, output, content, style))
-        part.tables.append(pd.DataFrame({"method": method, **about, **measured}))
-        part.features[method] = output.pooled.cpu().numpy()
+        batch.add_table(method, names, measure(render.perception, output, content, style))
+        batch.features[method] = output.pooled.cpu().numpy()
         if output.indices is not None:
-            part.counts[method] = code_counts(output.indices, render.n_codes).cpu()
+            batch.code_counts[method] = code_counts(output.indices, int(render.model.config["n_embed"])).cpu()
         for row, number in enumerate(numbers):
             if number < samples:
-                part.samples.setdefault(number, {})[method] = to_arrays(output.pictures[row : row + 1])[0]
-    return part
+                batch.samples.setdefault(number, {})[method] = to_arrays(output.pictures[row : row + 1])[0]
+    return batch
 
 
-def _joined(parts: list[_Part], methods: list[str], task: TransferTask, perception: Perception) -> EvaluationResult:
-    table = pd.concat([table for part in parts for table in part.tables])
-    place = {method: number for number, method in enumerate(methods)}
-    order = table["method"].map(place) * len(task.pairs) + table["pair"]
-    table = table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
-    moments = torch.cat([part.style_moments for part in parts if part.style_moments is not None])
-    table[["latent_content", "latent_style"]] /= _variance(moments)
-    features = {method: _in_order(parts, method) for method in methods}
-    measured = _measured(table, features, COPIED_STYLE, perception, parts)
-    samples = {number: pictures for part in parts for number, pictures in part.samples.items()}
-    return EvaluationResult(
-        task.digest, table, summarise(table, measured), measured, features, dict(sorted(samples.items()))
-    )
+def _measure_pictures(
+    model: ExperimentStage1, task: ReconstructionTask, perception: Perception, numbers: list[int]
+) -> _MeasuredBatch:
+    batch = _MeasuredBatch(numbers)
+    targets = pixels_to_float(task.pictures.centre(numbers, task.side).to(next(model.parameters()).device))
+    reconstruction, quantized = model(targets)
+    reconstruction = reconstruction.clamp(-1, 1)
+    values = {
+        "psnr": metrics.psnr(reconstruction, targets),
+        "ssim": metrics.ssim(reconstruction, targets),
+        "delta_e": metrics.delta_e(reconstruction, targets),
+        perception.lpips.metric: perception.lpips(targets, reconstruction),
+    }
+    batch.add_table(MODEL, {"file": [task.pictures.files[number] for number in numbers]}, values)
+    for name, pictures in {MODEL: reconstruction, COPIED_CONTENT: targets}.items():
+        batch.features[name] = perception.features(pictures).cpu().numpy()
+    batch.code_counts[MODEL] = code_counts(quantized.indices, model.quantize.n_e).cpu()
+    return batch
 
 
-def _in_order(parts: list[_Part], method: str) -> NDArray[np.float32]:
-    numbers = np.concatenate([part.numbers for part in parts])
-    return np.concatenate([part.features[method] for part in parts])[np.argsort(numbers, kind="stable")]
+def _joined(batches: list[_MeasuredBatch], digest: str, reference: str, perception: Perception) -> EvaluationResult:
+    """The result of all processes' batches; `reference` is the method whose pictures the set distances compare with."""
+    order = np.argsort(np.concatenate([batch.numbers for batch in batches]), kind="stable")
+    methods = list(batches[0].tables)
+    tables = [pd.concat([batch.tables[method] for batch in batches]).iloc[order] for method in methods]
+    table = pd.concat(tables, ignore_index=True)
+    style_moments = [batch.style_moments for batch in batches if batch.style_moments is not None]
+    if style_moments:
+        table[["latent_content", "latent_style"]] /= _variance(torch.cat(style_moments))
+    features = {name: np.concatenate([b.features[name] for b in batches])[order] for name in batches[0].features}
+    measured = {}
+    for method in methods:
+        rows = rows_of(table, method)
+        found = measurements(rows, features[method], features[reference], perception.set_metrics)
+        if method in batches[0].code_counts:
+            use = codebook_statistics(torch.stack([batch.code_counts[method] for batch in batches]).sum(0))
+            found |= {name: Measurement(value.item()) for name, value in use.items()}
+        measured[method] = found
+    samples = {number: pictures for batch in batches for number, pictures in batch.samples.items()}
+    samples = dict(sorted(samples.items()))
+    return EvaluationResult(digest, table, summarise(table, measured), measured, features, samples)
 
 
 def _variance(moments: Tensor) -> float:
-    """Of the paintings' latents, over pictures and space, the mean over channels, from their means and deviations."""
+    """Variance of the paintings' latents over pictures and space, mean over channels, from their `moments`."""
     means, deviations = moments.double().chunk(2, dim=1)
     return float((means.var(0, correction=0) + deviations.square().mean(0)).mean())
-
-
-def _measured(
-    table: pd.DataFrame,
-    features: Mapping[str, NDArray[np.float32]],
-    reference: str,
-    perception: Perception,
-    parts: list[_Part],
-) -> dict[str, dict[str, Measurement]]:
-    """By method, then metric; where codes made the pictures with the use of the codebook."""
-    counts: dict[str, Tensor] = {}
-    for part in parts:
-        for method, own in part.counts.items():
-            counts[method] = counts.get(method, torch.zeros_like(own)) + own
-    measured: dict[str, dict[str, Measurement]] = {}
-    for method in table["method"].unique():
-        rows = table.loc[table["method"] == method]
-        measured[method] = measurements(rows, features[method], features[reference], perception.set_metrics)
-        use = codebook_statistics(counts[method]) if method in counts else {}
-        measured[method] |= {name: Measurement(value.item(), None) for name, value in use.items()}
-    return measured
-
-
-def _columns(values: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    return {name: value.tolist() for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Pictures with all that the metrics need to know of them, gathered once."""
+"""Pictures together with the statistics that the metrics need, each computed once."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Perception(NamedTuple):
 
     @property
     def set_metrics(self) -> tuple[str, str, str]:
-        """Names of the Fréchet and the kernel distance, and of (1 + mean content distance) · (1 + Fréchet distance)."""
+        """Names of the Fréchet distance, the kernel distance, and the composite of content and Fréchet distance."""
         frechet = self.features.frechet
         return frechet, self.features.kernel, f"composite_{self.lpips.network}_{frechet.removeprefix('fd_')}"
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A batch of pictures and their statistics; lists hold one entry for each layer of the perceptual network."""
+    """A batch of pictures and their statistics. Lists have one entry for each layer of the perceptual network."""
 
     pictures: Tensor
     """`(b, 3, h, w)` in [-1, 1]."""
     latents: Tensor
-    """`(b, c, h, w)` that the pictures were decoded from or, for given pictures, encoded to."""
+    """`(b, c, h, w)`, see `Rendering`."""
     indices: Tensor | None
-    """`(b, h, w)` into the style codebook; None where the latents are not its codes."""
+    """`(b, h, w)`, see `Rendering`."""
     features: list[Tensor]
     """`(b, c, h, w)` each."""
     grams: list[Tensor]
@@ -52,16 +52,16 @@ class Observed:
     """`(b, d)`, see `FeatureNetwork`."""
 
     def rows(self) -> list[Observed]:
-        """The pictures one by one, each a batch of one."""
-        return [Observed(**{f.name: _row(getattr(self, f.name), i) for f in fields(self)}) for i in range(len(self))]
+        """The pictures one by one, each as a batch of one."""
+        return [
+            Observed(**{f.name: _row(getattr(self, f.name), i) for f in fields(self)})
+            for i in range(len(self.pictures))
+        ]
 
     @classmethod
     def join(cls, rows: Sequence[Observed]) -> Observed:
         """The reverse of `rows`."""
         return cls(**{f.name: _join([getattr(row, f.name) for row in rows]) for f in fields(cls)})
-
-    def __len__(self) -> int:
-        return len(self.pictures)
 
 
 def observe(perception: Perception, pictures: Tensor, latents: Tensor, indices: Tensor | None = None) -> Observed:
@@ -79,8 +79,8 @@ def observe(perception: Perception, pictures: Tensor, latents: Tensor, indices: 
     )
 
 
-class Recent(Generic[Value]):
-    """Values by index, computed in batches and kept while among the `keep` most recently asked for.
+class RecentlyUsed(Generic[Value]):
+    """Values by index, computed in batches; the `keep` most recently used ones are kept.
 
     So memory does not grow with the number of pictures.
     """
@@ -102,7 +102,7 @@ class Recent(Generic[Value]):
 def _row(value: Any, index: int) -> Any:
     # cloned, because a view of one row would keep the whole batch in memory
     if isinstance(value, list):
-        return [layer[index : index + 1].clone() for layer in value]
+        return [_row(layer, index) for layer in value]
     return None if value is None else value[index : index + 1].clone()
 
 

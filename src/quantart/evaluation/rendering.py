@@ -1,15 +1,17 @@
-"""Held-out pairs rendered by the model and by every baseline; what depends on one picture alone is done once."""
+"""Held-out pairs rendered by the model and by every baseline; work on a single picture is done once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from quantart.evaluation import baselines
 from quantart.evaluation.baselines import (
     ADAIN,
-    BASELINES,
     COLOUR_MATCHED,
     CONTENT_DECODED,
     COPIED_CONTENT,
@@ -18,102 +20,98 @@ from quantart.evaluation.baselines import (
     Painter,
     Rendering,
 )
-from quantart.evaluation.observed import Observed, Perception, Recent, observe
-from quantart.evaluation.task import TransferTask
-from quantart.images import pixels_to_float
+from quantart.evaluation.observed import Observed, Perception, RecentlyUsed, observe
+from quantart.evaluation.task import TransferTask, split_into_batches
+from quantart.images import Picture, pixels_to_float, to_arrays
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.metrics import MODEL
 
-# Paintings come back in later pairs; photographs come in order and are done with after their pairs.
+# Paintings return in later pairs. Photographs come in order, so each can be dropped after its last pair.
 _STYLES_KEPT = 16
 
 
+@dataclass(frozen=True)
 class PairRenderer:
     """Turns pairs of held-out pictures into observed pictures of every method.
 
-    Args:
+    Attributes:
+        perception: its networks observe the pictures.
         batch_size: largest number of pairs in a call.
-        painters: by method, what makes its pictures; they come first. Where `MODEL` is not among them and no other
-            is, the model's own transfer is.
-        extras: by method, likewise, after the baselines.
+        painters: by method, in place of the model's own transfer; they come first.
+        extras: by method, further baselines; they come last.
     """
 
-    def __init__(
-        self,
-        model: ExperimentStage2,
-        task: TransferTask,
-        perception: Perception,
-        *,
-        batch_size: int,
-        painters: Mapping[str, Painter] | None = None,
-        extras: Mapping[str, Painter] | None = None,
-    ) -> None:
-        self._model = model
-        self._task = task
-        self._perception = perception
-        self._painters = dict(painters or {})
-        self._extras = dict(extras or {})
-        self._contents = Recent(self._render_contents, keep=batch_size)
-        self._styles = Recent(self._observe_styles, keep=max(batch_size, _STYLES_KEPT))
-
-    @property
-    def methods(self) -> list[str]:
-        """Names in the order in which they are reported."""
-        return [*(self._painters or [MODEL]), *BASELINES, *self._extras]
-
-    @property
-    def n_codes(self) -> int:
-        """Size of the style codebook."""
-        return int(self._model.config["n_embed"])
+    model: ExperimentStage2
+    task: TransferTask
+    perception: Perception
+    batch_size: int
+    painters: Mapping[str, Painter] = field(default_factory=dict)
+    extras: Mapping[str, Painter] = field(default_factory=dict)
 
     def originals(self, numbers: Sequence[int]) -> tuple[Observed, Observed]:
         """Photographs and paintings of the pairs with these numbers."""
-        contents = [content[COPIED_CONTENT] for content in self._contents(self._side(numbers, 0))]
-        return Observed.join(contents), Observed.join(self._styles(self._side(numbers, 1)))
+        styles = self._styles([self.task.pairs[number][1] for number in numbers])
+        return self._of_contents(COPIED_CONTENT, numbers), Observed.join(styles)
 
     def __call__(self, numbers: Sequence[int], content: Observed, style: Observed) -> Iterator[tuple[str, Observed]]:
-        """Each method with its pictures of the pairs with these numbers, one method after the other.
+        """Each method with its pictures of the pairs with these numbers.
 
         Args:
             content, style: what `originals` gave for these numbers.
         """
-        for method in self._painters:
-            yield method, self._painted(self._painters[method], content, style)
-        if not self._painters:
-            yield MODEL, self._observe(baselines.transfer(self._model, content.latents, style.latents))
-        yield ADAIN, self._observe(baselines.adain(self._model, content.latents, style.latents))
+        for method, paint in self.painters.items():
+            yield method, self._observe(paint(content.pictures, style.pictures))
+        if not self.painters:
+            yield MODEL, self._observe(baselines.transfer(self.model, content.latents, style.latents))
+        yield ADAIN, self._observe(baselines.adain(self.model, content.latents, style.latents))
         for method in (CONTENT_DECODED, STYLE_VQGAN):
-            yield method, Observed.join([each[method] for each in self._contents(self._side(numbers, 0))])
-        yield COLOUR_MATCHED, self._observe(baselines.colour_matched(self._model, content.pictures, style.pictures))
+            yield method, self._of_contents(method, numbers)
+        yield COLOUR_MATCHED, self._observe(baselines.colour_matched(self.model, content.pictures, style.pictures))
         yield COPIED_CONTENT, content
         yield COPIED_STYLE, style
-        for method, paint in self._extras.items():
-            yield method, self._painted(paint, content, style)
+        for method, paint in self.extras.items():
+            yield method, self._observe(paint(content.pictures, style.pictures))
 
-    def _side(self, numbers: Sequence[int], which: int) -> list[int]:
-        return [self._task.pairs[number][which] for number in numbers]
+    @torch.inference_mode()
+    def paint(self, numbers: Sequence[int]) -> dict[int, dict[str, Picture]]:
+        """The pictures of a few pairs, by the pair's number, then method."""
+        painted: dict[int, dict[str, Picture]] = {number: {} for number in numbers}
+        for batch in split_into_batches(numbers, self.batch_size):
+            for method, output in self(batch, *self.originals(batch)):
+                for number, picture in zip(batch, to_arrays(output.pictures), strict=True):
+                    painted[number][method] = picture
+        return painted
 
-    def _painted(self, paint: Painter, content: Observed, style: Observed) -> Observed:
-        return self._observe(paint(content.pictures, style.pictures))
+    @cached_property
+    def _contents(self) -> RecentlyUsed[dict[str, Observed]]:
+        return RecentlyUsed(self._render_contents, keep=self.batch_size)
+
+    @cached_property
+    def _styles(self) -> RecentlyUsed[Observed]:
+        return RecentlyUsed(self._observe_styles, keep=max(self.batch_size, _STYLES_KEPT))
+
+    def _of_contents(self, method: str, numbers: Sequence[int]) -> Observed:
+        """What a method that looks at the photograph alone makes of these pairs."""
+        contents = self._contents([self.task.pairs[number][0] for number in numbers])
+        return Observed.join([by_method[method] for by_method in contents])
 
     def _render_contents(self, indices: list[int]) -> list[dict[str, Observed]]:
-        photographs = pixels_to_float(self._task.contents.centre(indices, self._task.side).to(self._device))
-        latents = self._model.content_latents(photographs)
+        photographs = self._pixels(self.task.contents.centre(indices, self.task.side))
+        latents = self.model.content_latents(photographs)
         by_method = {
-            COPIED_CONTENT: observe(self._perception, photographs, latents),
-            STYLE_VQGAN: self._observe(baselines.style_vqgan(self._model, photographs)),
-            CONTENT_DECODED: self._observe(baselines.content_decoded(self._model, latents)),
+            COPIED_CONTENT: observe(self.perception, photographs, latents),
+            STYLE_VQGAN: self._observe(baselines.style_vqgan(self.model, photographs)),
+            CONTENT_DECODED: self._observe(baselines.content_decoded(self.model, latents)),
         }
         rows = zip(*(observed.rows() for observed in by_method.values()), strict=True)
         return [dict(zip(by_method, row, strict=True)) for row in rows]
 
     def _observe_styles(self, indices: list[int]) -> list[Observed]:
-        paintings = pixels_to_float(self._task.styles.centre(indices, self._task.side).to(self._device))
-        return observe(self._perception, paintings, self._model.style_latents(paintings)).rows()
+        paintings = self._pixels(self.task.styles.centre(indices, self.task.side))
+        return observe(self.perception, paintings, self.model.style_latents(paintings)).rows()
+
+    def _pixels(self, pictures: Tensor) -> Tensor:
+        return pixels_to_float(pictures.to(next(self.model.parameters()).device))
 
     def _observe(self, rendering: Rendering) -> Observed:
-        return observe(self._perception, *rendering)
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self._model.parameters()).device
+        return observe(self.perception, *rendering)

@@ -1,9 +1,9 @@
-"""From a value for each pair to means with intervals."""
+"""From a value for each pair to means with intervals, and to differences between methods or models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantart.evaluation.resampling import Sharing, interval, moved
+from quantart.evaluation.resampling import Estimate, Sharing, estimate
 from quantart.evaluation.set_distances import frechet_distance, frechet_influence, kernel_distance
-from quantart.vocabulary.metrics import COMPOSITE_NAMES, CONTENT_DISTANCES, FRECHET_NAMES, KERNEL_NAMES
+from quantart.vocabulary.metrics import (
+    COMPOSITE_NAMES,
+    CONTENT_DISTANCES,
+    FRECHET_NAMES,
+    KERNEL_NAMES,
+    MODEL,
+    larger_is_better,
+)
+
+Verdict = Literal["better", "worse", "not told apart", ""]
+"""Of a difference, by whether its interval contains 0; "" where there is no interval."""
 
 
 class Score(NamedTuple):
@@ -24,41 +34,33 @@ class Score(NamedTuple):
     value: float
     """Mean over pairs, or one value of all pictures together."""
     low: float
-    """Ends of the bootstrap 95 % interval of the mean; NaN where there is none."""
+    """Ends of the bootstrap 95 % interval; NaN where there is none."""
     high: float
     n: int
     """Number of pairs, that is of pictures that the method made."""
-
-
-def by_method(summary: Sequence[Score]) -> dict[str, dict[str, Score]]:
-    """Scores by method, then metric, in the order in which they come."""
-    scores: dict[str, dict[str, Score]] = {}
-    for score in summary:
-        scores.setdefault(score.method, {})[score.metric] = score
-    return scores
 
 
 class Measurement(NamedTuple):
     """A metric of a method on all pairs."""
 
     value: float
-    influence: Tensor | None
-    """Of each pair, `(n,)` float64, see `resampling`; None where it is not known."""
+    influence: Tensor | None = None
+    """Of each pair, `(n,)` float64, see `resampling`; None where it is unknown."""
 
 
 def measurements(
-    rows: pd.DataFrame, outputs: NDArray[np.float32], references: NDArray[np.float32], names: Iterable[str]
+    rows: pd.DataFrame, outputs: NDArray[np.float32], references: NDArray[np.float32], set_metrics: Iterable[str]
 ) -> dict[str, Measurement]:
     """Means over the rows of one method, then the distances between its pictures and the references.
 
-    The composite, (1 + mean content distance) · (1 + Fréchet distance), is ArtFID's formula (Wright and Ommer, GCPR
-    2022) on other networks. What can't be had is left out: distances of sets of one picture, and the kernel distance
+    The composite, (1 + mean content distance) · (1 + Fréchet distance), has the form of ArtFID (Wright and Ommer, GCPR
+    2022) on other networks. Undefined metrics are left out: set distances of a single picture, and the kernel distance
     where all pairs share a picture.
 
     Args:
-        rows: in the order of the pairs; every numeric column but `pair` is a metric.
+        rows: in the order of the pairs; every numeric column except `pair` is a metric.
         outputs, references: features `(n, d)` of the pairs' pictures.
-        names: among which those of the distances of sets are found.
+        set_metrics: names of the metrics of whole sets.
     """
     n = len(rows)
     columns = [str(name) for name in rows.select_dtypes("number") if name != "pair"]
@@ -70,7 +72,7 @@ def measurements(
     frechet, influence = frechet_distance(ours, theirs), frechet_influence(ours, theirs)
     kernel = Measurement(*kernel_distance(ours, theirs, sharing_of(rows)))
     content = next((found[name] for name in columns if name.startswith(CONTENT_DISTANCES)), None)
-    for name in names:
+    for name in set_metrics:
         if name.startswith(FRECHET_NAMES):
             found[name] = Measurement(frechet, influence)
         elif name.startswith(KERNEL_NAMES) and not np.isnan(kernel.value):
@@ -81,35 +83,57 @@ def measurements(
     return found
 
 
+def rows_of(table: pd.DataFrame, method: str = MODEL) -> pd.DataFrame:
+    """The rows of one method in a table with a row for each method and pair."""
+    return table.loc[table["method"] == method]
+
+
 def sharing_of(rows: pd.DataFrame) -> Sharing:
-    """Which rows of a table share a photograph or a painting; those of a reconstruction share none."""
-    return (
-        Sharing.of(rows["content"].tolist(), rows["style"].tolist()) if "content" in rows else Sharing.none(len(rows))
-    )
+    """Which rows of a method share a photograph or a painting; in a reconstruction none do."""
+    if "content" not in rows:
+        return Sharing.none(len(rows))
+    return Sharing.of(rows["content"].tolist(), rows["style"].tolist())
 
 
-def summarise(
-    table: pd.DataFrame,
-    measured: Mapping[str, Mapping[str, Measurement]],
-) -> list[Score]:
+def summarise(table: pd.DataFrame, measured: Mapping[str, Mapping[str, Measurement]]) -> list[Score]:
     """A score for each method and metric.
 
     Args:
-        table: a row for each method and pair; of each method in the same order of pairs.
+        table: a row for each method and pair, with the same order of pairs for each method.
         measured: by method, then metric.
     """
     scores: list[Score] = []
     for method, metrics in measured.items():
-        rows = table.loc[table["method"] == method]
-        for metric, (value, influence) in metrics.items():
-            ends = (np.nan, np.nan) if influence is None else interval(value, moved(influence, sharing_of(rows)))
-            scores.append(Score(method, metric, value, *ends, len(rows)))
+        rows = rows_of(table, method)
+        sharing = sharing_of(rows)
+        scores += [Score(method, name, *_estimate(each, sharing), len(rows)) for name, each in metrics.items()]
     return scores
 
 
-def difference(first: Measurement, second: Measurement, sharing: Sharing) -> tuple[float, float, float]:
-    """Second less first, on the same pairs, with the ends of its interval; NaN where an influence is not known."""
-    value = second.value - first.value
-    if first.influence is None or second.influence is None:
-        return value, np.nan, np.nan
-    return (value, *interval(value, moved(second.influence - first.influence, sharing)))
+def by_method(summary: Sequence[Score]) -> dict[str, dict[str, Score]]:
+    """Scores by method, then metric, in their order."""
+    scores: dict[str, dict[str, Score]] = {}
+    for score in summary:
+        scores.setdefault(score.method, {})[score.metric] = score
+    return scores
+
+
+def difference(first: Measurement, second: Measurement, sharing: Sharing) -> Estimate:
+    """The second minus the first, both on the same pairs; without an interval where an influence is unknown."""
+    known = first.influence is not None and second.influence is not None
+    influence = second.influence - first.influence if known else None  # type: ignore[operator]
+    return _estimate(Measurement(second.value - first.value, influence), sharing)
+
+
+def verdict(metric: str, difference: Estimate) -> Verdict:
+    """How the second compares with the first, given the second minus the first."""
+    if not difference.has_interval:
+        return ""
+    if difference.low <= 0 <= difference.high:
+        return "not told apart"
+    return "better" if (difference.low > 0) == larger_is_better(metric) else "worse"
+
+
+def _estimate(measured: Measurement, sharing: Sharing) -> Estimate:
+    value, influence = measured
+    return Estimate(value) if influence is None else estimate(value, influence, sharing)

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Literal, NamedTuple, TypeVar, cast
 
 import torch
 from accelerate import PartialState
 from mlflow.entities import Run
-from torch import Tensor
 
 from quantart.errors import UserError
 from quantart.evaluation import baselines
-from quantart.evaluation.baselines import MAGENTA, Painter, Rendering
-from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer, paint_pairs
+from quantart.evaluation.baselines import MAGENTA, Painter
+from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.networks import FeatureNetwork, assign_weights
 from quantart.evaluation.observed import Perception
+from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.task import TransferTask
 from quantart.images import Picture
 from quantart.losses.lpips import LPIPS
@@ -37,7 +37,7 @@ from quantart.pipeline.fidelity_runs import ControlledRun
 from quantart.pipeline.pair import log_pairs
 from quantart.pipeline.run_model import as_stage_2, load_model
 from quantart.project import Project
-from quantart.reporting.figures import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
+from quantart.reporting.grids import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
 from quantart.reporting.record import About
 from quantart.reporting.run_metrics import EVALUATION
 from quantart.reporting.sweep import Sweep
@@ -145,18 +145,21 @@ class Evaluator:
         controlled = ControlledRun(self._project, run, model)
         fidelities = controlled.sweep() if options.sweep else [controlled.settle(options.alpha, options.beta)]
         own = not options.sweep and controlled.is_own(fidelities[0])
-        how: dict[str, Any] = {"batch_size": self._batch_size, "extras": self._extras(model)}
+        painters: dict[str, Painter] = {}
         if not own:
             control = self._placed(controlled.control())
             if controlled.sibling and PartialState().is_main_process:
                 print(f"with the other variant of run {describe(controlled.sibling)}")
-            painters = {fidelity.name: partial(baselines.mixed, control, fidelity) for fidelity in fidelities}
-            how["painters"] = painters if options.sweep else {MODEL: painters[fidelities[0].name]}
-        evaluation = evaluate_transfer(model, task, self._perception, samples=GRID_PAIRS, **how)
+            painters = {
+                fidelity.name if options.sweep else MODEL: partial(baselines.mixed, control, fidelity)
+                for fidelity in fidelities
+            }
+        render = PairRenderer(model, task, self._perception, self._batch_size, painters, self._extras(model))
+        evaluation = evaluate_transfer(render, samples=GRID_PAIRS)
         name = model.variant if own else SWEPT if options.sweep else fidelities[0].name
         sweep = Sweep.of(evaluation, fidelities, self._perception.lpips) if options.sweep else None
         first = PartialState().is_main_process
-        images = self._images(model, task, evaluation, how) if first and not options.sweep else {}
+        images = self._images(render, evaluation) if first and not options.sweep else {}
         result = Result(name, evaluation, True, own, images, sweep)
         if first:
             fidelity = Fidelity(math.nan, math.nan) if options.sweep else fidelities[0]
@@ -216,14 +219,11 @@ class Evaluator:
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest() if self._weights else lines[0]
         return About(kind, digest, n, *networks, side, *fidelity, content, style)
 
-    def _images(
-        self, model: ExperimentStage2, task: TransferTask, evaluation: EvaluationResult, how: dict[str, Any]
-    ) -> dict[str, Picture]:
+    def _images(self, render: PairRenderer, evaluation: EvaluationResult) -> dict[str, Picture]:
         """Grids of the first pairs, and of the best, the median and the worst."""
         column = f"pair_composite_{self._perception.lpips.network}"
         ranked = ranked_pairs(evaluation.table, column, EACH_EXTREME)
-        numbers = sorted({number for numbers in ranked.values() for number in numbers})
-        pictures = paint_pairs(model, task, self._perception, numbers, **how)
+        pictures = render.paint(sorted({number for numbers in ranked.values() for number in numbers}))
         return {
             "transfers": transfer_grid(list(evaluation.samples.values())),
             EXTREMES: ranked_grid(pictures, evaluation.table, column, EACH_EXTREME),
@@ -233,11 +233,7 @@ class Evaluator:
         if not self._magenta:
             return {}
         stylizer = MagentaStylizer()
-
-        def paint(photographs: Tensor, paintings: Tensor) -> Rendering:
-            return baselines.magenta(model, stylizer, photographs, stylizer.style_vectors(paintings))
-
-        return {MAGENTA: paint}
+        return {MAGENTA: lambda photographs, paintings: baselines.repainted(model, stylizer(photographs, paintings))}
 
     def _placed(self, network: Network) -> Network:
         # channels_last makes the attention four times as fast on CPUs, the convolutions one and a half times

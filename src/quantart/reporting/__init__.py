@@ -1,1 +1,1 @@
-"""What was measured, compared and said: tables, plots, pages, words."""
+"""Turning measurements into figures, tables, pages, words and records."""

@@ -1,11 +1,11 @@
-"""The files of an evaluation, from which any two of them can be compared later.
+"""The files of an evaluation, from which any two evaluations can be compared later.
 
 A record is a folder with
 
-- `about.json`: what was evaluated, on what (`About`);
-- `table.parquet`: a row for each method and pair (or picture) with its metrics;
+- `about.json`: what was evaluated, on which pictures (`About`);
+- `table.parquet`: a row for each method and pair (or picture), with its metrics;
 - `summary.csv`: `method, metric, value, low, high, n`;
-- `features.safetensors`: by method `(n, d)`, a row for each pair: what the Fréchet and kernel distance compare;
+- `features.safetensors`: by method `(n, d)`, a row for each pair: what the Fréchet and kernel distances compare;
 - `pictures/<pair>_<method>.png`: the first pairs.
 """
 
@@ -28,7 +28,7 @@ from quantart.images import Picture, read_image, write_image
 ABOUT, TABLE, SUMMARY = "about.json", "table.parquet", "summary.csv"
 FEATURES, PICTURES = "features.safetensors", "pictures"
 NEEDED = (ABOUT, TABLE, SUMMARY, FEATURES)
-"""What a record can't be read without."""
+"""The files that a record cannot be read without."""
 
 _MAX_PIXELS = 10**8
 
@@ -38,14 +38,14 @@ class About:
     """What was evaluated.
 
     Attributes:
-        kind: of stage 2 (pairs) or of stage 1 (pictures).
-        digest: hex sha256 over the evaluated pictures and how they were paired; equal digests: the same task.
+        kind: `transfer` of stage 2 on pairs, or `reconstruction` of stage 1 on pictures.
+        digest: hex sha256 over the evaluated pictures and their pairing; equal digests mean the same task.
         n: number of pairs or pictures.
-        network: perceptual network.
-        features: network of the Fréchet and kernel distance.
+        network: the perceptual network.
+        features: the network of the Fréchet and kernel distances.
         resolution: side of the evaluated squares, in pixels.
         alpha, beta: visual and style fidelity; NaN for stage 1.
-        content, style: where the pictures came from; for stage 1 the first is its domain's, the other is empty.
+        content, style: where the pictures came from; for stage 1 the first is its domain's source, the second empty.
     """
 
     kind: Literal["transfer", "reconstruction"]
@@ -65,12 +65,11 @@ class Record:
     """A finished evaluation.
 
     Attributes:
-        about: see there.
-        table: `method`, `pair` (place in the list of pairs), `content`, `style` (file names), then a column for each
-            metric; of a reconstruction `method`, `file` and the metrics.
+        about: what was evaluated.
+        table: as in `EvaluationResult`.
         summary: the columns of `Score`.
         features: by method `(n, d)` float32, in the order of the pairs.
-        pictures: of the first pairs, by number of the pair and method, uint8 `(h, w, 3)`.
+        pictures: of the first pairs, uint8 `(h, w, 3)`, by the pair's number, then method.
     """
 
     about: About
@@ -82,12 +81,11 @@ class Record:
 
 def write_record(folder: Path, record: Record) -> None:
     """Write a record into `folder`, which is made if absent."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     (folder / ABOUT).write_text(json.dumps(asdict(record.about), indent=2) + "\n", encoding="utf8")
     record.table.to_parquet(folder / TABLE, index=False)
     record.summary.to_csv(folder / SUMMARY, index=False, float_format="%.9g")
     save_file({name: np.ascontiguousarray(values) for name, values in record.features.items()}, folder / FEATURES)
-    (folder / PICTURES).mkdir(exist_ok=True)
     for pair, by_method in record.pictures.items():
         for method, picture in by_method.items():
             write_image(folder / PICTURES / f"{pair:04d}_{method}.png", picture)
@@ -97,7 +95,7 @@ def read_record(folder: Path) -> Record:
     """The record in `folder`.
 
     Raises:
-        UserError: it is not there, or was not written by `write_record`.
+        UserError: there is none, or it was not written by `write_record`.
     """
     try:
         written = json.loads((folder / ABOUT).read_text(encoding="utf8"))
@@ -106,9 +104,9 @@ def read_record(folder: Path) -> Record:
         summary = pd.read_csv(folder / SUMMARY)
         features = load_file(folder / FEATURES)
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: not found; `quantart evaluate` writes it") from None
+        raise UserError(f"{error.filename}: not found", "`quantart evaluate` writes it") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise UserError(f"{folder}: not the record of an evaluation ({error}); evaluate again") from None
+        raise UserError(f"{folder}: not the record of an evaluation ({error})", "evaluate again") from None
     return Record(about, table, summary, features, _read_pictures(folder / PICTURES, about.n))
 
 
@@ -116,6 +114,6 @@ def _read_pictures(folder: Path, n: int) -> dict[int, dict[str, Picture]]:
     pictures: dict[int, dict[str, Picture]] = {}
     for file in sorted(folder.glob("[0-9]*_*.png")):
         pair, _, method = file.stem.partition("_")
-        if int(pair) < n:  # an evaluation before may have left more
+        if int(pair) < n:  # an earlier, longer evaluation may have left more
             pictures.setdefault(int(pair), {})[method] = read_image(file, max_pixels=_MAX_PIXELS)
     return pictures

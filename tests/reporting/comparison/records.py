@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quantart.images import Picture
-from quantart.reporting.comparison.compare import EvaluatedRun
+from quantart.reporting.comparison.compare import Comparison, EvaluatedRun, compare
 from quantart.reporting.record import About, Record
 
 PAIRS = 24
@@ -75,3 +75,8 @@ def evaluated(name: str, measured: Record, upstream: dict[str, str] | None = Non
     run_id = hashlib.md5(name.encode()).hexdigest()
     started = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
     return EvaluatedRun(run_id, name, started, parameters, UPSTREAM if upstream is None else upstream, measured)
+
+
+def comparison(*, evil: str = "") -> Comparison:
+    one = record(content=f"{evil}photo.jpg")
+    return compare([evaluated(f"one{evil}", one, lr=f"1e-3{evil}"), evaluated("=two", record(0.2, seed=2), lr="2e-3")])

@@ -1,1 +1,1 @@
-"""Evaluated runs side by side: the comparison, and how it is shown."""
+"""Evaluated runs side by side: how they compare, and how that is shown."""

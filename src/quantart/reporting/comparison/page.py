@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs nothing else: no script, no file beside it, no network."""
+"""A comparison as one self-contained HTML page: no script, no other file, no network."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.summary import rows_of
 from quantart.images import Picture, to_pillow
-from quantart.reporting.comparison.compare import UNITS, Comparison, Difference, EvaluatedRun
+from quantart.reporting.comparison.compare import Comparison, Difference, EvaluatedRun
 from quantart.reporting.comparison.plot import forest_plot
-from quantart.reporting.comparison.tables import MANY, NO_INTERVAL, number, signed
+from quantart.reporting.comparison.tables import MANY_METRICS
+from quantart.reporting.words import NO_INTERVAL, UNITS, number, signed
 from quantart.vocabulary.metrics import MODEL
 
 _QUALITY = 90
@@ -44,14 +46,14 @@ def page(comparison: Comparison) -> str:
         metrics=_metrics(comparison),
         plots=[_plot(pair.differences) for pair in comparison.pairs],
         galleries=[_gallery(group) for group in _same_task(comparison)],
-        many=MANY,
+        many_metrics=MANY_METRICS,
         no_interval=NO_INTERVAL,
         units=UNITS,
     )
 
 
 def _metrics(comparison: Comparison) -> list[tuple[str, list[dict[Hashable, Any] | None]]]:
-    """By metric a cell for each run, None where it has no such metric."""
+    """For each metric a cell for each run; None where the run lacks the metric."""
     found = []
     for metric, rows in comparison.metrics.groupby("metric", sort=False):
         cells = {row["run"]: row for row in rows.to_dict("records")}
@@ -61,7 +63,7 @@ def _metrics(comparison: Comparison) -> list[tuple[str, list[dict[Hashable, Any]
 
 def _plot(differences: Sequence[Difference]) -> Markup:
     shown = [each for each in differences if each.verdict and each.first]
-    return Markup(forest_plot(shown)) if shown else Markup("")  # noqa: S704 - its texts are escaped by Matplotlib
+    return Markup(forest_plot(shown)) if shown else Markup("")  # noqa: S704 - Matplotlib escapes its texts
 
 
 def _same_task(comparison: Comparison) -> list[dict[str, EvaluatedRun]]:
@@ -74,42 +76,34 @@ def _same_task(comparison: Comparison) -> list[dict[str, EvaluatedRun]]:
 
 
 def _gallery(runs: dict[str, EvaluatedRun]) -> _Gallery:
-    records = {letter: run.record for letter, run in runs.items()}
-    first = next(iter(records))
-    sources = {"content": (first, COPIED_CONTENT), "style": (first, COPIED_STYLE)}
-    outputs = {f"{letter} ({run.name})": (letter, MODEL) for letter, run in runs.items()}
-    columns = sources | outputs | _adain_columns(runs)
-    numbers = [n for n in sorted(records[first].pictures) if all(n in record.pictures for record in records.values())]
-    shown = {
-        title: [records[letter].pictures[n].get(method) for n in numbers] for title, (letter, method) in columns.items()
-    }
-    shown = {title: pictures for title, pictures in shown.items() if any(p is not None for p in pictures)}
-    names = _file_names(runs[first])
+    pictures = {letter: run.record.pictures for letter, run in runs.items()}
+    first = next(iter(runs))
+    columns = {"content": (first, COPIED_CONTENT), "style": (first, COPIED_STYLE)}
+    columns |= {f"{letter} ({run.name})": (letter, MODEL) for letter, run in runs.items()} | _adain_columns(runs)
+    numbers = sorted(set.intersection(*map(set, pictures.values())))
+    shown = {title: [pictures[letter][n].get(method) for n in numbers] for title, (letter, method) in columns.items()}
+    shown = {title: found for title, found in shown.items() if any(picture is not None for picture in found)}
+    captions = _file_names(runs[first])
     rows = [
-        [_Cell(_data_uri(pictures[row]), names.get((n, title), "")) for title, pictures in shown.items()]
+        [_Cell(_data_uri(found[row]), captions.get((n, title), "")) for title, found in shown.items()]
         for row, n in enumerate(numbers)
     ]
     return _Gallery(list(shown), rows)
 
 
 def _adain_columns(runs: dict[str, EvaluatedRun]) -> dict[str, tuple[str, str]]:
-    """One for each set of VQGANs: AdaIN's pictures are the same for all runs that stand on the same."""
-    columns: dict[str, tuple[str, str]] = {}
-    seen: list[Sequence[bytes]] = []
+    """One column for each set of VQGANs: runs that build on the same VQGANs have the same AdaIN pictures."""
+    distinct: dict[tuple[bytes, ...], str] = {}
     for letter, run in runs.items():
-        pictures = [p[ADAIN].tobytes() for _, p in sorted(run.record.pictures.items()) if ADAIN in p]
-        if pictures and pictures not in seen:
-            columns[f"AdaIN baseline of {letter}" if len(runs) > 1 else "AdaIN baseline"] = (letter, ADAIN)
-            seen.append(pictures)
-    if len(columns) == 1:
-        return {"AdaIN baseline": next(iter(columns.values()))}
-    return columns
+        if pictures := tuple(p[ADAIN].tobytes() for _, p in sorted(run.record.pictures.items()) if ADAIN in p):
+            distinct.setdefault(pictures, letter)
+    one = len(distinct) == 1
+    return {"AdaIN baseline" if one else f"AdaIN baseline of {letter}": (letter, ADAIN) for letter in distinct.values()}
 
 
 def _file_names(run: EvaluatedRun) -> dict[tuple[int, str], str]:
-    """File names by number of the pair and column."""
-    table = run.record.table
-    rows = table[table["method"] == MODEL].reset_index(drop=True)
+    """File names by the pair's number and column title."""
+    rows = rows_of(run.record.table).reset_index(drop=True)
     numbers = rows.get("pair", rows.index)
     columns = {"content": "content", "style": "style"} if "content" in rows else {"content": "file"}
     return {(int(n), title): str(rows[c][i]) for title, c in columns.items() for i, n in enumerate(numbers)}

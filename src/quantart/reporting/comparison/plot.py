@@ -1,4 +1,4 @@
-"""Differences of two runs as a forest plot."""
+"""The differences of two runs as a forest plot."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from quantart.reporting.comparison.compare import Difference
 from quantart.vocabulary.metrics import larger_is_better
 
 WIDEST = 100.0
-"""Per cent; where a bar is longer, the scale is logarithmic beyond `LINEAR`, lest it hides the others."""
+"""Per cent. If a bar is longer, the scale is logarithmic beyond `LINEAR`, so that the bar does not hide the others."""
 LINEAR = 10.0
 
-# stands for the colour of the page's text, which is not known here
+# replaced by the page's own text colour
 _INK = "#010203"
 _COLOURS = {"better": "#2e9d5b", "worse": "#d5533f", "not told apart": "#8a8a8a"}
 
@@ -24,10 +24,10 @@ _COLOURS = {"better": "#2e9d5b", "worse": "#d5533f", "not told apart": "#8a8a8a"
 def forest_plot(differences: Sequence[Difference]) -> str:
     """An SVG element: each metric's difference with its interval, in per cent of the first run's value.
 
-    To the right of 0 the second run is better, whatever the metric's direction.
+    Right of 0 the second run is better, whichever direction is better for the metric.
 
     Args:
-        differences: of one pair of runs, each with an interval and with a first value that is not 0.
+        differences: of one pair of runs, each with an interval and a non-zero first value.
     """
     figure = Figure(figsize=(6.0, 0.6 + 0.26 * len(differences)), layout="constrained")
     axes = figure.add_subplot()
@@ -54,7 +54,7 @@ def forest_plot(differences: Sequence[Difference]) -> str:
 
 
 def _element(figure: Figure) -> str:
-    """The `<svg>` alone, in the page's font and colours."""
+    """The `<svg>` element alone, in the page's font and colours."""
     file = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -1,33 +1,32 @@
-"""A comparison on the terminal, and as a table for machines."""
+"""A comparison on the terminal, and as a CSV file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from quantart.data.files import FORMULA_STARTS
-from quantart.reporting.comparison.compare import UNITS, Comparison, Difference, PairOfRuns
+from quantart.reporting.comparison.compare import Comparison, Difference, PairOfRuns
+from quantart.reporting.words import NO_INTERVAL, UNITS, number, signed
 
-MANY = (
-    "Each interval is 95 % for its metric alone: of twenty metrics that do not differ, one leaves 0 out by chance. "
-    "The evaluation's own pictures are what was resampled, not the training: another seed is other noise."
+MANY_METRICS = (
+    "Each interval is 95 % for its metric alone: of twenty metrics that do not differ, one shows a difference by "
+    "chance. The intervals cover the choice of pictures, not the training: another seed adds noise of its own."
 )
-
-NO_INTERVAL = "no interval"
 
 _COLOURS = {"better": "green", "worse": "red", "not told apart": "default", "": "default"}
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Print runs, differing parameters, metrics, differences and, in words, which run is better."""
+    """Print the runs, differing parameters, metrics and differences, then which run is better in words."""
     console = console or Console()
-    tables: list[RenderableType] = [_runs(comparison)]
+    tables = [_runs(comparison)]
     if len(comparison.parameters):
         tables.append(_parameters(comparison))
     tables.append(_metrics(comparison))
@@ -38,14 +37,14 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for pair in comparison.pairs:
         console.print(pair.sentence, markup=False, highlight=False)
     if any(pair.differences for pair in comparison.pairs):
-        console.print(MANY, style="dim", highlight=False)
+        console.print(MANY_METRICS, style="dim", highlight=False)
 
 
 def csv_text(comparison: Comparison) -> str:
-    """A row for each pair of runs and metric: both values with intervals, the difference with its own, the verdict.
+    """A row for each pair of runs and metric: both values and the difference, each with its interval, and the verdict.
 
-    The difference is empty where the runs were evaluated on different data. Text that a spreadsheet would take for a
-    formula begins with an apostrophe.
+    The difference is empty where the runs were evaluated on different pictures. Text that a spreadsheet would take for
+    a formula begins with an apostrophe.
     """
     metrics = comparison.metrics
     parts = []
@@ -66,23 +65,8 @@ def csv_text(comparison: Comparison) -> str:
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
-def number(value: float, digits: int = 4) -> str:
-    """With so many significant digits; a dash for NaN."""
-    if np.isnan(value):
-        return "–"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
-
-
-def signed(value: float) -> str:
-    """Three digits, with the sign."""
-    sign = "+" if value > 0 else "−" if value < 0 else ""
-    return sign + number(abs(value), 3)
-
-
 def _runs(comparison: Comparison) -> Table:
-    table = _table("Runs")
-    for column in ("", "run", "name", "started", "measured on"):
-        table.add_column(column, overflow="fold")
+    table = _table("Runs", ["", "run", "name", "started", "measured on"])
     for letter, run in comparison.runs.items():
         about = run.record.about
         measured = f"{about.n} {UNITS[about.kind]} at {about.resolution} px"
@@ -91,10 +75,7 @@ def _runs(comparison: Comparison) -> Table:
 
 
 def _parameters(comparison: Comparison) -> Table:
-    table = _table("Parameters that differ")
-    table.add_column("parameter", overflow="fold")
-    for letter in comparison.runs:
-        table.add_column(letter, overflow="fold")
+    table = _table("Parameters that differ", ["parameter", *comparison.runs])
     for name, row in comparison.parameters.iterrows():
         table.add_row(escape(str(name)), *(escape(str(value)) for value in row))
     return table
@@ -106,13 +87,12 @@ def _metrics(comparison: Comparison) -> Table:
     for letter in comparison.runs:
         table.add_column(letter, justify="right", overflow="fold")
     for metric, rows in comparison.metrics.groupby("metric", sort=False):
-        cells = {row["run"]: _cell(row["value"], row["low"], row["high"]) for row in rows.to_dict("records")}
+        cells = {
+            row["run"]: number(row["value"]) + _interval(row["low"], row["high"], lambda end: number(end, 3))
+            for row in rows.to_dict("records")
+        }
         table.add_row(escape(str(metric)), *(cells.get(letter, "") for letter in comparison.runs))
     return table
-
-
-def _cell(value: float, low: float, high: float) -> str:
-    return number(value) + _interval(low, high, lambda end: number(end, 3))
 
 
 def _differences(pair: PairOfRuns) -> Table:
@@ -132,11 +112,14 @@ def _interval(low: float, high: float, written: Callable[[float], str]) -> str:
     return f"\n[dim]{NO_INTERVAL if np.isnan(low) else f'{written(low)} … {written(high)}'}[/]"
 
 
-def _table(title: str) -> Table:
+def _table(title: str, columns: Iterable[str] = ()) -> Table:
     """Without lines between the columns: the longest metric, a difference and a verdict fill 80 columns."""
-    return Table(
+    table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
     )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _no_formula(text: object) -> object:

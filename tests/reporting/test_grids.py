@@ -1,19 +1,14 @@
-from pathlib import Path
-from xml.etree import ElementTree
-
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
-from quantart.images import Picture, read_image
-from quantart.reporting.figures import ranked_grid, ranked_pairs, sweep_plot, transfer_grid, write_figure
+from quantart.images import Picture
+from quantart.reporting.grids import ranked_grid, ranked_pairs, transfer_grid
 from quantart.vocabulary.metrics import MODEL
 
 METHODS = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
 METRIC = "pair_composite_squeezenet1_1"
-CONTENT, STYLE = "perceptual_squeezenet1_1", "gram_squeezenet1_1"
 
 
 def colour(pair: int, column: int) -> tuple[int, int, int]:
@@ -100,43 +95,3 @@ def test_the_grid_shows_the_ranked_pairs_with_their_values() -> None:
     assert (grid[:, 1:left] != 255).any()  # the titles
     other = ranked_grid(pictures, table([v + 0.5 for v in values]), METRIC, each=1)
     assert other.shape != grid.shape or (other != grid).any()
-
-
-def sweep() -> pd.DataFrame:
-    """A row for each setting, out of order."""
-    rows = [(alpha, beta, beta / 2 + alpha / 10, 1 - beta) for beta in (1.0, 0.0, 0.5) for alpha in (1.0, 0.0)]
-    return pd.DataFrame(rows, columns=["alpha", "beta", CONTENT, STYLE])
-
-
-def baselines() -> pd.DataFrame:
-    return pd.DataFrame({"method": ["adain", "copied_content"], CONTENT: [0.3, 0.0], STYLE: [0.4, 1.2]})
-
-
-def curves(figure: Figure) -> dict[str, np.ndarray]:
-    return {str(line.get_label()): line.get_xydata() for line in figure.axes[0].lines}
-
-
-def test_the_sweep_has_a_curve_for_each_alpha_along_beta() -> None:
-    figure = sweep_plot(sweep(), CONTENT, STYLE, baselines())
-    assert list(curves(figure)) == ["alpha 0", "alpha 1"]
-    np.testing.assert_allclose(curves(figure)["alpha 0"], [[0, 1], [0.25, 0.5], [0.5, 0]])
-    np.testing.assert_allclose(curves(figure)["alpha 1"], [[0.1, 1], [0.35, 0.5], [0.6, 0]])
-    (axes,) = figure.axes
-    labels = {(text.get_text(), *text.xy) for text in axes.texts}
-    assert {("0.5", 0.25, 0.5), ("0.5", 0.35, 0.5), ("0", 0.0, 1.0), ("1", 0.6, 0.0)} < labels
-    assert {("adain", 0.3, 0.4), ("copied content", 0.0, 1.2)} < labels
-    assert axes.get_xlabel().startswith(CONTENT)
-    assert axes.get_ylabel().startswith(STYLE)
-    assert not sweep_plot(sweep(), CONTENT, STYLE).axes[0].collections
-
-
-def test_a_figure_is_written_twice_alike_as_png_and_svg(tmp_path: Path) -> None:
-    files = write_figure(tmp_path, "sweep", sweep_plot(sweep(), CONTENT, STYLE, baselines()))
-    assert [file.name for file in files] == ["sweep.png", "sweep.svg"]
-    picture = read_image(files[0], max_pixels=10**8)
-    assert picture.shape == (720, 960, 3)
-    assert picture.std() > 5
-    assert ElementTree.parse(files[1]).getroot().tag.endswith("svg")
-    before = [file.read_bytes() for file in files]
-    write_figure(tmp_path, "sweep", sweep_plot(sweep(), CONTENT, STYLE, baselines()))
-    assert [file.read_bytes() for file in files] == before

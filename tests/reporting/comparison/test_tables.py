@@ -1,0 +1,41 @@
+import csv
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from quantart.reporting.comparison.compare import compare
+from quantart.reporting.comparison.tables import csv_text, print_comparison
+from tests.reporting.comparison.records import comparison, evaluated, record
+
+
+def test_the_csv_has_a_row_for_each_metric_and_no_formula() -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_text(comparison()))))
+    assert [row["metric"] for row in rows] == [
+        "perceptual_net",
+        "latent_style",
+        "ssim",
+        "fd_feat",
+        "composite_net_feat",
+        "usage",
+    ]
+    first = rows[0]
+    assert (first["first_name"], first["second_name"]) == ("one", "'=two")
+    assert float(first["difference"]) == pytest.approx(float(first["value_second"]) - float(first["value_first"]))
+    assert float(first["low"]) <= float(first["difference"]) <= float(first["high"])
+    assert first["verdict"] == "worse"
+    assert (rows[-1]["low"], rows[-1]["verdict"]) == ("", "")
+    other = compare([evaluated("one", record()), evaluated("two", record(data="two"))])
+    assert {row["difference"] for row in csv.DictReader(io.StringIO(csv_text(other)))} == {""}
+
+
+def test_the_terminal_shows_it_in_80_columns() -> None:
+    file = io.StringIO()
+    print_comparison(comparison(evil="[red]"), Console(file=file, width=80))
+    said = file.getvalue()
+    assert max(map(len, said.splitlines())) <= 80
+    assert re.search(r"perceptual_net .* worse", said)
+    assert "one[red]" in said
+    assert "Parameters that differ" in said
+    assert "95 % for its metric alone" in said
