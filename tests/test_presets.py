@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def test_dvc_finds_every_parameter_it_asks_for(project: Project, name: str) -> N
     written = yaml.safe_load((project.root / "params.yaml").read_text())
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
     templates = [key for stage in stages for key in stage.get("do", stage).get("params", [])]
-    asked = {key.replace("${item.domain}", domain) for key in templates for domain in DOMAINS}
+    asked = {re.sub(r"\$\{[\w.]+\}", domain, key) for key in templates for domain in DOMAINS}
     assert len(asked) > 15
     for key in asked:
         value = written

@@ -58,8 +58,8 @@ def test_comments_are_read_by_key_and_hashes_inside_values_are_none() -> None:
 
 def test_the_shipped_files_comments_are_found() -> None:
     found = read_comments(SHIPPED.read_text())
-    assert found["data.resolution"] == "pixels, side of the square the networks see"
-    assert found["stage1.base"] == "one VQGAN on both domains together: the common start"
+    assert found["data.resolution"] == "side in pixels of the square that the networks see"
+    assert found["stage1.base"] == "one VQGAN of both domains, from which both continue"
     assert "stage1" not in found
 
 
