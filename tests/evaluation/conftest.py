@@ -12,9 +12,9 @@ from quantart.evaluation.observed import Perception
 from quantart.evaluation.task import TransferTask
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.data import DataParams
-from quantart.vocabulary.names import DOMAINS, Domain
+from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 SHAPE: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}

@@ -14,7 +14,8 @@ from torch import Tensor
 from quantart.errors import UserError
 from quantart.models import fidelity
 from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, mix_decode, mix_latents, settle
-from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.vocabulary.names import Variant
 
 from .networks import DDCONFIG, small_stage_1
 

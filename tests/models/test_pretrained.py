@@ -16,6 +16,9 @@ from quantart.models.stage_2 import ExperimentStage2
 from .networks import small_stage_1
 
 
+UNKNOWN = json.dumps({"model": "ExperimentStage1", "colour": 1, "ddconfig": {}, "n_embed": 1, "embed_dim": 1})
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     small_stage_1().save_pretrained(tmp_path / "model")
@@ -32,6 +35,14 @@ def test_round_trip_keeps_weights_and_configuration(tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_folder_saved_before_an_option_existed_gets_its_default(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    assert list(config)[:4] == ["model", "ddconfig", "n_embed", "embed_dim"]
+    del config["rotation"], config["cosine"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert ExperimentStage1.from_pretrained(folder).config == small_stage_1().config
 
 
 def test_the_hubs_mixin_opens_the_folder(folder: Path) -> None:
@@ -74,8 +85,9 @@ def test_many_missing_keys_are_counted(folder: Path) -> None:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no model"):
+    with pytest.raises(UserError) as refused:
         ExperimentStage1.from_pretrained(tmp_path / "nothing")
+    assert refused.value.fault.startswith(f"{tmp_path / 'nothing'}: ")
 
 
 def test_missing_or_truncated_weights_are_refused(folder: Path) -> None:
@@ -89,13 +101,15 @@ def test_missing_or_truncated_weights_are_refused(folder: Path) -> None:
 
 
 def test_another_network_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match="not the configuration of an ExperimentStage2"):
+    with pytest.raises(UserError) as refused:
         ExperimentStage2.from_pretrained(folder)
+    assert str(folder / "config.json") in refused.value.fault
+    assert '"model": "ExperimentStage2"' in refused.value.remedy
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("{", "not valid JSON"), ("[]", "must be a JSON object"), (json.dumps({"model": "ExperimentStage1"}), "describe")],
+    [("{", "JSON"), ("[]", "JSON"), (json.dumps({"model": "ExperimentStage1"}), "ddconfig"), (UNKNOWN, "'colour'")],
 )
 def test_a_bad_configuration_is_refused(folder: Path, text: str, said: str) -> None:
     (folder / "config.json").write_text(text)

@@ -24,13 +24,14 @@ from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.training import TrainingParams
 from quantart.training.checkpoint import Checkpoints
 from quantart.training.loop import Task, train
 from quantart.training.transfer_step import Stage2Step
 from quantart.training.update import learning_rate
 from quantart.training.vqgan_step import Stage1Step
+from quantart.vocabulary.names import Variant
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 SIDE, BATCH, N_EMBED, EMBED_DIM = 32, 2, 16, 8

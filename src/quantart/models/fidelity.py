@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from quantart.errors import UserError
-from quantart.models.stage_2 import ExperimentStage2, Variant
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.vocabulary.names import Variant
 
 ALPHA_OF: dict[Variant, float] = {"discrete": 1.0, "continuous": 0.0}
 """The alpha at which one variant works alone."""

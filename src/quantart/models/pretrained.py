@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,16 +19,36 @@ from quantart.errors import UserError
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-DISCRIMINATOR = "discriminator.safetensors"  # beside an imported VQGAN: what fine-tuning goes on with
+DISCRIMINATOR = "discriminator.safetensors"  # beside an imported VQGAN, for fine-tuning
+
+P = ParamSpec("P")
+Init = Callable[Concatenate[Any, P], None]
+
+
+def keeps_arguments(init: Init[P]) -> Init[P]:
+    """Decorates a constructor: before it runs, its arguments, with all defaults, are kept in `self.config`."""
+
+    @wraps(init)
+    def wrapped(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        bound = signature(init).bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        self.config = deepcopy({name: value for name, value in bound.arguments.items() if value is not self})
+        init(self, *args, **kwargs)
+
+    return wrapped
 
 
 class Pretrained(nn.Module):
-    """A network that keeps its constructor's arguments in `config` and saves itself beside them."""
+    """A network that can be saved and opened again; its constructor `keeps_arguments`."""
 
     config: dict[str, Any]
 
+    def arguments_of(self, part: type[nn.Module]) -> dict[str, Any]:
+        """Those of this network's arguments that the constructor of `part` takes too."""
+        return {name: self.config[name] for name in signature(part).parameters if name in self.config}
+
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the network to `folder`, which is made if absent."""
+        """Write the network to `folder`, which is created if needed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(self, folder / WEIGHTS)
@@ -42,11 +65,11 @@ class Pretrained(nn.Module):
         folder = Path(folder)
         config = _read_config(folder)
         if config.pop("model", None) != cls.__name__:
-            raise UserError(f'{folder / CONFIG}: not the configuration of an {cls.__name__}; it needs its "model"')
+            raise UserError(f"{folder / CONFIG}: describes no {cls.__name__}", f'it needs "model": "{cls.__name__}"')
         try:
             network = cls(**config)
         except (TypeError, ValueError, KeyError) as error:
-            raise UserError(f"{folder / CONFIG}: does not describe an {cls.__name__}: {error}") from None
+            raise UserError(f"{folder / CONFIG}: describes no {cls.__name__}: {error}") from None
         try:
             state = load_file(folder / WEIGHTS)
         except (OSError, SafetensorError) as error:
@@ -64,7 +87,8 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str, *, 
     """Load a state dict whose keys and shapes must be exactly the network's.
 
     Args:
-        assign: put the tensors themselves into the network, which may be on the meta device, in place of copying.
+        source: of the state dict, for the error.
+        assign: put the tensors themselves into the network, which may be on the meta device, instead of copying.
 
     Raises:
         UserError: names `source` and the missing, unexpected or misshapen keys; the network is then unchanged.
@@ -87,7 +111,7 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str, *, 
 
 
 def file_sha256(path: Path) -> str:
-    """Checksum in hex by which weights are recognised."""
+    """The file's checksum in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -103,9 +127,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf8"))
     except OSError:
-        raise UserError(f"{folder}: holds no model; a model's folder has {CONFIG} and {WEIGHTS}") from None
+        raise UserError(f"{folder}: holds no model", f"a model's folder has {CONFIG} and {WEIGHTS}") from None
     except ValueError as error:
         raise UserError(f"{folder / CONFIG}: not valid JSON: {error}") from None
     if not isinstance(config, dict):
-        raise UserError(f"{folder / CONFIG}: must be a JSON object")
+        raise UserError(f"{folder / CONFIG}: not a JSON object")
     return config

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from quantart.components.autoencoder import Decoder, Encoder
 from quantart.components.quantizer import Quantized, VectorQuantizer
-from quantart.models.pretrained import Pretrained
+from quantart.models.pretrained import Pretrained, keeps_arguments
 
 
 class ExperimentStage1(Pretrained):
@@ -23,6 +23,7 @@ class ExperimentStage1(Pretrained):
         beta, legacy, cosine, rotation: see `VectorQuantizer`.
     """
 
+    @keeps_arguments
     def __init__(
         self,
         ddconfig: dict[str, Any],
@@ -34,18 +35,9 @@ class ExperimentStage1(Pretrained):
         rotation: bool = False,
     ) -> None:
         super().__init__()
-        self.config = {
-            "ddconfig": dict(ddconfig),
-            "n_embed": n_embed,
-            "embed_dim": embed_dim,
-            "beta": beta,
-            "legacy": legacy,
-            "cosine": cosine,
-            "rotation": rotation,
-        }
         self.encoder = Encoder(**ddconfig)
         self.decoder = Decoder(**ddconfig)
-        self.quantize = VectorQuantizer(n_embed, embed_dim, beta, legacy, cosine, rotation)
+        self.quantize = VectorQuantizer(n_embed, embed_dim, **self.arguments_of(VectorQuantizer))
         self.quant_conv = nn.Conv2d(ddconfig["z_channels"], embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self
 
 from torch import Tensor, nn
 
@@ -10,10 +10,9 @@ from quantart.components.autoencoder import Decoder, Encoder
 from quantart.components.quantizer import VectorQuantizer, unit_length
 from quantart.components.style_transfer import StyleTransferModule
 from quantart.errors import UserError
-from quantart.models.pretrained import Pretrained
+from quantart.models.pretrained import Pretrained, keeps_arguments
 from quantart.models.stage_1 import ExperimentStage1
-
-Variant = Literal["discrete", "continuous"]
+from quantart.vocabulary.names import VARIANTS, Variant
 
 
 class Transferred(NamedTuple):
@@ -44,6 +43,7 @@ class ExperimentStage2(Pretrained):
         UserError: an unknown variant.
     """
 
+    @keeps_arguments
     def __init__(
         self,
         ddconfig: dict[str, Any],
@@ -62,78 +62,43 @@ class ExperimentStage2(Pretrained):
         rotation: bool = False,
     ) -> None:
         super().__init__()
-        if variant not in get_args(Variant):
-            raise UserError(f"variant = {variant!r}: must be one of {', '.join(get_args(Variant))}")
+        if variant not in VARIANTS:
+            raise UserError(f"variant = {variant!r}: unknown", f"use one of {', '.join(VARIANTS)}")
         self.variant = variant
-        self.config = {
-            "ddconfig": dict(ddconfig),
-            "n_embed": n_embed,
-            "embed_dim": embed_dim,
-            "block_num": block_num,
-            "residual": residual,
-            "use_conv": use_conv,
-            "use_selfatt": use_selfatt,
-            "adain_start": adain_start,
-            "adain_end": adain_end,
-            "variant": variant,
-            "beta": beta,
-            "legacy": legacy,
-            "cosine": cosine,
-            "rotation": rotation,
-        }
+        self.cosine = cosine
         z_channels = ddconfig["z_channels"]
         self.encoder = Encoder(**ddconfig)
         self.encoder_real = Encoder(**ddconfig)
         self.decoder = Decoder(**ddconfig)
         if variant == "discrete":
-            self.quantize_enc = VectorQuantizer(n_embed, embed_dim, beta, legacy, cosine, rotation)
-            self.quantize_dec = VectorQuantizer(n_embed, embed_dim, beta, legacy, cosine, rotation)
+            self.quantize_enc = VectorQuantizer(n_embed, embed_dim, **self.arguments_of(VectorQuantizer))
+            self.quantize_dec = VectorQuantizer(n_embed, embed_dim, **self.arguments_of(VectorQuantizer))
         self.quant_conv = nn.Conv2d(z_channels, embed_dim, 1)
         self.quant_conv_real = nn.Conv2d(z_channels, embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, z_channels, 1)
-        self.model_x2y = StyleTransferModule(
-            embed_dim, block_num, residual, use_conv, use_selfatt, adain_start, adain_end
-        )
+        self.model_x2y = StyleTransferModule(embed_dim, **self.arguments_of(StyleTransferModule))
 
     @classmethod
-    def from_stage1(
-        cls,
-        content: ExperimentStage1,
-        style: ExperimentStage1,
-        *,
-        variant: Variant = "discrete",
-        block_num: int = 6,
-        residual: bool = True,
-        use_conv: bool = True,
-        use_selfatt: bool = True,
-        adain_start: bool = False,
-        adain_end: bool = False,
-    ) -> Self:
+    def from_stage1(cls, content: ExperimentStage1, style: ExperimentStage1, **options: Any) -> Self:
         """Put a new style transfer network between two trained VQGANs, whose weights are copied.
+
+        Args:
+            options: the constructor's `variant` and arguments of the style transfer network.
 
         Raises:
             UserError: the two VQGANs differ in shape.
         """
         if content.config != style.config:
             differing = [key for key in content.config if content.config[key] != style.config[key]]
-            raise UserError(f"the content and the style VQGAN differ in {', '.join(differing)}; both must be alike")
-        model = cls(
-            **style.config,
-            block_num=block_num,
-            residual=residual,
-            use_conv=use_conv,
-            use_selfatt=use_selfatt,
-            adain_start=adain_start,
-            adain_end=adain_end,
-            variant=variant,
-        )
+            raise UserError(f"the content and the style VQGAN differ in {', '.join(differing)}", "both must be alike")
+        model = cls(**style.config, **options)
         model.encoder.load_state_dict(content.encoder.state_dict())
         model.quant_conv.load_state_dict(content.quant_conv.state_dict())
         model.encoder_real.load_state_dict(style.encoder.state_dict())
         model.quant_conv_real.load_state_dict(style.quant_conv.state_dict())
         model.post_quant_conv.load_state_dict(style.post_quant_conv.state_dict())
         model.decoder.load_state_dict(style.decoder.state_dict())
-        if variant == "discrete":
+        if model.variant == "discrete":
             model.quantize_enc.load_state_dict(content.quantize.state_dict())
             model.quantize_dec.load_state_dict(style.quantize.state_dict())
         return model
@@ -162,7 +127,7 @@ class ExperimentStage2(Pretrained):
 
     def projected(self, z: Tensor) -> Tensor:
         """Latents `(b, c, h, w)` as the decoder knows them: scaled to length 1 if the codes are."""
-        return unit_length(z) if self.config["cosine"] else z
+        return unit_length(z) if self.cosine else z
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents or codes of the style domain `(b, c, h, w)` to pictures `(b, 3, f·h, f·w)`, not clamped."""

@@ -80,10 +80,7 @@ def make_model(params: Params, start: Path | None) -> ExperimentStage1:
         shape.ddconfig(params.data.resolution),
         shape.n_embed,
         shape.embed_dim,
-        quantizer.beta,
-        quantizer.legacy,
-        quantizer.cosine,
-        quantizer.rotation,
+        **quantizer.model_dump(include={"beta", "legacy", "cosine", "rotation"}),
     )
     if start is None:
         amplify_colour(model.encoder.conv_in, params.stage1.colour_gain)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from quantart.evaluation.resampling import Estimate
 from quantart.models.fidelity import ALPHA_OF
-from quantart.models.stage_2 import Variant
 from quantart.registry.gates import unjudged
 from quantart.stylize.sizes import DEFAULT_SIZE, MIN_SIDE
 from quantart.vocabulary.metrics import larger_is_better
+from quantart.vocabulary.names import Variant
 
 
 @dataclass(frozen=True)
