@@ -15,7 +15,6 @@ from quantart.models.stage_2 import ExperimentStage2
 
 from .networks import small_stage_1
 
-
 UNKNOWN = json.dumps({"model": "ExperimentStage1", "colour": 1, "ddconfig": {}, "n_embed": 1, "embed_dim": 1})
 
 
