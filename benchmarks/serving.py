@@ -39,7 +39,7 @@ from quantart.machine.device import default_device
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import find_project
-from quantart.registry.registered import default_address
+from quantart.registry.versions import default_address
 from quantart.serving.server import fetch_model
 from quantart.stylize.stylizer import Stylizer
 from quantart.tracking.store import configure

@@ -25,11 +25,13 @@ def list_versions(name: Name = None) -> None:
 
     Example: quantart registry list
     """
+    from rich.console import Console
+
     from quantart.registry.tables import print_versions
     from quantart.registry.versions import open_registry
 
     use_store()
-    print_versions(open_registry(current_project(), name))
+    print_versions(open_registry(current_project(), name), Console())
 
 
 @app.command("show")
@@ -38,6 +40,8 @@ def show_version(version: WhichVersion = None, name: Name = None) -> None:
 
     Example: quantart registry show champion
     """
+    from rich.console import Console
+
     from quantart.registry.tables import print_version
     from quantart.registry.versions import chosen_version, open_registry
 
@@ -45,7 +49,7 @@ def show_version(version: WhichVersion = None, name: Name = None) -> None:
     gates = project.params().promote
     use_store()
     registry = open_registry(project, name)
-    print_version(registry, chosen_version(project, registry, version), gates)
+    print_version(registry, chosen_version(project, registry, version), gates, Console())
 
 
 @app.command("promote")

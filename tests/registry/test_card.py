@@ -1,44 +1,51 @@
-from dataclasses import replace
+from __future__ import annotations
+
+from typing import Any
 
 from quantart.evaluation.resampling import Estimate
-from quantart.registry.card import Card, DataRow
+from quantart.registry.card import model_card
+from quantart.tracking.runs import DataUsed
 
-CARD = Card(
-    name="painter",
-    runs={"discrete": ("stage2_discrete", "d1"), "continuous": ("stage2_continuous", "c1")},
-    resolution=128,
-    data=[DataRow("training", "content", 63, "data/sample|photos", "c533ebfba55b0847", "CC0-1.0 (63)")],
-    metrics={"gram_vgg16": Estimate(0.25, 0.2, 0.31), "usage": Estimate(0.99)},
-    pairs=48,
-    lineage={"git.commit": "abc123"},
-)
+CARD: dict[str, Any] = {
+    "name": "painter",
+    "runs": {"discrete": ("stage2_discrete", "d1"), "continuous": ("stage2_continuous", "c1")},
+    "resolution": 128,
+    "data": {DataUsed("content", "c533ebfba55b0847", "data/sample|photos", "training", 63): "CC0-1.0 (63)"},
+    "metrics": {"gram_vgg16": Estimate(0.25, 0.2, 0.31), "usage": Estimate(0.99)},
+    "pairs": 48,
+    "lineage": {"git.commit": "abc123"},
+}
+
+
+def sections(**changes: Any) -> dict[str, str]:
+    """The card by heading; the head is under its name."""
+    head, *others = model_card(**CARD | changes).split("\n## ")
+    return {"head": head} | dict(section.split("\n\n", 1) for section in others)
 
 
 def test_it_says_what_the_model_is() -> None:
-    text = CARD.markdown()
-    for line in (
-        "By default alpha (visual fidelity) is 1: discrete.",
-        "| training | content | 63 | `data/sample¦photos` | c533ebfba55b | CC0-1.0 (63) |",
-        "The discrete network on 48 held-out pairs; smaller is better, except usage. Measured, and judged by the "
-        "gates, is the discrete network alone, at beta = 1: neither the continuous one nor any alpha between.",
-        "| gram_vgg16 | 0.25 | 0.2 to 0.31 |",
-        "| usage | 0.99 | none |",
-        "- continuous network: run stage2_continuous (c1)",
-        "- git.commit: abc123",
-    ):
-        assert line in text.splitlines(), line
-    assert "squares of 128 pixels" in text
-    assert 'load_model("models:/painter/VERSION")' in text
+    card = sections()
+    assert list(card) == ["head", "Data", "Measured", "Limits", "Lineage", "Use"]
+    assert card["head"].startswith("# painter: ")
+    assert card["head"].endswith(" is 1: discrete.\n")
+    assert "| training | content | 63 | `data/sample¦photos` | c533ebfba55b | CC0-1.0 (63) |" in card["Data"]
+    assert "128 pixels" in card["Limits"]
+    assert "- continuous network: run stage2_continuous (c1)\n- git.commit: abc123\n" in card["Lineage"]
+    assert 'load_model("models:/painter/VERSION")' in card["Use"]
 
 
-def test_without_a_metric_that_should_be_large_smaller_is_better() -> None:
-    text = replace(CARD, metrics={"gram_vgg16": Estimate(0.25)}).markdown()
-    assert "The discrete network on 48 held-out pairs; smaller is better. " in text
+def test_metrics_come_with_intervals_and_which_way_is_better() -> None:
+    measured = sections()["Measured"]
+    assert "| gram_vgg16 | 0.25 | 0.2 to 0.31 |\n| usage | 0.99 | none |" in measured
+    assert "48 held-out pairs" in measured
+    assert "except usage" in measured
+    assert "continuous" in measured  # was not measured
+    assert "except" not in sections(metrics={"gram_vgg16": Estimate(0.25)})["Measured"]
+    assert "continuous" not in sections(runs={"discrete": ("a", "b")})["Measured"]
 
 
 def test_it_says_what_is_not_known() -> None:
-    text = replace(CARD, runs={"continuous": ("a", "b")}, data=[], metrics=[], pairs=None).markdown()
-    assert "It holds the continuous network alone: alpha (visual fidelity) is 0, always." in text
-    assert "It has not been evaluated." in text
-    assert "Its runs logged none." in text
-    assert "pictures sent" in text
+    card = sections(runs={"continuous": ("a", "b")}, data={}, metrics={}, pairs=None)
+    assert "continuous" in card["head"]
+    assert card["head"].endswith("always 0.\n")
+    assert "|" not in card["Data"] + card["Measured"]

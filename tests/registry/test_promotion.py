@@ -11,8 +11,9 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.project import Project
-from quantart.registry.promotion import FEWEST_PAIRS, promote, rollback
-from quantart.registry.registered import RegisteredModel, write_registered
+from quantart.registry.gates import FEWEST_PAIRS
+from quantart.registry.promotion import promote, rollback
+from quantart.registry.versions import RegisteredVersion, write_registered
 
 from .versions import GRAM, HARD, PERCEPTUAL, add_version, evaluate, own_store, run_id_of, values
 
@@ -51,7 +52,7 @@ def test_the_first_champion_passes_the_limits_alone(project: Project, name: str)
     done = promote(project, name=name)  # the challenger, since the export is of another name
     assert [check.passed for check in done.checks] == [True, True, True]
     assert champion(name) == "1"
-    assert str(done).endswith(f"version 1 is now {name}@champion; there was none before")
+    assert f"version 1 is now {name}@champion" in str(done)
     evaluate(run_id_of(name, "1"), values(), digest="cd" * 32)  # what it was judged by stays known
     tags = MlflowClient().get_model_version(name, "1").tags
     assert (tags["promoted.digest"], tags["promoted.pairs"]) == ("ab" * 32, str(len(HARD)))
@@ -63,7 +64,7 @@ def test_a_broken_model_fails_and_each_failed_gate_is_said(project: Project, nam
     said = str(promote(project, "1", name)).splitlines()
     assert "promoted.digest" not in MlflowClient().get_model_version(name, "1").tags
     assert said[0] == "FAILED  perceptual_squeezenet1_1 <= 6: measured 9.4 (9.3 to 9.5)"
-    assert said[-1] == f"version 1 is not promoted: 3 of 3 gates failed; {name}@champion is still nobody"
+    assert all(part in said[-1] for part in ("version 1 ", "3 of 3", f"{name}@champion"))
 
 
 def test_a_little_worse_on_every_pair_is_worse_beyond_noise(project: Project, name: str) -> None:
@@ -73,7 +74,7 @@ def test_a_little_worse_on_every_pair_is_worse_beyond_noise(project: Project, na
     assert failed(project, name, "2") == [f"{GRAM} not worse than the champion"]
     said = str(promote(project, "2", name))
     assert f"FAILED  {GRAM} not worse than the champion: +0.02 (0.02 to 0.02) against version 1" in said
-    assert said.endswith(f"1 of 5 gates failed; {name}@champion is still version 1")
+    assert all(part in said for part in ("1 of 5", f"{name}@champion is still version 1"))
 
 
 def test_worse_within_noise_passes(project: Project, name: str) -> None:
@@ -93,18 +94,20 @@ def test_promoted_and_rolled_back(project: Project, name: str) -> None:
         promote(project, add_version(name, values(gram=gram)), name)
     assert champion(name) == "3"
     again = promote(project, "champion", name)
-    assert (again.refused, again.move, str(again)) == (False, None, f"version 3 is {name}@champion already")
+    assert (again.refused, again.move, again.checks) == (False, None, [])
+    assert f"version 3 is {name}@champion" in str(again)
     assert [rollback(project, name).version for _ in range(2)] == ["2", "1"]
     assert champion(name) == "1"
-    with pytest.raises(UserError, match="nothing to roll back to"):
+    with pytest.raises(UserError) as refused:
         rollback(project, name)
+    assert "version 1 is the champion" in refused.value.remedy
 
 
 def test_the_version_of_the_last_export_is_the_default(project: Project, name: str) -> None:
     for _ in range(2):
         add_version(name, values())
     project.link("export").parent.mkdir(exist_ok=True)
-    write_registered(project, RegisteredModel(name, "1", "challenger", ""))
+    write_registered(project, RegisteredVersion(name, "1", "challenger", ""))
     assert promote(project, name=name).version.number == "1"
     project.link("export").unlink()
 
@@ -116,10 +119,9 @@ def test_other_data_is_not_compared(project: Project, name: str) -> None:
     both = [f"`quantart evaluate --run-id {run_id_of(name, version)}`" for version in ("2", "1")]
     with pytest.raises(UserError) as refused:
         promote(project, "2", name)
-    assert str(refused.value) == (
-        "version 2 was evaluated on data cdcdcdcd, version 1, the champion, on data abababab; "
-        f"evaluate both on the same: {both[0]} and {both[1]}"
-    )
+    fault = refused.value.fault
+    assert fault.index("version 2") < fault.index("cdcdcdcd") < fault.index("version 1") < fault.index("abababab")
+    assert all(command in refused.value.remedy for command in both)
     evaluate(run_id_of(name, "2"), values())
     assert not promote(project, "2", name).refused
 
@@ -128,11 +130,14 @@ def test_the_first_champion_too_needs_enough_pairs_and_noted_data(project: Proje
     add_version(name, {metric: each[: FEWEST_PAIRS - 1] for metric, each in values().items()})
     add_version(name, values())
     MlflowClient().delete_tag(run_id_of(name, "2"), "eval/digest")
-    with pytest.raises(UserError, match=f"version 1 was evaluated on 7 pairs, and needs at least {FEWEST_PAIRS}"):
+    with pytest.raises(UserError) as refused:
         promote(project, "1", name)
-    command = f"run `quantart evaluate --run-id {run_id_of(name, '2')}` again"
-    with pytest.raises(UserError, match=f"version 2 was evaluated on data that was not noted.*{command}"):
+    assert all(part in refused.value.fault for part in ("version 1", "7 pairs", str(FEWEST_PAIRS)))
+    assert "evaluate.pairs" in refused.value.remedy
+    with pytest.raises(UserError) as refused:
         promote(project, "2", name)
+    assert "digest" in refused.value.fault
+    assert f"`quantart evaluate --run-id {run_id_of(name, '2')}`" in refused.value.remedy
     assert champion(name) is None
 
 
@@ -141,11 +146,14 @@ def test_what_was_not_measured_says_the_command(project: Project, name: str) -> 
     without = values()
     del without[PERCEPTUAL]
     add_version(name, without)
-    command = f"`quantart evaluate --run-id {run_id_of(name, '1')}`"
-    with pytest.raises(UserError, match=f"version 1 has not been evaluated; run {command} first"):
+    with pytest.raises(UserError) as refused:
         promote(project, "1", name)
-    with pytest.raises(UserError, match=f"version 2: {PERCEPTUAL}, which `promote` in params.yaml asks for"):
+    assert refused.value.fault.startswith("version 1 ")
+    assert f"`quantart evaluate --run-id {run_id_of(name, '1')}`" in refused.value.remedy
+    with pytest.raises(UserError) as refused:
         promote(project, "2", name)
+    assert refused.value.fault.startswith(f"version 2: {PERCEPTUAL}, ")
+    assert "`evaluate`" in refused.value.remedy
     assert champion(name) is None
 
 
@@ -155,25 +163,33 @@ def test_a_record_that_is_gone_is_a_sentence(project: Project, name: str) -> Non
     promote(project, "1", name)
     artifacts = MlflowClient().get_run(run_id_of(name, "2")).info.artifact_uri
     Path(artifacts.removeprefix("file://"), "eval", "table.parquet").unlink()
-    with pytest.raises(UserError, match="version 2: the record of its evaluation can't be read"):
+    with pytest.raises(UserError) as refused:
         promote(project, "2", name)
+    assert refused.value.fault.startswith("version 2: ")
+    assert "table.parquet" in refused.value.fault
+    assert f"`quantart evaluate --run-id {run_id_of(name, '2')}`" in refused.value.remedy
 
 
 def test_no_such_version_or_model_says_what_there_is(project: Project, name: str) -> None:
     for _ in range(2):
         add_version(name)
-    with pytest.raises(UserError, match=r"has no version '7'; versions: 2, 1; aliases: challenger \(2\)$"):
+    with pytest.raises(UserError) as refused:
         promote(project, "7", name)
+    assert "'7'" in refused.value.fault
+    assert refused.value.remedy == "versions: 2, 1; aliases: challenger (2)"
     for wrong in ("unheard-of", "a/b"):
-        with pytest.raises(UserError, match=f"no registered model '{wrong}'; there are: .*{name}"):
+        with pytest.raises(UserError) as refused:
             promote(project, name=wrong)
+        assert wrong in refused.value.fault
+        assert name in refused.value.remedy
 
 
 def test_a_version_without_a_run_cannot_be_judged(project: Project, name: str) -> None:
     MlflowClient().create_registered_model(name)
     MlflowClient().create_model_version(name, "file:///nowhere")
-    with pytest.raises(UserError, match=r"version 1: its training run \(none named\) is not in the tracking store"):
+    with pytest.raises(UserError) as refused:
         promote(project, "1", name)
+    assert refused.value.fault.startswith("version 1: its training run (none named) ")
 
 
 def test_without_gates_everything_passes(project: Project, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -1,20 +1,24 @@
-import io
-import re
+from __future__ import annotations
+
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from mlflow import MlflowClient
-from rich.console import Console
 
 from quantart.errors import UserError
 from quantart.project import Project
-from quantart.registry.promotion import promote
-from quantart.registry.tables import print_version, print_versions
-from quantart.registry.versions import Registry
+from quantart.registry.versions import (
+    RegisteredVersion,
+    Registry,
+    default_address,
+    read_registered,
+    write_registered,
+)
 
-from .versions import COLOUR, GRAM, PAIRS, PERCEPTUAL, add_version, evaluate, own_store, run_id_of, values
+from .versions import COLOUR, GRAM, PAIRS, PERCEPTUAL, ROOT, add_version, own_store, run_id_of, values
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +34,6 @@ def name(project: Project) -> str:
     add_version(name, values())
     add_version(name)
     return name
-
-
-def printed(registry: Registry, project: Project, version: str | None = None, width: int = 160) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    if version is None:
-        print_versions(registry, console)
-    else:
-        print_version(registry, registry.find(version), project.params().promote, console)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
 
 
 def test_versions_come_newest_first_with_what_was_measured(name: str) -> None:
@@ -64,61 +58,35 @@ def test_a_version_is_found_by_number_and_by_alias(name: str) -> None:
     registry = Registry(name)
     assert registry.find("challenger").number == "2"
     assert registry.find("1").number == "1"
-    with pytest.raises(UserError, match=r"no version 'best'; versions: 2, 1; aliases: challenger \(2\)"):
+    with pytest.raises(UserError) as refused:
         registry.find("best")
+    assert "'best'" in refused.value.fault
+    assert refused.value.remedy == "versions: 2, 1; aliases: challenger (2)"
 
 
-def test_the_list_shows_versions_metrics_and_moves(project: Project, name: str) -> None:
-    promote(project, "1", name)
-    said = printed(Registry(name), project)
-    assert re.search(r"0\.95 .*\n.*± 0\.1 ", said)
-    assert "abababab" in said
-    assert run_id_of(name, "2")[:8] in said
-    assert "version 1 promoted as the first" in said
-    assert f"{PAIRS}" in said
+@pytest.fixture
+def exporting(tmp_path: Path) -> Project:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "runs").mkdir()
+    return Project(tmp_path)
 
 
-def test_the_list_fits_80_columns(project: Project, name: str) -> None:
-    more = {f"kd_{name}": each for name, each in [("efficientnet_lite0", values()[GRAM]), ("vgg16", values()[COLOUR])]}
-    evaluate(run_id_of(name, "2"), values() | more)
-    promote(project, "2", name)
-    said = printed(Registry(name), project, width=80)
-    table = said[: said.index(PERCEPTUAL)]  # below it the names in full
-    assert max(map(len, table.splitlines())) <= 80
-    assert table.splitlines()[0].split() == ["created", "pairs,"]
-    assert table.splitlines()[1].split() == ["version", "(UTC)", "run", "perceptual", "gram", "kd", "data"]
-    for whole in ("challenger", "champion", "discrete", "abababab", "0.95", "± 0.1"):
-        assert whole in table
-    assert "…" not in table
+def test_the_version_that_the_project_made_is_served_whatever_the_alias_points_to(exporting: Project) -> None:
+    registered = RegisteredVersion("painter", "7", "challenger", "3f2a")
+    write_registered(exporting, registered)
+    assert read_registered(exporting) == registered
+    assert default_address(exporting) == "models:/painter/7"
 
 
-def test_what_the_gates_leave_out_is_said(project: Project, name: str) -> None:
-    def said() -> str:
-        return " ".join(printed(Registry(name), project, "1", 80).split())
-
-    assert "Measured, and judged by the gates, at beta = 1 alone." in said()
-    for variant in ("discrete", "continuous"):
-        MlflowClient().set_model_version_tag(name, "1", f"run.{variant}", "0123")
-    assert "is the discrete network alone, at beta = 1: neither the continuous one nor any alpha between." in said()
+def test_before_the_first_export_it_is_the_challenger(exporting: Project) -> None:
+    assert read_registered(exporting) is None
+    assert default_address(exporting) == "models:/quantart@challenger"
 
 
-def test_one_version_is_shown_with_its_limits(project: Project, name: str) -> None:
-    evaluate(run_id_of(name, "2"), values(gram=2.0))
-    said = printed(Registry(name), project, "2")
-    assert run_id_of(name, "2") in said
-    assert "FAILS <= 1.1" in said
-    assert "passes <= 6" in said
-    assert "promoted.digest" not in said
-    promote(project, "1", name)
-    said = printed(Registry(name), project, "1")
-    assert re.search(f"promoted.digest +{'ab' * 32}\npromoted.pairs +{PAIRS}\n", said)
-
-
-def test_not_evaluated_says_the_command(project: Project, name: str) -> None:
-    assert f"not evaluated: quantart evaluate --run-id {run_id_of(name, '2')}" in printed(Registry(name), project, "2")
-
-
-def test_a_model_without_versions_is_a_sentence(project: Project) -> None:
-    name = uuid4().hex
-    MlflowClient().create_registered_model(name)
-    assert printed(Registry(name), project) == f"{name} has no version; `quantart export` makes one\n"
+@pytest.mark.parametrize("text", ["", "[1]", '{"name": "painter"}'])
+def test_a_damaged_record_is_named(text: str, exporting: Project) -> None:
+    exporting.link("export").write_text(text)
+    with pytest.raises(UserError) as refused:
+        read_registered(exporting)
+    assert refused.value.fault.startswith(f"{exporting.link('export')}: ")
+    assert "`quantart export`" in refused.value.remedy

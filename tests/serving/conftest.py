@@ -6,7 +6,7 @@ import pytest
 
 from quantart.images import Picture
 from quantart.models.fidelity import FidelityControl
-from quantart.registry.registered import RegisteredModel
+from quantart.registry.versions import RegisteredVersion
 from quantart.serving.package import log_and_register
 from quantart.tracking.session import stage_run
 
@@ -21,7 +21,7 @@ def _one_thread(one_thread: None) -> None:
 @pytest.fixture(scope="session")
 def registered(
     tmp_path_factory: pytest.TempPathFactory, control: FidelityControl, pictures: tuple[Picture, Picture]
-) -> Iterator[RegisteredModel]:
+) -> Iterator[RegisteredVersion]:
     """The small networks, trained by a run of a store of its own and registered there."""
     project = tmp_path_factory.mktemp("project")
     networks = save_control(control, project)

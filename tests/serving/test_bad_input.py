@@ -19,7 +19,7 @@ from PIL import Image
 
 from quantart.images import Picture, decode_image, read_image
 from quantart.models.fidelity import FidelityControl
-from quantart.registry.registered import RegisteredModel
+from quantart.registry.versions import RegisteredVersion
 from quantart.stylize.stylizer import Stylizer
 
 from .running import ask, post, running
@@ -193,7 +193,7 @@ BODIES = {
 
 
 @pytest.fixture(scope="module")
-def server(registered: RegisteredModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(registered: RegisteredVersion, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running(registered.uri, tmp_path_factory.mktemp("server"), {"max_bytes": MAX_BYTES}) as address:
         yield address
 

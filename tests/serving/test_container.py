@@ -8,12 +8,12 @@ import mlflow
 import yaml
 from mlflow.models.flavor_backend_registry import get_flavor_backend
 
-from quantart.registry.registered import RegisteredModel
+from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SUMS, check_networks, served_version
 from quantart.serving.package import requirements
 
 
-def test_the_dockerfile_installs_and_serves_the_model(registered: RegisteredModel, tmp_path: Path) -> None:
+def test_the_dockerfile_installs_and_serves_the_model(registered: RegisteredVersion, tmp_path: Path) -> None:
     backend = get_flavor_backend(registered.uri, docker_build=True, env_manager="local")
     backend.generate_dockerfile(registered.uri, str(tmp_path), install_mlflow=False)
     text = (tmp_path / "Dockerfile").read_text()

@@ -26,7 +26,7 @@ from quantart.images import Picture, decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.registry.registered import RegisteredModel
+from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SUMS, write_checksums
 from quantart.serving.package import log_and_register, requirements
 from quantart.stylize.networks import named_networks
@@ -36,15 +36,15 @@ from ..models.networks import PAINTER, save_control
 
 
 @pytest.fixture(scope="module")
-def model(registered: RegisteredModel) -> mlflow.pyfunc.PyFuncModel:
+def model(registered: RegisteredVersion) -> mlflow.pyfunc.PyFuncModel:
     return mlflow.pyfunc.load_model(registered.uri)
 
 
-def folder_of(registered: RegisteredModel) -> Path:
+def folder_of(registered: RegisteredVersion) -> Path:
     return Path(mlflow.artifacts.download_artifacts(registered.uri))
 
 
-def test_the_version_has_alias_run_and_tags(registered: RegisteredModel) -> None:
+def test_the_version_has_alias_run_and_tags(registered: RegisteredVersion) -> None:
     version = MlflowClient().get_model_version_by_alias("quantart", "challenger")
     assert (str(version.version), version.run_id) == (registered.version, registered.run_id)
     assert version.description == "# tiny"
@@ -58,7 +58,7 @@ def test_the_version_has_alias_run_and_tags(registered: RegisteredModel) -> None
 
 def test_the_registered_model_paints_what_the_network_paints(
     model: mlflow.pyfunc.PyFuncModel,
-    registered: RegisteredModel,
+    registered: RegisteredVersion,
     network: ExperimentStage2,
     pictures: tuple[Picture, Picture],
 ) -> None:
@@ -84,12 +84,12 @@ def test_alpha_and_beta_reach_the_networks(
     assert schema == {"alpha": 1.0, "beta": 1.0, "size": None}
 
 
-def test_each_variant_lies_in_its_own_folder(registered: RegisteredModel) -> None:
+def test_each_variant_lies_in_its_own_folder(registered: RegisteredVersion) -> None:
     folders = {file.parent.relative_to(folder_of(registered)) for file in folder_of(registered).rglob("*.safetensors")}
     assert folders == {Path("artifacts/discrete"), Path("artifacts/continuous")}
 
 
-def test_it_can_be_named_for_stylising(registered: RegisteredModel) -> None:
+def test_it_can_be_named_for_stylising(registered: RegisteredVersion) -> None:
     assert [folder.name for folder in named_networks([registered.uri], 0.25).folders] == ["continuous", "discrete"]
     assert [named_networks([registered.uri], alpha).alpha for alpha in (None, 0.25)] == [1.0, 0.25]
     with pytest.raises(UserError) as refused:
@@ -99,8 +99,8 @@ def test_it_can_be_named_for_stylising(registered: RegisteredModel) -> None:
 
 @pytest.fixture
 def alone(
-    registered: RegisteredModel, control: FidelityControl, pictures: tuple[Picture, Picture], tmp_path: Path
-) -> RegisteredModel:
+    registered: RegisteredVersion, control: FidelityControl, pictures: tuple[Picture, Picture], tmp_path: Path
+) -> RegisteredVersion:
     """A later version that holds the continuous network alone."""
     networks = {"continuous": save_control(control, tmp_path)["continuous"]}
     options: dict[str, Any] = {"name": "alone", "example": pictures, "card": "", "tags": {}}
@@ -108,7 +108,7 @@ def alone(
 
 
 def test_one_variant_alone_fixes_alpha(
-    alone: RegisteredModel, control: FidelityControl, pictures: tuple[Picture, Picture]
+    alone: RegisteredVersion, control: FidelityControl, pictures: tuple[Picture, Picture]
 ) -> None:
     model = mlflow.pyfunc.load_model(alone.uri)
     frame = pd.DataFrame([{"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}], dtype=object)
@@ -120,7 +120,7 @@ def test_one_variant_alone_fixes_alpha(
 
 
 def test_networks_that_cannot_be_mixed_are_not_registered(
-    registered: RegisteredModel, control: FidelityControl, pictures: tuple[Picture, Picture], tmp_path: Path
+    registered: RegisteredVersion, control: FidelityControl, pictures: tuple[Picture, Picture], tmp_path: Path
 ) -> None:
     networks = save_control(control, tmp_path)
     torch.manual_seed(2)
@@ -132,7 +132,7 @@ def test_networks_that_cannot_be_mixed_are_not_registered(
 
 
 def test_the_input_example_is_two_real_pictures(
-    registered: RegisteredModel, model: mlflow.pyfunc.PyFuncModel, pictures: tuple[Picture, Picture]
+    registered: RegisteredVersion, model: mlflow.pyfunc.PyFuncModel, pictures: tuple[Picture, Picture]
 ) -> None:
     example = model.input_example
     for column, picture in zip(("content", "style"), pictures, strict=True):
@@ -169,7 +169,7 @@ def pickled(file: Path) -> str | None:
     return "a pickle inside" if re.search(rb"\x80[\x04\x05]\x95.{6}\0\0", data, re.DOTALL) else None
 
 
-def test_nothing_in_the_model_is_pickled(registered: RegisteredModel) -> None:
+def test_nothing_in_the_model_is_pickled(registered: RegisteredVersion) -> None:
     files = [file for file in folder_of(registered).rglob("*") if file.is_file()]
     assert {"model.safetensors", "MLmodel", "SHA256SUMS", "README.md"} <= {file.name for file in files}
     assert {file.relative_to(folder_of(registered)): found for file in files if (found := pickled(file))} == {}
@@ -192,7 +192,7 @@ def test_a_pickle_would_be_found(protocol: int, tmp_path: Path) -> None:
     assert pickled(file)
 
 
-def test_a_version_whose_weights_were_tampered_with_is_refused(registered: RegisteredModel, tmp_path: Path) -> None:
+def test_a_version_whose_weights_were_tampered_with_is_refused(registered: RegisteredVersion, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(folder_of(registered), tmp_path / "model"))
     weights = folder / "artifacts" / "discrete" / "model.safetensors"
     data = bytearray(weights.read_bytes())
@@ -222,7 +222,7 @@ print(model.predict(model.input_example)["image"][0][:16])
 """
 
 
-def test_the_model_runs_without_this_repository(registered: RegisteredModel, tmp_path: Path) -> None:
+def test_the_model_runs_without_this_repository(registered: RegisteredVersion, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(folder_of(registered), tmp_path / "model"))
     environment = {
         name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "MLFLOW_TRACKING_URI"}
@@ -240,7 +240,7 @@ def test_the_model_runs_without_this_repository(registered: RegisteredModel, tmp
     assert base64.b64decode(image).startswith(b"\x89PNG")
 
 
-def test_requirements_are_exact(registered: RegisteredModel) -> None:
+def test_requirements_are_exact(registered: RegisteredVersion) -> None:
     wanted = (folder_of(registered) / "requirements.txt").read_text().split()
     assert wanted == requirements()
     assert f"mlflow=={mlflow.__version__}" in wanted
@@ -256,7 +256,7 @@ def test_the_size_asked_for_reaches_the_network(
     assert np.array_equal(image, Stylizer(control).stylize(*pictures, size=96))
 
 
-def test_limits_are_configuration_of_the_model(registered: RegisteredModel, noise: Picture) -> None:
+def test_limits_are_configuration_of_the_model(registered: RegisteredVersion, noise: Picture) -> None:
     config = {"max_rows": 1, "max_pixels": 1000, "max_size": 64, "at_once": 2}
     model = mlflow.pyfunc.load_model(registered.uri, model_config=config)
     frame = pd.DataFrame([{"content": encode_png(noise), "style": encode_png(noise)}] * 2, dtype=object)
@@ -272,7 +272,7 @@ def test_limits_are_configuration_of_the_model(registered: RegisteredModel, nois
 
 
 def test_where_no_size_is_asked_for_the_limit_holds(
-    registered: RegisteredModel, pictures: tuple[Picture, Picture]
+    registered: RegisteredVersion, pictures: tuple[Picture, Picture]
 ) -> None:
     model = mlflow.pyfunc.load_model(registered.uri, model_config={"max_size": 64})
     frame = pd.DataFrame([{"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}], dtype=object)

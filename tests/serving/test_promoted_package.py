@@ -6,12 +6,12 @@ from mlflow import MlflowClient
 
 from quantart.project import Project
 from quantart.registry.promotion import promote
-from quantart.registry.registered import RegisteredModel
+from quantart.registry.versions import RegisteredVersion
 
 from ..registry.versions import ROOT, evaluate, values
 
 
-def test_the_promoted_package_is_what_champion_loads(registered: RegisteredModel, tmp_path: Path) -> None:
+def test_the_promoted_package_is_what_champion_loads(registered: RegisteredVersion, tmp_path: Path) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     evaluate(registered.run_id, values())
     done = promote(Project(tmp_path), registered.version, registered.name)

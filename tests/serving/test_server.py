@@ -26,7 +26,7 @@ from quantart.errors import UserError
 from quantart.images import Picture, decode_image, encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.registry.registered import RegisteredModel
+from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.server import fetch_model
 from quantart.stylize.stylizer import Stylizer
@@ -35,14 +35,14 @@ from .running import FORMS, as_text, ask, running, start, wait_until_it_answers
 
 
 @pytest.fixture(scope="module")
-def server(registered: RegisteredModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(registered: RegisteredVersion, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running(registered.uri, tmp_path_factory.mktemp("server")) as address:
         yield address
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_request_form_answers_the_painted_picture(
-    form: str, server: str, registered: RegisteredModel, network: ExperimentStage2, pictures: tuple[Picture, Picture]
+    form: str, server: str, registered: RegisteredVersion, network: ExperimentStage2, pictures: tuple[Picture, Picture]
 ) -> None:
     status, answer = ask(server, {form: FORMS[form](*map(as_text, pictures))})
     assert status == 200
@@ -71,7 +71,7 @@ def test_every_request_form_takes_the_parameters(
 
 
 def test_it_answers_what_the_model_answers_in_python(
-    server: str, registered: RegisteredModel, pictures: tuple[Picture, Picture]
+    server: str, registered: RegisteredVersion, pictures: tuple[Picture, Picture]
 ) -> None:
     photo, painting = pictures
     rows = [{"content": photo, "style": painting}, {"content": painting, "style": photo}]
@@ -86,7 +86,7 @@ def test_it_answers_what_the_model_answers_in_python(
     assert [without_seconds(row) for row in answer["predictions"]] == here
 
 
-def test_limits_given_to_the_server_hold(registered: RegisteredModel, noise: Picture, tmp_path: Path) -> None:
+def test_limits_given_to_the_server_hold(registered: RegisteredVersion, noise: Picture, tmp_path: Path) -> None:
     with running(registered.uri, tmp_path, {"max_rows": 2}) as server:
         rows = [{"content": as_text(noise), "style": as_text(noise)}] * 3
         status, answer = ask(server, {"dataframe_records": rows})
@@ -97,7 +97,7 @@ def test_limits_given_to_the_server_hold(registered: RegisteredModel, noise: Pic
     assert re.search(r"2 painted in \d+\.\d+ s; styles so far: 1 found, 1 encoded, 1 kept", log), log
 
 
-def test_a_request_that_waits_too_long_is_given_up(registered: RegisteredModel, noise: Picture) -> None:
+def test_a_request_that_waits_too_long_is_given_up(registered: RegisteredVersion, noise: Picture) -> None:
     model = mlflow.pyfunc.load_model(registered.uri, model_config={"max_seconds": 1})
     frame = pd.DataFrame([dict.fromkeys(("content", "style"), encode_png(noise))], dtype=object)
     painting = model.unwrap_python_model()._painting
@@ -108,7 +108,7 @@ def test_a_request_that_waits_too_long_is_given_up(registered: RegisteredModel, 
 
 
 def test_killed_in_mid_request_it_starts_again_as_before(
-    registered: RegisteredModel, pictures: tuple[Picture, Picture], tmp_path: Path
+    registered: RegisteredVersion, pictures: tuple[Picture, Picture], tmp_path: Path
 ) -> None:
     package = Path(mlflow.artifacts.download_artifacts(registered.uri))
     before = {file: file.read_bytes() for file in package.rglob("*") if file.is_file()}
@@ -166,7 +166,7 @@ def children(process_id: int) -> list[int]:
     return [process_id, *(child.pid for child in psutil.Process(process_id).children(recursive=True))]
 
 
-def test_a_tampered_model_is_not_served(registered: RegisteredModel, tmp_path: Path) -> None:
+def test_a_tampered_model_is_not_served(registered: RegisteredVersion, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(mlflow.artifacts.download_artifacts(registered.uri), tmp_path / "model"))
     weights = folder / "artifacts" / "continuous" / "model.safetensors"
     data = bytearray(weights.read_bytes())
@@ -182,7 +182,7 @@ def test_a_tampered_model_is_not_served(registered: RegisteredModel, tmp_path: P
     assert "Traceback" not in process.stderr
 
 
-def test_checksums_that_were_changed_with_the_weights_are_found_by_the_registry(registered: RegisteredModel) -> None:
+def test_checksums_that_were_changed_with_the_weights_are_found_by_the_registry(registered: RegisteredVersion) -> None:
     folder = fetch_model(registered.uri)
     artifacts = folder / "artifacts"
     weights, sums = artifacts / "discrete" / "model.safetensors", artifacts / SUMS
@@ -200,7 +200,7 @@ def test_checksums_that_were_changed_with_the_weights_are_found_by_the_registry(
     assert fetch_model(registered.uri) == folder
 
 
-def test_versions_that_share_a_folder_each_have_their_own_checksums(registered: RegisteredModel) -> None:
+def test_versions_that_share_a_folder_each_have_their_own_checksums(registered: RegisteredVersion) -> None:
     source = MlflowClient().get_model_version(registered.name, registered.version).source
     mlflow.register_model(source, "twin", tags={SHA256_TAG: "0" * 64})
     for _ in range(2):
@@ -210,6 +210,6 @@ def test_versions_that_share_a_folder_each_have_their_own_checksums(registered: 
 
 
 @pytest.mark.parametrize("uri", ["models:/quantart/99", "models:/nothing@champion", "/no/such/folder"])
-def test_what_is_not_there_is_said(uri: str, registered: RegisteredModel) -> None:
+def test_what_is_not_there_is_said(uri: str, registered: RegisteredVersion) -> None:
     with pytest.raises(UserError, match=f"{uri}: no model there"):
         fetch_model(uri)

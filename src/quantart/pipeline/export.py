@@ -19,8 +19,8 @@ from quantart.images import Picture
 from quantart.models.pretrained import CONFIG
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project
-from quantart.registry.card import Card, DataRow
-from quantart.registry.registered import RegisteredModel, write_registered
+from quantart.registry.card import model_card
+from quantart.registry.versions import RegisteredVersion, write_registered
 from quantart.reporting.run_metrics import EVALUATION, count_name, measured_in
 from quantart.serving.package import log_and_register
 from quantart.tracking.find import check_finished
@@ -28,7 +28,7 @@ from quantart.tracking.labels import UPSTREAM
 from quantart.tracking.lineage import data_of, with_ancestors
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.local import resolve
-from quantart.tracking.runs import get_run
+from quantart.tracking.runs import DataUsed, get_run
 from quantart.tracking.siblings import find_sibling
 from quantart.tracking.store import configure
 from quantart.vocabulary.names import VARIANTS, Domain, Variant
@@ -36,7 +36,7 @@ from quantart.vocabulary.names import VARIANTS, Domain, Variant
 LINEAGE = ("git.", "dvc.", UPSTREAM, "imported.", "model.")
 
 
-def run(project: Project, run_id: str | None = None) -> RegisteredModel:
+def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
     """Register trained networks as one model and move the alias `challenger` to it.
 
     Without `run_id` they are the pipeline's, of both variants where both are there, and `runs/export.json` is written;
@@ -73,7 +73,7 @@ def run(project: Project, run_id: str | None = None) -> RegisteredModel:
             run_id=ids[0],
             name=params.name,
             example=example,
-            card=_card(project, params.name, runs, networks[default]).markdown(),
+            card=_card(project, params.name, runs, networks[default]),
             tags=_tags(runs) | _scores(runs[default]),
         )
     if run_id is None:
@@ -141,27 +141,28 @@ def _lineage(trained: Run) -> dict[str, str]:
     return {key: value for key, value in trained.data.tags.items() if key.startswith(LINEAGE)}
 
 
-def _card(project: Project, name: str, runs: Mapping[Variant, Run], network: Path) -> Card:
+def _card(project: Project, name: str, runs: Mapping[Variant, Run], network: Path) -> str:
     """The model card; the first run is the one that the model is logged to, with its network's folder."""
     first = next(iter(runs.values()))
     pairs = first.data.metrics.get(count_name(EVALUATION))
     ancestors = with_ancestors(runs.values())
     config = json.loads((network / CONFIG).read_text(encoding="utf8"))
-    return Card(
+    return model_card(
         name=name,
         runs={variant: (run.info.run_name, run.info.run_id) for variant, run in runs.items()},
         resolution=config["ddconfig"]["resolution"],
-        data=_data_rows(project, ancestors),
+        data=_licensed(project, ancestors),
         metrics=measured_in(first.data.metrics),
         pairs=None if pairs is None else int(pairs),
         lineage=_lineage(first) | {f"stands on {run.info.run_name}": run.info.run_id for run in ancestors[len(runs) :]},
     )
 
 
-def _data_rows(project: Project, runs: Sequence[Run]) -> list[DataRow]:
+def _licensed(project: Project, runs: Sequence[Run]) -> dict[DataUsed, str]:
+    """The data of the runs, and its licences."""
     used = data_of(runs)
     licence = {source: _licence(project.root / source) for source in {data.source for data in used}}
-    return [DataRow(d.context, d.name, d.count, d.source, d.digest, licence[d.source]) for d in used]
+    return {data: licence[data.source] for data in used}
 
 
 def _licence(source: Path) -> str:

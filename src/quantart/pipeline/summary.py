@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quantart.project import Project
-from quantart.registry.registered import read_registered
+from quantart.registry.versions import read_registered
 from quantart.tracking.store import configure
 from quantart.tracking.ui import runs_page
 from quantart.vocabulary.names import VARIANTS

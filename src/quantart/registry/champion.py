@@ -1,8 +1,7 @@
-"""The alias `champion` of a registered model, and who was champion before.
+"""The alias `champion` of a registered model, and its history.
 
-Each move of the alias is written down as a tag of its own on the registered model. So nothing is read, changed and
-written back: of two moves at once both are in the history, each with the version that it replaced as it saw it, and the
-alias is where the last of them put it.
+Each move of the alias is a tag of its own on the registered model, so nothing is read, changed and written back. Of two
+moves at once both are in the history, each with the champion that it saw, and the alias is where the later one put it.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ _TIME = "%Y%m%dT%H%M%S.%fZ"
 
 @dataclass(frozen=True)
 class Move:
-    """The alias went to another version.
+    """A move of the alias.
 
     Attributes:
-        at: when, in UTC; unique, and the order of the history.
+        at: time in UTC; unique, and the order of the history.
         version: the new champion.
         before: the champion until then; None: there was none.
-        undoes: the moves that this one took back, by `at`; empty for a promotion.
+        undoes: the moves that it undid, by `at`; empty for a promotion.
     """
 
     at: str
@@ -46,42 +45,37 @@ class Move:
 
 
 def history(model: RegisteredModel) -> list[Move]:
-    """All moves that `move` and `restore` made, the oldest first.
-
-    Raises:
-        UserError: a tag of theirs was changed by hand.
-    """
+    """All moves that `move` and `restore` made, the oldest first."""
     noted = {key: text for key, text in model.tags.items() if key.startswith(_TAG)}
     return sorted((_read(model.name, *tag) for tag in noted.items()), key=lambda each: each.at)
 
 
 def champion_of(model: RegisteredModel) -> str | None:
     """The version that is champion now."""
-    version = model.aliases.get(CHAMPION)
-    return None if version is None else str(version)
+    return str(model.aliases[CHAMPION]) if CHAMPION in model.aliases else None
 
 
 def move(model: RegisteredModel, version: str) -> Move:
-    """Make `version` the champion, and write down who was it before."""
+    """Make `version` the champion, and write down which one it replaces."""
     made = Move(_now(), version, champion_of(model))
-    # in this order: killed in between, it leaves a note on a version that is not champion, and nobody asks for that
+    # in this order: if killed in between, it leaves a note on a version that is not champion, which is never looked up
     _write_down(model.name, made)
     MlflowClient().set_registered_model_alias(model.name, CHAMPION, version)
     return made
 
 
 def restore(model: RegisteredModel, existing: Sequence[str]) -> Move:
-    """Make the version champion again that the present champion replaced; again and again, back through the history.
+    """Make the version that the champion replaced the champion again; each further call goes one promotion back.
 
     Args:
-        existing: the versions that there are; one that was deleted is passed over.
+        existing: the versions that exist; deleted ones are passed over.
 
     Raises:
         UserError: there is no champion, or none before it.
     """
     champion = champion_of(model)
     if champion is None:
-        raise UserError(f"{model.name} has no champion; `quantart registry promote` makes one")
+        raise UserError(f"{model.name} has no champion", "`quantart registry promote` makes one")
     moves = history(model)
     undone = {at for each in moves for at in each.undoes}
     left = [each for each in moves if not each.undoes and each.at not in undone]
@@ -91,8 +85,8 @@ def restore(model: RegisteredModel, existing: Sequence[str]) -> Move:
         last = next((each for each in reversed(left) if each.version == target), None)
         if last is None or last.before is None:
             raise UserError(
-                f"{model.name}: nothing to roll back to; version {champion} is the champion, and no earlier one that "
-                "still exists is known"
+                f"{model.name}: nothing to roll back to",
+                f"version {champion} is the champion, and no earlier one that still exists is known",
             )
         left = left[: left.index(last)]
         taken_back.append(last.at)
@@ -117,7 +111,7 @@ def _read(name: str, key: str, text: str) -> Move:
         said = json.loads(text)
         return Move(at, said["version"], said["before"], tuple(said["undoes"]))
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{name}: its tag {key} is not what promote or rollback wrote; delete it") from None
+        raise UserError(f"{name}: its tag {key} is not what promote or rollback wrote", "delete it") from None
 
 
 def _now() -> str:

@@ -23,9 +23,8 @@ _SHORT = 8  # characters of a run's id or a digest
 _MOVES = 5
 
 
-def print_versions(registry: Registry, console: Console | None = None) -> None:
-    """A row for each version, the newest first, then the last moves of `champion`."""
-    console = console or Console()
+def print_versions(registry: Registry, console: Console) -> None:
+    """A row for each version, the newest first, then the latest moves of `champion`."""
     versions = registry.versions()
     if not versions:
         console.print(f"{registry.name} has no version; `quantart export` makes one", soft_wrap=True)
@@ -41,9 +40,8 @@ def print_versions(registry: Registry, console: Console | None = None) -> None:
         console.print(f"  {each}", highlight=False, soft_wrap=True)
 
 
-def print_version(registry: Registry, version: Version, gates: PromoteParams, console: Console | None = None) -> None:
+def print_version(registry: Registry, version: Version, gates: PromoteParams, console: Console) -> None:
     """What a version is, where it comes from, what was measured of it, and when it was champion."""
-    console = console or Console()
     facts = {
         "version": f"{version.name} {version.number}",
         "aliases": ", ".join(version.aliases) or "–",
@@ -65,7 +63,7 @@ def print_version(registry: Registry, version: Version, gates: PromoteParams, co
         console.print(_metrics(version.evaluation, gates))
         console.print()
     elif version.run_name:
-        console.print(f"not evaluated: quantart evaluate --run-id {version.run_id}", highlight=False, soft_wrap=True)
+        console.print(f"not evaluated: {version.evaluate}", highlight=False, soft_wrap=True)
     for each in history(registry.model):
         if version.number in {each.version, each.before}:
             console.print(str(each), highlight=False, soft_wrap=True)
@@ -80,45 +78,39 @@ def _headlines(versions: Sequence[Version]) -> list[str]:
 
 
 def _versions(versions: Sequence[Version], headlines: Sequence[str]) -> Table:
-    """Two lines for each version, so that they fit into 80 columns; whatever has no room is cut, never folded."""
+    """Two lines for each version, so that they fit into 80 columns; what has no room is cut, never folded."""
     table = Table(box=None, pad_edge=False)
     for name in ("version", "created\n(UTC)", "run"):
         table.add_column(name, no_wrap=True)
     for name in (*(name.partition("_")[0] for name in headlines), "pairs,\ndata"):
         table.add_column(name, justify="right", no_wrap=True)
     for version in versions:
-        table.add_row(*_cells(version, headlines))
+        evaluation = version.evaluation
+        measured = evaluation.measured if evaluation else {}
+        table.add_row(
+            "\n".join((version.number, *version.aliases)),
+            f"{version.created:%Y-%m-%d\n%H:%M}",
+            escape(f"{version.variant or '–'}\n{version.run_id[:_SHORT] if version.run_name else 'gone'}"),
+            *(_with_half_width(measured[name]) if name in measured else "–" for name in headlines),
+            f"{evaluation.n}\n{_short(evaluation.digest)}" if evaluation else "–",
+        )
     return table
-
-
-def _cells(version: Version, headlines: Sequence[str]) -> list[str]:
-    evaluation = version.evaluation
-    measured = evaluation.measured if evaluation else {}
-    return [
-        "\n".join((version.number, *version.aliases)),
-        f"{version.created:%Y-%m-%d\n%H:%M}",
-        escape(f"{version.variant or '–'}\n{version.run_id[:_SHORT] if version.run_name else 'gone'}"),
-        *(_half(measured[name]) if name in measured else "–" for name in headlines),
-        f"{evaluation.n}\n{_short(evaluation.digest)}" if evaluation else "–",
-    ]
 
 
 def _metrics(evaluation: Evaluation, gates: PromoteParams) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("metric", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
+    for name in ("value", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("limit")
-    limits = {limit.metric: limit for limit in gates.parsed_limits}
+    verdicts = {
+        limit.metric: f"{'passes' if limit.holds(each.value) else 'FAILS'}{str(limit).removeprefix(limit.metric)}"
+        for limit in gates.parsed_limits
+        if (each := evaluation.measured.get(limit.metric))
+    }
     for name, each in evaluation.measured.items():
         interval = f"{_plain(each.low)} to {_plain(each.high)}" if each.has_interval else "none"
-        limit = limits.get(name)
-        verdict = (
-            ""
-            if limit is None
-            else f"{'passes' if limit.holds(each.value) else 'FAILS'} {str(limit).partition(' ')[2]}"
-        )
-        table.add_row(name, f"{each.value:.4g}", interval, verdict)
+        table.add_row(name, f"{each.value:.4g}", interval, verdicts.get(name, ""))
     return table
 
 
@@ -131,6 +123,6 @@ def _plain(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def _half(measured: Estimate) -> str:
-    plain = _plain(measured.value)
-    return f"{plain}\n± {(measured.high - measured.low) / 2:.2g}" if measured.has_interval else plain
+def _with_half_width(measured: Estimate) -> str:
+    value = _plain(measured.value)
+    return f"{value}\n± {(measured.high - measured.low) / 2:.2g}" if measured.has_interval else value

@@ -1,12 +1,14 @@
-"""What is in the model registry: the versions of a model, their aliases, and how the run behind each was evaluated.
+"""The versions of a registered model: their aliases, and how the run behind each was evaluated.
 
-It reads from the store that MLflow is configured for.
+They are read from the store that MLflow is configured for. `runs/export.json`, an ordinary output of the pipeline,
+says which version this project made.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from mlflow import MlflowClient
@@ -17,14 +19,58 @@ from mlflow.exceptions import MlflowException
 from quantart.errors import UserError
 from quantart.evaluation.resampling import Estimate
 from quantart.project import Project
-from quantart.registry.registered import CHALLENGER, read_registered
 from quantart.reporting.run_metrics import EVALUATION, count_name, digest_name, measured_in
 from quantart.tracking.lineage import run_if_there
 
+CHALLENGER = "challenger"
 JUDGED_BY = "promoted.digest"
-"""Tag of a version that was promoted: digest of the pictures and pairs that it was judged by."""
+"""Tag of a promoted version: digest of the pictures and pairs that it was judged by."""
 JUDGED_ON = "promoted.pairs"
-"""Likewise: how many pairs these were."""
+"""Tag of a promoted version: how many pairs these were."""
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """What an export registered.
+
+    Attributes:
+        alias: what pointed to it when it was made; a later version may have it by now.
+        run_id: of the training run it was exported from.
+    """
+
+    name: str
+    version: str
+    alias: str
+    run_id: str
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
+
+def write_registered(project: Project, registered: RegisteredVersion) -> None:
+    """Write `runs/export.json`."""
+    project.link("export").write_text(json.dumps(asdict(registered), indent=2) + "\n", encoding="utf8")
+
+
+def read_registered(project: Project) -> RegisteredVersion | None:
+    """The version that the project's last export made; None before the first one."""
+    path = project.link("export")
+    if not path.is_file():
+        return None
+    try:
+        return RegisteredVersion(**json.loads(path.read_text(encoding="utf8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: not the record of an export ({error})", "`quantart export` writes it anew") from None
+
+
+def default_address(project: Project) -> str:
+    """What is served by default: the version in `runs/export.json`, else the alias `challenger`.
+
+    DVC restores that file with the rest of an older state, but can't move the alias.
+    """
+    registered = read_registered(project)
+    return registered.uri if registered else f"models:/{project.params().export.name}@{CHALLENGER}"
 
 
 @dataclass(frozen=True)
@@ -61,59 +107,53 @@ class Version:
     run_name: str | None
     evaluation: Evaluation | None
 
+    def __str__(self) -> str:
+        return f"version {self.number}"
+
     @property
     def variant(self) -> str:
         return self.tags.get("variant", "")
 
+    @property
+    def evaluate(self) -> str:
+        """The command that evaluates it."""
+        return f"quantart evaluate --run-id {self.run_id}"
+
 
 class Registry:
-    """One registered model.
-
-    Args:
-        name: of the model.
-
-    Raises:
-        UserError: there is no such model.
-    """
+    """One registered model; a `UserError` says which models there are if it is not among them."""
 
     def __init__(self, name: str) -> None:
-        self._client = MlflowClient()
         self.name = name
-        self.model = self._find_model()
+        client = MlflowClient()
+        try:
+            self.model: RegisteredModel = client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            there = ", ".join(sorted(each.name for each in client.search_registered_models())) or "none"
+            raise UserError(
+                f"no registered model {name!r}",
+                f"there are: {there}; `quantart export` registers one under export.name of params.yaml",
+            ) from None
 
     def versions(self) -> list[Version]:
         """All versions, the newest first."""
         return [self._version(each) for each in self._registered()]
 
     def find(self, wanted: str) -> Version:
-        """The version of that number, or that an alias of that name points to.
-
-        Raises:
-            UserError: there is none; says which ones there are.
-        """
+        """The version of that number, or the one that an alias of that name points to."""
         registered = {str(each.version): each for each in self._registered()}
         number = str(self.model.aliases.get(wanted, wanted))
         if number not in registered:
             numbers = ", ".join(registered) or "none"
             aliases = ", ".join(f"{alias} ({to})" for alias, to in sorted(self.model.aliases.items())) or "none"
-            raise UserError(f"{self.name} has no version {wanted!r}; versions: {numbers}; aliases: {aliases}")
+            raise UserError(f"{self.name} has no version {wanted!r}", f"versions: {numbers}; aliases: {aliases}")
         return self._version(registered[number])
 
     def _registered(self) -> list[ModelVersion]:
-        found = self._client.search_model_versions(f"name = '{self.name}'")
+        found = MlflowClient().search_model_versions(f"name = '{self.name}'")
         return sorted(found, key=lambda each: int(each.version), reverse=True)
-
-    def _find_model(self) -> RegisteredModel:
-        try:
-            return self._client.get_registered_model(self.name)
-        except MlflowException as error:
-            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                raise
-            there = ", ".join(sorted(each.name for each in self._client.search_registered_models())) or "none"
-            raise UserError(
-                f"no registered model {self.name!r}; there are: {there}; `quantart export` registers one under "
-                "export.name of params.yaml"
-            ) from None
 
     def _version(self, found: ModelVersion) -> Version:
         run = run_if_there(found.run_id) if found.run_id else None
@@ -131,20 +171,12 @@ class Registry:
 
 
 def open_registry(project: Project, name: str | None) -> Registry:
-    """The registered model `name`; by default the one that the project exports to.
-
-    Raises:
-        UserError: wrong parameters, or there is no such model.
-    """
+    """The registered model `name`; by default the one that the project exports to."""
     return Registry(name or project.params().export.name)
 
 
 def chosen_version(project: Project, registry: Registry, wanted: str | None) -> Version:
-    """The version `wanted` (a number or an alias); by default the one in `runs/export.json`, or else the challenger.
-
-    Raises:
-        UserError: there is no such version.
-    """
+    """The version `wanted`, a number or an alias; by default the one in `runs/export.json`, else the challenger."""
     if wanted is None:
         exported = read_registered(project)
         wanted = exported.version if exported and exported.name == registry.name else CHALLENGER

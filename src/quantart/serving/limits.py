@@ -13,11 +13,7 @@ from quantart.stylize.stylizer import STYLE_CACHE
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one request, of what the server does at once and of what it keeps.
-
-    Raises:
-        UserError: a value is not an integer of at least 1.
-    """
+    """Limits of one request, of what the server does at once and of what it keeps: integers of at least 1."""
 
     max_rows: int = 64
     """Pictures in one request."""
@@ -45,11 +41,7 @@ class Limits:
 
     @classmethod
     def of(cls, config: Mapping[str, Any] | None) -> Limits:
-        """The limits that `config` names, and the defaults of the others.
-
-        Raises:
-            UserError: an unknown limit or a wrong value.
-        """
+        """The limits that `config` names, and the defaults of the others."""
         known = asdict(cls())
         if unknown := [name for name in config or {} if name not in known]:
             raise UserError(f"{unknown[0]}: there is no such limit", f"there are {', '.join(known)}")
@@ -57,11 +49,7 @@ class Limits:
 
 
 def parse_limits(texts: list[str]) -> dict[str, int]:
-    """`["max_rows=8"]` as `{"max_rows": 8}`.
-
-    Raises:
-        UserError: a text of another form, an unknown limit or a wrong value.
-    """
+    """`["max_rows=8"]` as `{"max_rows": 8}`, checked."""
     values: dict[str, int] = {}
     for text in texts:
         name, _, value = text.partition("=")

@@ -69,17 +69,19 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
         return pd.DataFrame(answers)
 
     def _answer(self, row: Row, fidelity: Fidelity, deadline: float) -> dict[str, Any]:
-        if not self._painting.acquire(timeout=max(0, deadline - time.monotonic())):
-            raise self._late(row)
+        free = self._painting.acquire(timeout=max(0, deadline - time.monotonic()))
         try:
-            if time.monotonic() >= deadline:  # a free place is taken without waiting
-                raise self._late(row)
+            if not free or time.monotonic() >= deadline:
+                # MLflow answers 504 to a client that still waits; nothing more is painted for it
+                fault = f"row {row.number}: not begun after {self._seconds} s"
+                raise MlflowException(f"{fault}; send fewer or smaller pictures, or try again later", DEADLINE_EXCEEDED)
             pictures = row.decode(self._limits)  # not earlier: decoded pictures take far more memory than their files
             start = time.monotonic()
             image = self._stylizer.stylize(*pictures, *fidelity, size=max(row.height, row.width))
             seconds = time.monotonic() - start
         finally:
-            self._painting.release()
+            if free:
+                self._painting.release()
         height, width = image.shape[:2]
         return {
             "image": base64.b64encode(encode_png(image)).decode(),
@@ -88,11 +90,6 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
             "model_version": self._version,
             "seconds": round(seconds, 4),
         }
-
-    def _late(self, row: Row) -> MlflowException:
-        """MLflow answers 504 to a client that still waits; nothing more is painted for it."""
-        fault = f"row {row.number}: not begun after {self._seconds} s"
-        return MlflowException(f"{fault}; send fewer or smaller pictures, or try again later", DEADLINE_EXCEEDED)
 
 
 mlflow.models.set_model(QuantArtModel())

@@ -20,7 +20,7 @@ from quantart.images import Picture, encode_png
 from quantart.models.fidelity import ALPHA_OF, FidelityControl
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.registry.registered import CHALLENGER, RegisteredModel
+from quantart.registry.versions import CHALLENGER, RegisteredVersion
 from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.limits import Limits
 from quantart.serving.requests import COLUMNS
@@ -29,15 +29,11 @@ from quantart.vocabulary.names import Variant
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyyaml", "safetensors", "torch")
 CARD = "README.md"
 INPUTS = Schema([ColSpec(DataType.binary, column) for column in COLUMNS])
-OUTPUTS = Schema(
-    [
-        ColSpec(DataType.string, "image"),
-        ColSpec(DataType.long, "width"),
-        ColSpec(DataType.long, "height"),
-        ColSpec(DataType.string, "model_version"),
-        ColSpec(DataType.double, "seconds"),
-    ]
-)
+_ANSWER = {
+    **{"image": DataType.string, "width": DataType.long, "height": DataType.long},
+    **{"model_version": DataType.string, "seconds": DataType.double},
+}
+OUTPUTS = Schema([ColSpec(kind, name) for name, kind in _ANSWER.items()])
 
 
 def log_and_register(
@@ -49,7 +45,7 @@ def log_and_register(
     example: tuple[Picture, Picture],
     card: str,
     tags: Mapping[str, str],
-) -> RegisteredModel:
+) -> RegisteredVersion:
     """Log the stage-2 networks as one model of a run, register it and move `challenger` to it.
 
     The model holds the safetensors weights, this package's code and exact requirements; nothing in it is pickled. The
@@ -96,7 +92,7 @@ def log_and_register(
     client = MlflowClient()
     client.update_model_version(name, registered.version, card)
     client.set_registered_model_alias(name, CHALLENGER, registered.version)
-    return RegisteredModel(name, str(registered.version), CHALLENGER, run_id)
+    return RegisteredVersion(name, str(registered.version), CHALLENGER, run_id)
 
 
 def signature(alpha: float) -> ModelSignature:
@@ -104,12 +100,8 @@ def signature(alpha: float) -> ModelSignature:
 
     The default of `size` is null, which MLflow accepts for any type; any number could be mistaken for a size.
     """
-    params = [
-        ParamSpec("alpha", DataType.double, alpha),
-        ParamSpec("beta", DataType.double, 1.0),
-        ParamSpec("size", DataType.long, None),
-    ]
-    return ModelSignature(inputs=INPUTS, outputs=OUTPUTS, params=ParamSchema(params))
+    params = (("alpha", DataType.double, alpha), ("beta", DataType.double, 1.0), ("size", DataType.long, None))
+    return ModelSignature(INPUTS, OUTPUTS, ParamSchema([ParamSpec(*param) for param in params]))
 
 
 def requirements() -> list[str]:

@@ -42,11 +42,7 @@ class Row:
     width: int
 
     def decode(self, limits: Limits) -> tuple[Picture, Picture]:
-        """Content and style, uint8 `(h, w, 3)`.
-
-        Raises:
-            RequestError: one is broken behind its header.
-        """
+        """Content and style, uint8 `(h, w, 3)`; a `RequestError` says which one is broken behind its header."""
 
         def decoded(cell: Any, column: str) -> Picture:
             with _named(self.number, column):
@@ -92,9 +88,6 @@ def read_fidelity(params: Mapping[str, Any]) -> dict[str, float]:
     """Those of alpha and beta that a request gives; the networks check their values.
 
     MLflow fills in absent ones and refuses what is no number, but lets null through.
-
-    Raises:
-        RequestError: one is null.
     """
     given = {name: params[name] for name in ("alpha", "beta") if name in params}
     for name, value in given.items():
@@ -104,11 +97,7 @@ def read_fidelity(params: Mapping[str, Any]) -> dict[str, float]:
 
 
 def read_size(params: Mapping[str, Any], limits: Limits) -> int | None:
-    """Pixels of the long side of the pictures asked for; None: each content picture's own.
-
-    Raises:
-        RequestError: not a whole number of pixels within the limits.
-    """
+    """Pixels of the long side of the pictures asked for; None: each content picture's own."""
     size = params.get("size")
     if size is None:
         return None

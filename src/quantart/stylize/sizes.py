@@ -22,21 +22,13 @@ DEFAULT_SIZE = 1024
 
 
 def check_sides(height: int, width: int) -> None:
-    """Check that each side of a picture has at least `MIN_SIDE` pixels.
-
-    Raises:
-        ImageError: one has fewer.
-    """
+    """Raise an `ImageError` unless each side of a picture has at least `MIN_SIDE` pixels."""
     if min(height, width) < MIN_SIDE:
         raise ImageError(f"{width} × {height} pixels", f"each side must have at least {MIN_SIDE}")
 
 
 def check_size(size: int | None) -> None:
-    """Check that some picture can be painted at that size.
-
-    Raises:
-        UserError: none can.
-    """
+    """Raise a `UserError` if no picture can be painted at that size."""
     if size is None:
         return
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not MIN_SIDE <= size <= MAX_SIZE:

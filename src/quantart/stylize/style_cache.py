@@ -47,36 +47,30 @@ class StyleCache:
                 self._hits += 1
                 self._kept.move_to_end(key)
                 return self._kept[key]
-            waiting = self._pending.get(key)
-            if waiting is None:
-                self._misses += 1
-                made = self._pending[key] = Future()
-            else:
-                self._hits += 1
-        if waiting is not None:
-            return waiting.result()
-        try:
-            tensor = make()
-        except BaseException as error:
-            with self._lock:
-                del self._pending[key]
-            made.set_exception(error)
-            raise
-        self._keep(key, tensor)
-        made.set_result(tensor)
-        return tensor
+            ours = key not in self._pending
+            self._misses += ours
+            self._hits += not ours
+            future = self._pending.setdefault(key, Future())
+        if ours:
+            try:
+                future.set_result(make())
+            except BaseException as error:
+                future.set_exception(error)
+            self._settle(key, future)
+        return future.result()
 
     def figures(self) -> CacheFigures:
         with self._lock:
             return CacheFigures(self._hits, self._misses, len(self._kept), self._bytes)
 
-    def _keep(self, key: Hashable, tensor: Tensor) -> None:
+    def _settle(self, key: Hashable, future: Future[Tensor]) -> None:
+        """Keep what was made, if anything, and make room for it."""
         with self._lock:
             del self._pending[key]
-            if tensor.nbytes > self._max_bytes:
+            if future.exception() or future.result().nbytes > self._max_bytes:
                 return
-            self._kept[key] = tensor
-            self._bytes += tensor.nbytes
+            self._kept[key] = future.result()
+            self._bytes += future.result().nbytes
             while self._bytes > self._max_bytes:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
