@@ -40,10 +40,10 @@ def test_the_environment_chooses_it_from_anywhere(root: Path, tmp_path: Path, mo
 
 def test_outside_of_one_it_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    message = f"{tmp_path}: no params.yaml here or in a folder above; go to a QuantArt project first"
     with pytest.raises(UserError) as caught:
         find_project()
-    assert str(caught.value) == message
+    assert caught.value.fault.startswith(f"{tmp_path}: no params.yaml")
+    assert caught.value.remedy
 
 
 def test_a_chosen_folder_is_not_searched_upwards(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

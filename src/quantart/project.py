@@ -1,4 +1,4 @@
-"""Where things are in a project: one place for every path that stages share."""
+"""Where a project's files are: one place for every path that stages share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from quantart.params import Params
 from quantart.params.file import load_params
 from quantart.vocabulary.names import Domain, Stage1Domain, Variant
 
-WRITTEN = ("data", "models", "reports", "runs", ".quantart")  # folders that the pipeline's stages write to
+WRITTEN = ("data", "models", "reports", "runs", ".quantart")  # the folders that stages write to
 
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with `params.yaml`; everything the pipeline reads and writes lies below it."""
+    """A folder with `params.yaml`; everything that the pipeline reads and writes is below it."""
 
     root: Path
 
@@ -26,10 +26,10 @@ class Project:
         return load_params(self.root / "params.yaml")
 
     def check_writable(self) -> None:
-        """Ask before the work whether its results can be kept.
+        """Check before the work that its results can be saved.
 
         Raises:
-            UserError: no file can be made in the project, or in one of the folders that stages write to.
+            UserError: the project, or one of the folders that stages write to, is not writable.
         """
         for name in ("", *WRITTEN):
             check_writable(self.root / name)
@@ -39,7 +39,7 @@ class Project:
         return self.root / self.params().data.folder(domain)
 
     def source_root(self, domain: Domain) -> Path | None:
-        """Folder that the names in a list or table are relative to; None: the one it lies in."""
+        """Folder that the names in a list or table are relative to; None: the folder of the list or table."""
         table = self.params().data.table(domain)
         return self.root / table.root if table is not None and table.root is not None else None
 
@@ -77,41 +77,39 @@ class Project:
 
 
 def find_project() -> Project:
-    """The project that the current folder lies in, or `$QUANTART_PROJECT`.
+    """The project in `$QUANTART_PROJECT`, or else the one that the current folder is in.
 
     Raises:
-        UserError: neither this folder nor one above it has a params.yaml.
+        UserError: there is none.
     """
     chosen = os.environ.get("QUANTART_PROJECT")
     start = Path(chosen or Path.cwd()).resolve()
     for folder in [start] if chosen else [start, *start.parents]:
         if (folder / "params.yaml").is_file():
             return Project(folder)
-    raise UserError(f"{start}: no params.yaml here or in a folder above; go to a QuantArt project first")
+    raise UserError(f"{start}: no params.yaml here or in a folder above", "go to a QuantArt project first")
 
 
 def tracked_root(project: Project | None, *, otherwise: str = "", enough: bool = True) -> Path:
-    """Where the tracking store is looked for: the project, or the current folder where the environment names the store.
+    """The folder whose tracking store is used: the project's, or the current one if MLFLOW_TRACKING_URI is set.
 
     Args:
-        otherwise: what else one must give outside of a project, for the sentence.
-        enough: whether that was given.
+        otherwise: what else must be given outside a project, for the remedy.
+        enough: whether it was given.
 
     Raises:
-        UserError: no project, and no MLFLOW_TRACKING_URI or not enough else.
+        UserError: there is no project, and MLFLOW_TRACKING_URI is not set or not enough was given.
     """
     if project is not None:
         return project.root
     if not enough or not os.environ.get("MLFLOW_TRACKING_URI"):
-        raise UserError(
-            f"{Path.cwd()}: no params.yaml here or in a folder above; go to a QuantArt project, or set "
-            f"MLFLOW_TRACKING_URI{otherwise}"
-        )
+        remedy = f"go to a QuantArt project, or set MLFLOW_TRACKING_URI{otherwise}"
+        raise UserError(f"{Path.cwd()}: no params.yaml here or in a folder above", remedy)
     return Path.cwd()
 
 
 def project_if_any() -> Project | None:
-    """As `find_project`, but None where there is none; a `$QUANTART_PROJECT` that names none is still a mistake."""
+    """As `find_project`, but None if there is none; a `$QUANTART_PROJECT` without a project still raises."""
     try:
         return find_project()
     except UserError:

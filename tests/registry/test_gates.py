@@ -4,40 +4,9 @@ import pytest
 
 from quantart.evaluation.resampling import Estimate
 from quantart.registry.gates import Check, check_difference, check_limits
-from quantart.vocabulary.limits import Limit, parse_limit
+from quantart.vocabulary.limits import Limit
 
 GRAM = "gram_squeezenet1_1"
-
-
-@pytest.mark.parametrize(
-    ("text", "limit"),
-    [
-        ("gram_squeezenet1_1 <= 1.1", Limit(GRAM, True, 1.1)),
-        (" colour_rgb<=8e-2 ", Limit("colour_rgb", True, 0.08)),
-        ("usage >= .5", Limit("usage", False, 0.5)),
-        ("kid <= -1", Limit("kid", True, -1.0)),
-    ],
-)
-def test_a_limit_is_read(text: str, limit: Limit) -> None:
-    assert parse_limit(text) == limit
-    assert parse_limit(str(limit)) == limit
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("gram_squeezenet1_1 < 1.1", r"is no limit; write `metric <= number`"),
-        ("gram_squeezenet1_1 <= nan", r"is no limit"),
-        ("gram_squeezenet1_1 <= 1.1 and usage >= 1", r"is no limit"),
-        ("", r"is no limit"),
-        ("gram_squeezenet <= 1.1", r"did you mean gram_squeezenet1_1"),
-        ("gram_squeezenet1_1 >= 1.1", r"smaller gram_squeezenet1_1 is better; write it with <="),
-        ("usage <= 0.5", r"larger usage is better; write it with >="),
-    ],
-)
-def test_what_is_no_limit_says_what_would_be(text: str, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        parse_limit(text)
 
 
 def test_the_value_decides_and_its_interval_is_shown() -> None:

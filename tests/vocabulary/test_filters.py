@@ -22,7 +22,7 @@ from quantart.vocabulary.filters import Clause, parse_where
         ("brand == sandal", [Clause("brand", True, "sandal")]),
     ],
 )
-def test_clauses_are_read(text, clauses):
+def test_clauses_are_read(text: str, clauses: list[Clause]) -> None:
     assert parse_where(text) == clauses
 
 
@@ -43,18 +43,18 @@ def test_clauses_are_read(text, clauses):
         "a == 'b' c",
     ],
 )
-def test_anything_else_is_refused_with_the_right_form(text):
+def test_anything_else_is_refused_with_the_right_form(text: str) -> None:
     with pytest.raises(ValueError, match="column == value"):
         parse_where(text)
 
 
-def test_code_is_a_value_like_any_other():
+def test_code_is_a_value_like_any_other() -> None:
     (clause,) = parse_where("genre == __import__('os').system('touch x')")
     assert clause.value == "__import__('os').system('touch x')"
     assert not clause.holds({"genre": "landscape"})
 
 
-def test_a_clause_holds_for_the_same_text_only():
+def test_a_clause_holds_for_the_same_text_only() -> None:
     equal, different = Clause("genre", True, "1900"), Clause("genre", False, "1900")
     assert [equal.holds({"genre": value}) for value in ("1900", "1900.0", "")] == [True, False, False]
     assert [different.holds({"genre": value}) for value in ("1900", "1900.0", "")] == [False, True, True]

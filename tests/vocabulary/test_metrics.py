@@ -1,3 +1,7 @@
+"""Names of metrics, and whether larger is better."""
+
+from __future__ import annotations
+
 import pytest
 
 from quantart.vocabulary.metrics import METRICS, check_metric, larger_is_better
@@ -13,9 +17,9 @@ def test_what_an_evaluation_measures_is_a_metric(name: str) -> None:
 
 
 def test_a_name_typed_wrong_gets_the_near_ones() -> None:
-    with pytest.raises(ValueError, match=r"'gram_squeeznet' is no metric .*; did you mean gram_squeezenet1_1"):
+    with pytest.raises(ValueError, match=r"'gram_squeeznet'.* gram_squeezenet1_1"):
         check_metric("gram_squeeznet")
-    with pytest.raises(ValueError, match="`quantart registry show` lists those of a version"):
+    with pytest.raises(ValueError, match="'xyz'.*`quantart registry show`"):
         check_metric("xyz")
 
 
@@ -26,5 +30,5 @@ def test_only_the_use_of_the_codebook_should_be_large() -> None:
 def test_metrics_of_reconstructions_have_a_direction_and_are_no_gates() -> None:
     for name, larger in (("psnr", True), ("ssim", True), ("delta_e", False)):
         assert larger_is_better(name) == larger
-        with pytest.raises(ValueError, match=f"'{name}' is no metric of an evaluation"):
+        with pytest.raises(ValueError, match=f"'{name}'"):
             check_metric(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 
 class State(StrEnum):
@@ -21,13 +22,4 @@ class Finding:
     remedy: str = ""
 
 
-def ok(found: str) -> Finding:
-    return Finding(State.ok, found)
-
-
-def warning(found: str, remedy: str) -> Finding:
-    return Finding(State.warning, found, remedy)
-
-
-def fails(found: str, remedy: str) -> Finding:
-    return Finding(State.fails, found, remedy)
+ok, warning, fails = (partial(Finding, state) for state in State)

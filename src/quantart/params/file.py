@@ -1,4 +1,4 @@
-"""The file `params.yaml`: read and checked, compared key by key, written with the meaning of each field beside it.
+"""The file `params.yaml`: read and checked, compared key by key, and written with a comment beside each value.
 
 An unknown key, a wrong type, a value out of range or an impossible combination raises `UserError` with one line for
 each fault: the key, its value and what would be right.
@@ -19,13 +19,13 @@ from pydantic import BaseModel, ValidationError
 from quantart.errors import UserError
 from quantart.params import Params
 
-WIDTH = 120  # columns of a written line
+WIDTH = 120  # columns of a written file
 RENAMED = {"stage2.stage1_content": "stage1.content_from", "stage2.stage1_style": "stage1.style_from"}
 _COMMENT = re.compile(r":?[ \t]+#[ \t]*(.*)")
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes `1e-3` for a number, as YAML 1.2 and DVC do; PyYAML alone takes it for text."""
+    """Reads `1e-3` as a number, as YAML 1.2 and DVC do; PyYAML alone reads it as text."""
 
 
 _Loader.add_implicit_resolver(
@@ -50,11 +50,11 @@ def load_params(path: Path) -> Params:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """What a YAML file of parameters, or of some of them, holds; not checked further.
+    """The parameters in a YAML file, unchecked and perhaps not all.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it is not YAML, or no mapping.
+        UserError: it is not YAML, or not a mapping.
     """
     try:
         raw = yaml.load(path.read_text(encoding="utf8"), _Loader)  # noqa: S506 - a SafeLoader
@@ -66,12 +66,12 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def faults(error: ValidationError) -> list[tuple[str, str]]:
-    """(dotted key, sentence) of each fault; the key is empty where several sections don't fit together."""
-    return [(".".join(str(part) for part in each["loc"]), _fault(each)) for each in error.errors()]
+    """(dotted key, sentence) of each fault; the key is empty if several sections contradict each other."""
+    keys = [".".join(map(str, each["loc"])) for each in error.errors()]
+    return [(key, _sentence(key, each)) for key, each in zip(keys, error.errors(), strict=True)]
 
 
-def _fault(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+def _sentence(key: str, error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"{key}: is now called {RENAMED[key]}" if key in RENAMED else f"{key}: unknown key"
@@ -84,7 +84,7 @@ def _fault(error: Any) -> str:
 
 @dataclass(frozen=True)
 class Change:
-    """One value that differs; a missing one is `None`, like YAML's null."""
+    """A value that differs; None also stands for a missing one."""
 
     key: str
     old: Any
@@ -95,7 +95,7 @@ class Change:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[Change]:
-    """What differs between two nested mappings, in the order of the keys; a list counts as one value."""
+    """The differences between two nested mappings, in the order of the keys; a list is one value."""
     found: list[Change] = []
     for name in dict.fromkeys([*new, *old]):
         key, was, now = f"{prefix}{name}", old.get(name), new.get(name)
@@ -107,13 +107,13 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
 
 
 def as_yaml(value: Any) -> str:
-    """A value on one line, as it stands in a YAML file."""
+    """A value as it is written in a YAML file, on one line."""
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
 def read_comments(text: str) -> dict[str, str]:
-    """The comment at the end of the line of each dotted key, of a file that `load_params` takes."""
+    """The comment at the end of a line, by the dotted key of the line; the text must be valid parameters."""
     root = yaml.compose(text, yaml.SafeLoader)
     return dict(_comments(text, root, "")) if root is not None else {}
 
@@ -129,7 +129,7 @@ def _comments(text: str, node: yaml.Node, prefix: str) -> Iterator[tuple[str, st
 
 
 def descriptions(section: BaseModel, prefix: str = "") -> dict[str, str]:
-    """What each field says of itself in `params.py`, by dotted key."""
+    """The description of each parameter, by dotted key."""
     found: dict[str, str] = {}
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
@@ -141,10 +141,10 @@ def descriptions(section: BaseModel, prefix: str = "") -> dict[str, str]:
 
 
 def render(params: Params, comments: Mapping[str, str], head: str = "") -> str:
-    """All of `params` as YAML that `load_params` reads back to the same.
+    """All of `params` as YAML, which `load_params` reads back to the same values.
 
     Args:
-        comments: by dotted key; put at the end of the line, or above it where the line would be too long.
+        comments: by dotted key; written at the end of the line, or above it if the line would be too long.
         head: lines for the top of the file, without `#`.
     """
     lines = [f"# {line}" for line in head.splitlines()]

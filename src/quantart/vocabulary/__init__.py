@@ -1,1 +1,1 @@
-"""Words that parameters, commands and code share; imports nothing of the other rooms."""
+"""Words that parameters, commands and code share; imports no other room."""

@@ -16,7 +16,7 @@ _CLAUSE = re.compile(
 
 @dataclass(frozen=True)
 class Clause:
-    """`column == value`, or its contrary."""
+    """`column == value`; if not `equal`: `column != value`."""
 
     column: str
     equal: bool
@@ -29,11 +29,11 @@ class Clause:
 def parse_where(text: str) -> list[Clause]:
     """The clauses of a filter, all of which must hold for a row.
 
-    A value is text: compared as it is written, with quotes needed only around one that holds ` and `, a quote at its
-    beginning or spaces at its ends.
+    Values are compared as text. Quotes are needed only around a value that contains ` and `, begins with a quote, or
+    begins or ends with a space.
 
     Raises:
-        ValueError: something else than `column == value`, `column != value`, or several joined by ` and `.
+        ValueError: it is not `column == value` or `column != value`, or several of these joined by ` and `.
     """
     clauses: list[Clause] = []
     place = 0
@@ -41,12 +41,12 @@ def parse_where(text: str) -> list[Clause]:
         match = _CLAUSE.match(text, place)
         if match is None:
             raise ValueError(
-                f"{text[place:]!r} is no filter; write `column == value` or `column != value`, several joined by "
-                '` and `, with quotes around a value that holds ` and `: `genre == "sea and sky"`'
+                f"{text[place:]!r} is not a filter; write `column == value` or `column != value`, several joined by "
+                '` and `, with quotes around a value that contains ` and `: `genre == "sea and sky"`'
             )
         value = next(part for part in match.group("double", "single", "bare") if part is not None)
         clauses.append(Clause(match["column"], match["operator"] == "==", value))
         place = match.end()
     if re.search(r"\sand\s*$", text):
-        raise ValueError(f"{text!r} ends with `and`; write another `column == value` after it, or take it away")
+        raise ValueError(f"{text!r} ends with `and`; write another `column == value` after it, or remove it")
     return clauses

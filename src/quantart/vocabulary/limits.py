@@ -1,4 +1,4 @@
-"""A bound on a metric, as a parameter writes it: `gram_squeezenet1_1 <= 1.1`."""
+"""A bound on a metric, as it is written in the parameters: `gram_squeezenet1_1 <= 1.1`."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Limit:
 
 
 def parse_limit(text: str) -> Limit:
-    """`gram_squeezenet1_1 <= 1.1`, or `usage >= 0.5` of what should be large.
+    """Read `gram_squeezenet1_1 <= 1.1`, or `usage >= 0.5` for a metric where larger is better.
 
     Raises:
-        ValueError: it is something else, the metric is unknown, or the limit is on its good side.
+        ValueError: it is not a limit, the metric is unknown, or the limit would refuse good values.
     """
     match = _LIMIT.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no limit; write `metric <= number`, or `usage >= number`")
+        raise ValueError(f"{text!r} is not a limit; write `metric <= number`, or `usage >= number`")
     limit = Limit(check_metric(match[1]), match[2] == "<=", float(match[3]))
     if limit.at_most == larger_is_better(limit.metric):
         better, sign = ("larger", ">=") if limit.at_most else ("smaller", "<=")
-        raise ValueError(f"{text!r} would refuse the good: {better} {limit.metric} is better; write it with {sign}")
+        raise ValueError(f"{text!r} would refuse good values: {better} {limit.metric} is better; use {sign}")
     return limit

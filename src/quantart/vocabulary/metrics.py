@@ -1,4 +1,4 @@
-"""The names of the metrics of style transfer, which of them come first, and which way a metric is better."""
+"""The metrics of style transfer: their names, which come first, and whether larger or smaller is better."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import difflib
 from typing import Final
 
 MODEL: Final = "model"
-"""Among the methods of an evaluation the network itself; the others are baselines."""
+"""The network itself among the methods of an evaluation; the others are baselines."""
 
-# What the names of kinds of metrics begin with; a network's name may follow.
+# Beginnings of the names of a kind of metrics; a network's name may follow.
 CONTENT_DISTANCES: Final = ("lpips_", "perceptual_")
 FRECHET_NAMES: Final = ("fd_", "fid")
 KERNEL_NAMES: Final = ("kd_", "kid")
@@ -17,9 +17,9 @@ HEADLINES: Final = (
     *("psnr", "delta_e", *CONTENT_DISTANCES, "gram_", "cfsd_"),
     *(*FRECHET_NAMES, *KERNEL_NAMES, *COMPOSITE_NAMES, "usage"),
 )
-"""Those of a report's `metrics.json`; the rest is in its summary."""
+"""Metrics in a report's `metrics.json`; the others are only in its summary."""
 FEW_HEADLINES: Final = (*CONTENT_DISTANCES, "gram_", *KERNEL_NAMES)
-"""Those that a row of a list has room for."""
+"""Metrics in a row of a list."""
 
 _PERCEPTUAL = ("vgg16", "alexnet", "squeezenet1_1", "efficientnet_lite0")
 _FEATURES = (*_PERCEPTUAL, "inception_v3")
@@ -38,18 +38,18 @@ METRICS: Final = frozenset(
 
 
 def check_metric(name: str) -> str:
-    """`name`, if an evaluation of style transfer can measure a metric of that name.
+    """`name`, if it is a metric that an evaluation of style transfer measures.
 
     Raises:
-        ValueError: it can't; says which names are near.
+        ValueError: it is not; the message has similar names.
     """
     if name in METRICS:
         return name
     near = difflib.get_close_matches(name, sorted(METRICS), n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`quantart registry show` lists those of a version"
-    raise ValueError(f"{name!r} is no metric of an evaluation; {hint}")
+    hint = f"did you mean {' or '.join(near)}?" if near else "`quantart registry show` lists the metrics of a version"
+    raise ValueError(f"{name!r} is not a metric of an evaluation; {hint}")
 
 
 def larger_is_better(metric: str) -> bool:
-    """Of the codebook's use, and of PSNR and SSIM, which reconstructions have; all the others are distances."""
+    """True for the use of the codebook, and for PSNR and SSIM of reconstructions; all others are distances."""
     return metric in _LARGER_IS_BETTER

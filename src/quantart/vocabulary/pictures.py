@@ -8,5 +8,5 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name ends as pictures' names do."""
+    """Whether a file's name has the extension of a picture."""
     return PurePosixPath(name).suffix.lower() in EXTENSIONS
