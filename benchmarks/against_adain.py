@@ -37,7 +37,7 @@ from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.resampling import Sharing, estimate
 from quantart.evaluation.summary import Measurement, difference, sharing_of
 from quantart.evaluation.task import TransferTask
-from quantart.images import pixels_to_float
+from quantart.images.arrays import pixels_to_float
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import gram_matrix, relative_distance
 from quantart.models.stage_2 import ExperimentStage2

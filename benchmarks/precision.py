@@ -19,7 +19,7 @@ from torch import Tensor
 
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation.metrics import psnr
-from quantart.images import pixels_to_float
+from quantart.images.arrays import pixels_to_float
 from quantart.machine.device import default_device
 from quantart.models.stage_1 import ExperimentStage1
 

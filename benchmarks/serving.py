@@ -34,7 +34,8 @@ import psutil
 import torch
 
 from quantart.errors import UserError
-from quantart.images import Picture, decode_image, read_image
+from quantart.images.arrays import Picture
+from quantart.images.decode import decode_image, read_image
 from quantart.machine.device import default_device
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2

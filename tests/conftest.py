@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from quantart.images import Picture
+    from quantart.images.arrays import Picture
     from quantart.models.fidelity import FidelityControl
     from quantart.models.stage_2 import ExperimentStage2
 
@@ -43,7 +43,7 @@ def control(network: ExperimentStage2) -> FidelityControl:
 @pytest.fixture(scope="session")
 def pictures() -> tuple[Picture, Picture]:
     """A photograph and a painting of the sample."""
-    from quantart.images import read_image
+    from quantart.images.decode import read_image
 
     photo, painting = (sorted((SAMPLE / domain).glob("*.jpg"))[0] for domain in ("photos", "paintings"))
     return read_image(photo, max_pixels=10**8), read_image(painting, max_pixels=10**8)

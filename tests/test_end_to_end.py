@@ -145,7 +145,7 @@ def test_registered_model_paints_a_picture(project: Path) -> None:
     out = project / "painted.png"
     command = ["quantart", "stylize", str(photo), "--style", str(painting), "--out", str(out), "--size", "48"]
     call(project, *command, "--model", "models:/quantart@challenger", "--alpha", "0.5", "--beta", "0.5")
-    from quantart.images import read_image
+    from quantart.images.decode import read_image
 
     painted = read_image(out, max_pixels=10**6)
     assert max(painted.shape[:2]) == 48

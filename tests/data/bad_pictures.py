@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from quantart.images import Picture
+from quantart.images.arrays import Picture
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "photos"
 PHOTO, DUCK = SAMPLE / "kingfisher.jpg", SAMPLE / "duck.jpg"

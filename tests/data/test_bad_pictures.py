@@ -24,7 +24,7 @@ from quantart.data.index import read_index
 from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
-from quantart.images import Picture
+from quantart.images.arrays import Picture
 from quantart.params.data import DataParams
 
 from . import bad_pictures as corpus

@@ -12,7 +12,7 @@ from PIL import Image
 
 from quantart.data.files import PictureFile
 from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
-from quantart.images import decode_image
+from quantart.images.decode import decode_image
 
 PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
 GEOMETRY = Geometry(short_side=64, max_aspect=2.0, max_pixels=1_000_000)

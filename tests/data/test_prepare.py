@@ -21,7 +21,9 @@ from quantart.data.index import read_index
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
-from quantart.images import Picture, decode_image, read_image, resize_short_side
+from quantart.images.arrays import Picture
+from quantart.images.decode import decode_image, read_image
+from quantart.images.geometry import resize_short_side
 from quantart.params.data import DataParams
 from quantart.vocabulary.names import SPLITS
 

@@ -11,7 +11,7 @@ import pytest
 
 from quantart.data.shards import shard_pictures
 from quantart.errors import UserError
-from quantart.images import read_file
+from quantart.images.decode import read_file
 
 PHOTOS = Path(__file__).parents[2] / "data" / "sample" / "photos"
 

@@ -5,7 +5,7 @@ from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines
 from quantart.evaluation.baselines import match_colours
 from quantart.evaluation.metrics import colour_distance, colour_statistics
-from quantart.images import pixels_to_float
+from quantart.images.arrays import pixels_to_float
 from quantart.losses.colour import to_lab
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.names import Domain

@@ -16,7 +16,7 @@ from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.set_distances import frechet_distance
 from quantart.evaluation.summary import by_method, rows_of
 from quantart.evaluation.task import ReconstructionTask, TransferTask
-from quantart.images import pixels_to_float, to_arrays
+from quantart.images.arrays import pixels_to_float, to_arrays
 from quantart.losses.colour import to_lab
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_1 import ExperimentStage1

@@ -11,7 +11,9 @@ from quantart.errors import UserError
 from quantart.evaluation import magenta
 from quantart.evaluation.magenta import STYLE_WIDTH, MagentaStylizer
 from quantart.evaluation.metrics import colour_distance, colour_statistics
-from quantart.images import read_image, resize_and_crop, to_tensor
+from quantart.images.arrays import to_tensor
+from quantart.images.decode import read_image
+from quantart.images.geometry import resize_and_crop
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 

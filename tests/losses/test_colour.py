@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from quantart.images import pixels_to_float
+from quantart.images.arrays import pixels_to_float
 from quantart.losses.colour import colour_loss, from_lab, to_lab
 
 

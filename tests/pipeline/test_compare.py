@@ -20,7 +20,7 @@ from torch.nn.functional import mse_loss
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
-from quantart.images import pixels_to_float
+from quantart.images.arrays import pixels_to_float
 from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2

@@ -17,7 +17,7 @@ from quantart.data.pairs import name_number
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
-from quantart.images import pixels_to_float
+from quantart.images.arrays import pixels_to_float
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline import encode

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.images import read_image
+from quantart.images.decode import read_image
 from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2

@@ -20,7 +20,7 @@ from quantart.components.discriminator import NLayerDiscriminator
 from quantart.data.codes import StoredCodes
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
-from quantart.images import read_image
+from quantart.images.decode import read_image
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline import encode, evaluate, export, pair, stage1, stage2

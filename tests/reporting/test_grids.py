@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
-from quantart.images import Picture
+from quantart.images.arrays import Picture
 from quantart.reporting.grids import ranked_grid, ranked_pairs, transfer_grid
 from quantart.vocabulary.metrics import MODEL
 

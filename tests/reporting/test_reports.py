@@ -7,7 +7,7 @@ import pytest
 
 from quantart.evaluation.baselines import BASELINES
 from quantart.evaluation.summary import by_method
-from quantart.images import read_image
+from quantart.images.decode import read_image
 from quantart.reporting.reports import headlines, write_reports
 from quantart.vocabulary.metrics import MODEL
 from tests.reporting.results import CONTENT, PAIRS, STYLE, reconstruction_result, transfer_result

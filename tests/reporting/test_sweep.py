@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from quantart.evaluation.summary import Score
-from quantart.images import read_image
+from quantart.images.decode import read_image
 from quantart.losses.lpips import LPIPS
 from quantart.models.fidelity import Fidelity
 from quantart.reporting.sweep import Sweep

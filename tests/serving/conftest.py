@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quantart.images import Picture
+from quantart.images.arrays import Picture
 from quantart.models.fidelity import FidelityControl
 from quantart.registry.versions import RegisteredVersion
 from quantart.serving.package import log_and_register

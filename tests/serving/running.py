@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from quantart.images import Picture, encode_png
+from quantart.images.arrays import Picture
+from quantart.images.write import encode_png
 
 START_SECONDS = 600
 JSON = "application/json"

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quantart.images import Picture, decode_image, read_image
+from quantart.images.arrays import Picture
+from quantart.images.decode import decode_image, read_image
 from quantart.models.fidelity import FidelityControl
 from quantart.registry.versions import RegisteredVersion
 from quantart.stylize.stylizer import Stylizer

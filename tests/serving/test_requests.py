@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantart.images import Picture, encode_png
+from quantart.images.arrays import Picture
+from quantart.images.write import encode_png
 from quantart.serving.limits import Limits
 from quantart.serving.requests import RequestError, read_fidelity, read_rows, read_size
 

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from quantart.errors import UserError
-from quantart.images import Picture, read_image, write_image
+from quantart.images.arrays import Picture
+from quantart.images.decode import read_image
+from quantart.images.write import write_image
 from quantart.models.fidelity import FidelityControl
 from quantart.project import Project
 from quantart.stylize.files import stylize_files

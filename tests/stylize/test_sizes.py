@@ -1,7 +1,7 @@
 import pytest
 
 from quantart.errors import UserError
-from quantart.images import ImageError
+from quantart.images.decode import ImageError
 from quantart.stylize.sizes import painted_size
 
 

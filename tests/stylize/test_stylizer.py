@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from quantart.images import ImageError, Picture, read_image, resize, to_arrays, to_tensor
+from quantart.images.arrays import Picture, to_arrays, to_tensor
+from quantart.images.decode import ImageError, read_image
+from quantart.images.geometry import resize
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.stylize import strips

@@ -17,7 +17,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from urllib3 import PoolManager, Retry
 
-from quantart.images import Picture, picture_grid, read_image
+from quantart.images.arrays import Picture
+from quantart.images.decode import read_image
+from quantart.images.grid import picture_grid
 from quantart.tracking.runs import DataUsed
 from quantart.tracking.session import stage_run
 

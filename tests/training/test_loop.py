@@ -19,7 +19,9 @@ from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.data.batches import CodeBatch, Schedule
 from quantart.errors import StoppedBySignal, UserError
-from quantart.images import read_image, resize_and_crop, to_tensor
+from quantart.images.arrays import to_tensor
+from quantart.images.decode import read_image
+from quantart.images.geometry import resize_and_crop
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.losses.stage_2 import Stage2Loss

@@ -18,7 +18,7 @@ from torch import Tensor
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs
 from quantart.data.pictures import PackedPictures
-from quantart.images import pixels_to_float
+from quantart.images.arrays import pixels_to_float
 from quantart.vocabulary.names import Domain, Variant
 
 Rows = NDArray[np.int64]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantart.data.pictures import PackedPictures
-from quantart.images import Picture, picture_grid
+from quantart.images.arrays import Picture
+from quantart.images.grid import picture_grid
 from quantart.vocabulary.names import SPLITS
 
 COLUMNS = 10

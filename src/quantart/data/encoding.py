@@ -19,7 +19,7 @@ from quantart.data.batches import process_slice
 from quantart.data.codes import CodeWriter
 from quantart.data.pairs import name_number
 from quantart.data.pictures import PackedPictures
-from quantart.images import pixels_to_float
+from quantart.images.arrays import pixels_to_float
 from quantart.machine.progress import progress
 from quantart.models.stage_1 import ExperimentStage1
 

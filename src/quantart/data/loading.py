@@ -7,7 +7,9 @@ import warnings
 from dataclasses import dataclass
 
 from quantart.data.files import PictureFile
-from quantart.images import ImageError, Picture, crop_to_aspect, decode_image, read_file, resize_short_side, squash
+from quantart.images.arrays import Picture
+from quantart.images.decode import ImageError, decode_image, read_file
+from quantart.images.geometry import crop_to_aspect, resize_short_side, squash
 
 # a picture enlarged more than this shows the resampling's own pattern, not a photograph or a painting
 MAX_ENLARGEMENT = 4

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from quantart.data.index import PIXELS_FILE, read_index
 from quantart.errors import UserError
-from quantart.images import Picture, centre_crop
+from quantart.images.arrays import Picture
+from quantart.images.geometry import centre_crop
 from quantart.vocabulary.names import SPLITS, Split
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
 from quantart.data.sources import find_pictures
 from quantart.data.splits import assign_splits, split_of_name
 from quantart.errors import UserError
-from quantart.images import write_image
+from quantart.images.write import write_image
 from quantart.machine.progress import progress
 from quantart.machine.whole import whole_folder
 from quantart.vocabulary.names import SPLITS, Split

@@ -23,7 +23,7 @@ from quantart.evaluation.observed import Observed, Perception
 from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.summary import Measurement, Score, measurements, rows_of, summarise
 from quantart.evaluation.task import ReconstructionTask, split_into_batches
-from quantart.images import Picture, pixels_to_float, to_arrays
+from quantart.images.arrays import Picture, pixels_to_float, to_arrays
 from quantart.losses.statistics import moments, relative_distance
 from quantart.machine.memory import keep_no_large_blocks
 from quantart.machine.progress import progress

@@ -22,7 +22,7 @@ from quantart.evaluation.baselines import (
 )
 from quantart.evaluation.observed import Observed, Perception, RecentlyUsed, observe
 from quantart.evaluation.task import TransferTask, split_into_batches
-from quantart.images import Picture, pixels_to_float, to_arrays
+from quantart.images.arrays import Picture, pixels_to_float, to_arrays
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.metrics import MODEL
 

@@ -11,7 +11,8 @@ from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.data.pairs import Pairs
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation.metrics import delta_e, latent_content, latent_style, psnr
-from quantart.images import Picture, picture_grid, pixels_to_float, to_arrays
+from quantart.images.arrays import Picture, pixels_to_float, to_arrays
+from quantart.images.grid import picture_grid
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2

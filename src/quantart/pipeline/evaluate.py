@@ -12,7 +12,7 @@ from accelerate import PartialState
 from mlflow.entities import Run
 
 from quantart.errors import UserError
-from quantart.images import write_image
+from quantart.images.write import write_image
 from quantart.pipeline.evaluator import EXTREMES, Evaluator, Options
 from quantart.project import Project, tracked_root
 from quantart.reporting.reports import write_reports

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.summary import Score
-from quantart.images import Picture
+from quantart.images.arrays import Picture
 from quantart.reporting.record import NEEDED, About, Record, write_record
 from quantart.reporting.run_metrics import count_name, digest_name, logged_values, outdated
 from quantart.reporting.sweep import Sweep

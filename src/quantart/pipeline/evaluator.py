@@ -23,7 +23,7 @@ from quantart.evaluation.networks import FeatureNetwork, assign_weights
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.task import TransferTask
-from quantart.images import Picture
+from quantart.images.arrays import Picture
 from quantart.losses.lpips import LPIPS
 from quantart.machine.device import chosen_device, default_device
 from quantart.models.fidelity import Fidelity

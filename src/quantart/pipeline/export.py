@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from quantart.data.licences import licences
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.images import Picture
+from quantart.images.arrays import Picture
 from quantart.models.pretrained import CONFIG
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project

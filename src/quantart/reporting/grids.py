@@ -9,7 +9,8 @@ import pandas as pd
 
 from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
 from quantart.evaluation.summary import rows_of
-from quantart.images import Picture, picture_grid
+from quantart.images.arrays import Picture
+from quantart.images.grid import picture_grid
 from quantart.vocabulary.metrics import MODEL
 
 GRID_PAIRS = 12

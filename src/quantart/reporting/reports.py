@@ -11,7 +11,7 @@ import pandas as pd
 
 from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.summary import Score, by_method, rows_of
-from quantart.images import write_image
+from quantart.images.write import write_image
 from quantart.reporting.grids import transfer_grid
 from quantart.reporting.markdown import reconstruction_section, transfer_section
 from quantart.vocabulary.metrics import CONTENT_DISTANCES, HEADLINES, MODEL

@@ -17,7 +17,7 @@ from mlflow.protos.databricks_pb2 import DEADLINE_EXCEEDED, INVALID_PARAMETER_VA
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from quantart.errors import UserError
-from quantart.images import encode_png
+from quantart.images.write import encode_png
 from quantart.machine.device import default_device
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2

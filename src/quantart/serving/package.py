@@ -16,7 +16,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 import quantart
-from quantart.images import Picture, encode_png
+from quantart.images.arrays import Picture
+from quantart.images.write import encode_png
 from quantart.models.fidelity import ALPHA_OF, FidelityControl
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2

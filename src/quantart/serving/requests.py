@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from quantart.errors import UserError
-from quantart.images import ImageError, Picture, decode_image, stored_size
+from quantart.images.arrays import Picture
+from quantart.images.decode import ImageError, decode_image, stored_size
 from quantart.serving.limits import Limits
 from quantart.stylize.sizes import MIN_SIDE, check_sides, painted_size
 

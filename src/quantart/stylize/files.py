@@ -10,17 +10,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from quantart.errors import UserError
-from quantart.images import (
-    ImageError,
-    Picture,
-    decode_image,
-    named,
-    picture_grid,
-    read_file,
-    resize,
-    stored_size,
-    write_image,
-)
+from quantart.images.arrays import Picture
+from quantart.images.decode import ImageError, decode_image, named, read_file, stored_size
+from quantart.images.geometry import resize
+from quantart.images.grid import picture_grid
+from quantart.images.write import write_image
 from quantart.machine.device import default_device
 from quantart.machine.progress import progress
 from quantart.models.fidelity import FidelityControl

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from quantart.errors import UserError
-from quantart.images import WRITTEN_FORMATS
+from quantart.images.write import WRITTEN_FORMATS
 from quantart.vocabulary.pictures import EXTENSIONS, is_picture
 
 GRID_CELLS = 400

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from quantart.errors import UserError
-from quantart.images import ImageError
+from quantart.images.decode import ImageError
 
 MIN_SIDE = 32
 """Fewest pixels of each side, of a picture that is given and of one that is painted."""

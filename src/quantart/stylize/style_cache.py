@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from quantart.images import Picture
+from quantart.images.arrays import Picture
 
 
 class CacheFigures(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quantart.images import Picture
+from quantart.images.arrays import Picture
 from quantart.reporting.comparison.compare import Comparison, EvaluatedRun, compare
 from quantart.reporting.record import About, Record
 

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from quantart.images import decode_image
+from quantart.images.decode import decode_image
 from quantart.reporting.comparison.compare import compare
 from quantart.reporting.comparison.page import page
 from tests.reporting.comparison.records import comparison, evaluated, record

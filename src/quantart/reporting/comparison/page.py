@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.summary import rows_of
-from quantart.images import Picture, to_pillow
+from quantart.images.arrays import Picture, to_pillow
 from quantart.reporting.comparison.compare import Comparison, Difference, EvaluatedRun
 from quantart.reporting.comparison.plot import forest_plot
 from quantart.reporting.comparison.tables import MANY_METRICS

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from quantart.images import ImageError, decode_image
+from quantart.images.decode import ImageError, decode_image
 
-PHOTO = Path(__file__).parents[1] / "data" / "sample" / "photos" / "kingfisher.jpg"
+PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
 MAX_PIXELS = 100_000
 HANG = timedelta(seconds=30)  # a picture of so few pixels takes milliseconds
 

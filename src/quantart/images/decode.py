@@ -1,8 +1,4 @@
-"""Bytes and files to pictures and tensors, and back: the one place where untrusted pictures are decoded.
-
-Outside the network a picture is a uint8 array `(h, w, 3)` in sRGB; inside it is a float tensor `(b, 3, h, w)` in
-[-1, 1]. Torch is imported only by the functions that make or take tensors, so that preparing pictures starts at once.
-"""
+"""Decoding pictures: the one place where untrusted bytes become pixels."""
 
 from __future__ import annotations
 
@@ -11,27 +7,19 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from quantart.errors import UserError
-from quantart.machine.whole import write_whole
-
-if TYPE_CHECKING:
-    import torch
-
-Picture = NDArray[np.uint8]
+from quantart.images.arrays import Picture
 
 # The formats in which photographs and paintings come. Others stay closed: some of Pillow's readers start programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}  # further pictures in a JPEG or TIFF are previews or pages
-WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 # Each scan of a progressive JPEG costs a pass over the whole picture, and an empty one takes 23 bytes: without a limit
 # a file of a megabyte keeps a core busy for hours. Encoders write about ten; libtiff draws its own line here too.
@@ -64,9 +52,6 @@ def named(subject: object) -> Iterator[None]:
         yield
     except ImageError as error:
         raise ImageError(f"{subject}: {error.fault}", error.remedy) from error
-
-
-# --- decoding ---------------------------------------------------------------------------------------------------------
 
 
 def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_side: int | None = None) -> Picture:
@@ -238,163 +223,3 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return picture
     return picture if converted is None else converted
-
-
-# --- geometry ---------------------------------------------------------------------------------------------------------
-
-
-def to_pillow(array: Picture) -> Image.Image:
-    """A uint8 `(h, w, 3)` array as a Pillow image.
-
-    Raises:
-        ValueError: another type or shape.
-    """
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ValueError(f"expected a uint8 array (h, w, 3), got {array.dtype} {array.shape}")
-    return Image.fromarray(array)
-
-
-def resize(array: Picture, height: int, width: int) -> Picture:
-    """Scale `(h, w, 3)` to `(height, width, 3)` by Lanczos' filter; one of that size already is returned as it is."""
-    if array.shape[:2] == (height, width):
-        return array
-    return np.array(to_pillow(array).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def resize_short_side(array: Picture, side: int) -> Picture:
-    """Scale `(h, w, 3)` so that its short side has `side` pixels; the aspect is kept to the nearest pixel."""
-    height, width = array.shape[:2]
-    scale = side / min(height, width)
-    return resize(array, max(side, round(height * scale)), max(side, round(width * scale)))
-
-
-def crop_to_aspect(array: Picture, max_aspect: float) -> Picture:
-    """Cut both ends off the long side of `(h, w, 3)` until long / short ≤ `max_aspect` (≥ 1)."""
-    height, width = array.shape[:2]
-    longest = max(1, int(min(height, width) * max_aspect))
-    return centre_crop(array, min(height, longest), min(width, longest))
-
-
-def squash(array: Picture, side: int) -> Picture:
-    """Scale `(h, w, 3)` to `(side, side, 3)` whatever its aspect."""
-    return resize(array, side, side)
-
-
-def resize_and_crop(array: Picture, side: int) -> Picture:
-    """Scale the short side to `side`, then cut the central square: `(side, side, 3)`."""
-    # cropped first: a picture 30,000 pixels wide and one high would not fit in memory scaled
-    return resize_short_side(crop_to_aspect(array, 1.0), side)
-
-
-def centre_crop(array: Picture, height: int, width: int) -> Picture:
-    """The central `(height, width, 3)` of a picture that is at least that large."""
-    top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
-    return array[top : top + height, left : left + width]
-
-
-# --- tensors ----------------------------------------------------------------------------------------------------------
-
-
-def pixels_to_float(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 0…255 to float32 [-1, 1], of any shape and on any device."""
-    return pixels.float() / 127.5 - 1.0
-
-
-def to_tensor(pictures: Picture | Sequence[Picture]) -> torch.Tensor:
-    """One picture `(h, w, 3)`, or several of one size, to float32 `(b, 3, h, w)` in [-1, 1]."""
-    import torch
-
-    several = [pictures] if isinstance(pictures, np.ndarray) and pictures.ndim == 3 else pictures
-    batch = torch.from_numpy(np.stack(list(several)))
-    return pixels_to_float(batch.permute(0, 3, 1, 2).contiguous())
-
-
-def to_arrays(pictures: torch.Tensor) -> list[Picture]:
-    """Float `(b, 3, h, w)` to a list of uint8 `(h, w, 3)`; values outside [-1, 1] are clipped."""
-    pixels = ((pictures.detach().float() + 1.0) * 127.5).round().clamp(0, 255).byte()
-    return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
-
-
-def encode_png(array: Picture) -> bytes:
-    """`(h, w, 3)` as the bytes of a PNG."""
-    return _encode(array, "PNG")
-
-
-def write_image(path: Path, array: Picture) -> None:
-    """Write `(h, w, 3)` in the format of the file name's ending, whole or not at all.
-
-    Raises:
-        UserError: an ending that is not in `WRITTEN_FORMATS`, or a place where nothing can be written.
-    """
-    file_format = WRITTEN_FORMATS.get(path.suffix.lower())
-    if file_format is None:
-        raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN_FORMATS)}, not {path.suffix or 'that'}")
-    write_whole(path, _encode(array, file_format))
-
-
-def _encode(array: Picture, file_format: str) -> bytes:
-    buffer = io.BytesIO()
-    to_pillow(array).save(buffer, file_format, quality=92)
-    return buffer.getvalue()
-
-
-def picture_grid(
-    rows: Sequence[Sequence[Picture]],
-    column_titles: Sequence[str] | None = None,
-    row_titles: Sequence[str] | None = None,
-    cell: int = 192,
-) -> Picture:
-    """Pictures in rows and columns on white, each fitted into a square of `cell` pixels, with titles above and left.
-
-    Rows may be shorter than the longest one; their ends stay white.
-
-    Returns:
-        uint8 `(h, w, 3)`.
-
-    Raises:
-        ValueError: no picture, or titles that are not as many as the rows or columns.
-    """
-    columns = max((len(row) for row in rows), default=0)
-    if not columns:
-        raise ValueError("a grid needs at least one picture")
-    column_titles, row_titles = _titles(column_titles, columns, "column"), _titles(row_titles, len(rows), "row")
-    font = ImageFont.load_default(max(13, cell // 11))
-    gap = 4
-    row_titles = [_shortened(title, font, cell) for title in row_titles]
-    left = gap + (int(max(map(font.getlength, row_titles))) + 2 * gap if any(row_titles) else 0)
-    top = gap + (round(1.6 * font.getbbox("Ag")[3]) if any(column_titles) else 0)
-    step = cell + gap
-    sheet = Image.new("RGB", (left + columns * step, top + len(rows) * step), "white")
-    draw = ImageDraw.Draw(sheet)
-    for column, title in enumerate(column_titles):
-        place = (left + column * step + cell // 2, top // 2)
-        draw.text(place, _shortened(title, font, cell), fill="black", font=font, anchor="mm")
-    for row, title in enumerate(row_titles):
-        draw.text((2 * gap, top + row * step + cell // 2), title, fill="black", font=font, anchor="lm")
-        for column, array in enumerate(rows[row]):
-            _paste_fitted(sheet, array, (left + column * step, top + row * step), cell)
-    return np.array(sheet)
-
-
-def _titles(titles: Sequence[str] | None, count: int, what: str) -> list[str]:
-    if titles is None:
-        return [""] * count
-    if len(titles) != count:
-        raise ValueError(f"{len(titles)} {what} titles for {count} {what}s")
-    return [" ".join(title.split()) for title in titles]
-
-
-def _paste_fitted(sheet: Image.Image, array: Picture, corner: tuple[int, int], cell: int) -> None:
-    picture = ImageOps.contain(to_pillow(array), (cell, cell), Image.Resampling.LANCZOS)
-    sheet.paste(picture, (corner[0] + (cell - picture.width) // 2, corner[1] + (cell - picture.height) // 2))
-
-
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."

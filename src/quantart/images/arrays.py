@@ -1,0 +1,47 @@
+"""Pictures as arrays, Pillow's images and tensors. Torch is imported where it is needed: preparing needs none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    import torch
+
+Picture = NDArray[np.uint8]
+"""`(h, w, 3)` in sRGB."""
+
+
+def to_pillow(array: Picture) -> Image.Image:
+    """A uint8 `(h, w, 3)` array as a Pillow image.
+
+    Raises:
+        ValueError: another type or shape.
+    """
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"expected a uint8 array (h, w, 3), got {array.dtype} {array.shape}")
+    return Image.fromarray(array)
+
+
+def pixels_to_float(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 0…255 to float32 [-1, 1], of any shape and on any device."""
+    return pixels.float() / 127.5 - 1.0
+
+
+def to_tensor(pictures: Picture | Sequence[Picture]) -> torch.Tensor:
+    """One picture `(h, w, 3)`, or several of one size, to float32 `(b, 3, h, w)` in [-1, 1]."""
+    import torch
+
+    several = [pictures] if isinstance(pictures, np.ndarray) and pictures.ndim == 3 else pictures
+    batch = torch.from_numpy(np.stack(list(several)))
+    return pixels_to_float(batch.permute(0, 3, 1, 2).contiguous())
+
+
+def to_arrays(pictures: torch.Tensor) -> list[Picture]:
+    """Float `(b, 3, h, w)` to a list of uint8 `(h, w, 3)`; values outside [-1, 1] are clipped."""
+    pixels = ((pictures.detach().float() + 1.0) * 127.5).round().clamp(0, 255).byte()
+    return list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())

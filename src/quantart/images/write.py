@@ -1,0 +1,35 @@
+"""Encoding pictures and writing them to files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from quantart.errors import UserError
+from quantart.images.arrays import Picture, to_pillow
+from quantart.machine.whole import write_whole
+
+WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def encode_png(array: Picture) -> bytes:
+    """`(h, w, 3)` as the bytes of a PNG."""
+    return _encode(array, "PNG")
+
+
+def write_image(path: Path, array: Picture) -> None:
+    """Write `(h, w, 3)` in the format of the file name's ending, whole or not at all.
+
+    Raises:
+        UserError: an ending that is not in `WRITTEN_FORMATS`, or a place where nothing can be written.
+    """
+    file_format = WRITTEN_FORMATS.get(path.suffix.lower())
+    if file_format is None:
+        raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN_FORMATS)}, not {path.suffix or 'that'}")
+    write_whole(path, _encode(array, file_format))
+
+
+def _encode(array: Picture, file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    to_pillow(array).save(buffer, file_format, quality=92)
+    return buffer.getvalue()

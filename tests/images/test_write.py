@@ -1,0 +1,43 @@
+"""Encoding and writing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from quantart.errors import UserError
+from quantart.images.decode import decode_image, read_image
+from quantart.images.write import encode_png, write_image
+
+PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
+LIMIT = 1_000_000
+
+
+def decoded(data: bytes) -> np.ndarray:
+    return decode_image(data, max_pixels=LIMIT)
+
+
+def test_png_is_lossless():
+    picture = read_image(PHOTO, max_pixels=LIMIT)
+    assert np.array_equal(decoded(encode_png(picture)), picture)
+
+
+def test_write_image_follows_the_ending_and_leaves_nothing_else(tmp_path):
+    picture = read_image(PHOTO, max_pixels=LIMIT)
+    for name, file_format in (("a.png", "PNG"), ("b.JPG", "JPEG"), ("c.webp", "WEBP"), ("d" * 246 + ".png", "PNG")):
+        write_image(tmp_path / name, picture)
+        assert Image.open(tmp_path / name).format == file_format
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_write_image_says_what_it_cannot_do(tmp_path):
+    picture = np.zeros((2, 2, 3), np.uint8)
+    with pytest.raises(UserError, match=r"x\.bmp: pictures are written as \.png"):
+        write_image(tmp_path / "x.bmp", picture)
+    with pytest.raises(UserError, match=r"x\.png: cannot be written: No such file"):
+        write_image(tmp_path / "missing" / "x.png", picture)
+    with pytest.raises(ValueError, match=r"got float32 \(2, 2, 3\)"):
+        write_image(tmp_path / "x.png", picture.astype(np.float32))
