@@ -45,7 +45,7 @@ def test_features_of_efficientnet_are_the_networks_own_before_its_classifier() -
     with torch.no_grad():
         features = network(pictures())
         expected = model.forward_head(model.forward_features(pictures()), pre_logits=True)
-    assert features.shape == (2, network.width) == (2, 1280)
+    assert features.shape == (2, 1280)
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
     assert (network.frechet, network.kernel) == ("fd_efficientnet_lite0", "kd_efficientnet_lite0")
 
@@ -55,13 +55,13 @@ def test_features_of_squeezenet_are_means_of_the_last_compared_layer() -> None:
     with torch.no_grad():
         expected = LPIPS("squeezenet1_1").features(pictures())[-1].mean((2, 3))
         assert torch.equal(network(pictures()), expected)
-    assert network.width == expected.shape[1] == 512
+    assert expected.shape[1] == 512
 
 
 @pytest.mark.parametrize("network", ["alexnet", "vgg16"])
 def test_smallest_pictures_have_features(tmp_path: Path, network: FeatureNetworkName) -> None:
     features = FeatureNetwork(network, empty_file(tmp_path / "w.pth", network))
-    assert features(pictures(32)).shape == (2, features.width)
+    assert features(pictures(32)).shape == (2, {"alexnet": 256, "vgg16": 512}[network])
 
 
 def test_torchvisions_inception_is_not_called_fid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,19 +77,23 @@ def test_torchvisions_inception_is_not_called_fid(monkeypatch: pytest.MonkeyPatc
     with torch.no_grad():
         model(((resized + 1) / 2 - mean) / std)
         torch.testing.assert_close(network(pictures()), pooled[0], rtol=1e-3, atol=1e-4)
-    assert network.width == 2048
+    assert pooled[0].shape == (2, 2048)
     assert (network.frechet, network.kernel) == ("fd_inception_v3", "kd_inception_v3")
 
 
 def test_fid_needs_the_published_file_and_torch_fidelity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "weights.pth"
     torch.save({key: torch.zeros(()).expand(value.shape) for key, value in published_state().items()}, file)
-    with pytest.raises(UserError, match=r"weights\.pth.*is not its published file"):
+    with pytest.raises(UserError) as other:
         FeatureNetwork("inception_v3", file)
+    assert str(file) in other.value.fault
+    assert "weights-inception-2015-12-05-6726825d.pth" in other.value.remedy
     monkeypatch.setattr(networks, "file_sha256", lambda path: "6726825d" + 56 * "0")
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(UserError, match=r"pip install quantart\[fid\]"):
+    with pytest.raises(UserError) as missing:
         FeatureNetwork("inception_v3", file)
+    assert "torch-fidelity" in missing.value.fault
+    assert "pip install quantart[fid]" in missing.value.remedy
 
 
 def test_fid_is_torch_fidelitys_features_of_8_bit_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,8 +138,9 @@ def test_a_file_that_does_not_fit_is_refused_with_what_was_expected_and_where_th
 
 def test_two_files_for_one_network_are_refused(tmp_path: Path) -> None:
     files = [empty_file(tmp_path / name, "alexnet") for name in ("a.pth", "b.pth")]
-    with pytest.raises(UserError, match=r"b\.pth: .*a\.pth already gives the weights of alexnet"):
+    with pytest.raises(UserError) as refused:
         assign_weights(files, ["alexnet"])
+    assert all(name in refused.value.fault for name in ("a.pth", "b.pth", "alexnet"))
 
 
 def test_it_stays_in_eval_mode() -> None:
@@ -143,5 +148,7 @@ def test_it_stays_in_eval_mode() -> None:
 
 
 def test_an_unknown_network_is_named() -> None:
-    with pytest.raises(UserError, match="resnet50.*inception_v3"):
+    with pytest.raises(UserError) as refused:
         FeatureNetwork("resnet50")  # type: ignore[arg-type]
+    assert "resnet50" in refused.value.fault
+    assert "inception_v3" in str(refused.value)

@@ -89,7 +89,8 @@ def measure(perception: Perception, output: Observed, content: Observed, style: 
     """The metrics of each pair, `(b,)` each; smaller is better.
 
     `perceptual_…` (or `lpips_…`), `cfsd_…` and `latent_content` are distances to the photograph. `pair_composite_…` is
-    (1 + content distance) · (1 + Gram distance). All others are distances to the painting.
+    (1 + content distance) · (1 + Gram distance). All others are distances to the painting. `gram_…` and `meanstd_…` are
+    relative to the painting's statistics, so that layers and pictures of different contrast count alike.
     """
     lpips = perception.lpips
     distance = lpips.distance(content.features, output.features)

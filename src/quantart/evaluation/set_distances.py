@@ -13,34 +13,27 @@ from torchmetrics.image.kid import poly_kernel
 from quantart.evaluation.resampling import Sharing
 
 
-def frechet_distance(outputs: Tensor, references: Tensor) -> float:
-    """Fréchet distance of normal distributions fitted to features `(n, d)` and `(m, d)` (Heusel et al., NeurIPS 2017).
+def frechet_distance(outputs: Tensor, references: Tensor) -> tuple[float, Tensor]:
+    """Fréchet distance of normal distributions fitted to features (Heusel et al., NeurIPS 2017), in float64.
 
-    At least 0; n and m must be at least 2; computed in float64. The value depends on the network. With fewer pictures
-    than `d` it depends strongly on their number and grows as that falls, so compare equal numbers only.
-    """
-    x, y = outputs.double().cpu(), references.double().cpu()
-    a, b = _scatter(x), _scatter(y)
-    shift = x.mean(0) - y.mean(0)
-    # The trace of the root of the covariances' product is the sum of the singular values of ABᵀ, which has at most
-    # n × m entries: milliseconds for 48 pictures and 1,280 features, where eigenvalues of the product take seconds.
-    common = torch.linalg.svdvals(torch.linalg.qr(a)[1] @ torch.linalg.qr(b)[1].mT).sum()
-    return max(float(shift.square().sum() + a.square().sum() + b.square().sum() - 2 * common), 0.0)
-
-
-def frechet_influence(outputs: Tensor, references: Tensor) -> Tensor:
-    """Derivatives of `frechet_distance` by the pairs' weights, `(n,)` float64, summing to 0.
-
-    This is the infinitesimal jackknife (Efron, 1982). Resampling the rows themselves would not do: a set with
-    duplicates has a smaller covariance of lower rank, hence a larger distance. The influences say nothing about the
-    distance of larger sets.
+    The value depends on the network. With fewer pictures than features it depends strongly on their number, and falls
+    as that grows, so compare equal numbers only.
 
     Let A and B be the centred, scaled features (covariances AᵀA, BᵀB) and ABᵀ = USVᵀ. The distance is
-    ‖mean difference‖² + ‖A‖² + ‖B‖² - 2 Σ S. The weights enter A and B by their square roots. The term by which the
-    means shift inside A and B vanishes, because the columns of U and V with non-zero singular values sum to 0.
+    ‖mean difference‖² + ‖A‖² + ‖B‖² - 2 Σ S: the trace of the root of the covariances' product is Σ S. ABᵀ has at most
+    n × n entries, so this takes milliseconds for 48 pictures and 1,280 features, where eigenvalues of the product take
+    seconds.
+
+    The influences are the infinitesimal jackknife (Efron, 1982). Resampling the rows themselves would not do: a set
+    with duplicates has a smaller covariance of lower rank, hence a larger distance. The influences say nothing about
+    the distance of larger sets. The weights enter A and B by their square roots. The term by which the means shift
+    inside A and B vanishes, because the columns of U and V with non-zero singular values sum to 0.
 
     Args:
         outputs, references: features `(n, d)` of the pairs' pictures, n at least 2.
+
+    Returns:
+        The distance, at least 0, and its derivatives by the pairs' weights, `(n,)` float64, summing to 0.
     """
     x, y = outputs.double().cpu(), references.double().cpu()
     n = len(x)
@@ -50,8 +43,9 @@ def frechet_influence(outputs: Tensor, references: Tensor) -> Tensor:
     qb, rb = torch.linalg.qr(b)
     u, s, vt = torch.linalg.svd(ra @ rb.mT)
     spread = a.square().sum(1) + b.square().sum(1)
+    value = max(float(shift.square().sum() + a.square().sum() + b.square().sum() - 2 * s.sum()), 0.0)
     influence = 2 / n * (n - 1) ** 0.5 * (a - b) @ shift + spread - (qa @ u).square() @ s - (qb @ vt.mT).square() @ s
-    return influence - influence.mean()
+    return value, influence - influence.mean()
 
 
 def kernel_distance(outputs: Tensor, references: Tensor, sharing: Sharing) -> tuple[float, Tensor]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quantart.evaluation.resampling import Estimate, Sharing, estimate
-from quantart.evaluation.set_distances import frechet_distance, frechet_influence, kernel_distance
+from quantart.evaluation.set_distances import frechet_distance, kernel_distance
 from quantart.vocabulary.metrics import (
     COMPOSITE_NAMES,
     CONTENT_DISTANCES,
@@ -69,7 +69,7 @@ def measurements(
     if n < 2:
         return found
     ours, theirs = torch.from_numpy(outputs), torch.from_numpy(references)
-    frechet, influence = frechet_distance(ours, theirs), frechet_influence(ours, theirs)
+    frechet, influence = frechet_distance(ours, theirs)
     kernel = Measurement(*kernel_distance(ours, theirs, sharing_of(rows)))
     content = next((found[name] for name in columns if name.startswith(CONTENT_DISTANCES)), None)
     for name in set_metrics:
