@@ -16,13 +16,13 @@ from quantart.vocabulary.pictures import is_picture
 class TableParams(Section):
     """How a table (`.csv`) or a list (`.txt`) names pictures."""
 
-    column: str | None = Field(None, min_length=1, description="column of a table with the names; null: `filename`")
-    where: str | None = Field(None, description="filter on a table's rows: `genre == landscape and year != 1900`")
-    root: str | None = Field(
-        None,
-        description="folder that the names are relative to and must stay inside; relative to the project's root or "
-        "absolute; null: the folder of the table or list",
-    )
+    column: str | None = Field(None, min_length=1)
+    """column of a table with the names; null: `filename`"""
+    where: str | None = None
+    """filter on a table's rows: `genre == landscape and year != 1900`"""
+    root: str | None = None
+    """folder that the names are relative to and must stay inside; relative to the project's root or absolute; null: the
+    folder of the table or list"""
 
     @model_validator(mode="after")
     def _check_filter(self) -> TableParams:
@@ -32,27 +32,33 @@ class TableParams(Section):
 
 
 class DataParams(Section):
-    content: str = Field(
-        description="photographs: a folder, list (.txt), table (.csv), shard (.tar) or single picture; relative to the "
-        "project's root or absolute"
-    )
-    style: str = Field(description="paintings, in the same forms")
-    content_table: TableParams | None = Field(None, description="how to read `content` if it is a list or table")
-    style_table: TableParams | None = Field(None, description="how to read `style` if it is a list or table")
-    paired: bool = Field(False, description="whether pictures with the same name in both domains form pairs")
-    resolution: int = Field(ge=32, description="side in pixels of the square that the networks see")
-    short_side: int = Field(ge=32, description="short side in pixels of the stored pictures")
-    resize: Literal["short_side", "squash"] = Field(
-        "short_side",
-        description="short_side: keep the aspect ratio; squash: resize to a square of short_side, as the reference",
-    )
-    max_aspect: float = Field(2.0, ge=1.0, description="longer pictures are cropped at both ends to this aspect ratio")
-    val_share: Fraction = Field(0.08, description="fraction of the pictures used for validation during training")
-    test_share: Fraction = Field(0.14, description="fraction of the pictures held out for the evaluation")
-    max_pixels: Count = Field(100_000_000, description="pictures with more pixels are rejected without decoding them")
-    max_rejected_share: float = Field(
-        0.05, ge=0.0, le=1.0, description="the stage fails if a larger fraction of the pictures is rejected"
-    )
+    content: str
+    """photographs: a folder, list (.txt), table (.csv), shard (.tar) or single picture, relative to the project's root
+    or absolute"""
+    style: str
+    """paintings, in the same forms"""
+    content_table: TableParams | None = None
+    """how to read `content` if it is a list or table"""
+    style_table: TableParams | None = None
+    """how to read `style` if it is a list or table"""
+    paired: bool = False
+    """whether pictures with the same name in both domains form pairs"""
+    resolution: int = Field(ge=32)
+    """side in pixels of the square that the networks see"""
+    short_side: int = Field(ge=32)
+    """short side in pixels of the stored pictures"""
+    resize: Literal["short_side", "squash"] = "short_side"
+    """short_side: keep the aspect ratio; squash: resize to a square of short_side, as the reference"""
+    max_aspect: float = Field(2.0, ge=1.0)
+    """longer pictures are cropped at both ends to this aspect ratio"""
+    val_share: Fraction = 0.08
+    """fraction of the pictures used for validation during training"""
+    test_share: Fraction = 0.14
+    """fraction of the pictures held out for the evaluation"""
+    max_pixels: Count = 100_000_000
+    """pictures with more pixels are rejected without decoding them"""
+    max_rejected_share: float = Field(0.05, ge=0.0, le=1.0)
+    """the stage fails if a larger fraction of the pictures is rejected"""
 
     @model_validator(mode="after")
     def _check_sizes_and_splits(self) -> DataParams:

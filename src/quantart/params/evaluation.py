@@ -11,32 +11,30 @@ from quantart.vocabulary.names import FeatureNetworkName, PerceptualNetworkName,
 
 
 class EvaluateParams(Section):
-    network: PerceptualNetworkName = Field(
-        "squeezenet1_1", description="network of the distances within pairs: content, Gram, CFSD"
-    )
-    features: FeatureNetworkName = Field(
-        "efficientnet_lite0", description="network of the distances between sets of pictures: Fréchet, kernel"
-    )
-    pairs: int = Field(ge=2, description="number of held-out (photograph, painting) pairs, drawn by the seed")
+    network: PerceptualNetworkName = "squeezenet1_1"
+    """network of the distances within pairs: content, Gram, CFSD"""
+    features: FeatureNetworkName = "efficientnet_lite0"
+    """network of the distances between sets of pictures: Fréchet, kernel"""
+    pairs: int = Field(ge=2)
+    """number of held-out (photograph, painting) pairs, drawn by the seed"""
     batch_size: Count = 8
-    magenta: bool = Field(False, description="add Magenta's network as a baseline; needs quantart[magenta]")
+    magenta: bool = False
+    """add Magenta's network as a baseline; needs quantart[magenta]"""
 
 
 class ExportParams(Section):
     variant: Variant = "discrete"
-    name: str = Field("quantart", min_length=1, description="name in the model registry")
+    name: str = Field("quantart", min_length=1)
+    """name in the model registry"""
 
 
 class PromoteParams(Section):
     """What a registered version's evaluation must show before the alias `champion` moves to it."""
 
-    limits: list[str] = Field(
-        description="limits on the version's own values: `metric <= number`, or `usage >= number` where larger is "
-        "better"
-    )
-    not_worse: list[str] = Field(
-        description="distances that must not exceed the champion's by more than noise, on the same pairs"
-    )
+    limits: list[str]
+    """limits on the version's own values: `metric <= number`, or `usage >= number` where larger is better"""
+    not_worse: list[str]
+    """distances that must not exceed the champion's by more than noise, on the same pairs"""
 
     @property
     def parsed_limits(self) -> list[Limit]:

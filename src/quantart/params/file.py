@@ -136,7 +136,7 @@ def descriptions(section: BaseModel, prefix: str = "") -> dict[str, str]:
         if isinstance(value, BaseModel):
             found |= descriptions(value, f"{prefix}{name}.")
         elif field.description:
-            found[f"{prefix}{name}"] = field.description
+            found[f"{prefix}{name}"] = " ".join(field.description.split())
     return found
 
 

@@ -12,15 +12,20 @@ GROUPS = 32  # of a GroupNorm with at least as many channels
 
 
 class ModelParams(Section):
-    ch: Count = Field(description="channels at full resolution")
-    ch_mult: list[Count] = Field(
-        min_length=1, description="multiplier of `ch` at each level; each level after the first halves the resolution"
-    )
-    num_res_blocks: Count = Field(description="residual blocks per level")
-    attn_resolutions: list[Count] = Field(description="sides in pixels of the feature maps that get attention")
-    z_channels: Count = Field(description="channels of the encoder's output")
-    embed_dim: Count = Field(description="length of a code")
-    n_embed: int = Field(ge=2, description="number of codes in the codebook")
+    ch: Count
+    """channels at full resolution"""
+    ch_mult: list[Count] = Field(min_length=1)
+    """multiplier of `ch` at each level; each level after the first halves the resolution"""
+    num_res_blocks: Count
+    """residual blocks per level"""
+    attn_resolutions: list[Count]
+    """sides in pixels of the feature maps that get attention"""
+    z_channels: Count
+    """channels of the encoder's output"""
+    embed_dim: Count
+    """length of a code"""
+    n_embed: int = Field(ge=2)
+    """number of codes in the codebook"""
     dropout: Fraction = 0.0
 
     @property

@@ -13,6 +13,11 @@ Folder = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """Frozen and strict: no unknown key, no conversion between types, no infinity."""
+    """Frozen and strict: no unknown key, no conversion between types, no infinity.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    The docstring below a field is the description that is written into `params.yaml`.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

@@ -14,15 +14,11 @@ from quantart.vocabulary.names import PerceptualNetworkName, Stage1Domain
 class Stage1TrainingParams(TrainingParams):
     """Adds when the codebook and the discriminator are switched on."""
 
-    quantize_from: int = Field(
-        0,
-        ge=0,
-        description="step at which k-means initialises the codebook and quantisation begins; 0: quantise from the "
-        "start with the codebook as it is",
-    )
-    discriminator_start: int | None = Field(
-        None, ge=0, description="step at which the discriminator is switched on; null: no discriminator"
-    )
+    quantize_from: int = Field(0, ge=0)
+    """step at which k-means initialises the codebook and quantisation begins; 0: quantise from the start with the
+    codebook as it is"""
+    discriminator_start: int | None = Field(None, ge=0)
+    """step at which the discriminator is switched on; null: no discriminator"""
 
     @model_validator(mode="after")
     def _check_starts(self) -> Stage1TrainingParams:
@@ -36,28 +32,28 @@ class Stage1TrainingParams(TrainingParams):
 class QuantizerParams(Section):
     """How the codebook learns."""
 
-    update: Literal["ema", "gradient"] = Field(
-        description="gradient: by the codebook loss, as the reference; ema: by moving averages of the latents, with "
-        "dead codes revived"
-    )
-    beta: Weight = Field(0.25, description="weight of the commitment term")
-    legacy: bool = Field(
-        description="apply beta to the codebook term instead, as the first release of Taming Transformers"
-    )
-    cosine: bool = Field(False, description="scale latents and codes to length 1, so that the nearest code is by angle")
-    rotation: bool = Field(
-        False, description="pass the gradient to the latents by the rotation trick instead of straight-through"
-    )
-    decay: Fraction = Field(0.97, description="decay of the moving averages (ema only)")
-    revive_below: Weight = Field(
-        0.05, description="codes used less than this fraction of the mean use are replaced by latents (ema only)"
-    )
+    update: Literal["ema", "gradient"]
+    """gradient: by the codebook loss, as the reference; ema: by moving averages of the latents, with dead codes
+    revived"""
+    beta: Weight = 0.25
+    """weight of the commitment term"""
+    legacy: bool
+    """apply beta to the codebook term instead, as the first release of Taming Transformers"""
+    cosine: bool = False
+    """scale latents and codes to length 1, so that the nearest code is by angle"""
+    rotation: bool = False
+    """pass the gradient to the latents by the rotation trick instead of straight-through"""
+    decay: Fraction = 0.97
+    """decay of the moving averages (ema only)"""
+    revive_below: Weight = 0.05
+    """codes used less than this fraction of the mean use are replaced by latents (ema only)"""
 
 
 class Stage1LossParams(Section):
     perceptual_network: PerceptualNetworkName = "squeezenet1_1"
     perceptual_weight: Weight
-    colour_weight: Weight = Field(0.0, description="weight of the CIELAB difference between means of 4 × 4 pixels")
+    colour_weight: Weight = 0.0
+    """weight of the CIELAB difference between means of 4 × 4 pixels"""
     codebook_weight: Weight = 1.0
 
 
@@ -65,21 +61,15 @@ VQGAN_KEYS: Final[dict[Stage1Domain, str]] = {"base": "init_from", "content": "c
 
 
 class Stage1Params(Section):
-    init_from: Folder | None = Field(
-        None, description="folder of a VQGAN, e.g. an imported one, to use as the base instead of training one"
-    )
-    content_from: Folder | None = Field(
-        None, description="folder of a VQGAN to use for the photographs instead of training one"
-    )
-    style_from: Folder | None = Field(
-        None, description="folder of a VQGAN to use for the paintings instead of training one"
-    )
-    colour_gain: float = Field(
-        1.0,
-        gt=0.0,
-        description="initial gain of the red-blue axis relative to brightness in a new encoder; the green-magenta axis "
-        "gets its square; 1: as published",
-    )
+    init_from: Folder | None = None
+    """folder of a VQGAN, e.g. an imported one, to use as the base instead of training one"""
+    content_from: Folder | None = None
+    """folder of a VQGAN to use for the photographs instead of training one"""
+    style_from: Folder | None = None
+    """folder of a VQGAN to use for the paintings instead of training one"""
+    colour_gain: float = Field(1.0, gt=0.0)
+    """initial gain of the red-blue axis relative to brightness; the green-magenta axis gets its square; 1: as
+    published"""
     base: Stage1TrainingParams
     domain: Stage1TrainingParams
     quantizer: QuantizerParams
@@ -117,7 +107,6 @@ class Stage1Params(Section):
 
 
 class EncodeParams(Section):
-    copies: Count = Field(
-        description="times that each training picture is encoded: first as it is, then as random crops and flips"
-    )
+    copies: Count
+    """times that each training picture is encoded: first as it is, then as random crops and flips"""
     batch_size: Count = 16

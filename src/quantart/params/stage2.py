@@ -15,7 +15,8 @@ DECODED: Final = ("gram_weight", "perceptual_weight", "contrast_weight")
 
 
 class Stage2DiscriminatorParams(DiscriminatorParams):
-    start: int = Field(0, ge=0, description="step at which it is switched on")
+    start: int = Field(0, ge=0)
+    """step at which it is switched on"""
 
 
 class TransferNetworkParams(Section):
@@ -25,25 +26,26 @@ class TransferNetworkParams(Section):
     residual: bool = True
     use_conv: bool = True
     use_selfatt: bool = True
-    adain_start: bool = Field(
-        False, description="start from the content with the style's means and standard deviations (AdaIN)"
-    )
-    adain_end: bool = Field(False, description="give the result the style's means and standard deviations (AdaIN)")
+    adain_start: bool = False
+    """start from the content with the style's means and standard deviations (AdaIN)"""
+    adain_end: bool = False
+    """give the result the style's means and standard deviations (AdaIN)"""
 
 
 class Stage2LossParams(Section):
     content_weight: Weight = 1.0
     style_weight: Weight = 10.0
     codebook_weight: Weight = 1.0
-    divide_by_variance: bool = Field(description="divide the losses on latents by the variance of the style's latents")
-    perceptual_network: PerceptualNetworkName = Field(
-        STYLE_NETWORK, description="network of the next three losses, which compare decoded pictures"
-    )
-    gram_weight: Weight = Field(0.0, description="weight of the Gram distance to the style picture")
-    perceptual_weight: Weight = Field(0.0, description="weight of the perceptual distance to the content picture")
-    contrast_weight: Weight = Field(
-        0.0, description="weight of the contrastive loss: nearer to its own painting than to the others of the batch"
-    )
+    divide_by_variance: bool
+    """divide the losses on latents by the variance of the style's latents"""
+    perceptual_network: PerceptualNetworkName = STYLE_NETWORK
+    """network of the next three losses, which compare decoded pictures"""
+    gram_weight: Weight = 0.0
+    """weight of the Gram distance to the style picture"""
+    perceptual_weight: Weight = 0.0
+    """weight of the perceptual distance to the content picture"""
+    contrast_weight: Weight = 0.0
+    """weight of the contrastive loss: nearer to its own painting than to the others of the batch"""
 
     @property
     def decoded(self) -> dict[str, float]:
@@ -52,12 +54,10 @@ class Stage2LossParams(Section):
 
 
 class Stage2Params(Section):
-    objective: Literal["reference", "decoded"] = Field(
-        "decoded",
-        description="reference: the published losses on latents, starting from the content; adain_start, adain_end, "
-        "divide_by_variance, perceptual_network, gram_weight, perceptual_weight and contrast_weight are ignored; "
-        "decoded: as these parameters say",
-    )
+    objective: Literal["reference", "decoded"] = "decoded"
+    """reference: the published losses on latents, starting from the content, whatever adain_start, adain_end,
+    divide_by_variance, perceptual_network, gram_weight, perceptual_weight and contrast_weight are; decoded: as these
+    parameters say"""
     train: TrainingParams
     network: TransferNetworkParams
     loss: Stage2LossParams

@@ -15,19 +15,20 @@ class TrainingParams(Section):
     """One training run. A step is one batch: the generator's update, then the discriminator's."""
 
     steps: Count
-    batch_size: Count = Field(description="over all processes together")
-    crop: Count = Field(description="side of the training crops: pixels in stage 1, codes in stage 2")
+    batch_size: Count
+    """over all processes together"""
+    crop: Count
+    """side of the training crops: pixels in stage 1, codes in stage 2"""
     learning_rate: float = Field(gt=0.0)
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
     weight_decay: Weight = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
-    grad_clip: float | None = Field(
-        None, gt=0.0, description="largest norm of the generator's gradient; null: no clipping"
-    )
-    weight_ema: Fraction = Field(
-        0.0, description="decay of the moving average of the weights, which is saved; 0: save the last weights"
-    )
-    log_every: Count = Field(50, description="steps between two points of each logged curve")
+    grad_clip: float | None = Field(None, gt=0.0)
+    """largest norm of the generator's gradient; null: no clipping"""
+    weight_ema: Fraction = 0.0
+    """decay of the moving average of the weights, which is saved; 0: save the last weights"""
+    log_every: Count = 50
+    """steps between two points of each logged curve"""
     validate_every: Count = 500
     checkpoint_every: Count = 500
 
@@ -44,17 +45,18 @@ class TrainingParams(Section):
 class DiscriminatorParams(Section):
     """PatchGAN, on pictures in stage 1 and on latents in stage 2."""
 
-    ndf: Count = Field(description="channels of its first layer")
-    n_layers: int = Field(ge=0, description="strided layers after the first")
+    ndf: Count
+    """channels of its first layer"""
+    n_layers: int = Field(ge=0)
+    """strided layers after the first"""
     loss: Literal["hinge", "vanilla"] = "hinge"
-    weight: Weight = Field(
-        description="weight of the adversarial loss; stage 1: times the adaptive weight; stage 2: 0 turns it off"
-    )
-    learning_rate_factor: float = Field(1.0, gt=0.0, description="its learning rate relative to the generator's")
-    reference_order: bool = Field(
-        description="true: as the reference, the discriminator sees a second forward pass of the updated generator and "
-        "also runs before it is switched on; false: one forward pass per step, and none before it is switched on"
-    )
+    weight: Weight
+    """weight of the adversarial loss; stage 1: times the adaptive weight; stage 2: 0 turns it off"""
+    learning_rate_factor: float = Field(1.0, gt=0.0)
+    """its learning rate relative to the generator's"""
+    reference_order: bool
+    """true: as in the reference, the discriminator sees a second forward pass of the updated generator and also runs
+    before it is switched on; false: one forward pass per step, and none before it is switched on"""
 
     def check_input(self, side: int) -> None:
         """Check that inputs of this side are large enough for all layers.
