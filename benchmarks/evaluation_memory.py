@@ -54,7 +54,7 @@ def tracked_model(folder: Path) -> str:
     """Id of a finished run with a small network."""
     from quantart.models.stage_1 import ExperimentStage1
     from quantart.models.stage_2 import ExperimentStage2
-    from quantart.tracking.session import stage_run
+    from quantart.tracking.runs import stage_run
 
     content, style = (ExperimentStage1(SHAPE, n_embed=256, embed_dim=32) for _ in range(2))
     ExperimentStage2.from_stage1(content, style, variant="discrete", block_num=1).save_pretrained(folder / "model")

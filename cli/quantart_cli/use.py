@@ -170,7 +170,7 @@ def sync() -> None:
 
     Example: quantart sync
     """
-    from quantart.tracking.sync import sync as work
+    from quantart.tracking.delivery import sync as work
 
     if not work(current_project().root):
         raise typer.Exit(1)

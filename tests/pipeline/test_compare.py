@@ -29,7 +29,7 @@ from quantart.pipeline.compare import run
 from quantart.project import Project
 from quantart.reporting.comparison.compare import Comparison
 from quantart.tracking.find import find_run, select_runs
-from quantart.tracking.session import stage_run
+from quantart.tracking.runs import stage_run
 from quantart.vocabulary.names import DOMAINS
 
 SHAPE: dict[str, Any] = {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}

@@ -32,7 +32,7 @@ from quantart.reporting.run_metrics import measured_in
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import data_of
 from quantart.tracking.links import RunLink, read_link, write_link
-from quantart.tracking.session import stage_run
+from quantart.tracking.runs import stage_run
 from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[2]

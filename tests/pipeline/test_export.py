@@ -25,9 +25,9 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline.export import run
 from quantart.project import Project
 from quantart.stylize.stylizer import Stylizer
+from quantart.tracking.lineage import DataUsed
 from quantart.tracking.links import RunLink, read_link, write_link
-from quantart.tracking.runs import DataUsed, open_run
-from quantart.tracking.session import stage_run
+from quantart.tracking.runs import open_run, stage_run
 from quantart.vocabulary.names import DOMAINS, Variant
 
 ROOT = Path(__file__).parents[2]
@@ -82,17 +82,16 @@ def train(project: Project, network: ExperimentStage2, params: dict[str, Any] | 
 
 def test_a_trained_run_becomes_the_challenger(project: Project, network: ExperimentStage2) -> None:
     run_id = json.loads(project.link("stage2_discrete").read_text())["run_id"]
-    open_run(project.root, run_id).metrics(
-        {
-            "eval/n": 48,
-            "eval/gram_squeezenet1_1": 0.25,
-            "eval_interval/gram_squeezenet1_1_low": 0.2,
-            "eval_interval/gram_squeezenet1_1_high": 0.31,
-            "eval_baselines/gram_squeezenet1_1.adain": 0.5,
-            "eval/a0.50_b1.00/gram_squeezenet1_1": 0.75,
-        },
-        0,
-    )
+    measured = {
+        "eval/n": 48,
+        "eval/gram_squeezenet1_1": 0.25,
+        "eval_interval/gram_squeezenet1_1_low": 0.2,
+        "eval_interval/gram_squeezenet1_1_high": 0.31,
+        "eval_baselines/gram_squeezenet1_1.adain": 0.5,
+        "eval/a0.50_b1.00/gram_squeezenet1_1": 0.75,
+    }
+    with open_run(run_id) as trained:
+        trained.metrics(measured, 0)
     shutil.rmtree(project.stage2_model("discrete"))  # the network comes from the run
     run(project)
     written = json.loads(project.link("export").read_text())

@@ -29,8 +29,8 @@ from quantart.project import Project
 from quantart.stylize.files import stylize_files
 from quantart.stylize.networks import named_networks
 from quantart.stylize.plan import make_plan
+from quantart.tracking.delivery import Delivery
 from quantart.tracking.links import read_link
-from quantart.tracking.runs import StageRun
 from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[2]
@@ -174,19 +174,21 @@ def test_a_store_that_keeps_nothing_is_not_blamed_on_the_folder_and_undoes_it(
     out = tmp_path / "new" / "deep" / "out"
     if there:
         out.mkdir(parents=True)
+    runs: list[str] = []
     seen: list[bool] = []
 
-    def full(self: StageRun, *_: Any) -> None:
-        assert tracked(self.run_id).info.status == "RUNNING"
+    def full(self: Delivery, **_: Any) -> None:
+        runs.append(self._run_id)
+        assert tracked(runs[0]).info.status == "RUNNING"
         seen.append((out / "model.safetensors").is_file())
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(StageRun, "artifact", full)
+    monkeypatch.setattr(Delivery, "_artifact", full)
     checkpoint = stage_1_checkpoint(tmp_path)
-    with pytest.raises(UserError, match=r"^run \w+: the tracking store can't keep its model: .*No space left") as fault:
+    with pytest.raises(UserError, match="the tracking store can't be used: .*No space left"):
         run(project, checkpoint, out, resolution=32)
     assert seen == [True]
-    assert tracked(str(fault.value).split()[1].rstrip(":")).info.status == "FAILED"
+    assert tracked(runs[0]).info.status == "FAILED"
     assert (tmp_path / "new").exists() == there
     assert not there or list(out.iterdir()) == []
 

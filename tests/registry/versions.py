@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from quantart.project import Project
 from quantart.reporting.record import About, Record, write_record
-from quantart.tracking.runs import StageRun
+from quantart.tracking.runs import open_run
 from quantart.tracking.store import EXPERIMENT, configure
 
 ROOT = Path(__file__).parents[2]
@@ -56,13 +56,12 @@ def evaluate(run_id: str, measured: Mapping[str, NDArray[np.float64]], digest: s
     about = About("transfer", digest, pairs, "squeezenet1_1", "efficientnet_lite0", 32, 1.0, 1.0, "photos", "paintings")
     draw = np.random.default_rng(1)
     features = {method: draw.normal(size=(pairs, 3)).astype(np.float32) for method in ("model", "copied_style")}
-    run = StageRun(run_id)
-    for _, name, value, low, high, n in rows:
-        ends = {f"eval_interval/{name}_low": low, f"eval_interval/{name}_high": high}
-        run.metrics({f"eval/{name}": value, "eval/n": n, **ends}, 0)
-    run.metrics({f"eval_baselines/{GRAM}.adain": 7.0, f"eval/a0.50_b1.00/{GRAM}": 8.0}, 0)
-    run.set_tags({"eval/digest": digest})
-    with TemporaryDirectory() as folder:
+    with open_run(run_id) as run, TemporaryDirectory() as folder:
+        for _, name, value, low, high, n in rows:
+            ends = {f"eval_interval/{name}_low": low, f"eval_interval/{name}_high": high}
+            run.metrics({f"eval/{name}": value, "eval/n": n, **ends}, 0)
+        run.metrics({f"eval_baselines/{GRAM}.adain": 7.0, f"eval/a0.50_b1.00/{GRAM}": 8.0}, 0)
+        run.set_tags({"eval/digest": digest})
         write_record(Path(folder), Record(about, table, summary, features))
         run.artifact(Path(folder), "eval")
 

@@ -8,7 +8,7 @@ from quantart.images.arrays import Picture
 from quantart.models.fidelity import FidelityControl
 from quantart.registry.versions import RegisteredVersion
 from quantart.serving.package import log_and_register
-from quantart.tracking.session import stage_run
+from quantart.tracking.runs import stage_run
 
 from ..models.networks import save_control
 

@@ -14,13 +14,15 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
-from quantart.tracking.runs import DataUsed, StageRun, flatten, open_run
-from quantart.tracking.session import stage_run
+from quantart.tracking.lineage import DataUsed
+from quantart.tracking.runs import TrackedRun, flatten, new_run, open_run, stage_run
+from quantart.tracking.spool import find_spools
+from quantart.tracking.store import configure
 
 DATA = DataUsed("content", "ab" * 32, "data/prepared/content", "training", 12)
 
 
-def finished_run(project: Path, params: Mapping[str, Any] | None = None) -> StageRun:
+def finished_run(project: Path, params: Mapping[str, Any] | None = None) -> TrackedRun:
     with stage_run(project, stage="stage2", name="stage2_discrete", params=params or {}) as run:
         run.metrics({"train/total_loss": 2.0}, 1)
     return run
@@ -119,7 +121,7 @@ def test_a_run_says_how_it_ended(error: BaseException, status: str, project: Pat
 
 def test_sigterm_marks_the_run_killed_and_exits_143(project: Path) -> None:
     code = (
-        "import sys, signal, pathlib; from quantart.tracking.session import stage_run\n"
+        "import sys, signal, pathlib; from quantart.tracking.runs import stage_run\n"
         "with stage_run(pathlib.Path(sys.argv[1]), stage='s', name='s', params={}) as run:\n"
         "    print(run.run_id, flush=True); signal.pause()"
     )
@@ -128,7 +130,7 @@ def test_sigterm_marks_the_run_killed_and_exits_143(project: Path) -> None:
     run_id = process.stdout.readline().strip()
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 143
-    open_run(project, run_id)
+    configure(project)
     assert MlflowClient().get_run(run_id).info.status == "KILLED"
 
 
@@ -148,25 +150,30 @@ def test_a_continued_run_keeps_its_history_and_notes_a_changed_parameter(project
     assert sorted(name.split("+")[2] for name in names) == ["4", "8"]
 
 
-def test_adding_to_an_ended_run_leaves_its_status_and_times(project: Path) -> None:
+def test_adding_to_an_ended_run_leaves_its_status_and_times(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b")
     ended = finished_run(project)
     before = MlflowClient().get_run(ended.run_id).info
-    run = open_run(project, ended.run_id)
-    run.metrics({"eval/psnr": 20.0}, 0)
-    run.params({"pairs": 48}, "evaluate")
+    with open_run(ended.run_id) as run:
+        assert run.run_id == ended.run_id
+        run.metrics({"eval/psnr": 20.0}, 0)
+        assert MlflowClient().get_run(ended.run_id).data.metrics["eval/psnr"] == 20.0
+        run.image("eval/grid", np.zeros((4, 4, 3), np.uint8), 0)
+        run.artifact(picture := tmp_path / "table.csv", "eval")
+        run.set_tags({"eval/digest": "ab"})
     after = MlflowClient().get_run(ended.run_id)
     assert (after.info.status, after.info.end_time) == (before.status, before.end_time)
-    assert after.data.metrics["eval/psnr"] == 20.0
-    assert after.data.params["evaluate.pairs"] == "48"
+    assert after.data.tags["eval/digest"] == "ab"
+    assert [file.path for file in MlflowClient().list_artifacts(ended.run_id, "eval")] == [f"eval/{picture.name}"]
+    assert len(MlflowClient().list_artifacts(ended.run_id, "images")) == 2
 
 
-def test_an_unknown_run_is_said(project: Path) -> None:
-    with pytest.raises(UserError, match="run 0123456789abcdef is not in the tracking store"):
-        open_run(project, "0123456789abcdef")
-    with (
-        pytest.raises(UserError, match="is not in the tracking store"),
-        stage_run(project, stage="s", name="s", params={}, run_id="0123456789abcdef"),
-    ):
+def test_an_unknown_run_is_named(project: Path) -> None:
+    configure(project)
+    unknown = "0123456789abcdef"
+    with pytest.raises(UserError, match=unknown), open_run(unknown):
+        raise AssertionError
+    with pytest.raises(UserError, match=unknown), stage_run(project, stage="s", name="s", params={}, run_id=unknown):
         raise AssertionError
 
 
@@ -186,10 +193,34 @@ def test_parameters_are_flattened_under_their_stage() -> None:
 
 
 def test_system_metrics_are_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantart.tracking.session.SYSTEM_METRICS_SECONDS", 0.05)
+    monkeypatch.setattr("quantart.tracking.runs.SYSTEM_METRICS_SECONDS", 0.05)
     deadline = time.monotonic() + 30
     with stage_run(project, stage="stage1", name="stage1_base", params={}) as run:
         names: set[str] = set()
         while "system/cpu_utilization_percentage" not in names and time.monotonic() < deadline:
             names = set(MlflowClient().get_run(run.run_id).data.metrics)
     assert "system/cpu_utilization_percentage" in names
+
+
+def test_a_new_run_is_in_the_store_after_each_call(project: Path) -> None:
+    with new_run(project, stage="stage2", name="import_net", params={"n": 3}, datasets=[DATA]) as run:
+        run.metrics({"eval/psnr": 20.0}, 0)
+        during = MlflowClient().get_run(run.run_id)
+        assert (during.info.status, during.data.metrics["eval/psnr"]) == ("RUNNING", 20.0)
+    after = MlflowClient().get_run(run.run_id)
+    assert (after.info.status, after.info.run_name) == ("FINISHED", f"import_net@{run.run_id[:8]}")
+    assert (after.data.params, after.data.tags["stage"]) == ({"stage2.n": "3"}, "stage2")
+    assert [used.dataset.name for used in after.inputs.dataset_inputs] == ["content"]
+    assert not (project / ".quantart").exists() or find_spools(project) == []
+
+
+def test_what_the_store_does_not_take_fails_a_new_run_in_the_call(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", full)
+    with pytest.raises(UserError, match="No space left"), new_run(project, stage="s", name="n", params={}) as run:
+        run.artifact(tmp_path, "model")
+    assert MlflowClient().get_run(run.run_id).info.status == "FAILED"

@@ -20,8 +20,8 @@ from urllib3 import PoolManager, Retry
 from quantart.images.arrays import Picture
 from quantart.images.decode import read_image
 from quantart.images.grid import picture_grid
-from quantart.tracking.runs import DataUsed
-from quantart.tracking.session import stage_run
+from quantart.tracking.lineage import DataUsed
+from quantart.tracking.runs import stage_run
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 CHROMIUM = os.environ.get("CHROMIUM") or next(

@@ -50,7 +50,7 @@ def check_tracking(root: Path) -> Finding:
 
 def check_delivered(root: Path) -> Finding:
     """Whether everything that runs logged has reached the store."""
-    left = {spool.local_id: count for spool in find_spools(real_root(root)) if (count := spool.left())}
+    left = {spool.local_id: count for spool in find_spools(real_root(root)) if (count := len(spool.events()))}
     if not left:
         return ok("everything is in the store")
     found = f"{sum(left.values())} entries of {len(left)} runs are not in the store"

@@ -20,9 +20,8 @@ from quantart.reporting.comparison.page import page
 from quantart.reporting.comparison.tables import csv_text
 from quantart.reporting.record import ABOUT, NEEDED, PICTURES, Record, read_record
 from quantart.reporting.run_metrics import DIGEST, EVALUATION, digest_name
-from quantart.tracking.find import check_finished, describe, find_run, select_runs
-from quantart.tracking.labels import upstream_of
-from quantart.tracking.lineage import ancestry
+from quantart.tracking.find import check_finished, find_run, run_in_words, select_runs
+from quantart.tracking.lineage import ancestry, upstream_of
 from quantart.tracking.store import configure, without_password
 from quantart.vocabulary.names import DOMAINS
 
@@ -64,7 +63,7 @@ def run(
         chosen += select_runs(last, experiment, filter)
     chosen = list({each.info.run_id: each for each in chosen}.values())
     if len(chosen) < 2:
-        named = f"only {describe(chosen[0])}" if chosen else "none"
+        named = f"only {run_in_words(chosen[0])}" if chosen else "none"
         raise UserError(f"compare: needs at least two different runs, and found {named}")
     with TemporaryDirectory() as folder:
         places = _shared_place([_places(each) for each in chosen])
@@ -107,7 +106,7 @@ def _places(run: Run) -> list[str]:
         if others:
             raise _gone(run, others[0], NEEDED)
         raise UserError(
-            f"run {describe(run)}: has no evaluation to compare; `quantart evaluate --run-id {run_id}` makes one"
+            f"run {run_in_words(run)}: has no evaluation to compare; `quantart evaluate --run-id {run_id}` makes one"
         )
     return found
 
@@ -136,10 +135,10 @@ def _fetch_record(run: Run, place: str, folder: Path) -> Record:
     try:
         record = read_record(folder)
     except UserError as error:
-        raise UserError(f"run {describe(run)}: {error}") from None
+        raise UserError(f"run {run_in_words(run)}: {error}") from None
     if run.data.tags.get(digest_name(place)) != record.about.digest:
         raise UserError(
-            f"run {describe(run)}: its evaluation {place}/ was not logged to the end; `quantart evaluate --run-id "
+            f"run {run_in_words(run)}: its evaluation {place}/ was not logged to the end; `quantart evaluate --run-id "
             f"{run_id}` logs it again"
         )
     return record
@@ -147,19 +146,19 @@ def _fetch_record(run: Run, place: str, folder: Path) -> Record:
 
 def _gone(run: Run, place: str, files: Sequence[str]) -> UserError:
     return UserError(
-        f"run {describe(run)}: was evaluated, but {', '.join(files)} of {place}/ are gone from its artifacts at "
+        f"run {run_in_words(run)}: was evaluated, but {', '.join(files)} of {place}/ are gone from its artifacts at "
         f"{without_password(run.info.artifact_uri)}; `quantart evaluate --run-id {run.info.run_id}` makes them anew"
     )
 
 
 def _unreadable(run: Run, error: Exception) -> UserError:
-    return UserError(f"run {describe(run)}: its evaluation can't be downloaded ({' '.join(str(error).split())})")
+    return UserError(f"run {run_in_words(run)}: its evaluation can't be downloaded ({' '.join(str(error).split())})")
 
 
 def _parameters(run: Run) -> dict[str, str]:
     """What the run was told, and what the runs were told that it stands on; then the commit.
 
-    Of a run that was resumed with other parameters the latest count: MLflow keeps the first, `StageRun.params` tags
+    Of a run that was resumed with other parameters the latest count: MLflow keeps the first, `stage_run` tags
     the others.
     """
     told: dict[str, str] = {}

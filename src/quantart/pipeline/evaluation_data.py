@@ -20,7 +20,7 @@ from quantart.errors import UserError
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.params.data import DataParams
 from quantart.project import Project
-from quantart.tracking.runs import DataUsed
+from quantart.tracking.lineage import DataUsed
 from quantart.vocabulary.names import DOMAINS, Domain, Split
 
 _OWN_SPLIT: Split = "train"  # of pictures that are not split

@@ -18,7 +18,8 @@ from quantart.images.arrays import Picture
 from quantart.reporting.record import NEEDED, About, Record, write_record
 from quantart.reporting.run_metrics import count_name, digest_name, logged_values, outdated
 from quantart.reporting.sweep import Sweep
-from quantart.tracking.runs import DataUsed, StageRun
+from quantart.tracking.lineage import DataUsed
+from quantart.tracking.runs import TrackedRun
 from quantart.vocabulary.metrics import MODEL
 
 _KEPT_PICTURES = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
@@ -27,7 +28,7 @@ _TABLES_TAG = "mlflow.loggedArtifacts"
 
 
 def log_evaluation(
-    run: StageRun,
+    run: TrackedRun,
     evaluation: EvaluationResult,
     about: About,
     prefix: str,

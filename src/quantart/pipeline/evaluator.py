@@ -41,8 +41,8 @@ from quantart.reporting.grids import GRID_PAIRS, ranked_grid, ranked_pairs, tran
 from quantart.reporting.record import About
 from quantart.reporting.run_metrics import EVALUATION
 from quantart.reporting.sweep import Sweep
-from quantart.tracking.find import describe
-from quantart.tracking.runs import StageRun
+from quantart.tracking.find import run_in_words
+from quantart.tracking.runs import open_run
 from quantart.vocabulary.metrics import MODEL
 from quantart.vocabulary.names import DOMAINS, Domain, Split
 
@@ -149,7 +149,7 @@ class Evaluator:
         if not own:
             control = self._placed(controlled.control())
             if controlled.sibling and PartialState().is_main_process:
-                print(f"with the other variant of run {describe(controlled.sibling)}")
+                print(f"with the other variant of run {run_in_words(controlled.sibling)}")
             painters = {
                 fidelity.name if options.sweep else MODEL: partial(baselines.mixed, control, fidelity)
                 for fidelity in fidelities
@@ -164,10 +164,11 @@ class Evaluator:
         if first:
             fidelity = Fidelity(math.nan, math.nan) if options.sweep else fidelities[0]
             prefix = self._log(run, result, data, DOMAINS, self._about(data, result, task.side, fidelity))
-            if controlled.sibling and not own:
-                StageRun(run.info.run_id).set_tags({f"{prefix}/sibling": controlled.sibling.info.run_id})
-            if data.stored_pairs and own:
-                log_pairs(StageRun(run.info.run_id), data.stored_pairs)
+            with open_run(run.info.run_id) as tracked:
+                if controlled.sibling and not own:
+                    tracked.set_tags({f"{prefix}/sibling": controlled.sibling.info.run_id})
+                if data.stored_pairs and own:
+                    log_pairs(tracked, data.stored_pairs)
         return result
 
     def _reconstruction(
@@ -194,17 +195,18 @@ class Evaluator:
         # a stage-1 run may have been trained on both domains
         name = "" if result.transfer and result.own else result.name
         prefix = "/".join(filter(None, [EVALUATION, "_".join(filter(None, [label, name]))]))
-        new = log_evaluation(
-            StageRun(run.info.run_id),
-            result.evaluation,
-            about,
-            prefix,
-            scores=[] if result.name == SWEPT else result.evaluation.summary,
-            images=result.images,
-            datasets=[data.used(domain) for domain in domains],
-            sweep=result.sweep,
-        )
-        print(f"run {describe(run)}: {prefix}/… {'logged' if new else 'is as it was logged before'}")
+        with open_run(run.info.run_id) as tracked:
+            new = log_evaluation(
+                tracked,
+                result.evaluation,
+                about,
+                prefix,
+                scores=[] if result.name == SWEPT else result.evaluation.summary,
+                images=result.images,
+                datasets=[data.used(domain) for domain in domains],
+                sweep=result.sweep,
+            )
+        print(f"run {run_in_words(run)}: {prefix}/… {'logged' if new else 'is as it was logged before'}")
         return prefix
 
     def _about(self, data: EvaluationData, result: Result, side: int, fidelity: Fidelity) -> About:

@@ -23,13 +23,9 @@ from quantart.registry.card import model_card
 from quantart.registry.versions import RegisteredVersion, write_registered
 from quantart.reporting.run_metrics import EVALUATION, count_name, measured_in
 from quantart.serving.package import log_and_register
-from quantart.tracking.find import check_finished
-from quantart.tracking.labels import UPSTREAM
-from quantart.tracking.lineage import data_of, with_ancestors
+from quantart.tracking.find import check_finished, find_run
+from quantart.tracking.lineage import UPSTREAM, DataUsed, ancestry, data_of, find_sibling
 from quantart.tracking.links import RunLink, read_link
-from quantart.tracking.local import resolve
-from quantart.tracking.runs import DataUsed, get_run
-from quantart.tracking.siblings import find_sibling
 from quantart.tracking.store import configure
 from quantart.vocabulary.names import VARIANTS, Domain, Variant
 
@@ -54,23 +50,22 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
     project.check_writable()
     linked = [] if run_id else _pipeline_runs(project, params.variant)
     configure(project.root)
-    ids = _with_sibling(run_id) if run_id else [resolve(each) for each in linked]
+    found = _with_sibling(run_id) if run_id else [find_run(each) for each in linked]
     example = _held_out(project, "content"), _held_out(project, "style")
     runs: dict[Variant, Run] = {}
     networks: dict[Variant, Path] = {}
     with TemporaryDirectory() as folder:
-        for each in ids:
-            found = get_run(each)
-            check_finished(found)
-            network = _download(each, Path(folder, each))
-            variant = _variant(network, each)
-            runs[variant] = found
+        for each in found:
+            check_finished(each)
+            network = _download(each.info.run_id, Path(folder, each.info.run_id))
+            variant = _variant(network, each.info.run_id)
+            runs[variant] = each
             networks[variant] = network.rename(Path(folder, variant))  # its name in the packaged model
         default = next(iter(runs))
         registered = log_and_register(
             networks,
             variant=default,
-            run_id=ids[0],
+            run_id=found[0].info.run_id,
             name=params.name,
             example=example,
             card=_card(project, params.name, runs, networks[default]),
@@ -89,10 +84,10 @@ def _pipeline_runs(project: Project, variant: Variant) -> list[str]:
     return [read_link(path).run_id for path in links]
 
 
-def _with_sibling(run_id: str) -> list[str]:
-    run_id = get_run(run_id).info.run_id
-    sibling = find_sibling(run_id)
-    return [run_id, sibling] if sibling else [run_id]
+def _with_sibling(run_id: str) -> list[Run]:
+    run = find_run(run_id)
+    sibling = find_sibling(run)
+    return [run, sibling] if sibling else [run]
 
 
 def _held_out(project: Project, domain: Domain) -> Picture:
@@ -145,7 +140,7 @@ def _card(project: Project, name: str, runs: Mapping[Variant, Run], network: Pat
     """The model card; the first run is the one that the model is logged to, with its network's folder."""
     first = next(iter(runs.values()))
     pairs = first.data.metrics.get(count_name(EVALUATION))
-    ancestors = with_ancestors(runs.values())
+    ancestors = [run for _, run in ancestry(runs.values())]
     config = json.loads((network / CONFIG).read_text(encoding="utf8"))
     return model_card(
         name=name,

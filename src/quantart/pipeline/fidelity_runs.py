@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from quantart.errors import UserError
@@ -10,11 +9,9 @@ from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, settle
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline.run_model import load_stage_2
 from quantart.project import Project
-from quantart.tracking.find import describe
+from quantart.tracking.find import find_run, resolve, run_in_words
+from quantart.tracking.lineage import find_sibling
 from quantart.tracking.links import read_link
-from quantart.tracking.local import resolve
-from quantart.tracking.runs import get_run
-from quantart.tracking.siblings import find_sibling
 from quantart.vocabulary.names import VARIANTS, Variant
 
 SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -40,7 +37,7 @@ class ControlledRun:
         for variant in fidelity.variants:
             if variant != self._model.variant and not self._find_sibling(variant):
                 raise UserError(
-                    f"run {describe(self._run)}: alpha = {fidelity.alpha:g} needs a {variant} run too, on the same "
+                    f"run {run_in_words(self._run)}: alpha = {fidelity.alpha:g} needs a {variant} run too, on the same "
                     f"stage-1 runs and with the same parameters, and none finished; without it alpha is fixed at "
                     f"{1 - ALPHA_OF[variant]:g}"
                 )
@@ -61,7 +58,7 @@ class ControlledRun:
         return FidelityControl.of(self._model, *([load_stage_2(self.sibling)] if self.sibling else []))
 
     def _find_sibling(self, variant: Variant) -> bool:
-        self.sibling = self.sibling or self._linked(variant) or self._tagged()
+        self.sibling = self.sibling or self._linked(variant) or find_sibling(self._run)
         return self.sibling is not None
 
     def _linked(self, variant: Variant) -> Run | None:
@@ -71,8 +68,4 @@ class ControlledRun:
             return None
         if resolve(read_link(links[self._model.variant]).run_id) != self._run.info.run_id:
             return None
-        return get_run(read_link(links[variant]).run_id)
-
-    def _tagged(self) -> Run | None:
-        found = find_sibling(self._run.info.run_id)
-        return MlflowClient().get_run(found) if found else None
+        return find_run(read_link(links[variant]).run_id)

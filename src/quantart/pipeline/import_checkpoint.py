@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mlflow.exceptions import MlflowException
 from safetensors import SafetensorError
 
 from quantart.errors import UserError
@@ -25,8 +24,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Params
 from quantart.params.stage2 import TransferNetworkParams
 from quantart.project import Project
-from quantart.tracking.session import stage_run
-from quantart.tracking.store import configure
+from quantart.tracking.runs import new_run
 
 
 def run(
@@ -138,15 +136,10 @@ def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -
         "imported.sha256": file_sha256(checkpoint),
         "model.sha256": file_sha256(folder / WEIGHTS),
     }
-    configure(project.root)  # with no store there is no import: unlike training, it is soon done again
-    with stage_run(project.root, stage="stage2" if second else "stage1", name=name, params=parameters) as run:
+    # with no store there is no import: unlike training, it is soon done again
+    with new_run(project.root, stage="stage2" if second else "stage1", name=name, params=parameters) as run:
         run.set_tags(tags)
         run.artifact(folder, "model")
-        try:
-            run.deliver()
-        except (OSError, MlflowException) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"run {run.run_id}: the tracking store can't keep its model: {reason}") from error
     return run.run_id
 
 

@@ -12,8 +12,7 @@ from quantart.project import Project
 from quantart.vocabulary.names import DOMAINS
 
 if TYPE_CHECKING:
-    from quantart.tracking.runs import StageRun
-    from quantart.tracking.session import SpooledRun
+    from quantart.tracking.runs import TrackedRun
 
 
 def run(project: Project) -> None:
@@ -28,7 +27,7 @@ def run(project: Project) -> None:
     pair_domains(folder, prepared, paired=params.data.paired, test_pairs=params.evaluate.pairs, seed=params.seed)
 
 
-def log_pairs(run: StageRun | SpooledRun, path: Path) -> None:
+def log_pairs(run: TrackedRun, path: Path) -> None:
     """Keep a file of pairs with a run: as the artifact `pairs/<split>.csv`, its sha256 as the tag `pairs.<split>`."""
     run.artifact(path, "pairs")
     run.set_tags({f"pairs.{path.stem}": hashlib.sha256(path.read_bytes()).hexdigest()})

@@ -12,7 +12,7 @@ from quantart.errors import UserError
 from quantart.models.pretrained import CONFIG
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.tracking.find import describe, find_model
+from quantart.tracking.find import find_model, run_in_words
 
 Model = ExperimentStage1 | ExperimentStage2
 
@@ -29,9 +29,9 @@ def load_model(run: Run) -> Model:
         try:
             kind = json.loads((path / CONFIG).read_text(encoding="utf8"))["model"]
         except (OSError, ValueError, KeyError):
-            raise UserError(f"run {describe(run)}: its model has no readable {CONFIG}; train it again") from None
+            raise UserError(f"run {run_in_words(run)}: its model has no readable {CONFIG}; train it again") from None
         if kind not in kinds:
-            raise UserError(f"run {describe(run)}: its model is a {kind}; it must be one of {', '.join(kinds)}")
+            raise UserError(f"run {run_in_words(run)}: its model is a {kind}; it must be one of {', '.join(kinds)}")
         return kinds[kind].from_pretrained(path)
 
 
@@ -51,5 +51,5 @@ def as_stage_2(run: Run, model: Model) -> ExperimentStage2:
         UserError: it is of stage 1.
     """
     if not isinstance(model, ExperimentStage2):
-        raise UserError(f"run {describe(run)}: its model is of stage 1; alpha and beta are for runs of stage 2")
+        raise UserError(f"run {run_in_words(run)}: its model is of stage 1; alpha and beta are for runs of stage 2")
     return model

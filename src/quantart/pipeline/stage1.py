@@ -19,8 +19,8 @@ from quantart.pipeline.code import begin
 from quantart.pipeline.training import Training, keep_model, run_training
 from quantart.pipeline.vqgan_task import make_model, make_task
 from quantart.project import Project
-from quantart.tracking.runs import DataUsed
-from quantart.tracking.session import stage_run
+from quantart.tracking.lineage import DataUsed
+from quantart.tracking.runs import stage_run
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import Task
 from quantart.vocabulary.names import DOMAINS, Domain, Split, Stage1Domain

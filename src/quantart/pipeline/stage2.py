@@ -15,7 +15,7 @@ from quantart.pipeline.code import begin
 from quantart.pipeline.training import Training, run_training
 from quantart.pipeline.transfer_task import make_task
 from quantart.project import Project
-from quantart.tracking.runs import DataUsed
+from quantart.tracking.lineage import DataUsed
 from quantart.training.loop import Task
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
 

@@ -21,11 +21,10 @@ from quantart.params.training import TrainingParams
 from quantart.pipeline.pair import log_pairs
 from quantart.pipeline.stages import find_stage
 from quantart.project import Project
+from quantart.tracking.lineage import DataUsed
 from quantart.tracking.links import RunLink, read_link, write_link
-from quantart.tracking.runs import DataUsed
-from quantart.tracking.session import SpooledRun, stage_run
+from quantart.tracking.runs import TrackedRun, stage_run, stands_in
 from quantart.tracking.store import EXPERIMENT
-from quantart.tracking.survivors import ends_failed
 from quantart.training.checkpoint import Checkpoints, fingerprint
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import Task, train
@@ -109,7 +108,7 @@ def run_training(project: Project, params: Params, training: Training) -> None:
     accelerator.end_training()
 
 
-def keep_model(project: Project, stage: str, folder: Path, run: SpooledRun) -> None:
+def keep_model(project: Project, stage: str, folder: Path, run: TrackedRun) -> None:
     """Log the stage's network to its run, and write the link to the run."""
     run.artifact(folder, RunLink.model)
     write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
@@ -158,9 +157,9 @@ def _upstream(project: Project, stages: Iterable[str]) -> dict[str, str]:
 @contextmanager
 def _tracked(
     project: Project, params: Params, training: Training, checkpoints: Checkpoints, accelerator: Accelerator
-) -> Iterator[SpooledRun | None]:
+) -> Iterator[TrackedRun | None]:
     """The tracked run in the first process; None in the others, which end the run where the first one dies."""
-    opened: AbstractContextManager[SpooledRun | None]
+    opened: AbstractContextManager[TrackedRun | None]
     if accelerator.is_main_process:
         opened = stage_run(
             project.root,
@@ -172,7 +171,7 @@ def _tracked(
             datasets=training.datasets,
         )
     else:
-        opened = ends_failed(project.root, lambda: checkpoints.run_id)
+        opened = stands_in(project.root)
     with opened as run:
         if run is not None:
             checkpoints.run_id = run.run_id

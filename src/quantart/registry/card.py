@@ -8,7 +8,7 @@ from quantart.evaluation.resampling import Estimate
 from quantart.models.fidelity import ALPHA_OF
 from quantart.registry.gates import unjudged
 from quantart.stylize.sizes import DEFAULT_SIZE, MIN_SIDE
-from quantart.tracking.runs import DataUsed
+from quantart.tracking.lineage import DataUsed
 from quantart.vocabulary.metrics import larger_is_better
 from quantart.vocabulary.names import Variant
 

@@ -17,7 +17,7 @@ from quantart.registry.versions import Evaluation, Version
 from quantart.reporting.comparison.compare import EvaluatedRun, compare
 from quantart.reporting.record import NEEDED, Record, read_record
 from quantart.reporting.run_metrics import EVALUATION
-from quantart.tracking.labels import upstream_of
+from quantart.tracking.lineage import upstream_of
 from quantart.vocabulary.limits import Limit
 
 FEWEST_PAIRS = 8

@@ -13,7 +13,7 @@ from quantart.params.evaluation import PromoteParams
 from quantart.registry.champion import history
 from quantart.registry.gates import unjudged
 from quantart.registry.versions import JUDGED_BY, JUDGED_ON, Evaluation, Registry, Version
-from quantart.tracking.labels import UPSTREAM
+from quantart.tracking.lineage import UPSTREAM
 from quantart.vocabulary.metrics import FEW_HEADLINES
 from quantart.vocabulary.names import VARIANTS
 

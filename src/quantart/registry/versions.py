@@ -20,7 +20,7 @@ from quantart.errors import UserError
 from quantart.evaluation.resampling import Estimate
 from quantart.project import Project
 from quantart.reporting.run_metrics import EVALUATION, count_name, digest_name, measured_in
-from quantart.tracking.lineage import run_if_there
+from quantart.tracking.find import run_if_there
 
 CHALLENGER = "challenger"
 JUDGED_BY = "promoted.digest"

@@ -1,111 +1,238 @@
-"""From the spool to the store: event by event, in order, each of them once."""
+"""From the spool to MLflow: event by event, in order, each of them once."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
 
-from quantart.tracking.labels import UPSTREAM, describe, run_name
-from quantart.tracking.local import LOCAL_ID, find_local
-from quantart.tracking.runs import DataUsed, StageRun
-from quantart.tracking.spool import Spool, is_local_id
-from quantart.tracking.store import EXPERIMENT
+from quantart.machine.progress import progress
+from quantart.tracking import store
+from quantart.tracking.find import LOCAL_ID, find_local
+from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
+from quantart.tracking.spool import END, Spool, find_spools, is_local_id, now
+
+BATCH = 100
+"""Parameters that MLflow takes at once."""
+log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Delivers one spool, whose lock the caller holds; the store is the one that is configured."""
+    """Writes the events of one run to the configured store.
 
-    def __init__(self, spool: Spool) -> None:
+    Args:
+        continued: what is delivered may be in the store already, because the run goes on after a stop or the answer to
+            a request was lost. Metrics and pictures that the run has for a step are then left out; MLflow would keep
+            both.
+    """
+
+    def __init__(self, spool: Spool, *, continued: bool = True) -> None:
         self._spool = spool
-        self._run: StageRun | None = None
+        self._continued = continued
+        self._client = MlflowClient()
+        self._newest: dict[str, tuple[int, int]] = {}
+        self._handlers: dict[str, Callable[..., None]] = {
+            "start": self._start,
+            "tags": self._tags,
+            "datasets": self._datasets,
+            "metrics": self._metrics,
+            "artifact": self._artifact,
+            END: self._end,
+        }
 
-    def next(self) -> bool:
-        """Deliver one event; False: there was none.
+    def rest(self) -> Iterator[None]:
+        """Deliver what is in the spool, whose lock the caller holds; yields after each event.
 
-        Raises:
-            Exception: whatever the store raises; then the event is still the next one.
+        With the run's end the spool is removed. After an exception, whatever the store raised, the event is still the
+        next one.
         """
-        found = self._spool.next()
-        if found is None:
-            return False
-        event, end = found
-        try:
-            self._deliver(event)
-        except BaseException:
-            self._run = None  # it may be in the store or not: what the store has is asked anew
-            raise
-        self._spool.mark(end)
-        if "files" in event:
-            self._spool.forget(event["files"])
-        return True
+        while paths := self._spool.events():
+            for path in paths:
+                event = json.loads(path.read_bytes())
+                try:
+                    self.deliver(**event)
+                except BaseException:  # the store may have it or not
+                    self._continued = True
+                    self._newest.clear()
+                    raise
+                if event["kind"] == END and path == self._spool.events()[-1]:
+                    self._spool.remove()
+                else:
+                    path.unlink()
+                    shutil.rmtree(self._spool.kept(event.get("files", "none")), ignore_errors=True)
+                yield
 
-    def _deliver(self, event: Mapping[str, Any]) -> None:
-        if event["kind"] == "start":
-            self._start(event["name"], event["tags"], [DataUsed(**data) for data in event["datasets"]], event["time"])
-            return
-        run = self._written()
-        match event["kind"]:
-            case "params":
-                run.flat_params(event["values"])
-            case "tags":
-                run.set_tags(event["tags"])
-            case "datasets":
-                run.datasets([DataUsed(**data) for data in event["datasets"]])
-            case "metrics":
-                run.metrics(event["values"], event["step"], event["time"])
-            case "samples":
-                run.samples(event["values"], event["time"])
-            case "picture":
-                run.picture_files(event["key"], event["step"], self._spool.kept(event["files"]))
-            case "artifact":
-                kept = self._spool.kept(event["files"])
-                run.artifact(kept / event["file"] if event["file"] else kept, event["folder"])
-            case "end":
-                MlflowClient().set_terminated(run.run_id, event["status"], event["time"])
+    def deliver(self, kind: str, **values: Any) -> None:
+        """Deliver one event, which need not be in the spool."""
+        self._handlers[kind](**values)
 
-    def _start(self, name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed], time: int) -> None:
-        """Make the run, or wake the one that goes on."""
-        client = MlflowClient()
-        tags = {key: _in_store(value) if key.startswith(UPSTREAM) else value for key, value in tags.items()}
-        tags |= {"mlflow.note.content": describe(name, tags, datasets)}
+    @property
+    def _run_id(self) -> str:
+        assert self._spool.run_id is not None  # noqa: S101 - the first event is the start
+        return self._spool.run_id
+
+    def _start(
+        self,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+        datasets: Sequence[dict[str, Any]],
+        time: int,
+    ) -> None:
+        """Create the run, or set the one that goes on to RUNNING."""
+        tags = {key: _known_id(value) if key.startswith(UPSTREAM) else value for key, value in tags.items()}
+        tags |= {"mlflow.note.content": description(name, tags, [DataUsed(**data) for data in datasets])}
         run_id, named = self._spool.run_id, None
         if run_id is None:
             tags |= {LOCAL_ID: self._spool.local_id}
             run_id = find_local(self._spool.local_id)
             if run_id is None:
-                experiment = client.get_experiment_by_name(EXPERIMENT)
-                run_id = client.create_run(experiment.experiment_id, time, tags, name).info.run_id
+                experiment = self._client.get_experiment_by_name(store.EXPERIMENT)
+                run_id = self._client.create_run(experiment.experiment_id, time, tags, name).info.run_id
             named = run_name(name, tags, run_id)
-        client.update_run(run_id, "RUNNING", named)
-        StageRun(run_id).set_tags(tags)
+        self._client.update_run(run_id, "RUNNING", named)
         self._spool.found(run_id)
+        self._tags(tags)
+        self._params(params)
+        if datasets:
+            self._datasets(datasets)
 
-    def _written(self) -> StageRun:
-        if self._run is None:
-            assert self._spool.run_id is not None  # noqa: S101 - the first event is the start
-            self._run = StageRun(self._spool.run_id, continued=True)
-        return self._run
+    def _params(self, values: Mapping[str, str]) -> None:
+        known = self._client.get_run(self._run_id).data.params
+        new = [Param(key, value) for key, value in values.items() if key not in known]
+        for start in range(0, len(new), BATCH):
+            self._client.log_batch(self._run_id, params=new[start : start + BATCH])
+        # MLflow refuses another value for a parameter
+        self._tags({f"latest.{key}": value for key, value in values.items() if known.get(key, value) != value})
+
+    def _tags(self, values: Mapping[str, str]) -> None:
+        for key, value in values.items():
+            self._client.set_tag(self._run_id, key, value)
+
+    def _datasets(self, values: Sequence[dict[str, Any]]) -> None:
+        self._client.log_inputs(self._run_id, [DataUsed(**data).as_input() for data in values])
+
+    def _metrics(self, values: Mapping[str, float], step: int | None, time: int) -> None:
+        """Log numbers; those without a step, which their time (ms) identifies, become the next of the history."""
+        if step is None:
+            newest = [self._newest_of(key) for key in values]
+            if time <= max(newest_time for _, newest_time in newest):
+                return
+            step = 1 + max(newest_step for newest_step, _ in newest)
+        elif self._continued:
+            values = {key: value for key, value in values.items() if step > self._newest_of(key)[0]}
+        if values:
+            batch = [Metric(key, value, time, step) for key, value in values.items()]
+            self._client.log_batch(self._run_id, metrics=batch)
+            self._newest |= {key: (step, time) for key in values}
+
+    def _newest_of(self, key: str) -> tuple[int, int]:
+        """Highest step and time in the metric's history; -1 if it is empty."""
+        if key not in self._newest:
+            history = self._client.get_metric_history(self._run_id, key)
+            step = max((metric.step for metric in history), default=-1)
+            self._newest[key] = step, max((metric.timestamp for metric in history), default=-1)
+        return self._newest[key]
+
+    def _artifact(self, files: str, file: str | None, folder: str | None, once: str | None = None) -> None:
+        """Log a kept file, or a kept folder's content, unless a file of another name begins with `once`."""
+        kept = self._spool.kept(files)
+        if once and self._continued:
+            there = {Path(found.path).name for found in self._client.list_artifacts(self._run_id, folder)}
+            if any(name.startswith(once) for name in there - {path.name for path in kept.iterdir()}):
+                return
+        if file:
+            self._client.log_artifact(self._run_id, str(kept / file), folder)
+        else:
+            self._client.log_artifacts(self._run_id, str(kept), folder)
+
+    def _end(self, status: str, time: int) -> None:
+        self._client.set_terminated(self._run_id, status, time)
 
 
-def deliver_rest(spool: Spool) -> Generator[None]:
-    """Deliver all that is left of a run whose process is gone, then remove the spool; yields after each event.
+def _known_id(run_id: str) -> str:
+    """The store's id of a run; a local id that the store does not know stays as it is."""
+    return (find_local(run_id) if is_local_id(run_id) else None) or run_id
+
+
+def deliver_left(spool: Spool, wait: float = 0.0) -> Iterator[None]:
+    """Deliver what a process that has ended left of a run; yields after each event.
+
+    A run that its process did not end, because it was killed, becomes FAILED.
 
     Raises:
-        filelock.Timeout: a process that runs still has it.
-        Exception: whatever the store raises.
+        filelock.Timeout: another process still writes or delivers it after `wait` seconds.
+        Unreachable: the store does not answer. That it refuses the run is logged, and the rest is kept.
     """
-    with spool.lock.acquire(timeout=0):
-        if not spool.exists():
-            return
-        spool.reopen()
-        delivery = Delivery(spool)
-        while delivery.next():
-            yield
-        spool.remove()
+    if not spool.take(wait):
+        return
+    try:
+        events = spool.events()
+        if spool.run_id or events:
+            if not events or json.loads(events[-1].read_bytes())["kind"] != END:
+                spool.append(END, status="FAILED", time=now())
+            yield from Delivery(spool).rest()
+        else:
+            spool.remove()
+    except Exception as error:  # artifact stores raise anything
+        fault = store.store_error(spool.address, error)
+        if isinstance(fault, store.Unreachable):
+            raise fault from error
+        kept = "%s. %d entries are kept; if the run is not wanted any more, remove %s"
+        log.warning(kept, fault, len(spool.events()), spool.folder)
+    finally:
+        spool.lock.release()
 
 
-def _in_store(run_id: str) -> str:
-    """As the store knows the run; the run's own id where it does not know it."""
-    return (find_local(run_id) if is_local_id(run_id) else None) or run_id
+def sync(project: Path, *, wait: float = 0.0, patience: int = store.REQUEST) -> bool:
+    """Deliver everything that is left in a project, the oldest run first, and log what went where.
+
+    Args:
+        project: the project's root.
+        wait: seconds to wait for another process to let go of a run.
+        patience: seconds for each answer of the store.
+
+    Returns:
+        Whether nothing is left, apart from what belongs to another store or to a run that is still going on.
+
+    Raises:
+        UserError: the store can't be used.
+    """
+    root = store.real_root(project)
+    address = store.without_password(store.tracking_uri(root))
+    spools = find_spools(root)
+    if not spools:
+        log.info("nothing to deliver: everything that was logged is in the tracking store")
+    ours = [spool for spool in spools if spool.address == address]
+    for spool in spools:
+        if spool.address != address:
+            log.warning("%s is for the store %s: set MLFLOW_TRACKING_URI to deliver it", spool.folder, spool.address)
+    if not ours:
+        return True
+    try:
+        store.configure(project, min(patience, 15))
+        with store.impatient(patience):
+            return all([_sync_run(spool, wait) for spool in ours])
+    except store.Unreachable as error:
+        log.warning("%s. %d entries of %d runs are kept", error, sum(len(spool.events()) for spool in ours), len(ours))
+        return False
+
+
+def _sync_run(spool: Spool, wait: float) -> bool:
+    title = spool.run_id or spool.local_id
+    try:
+        count = sum(1 for _ in progress(deliver_left(spool, wait), len(spool.events()) or 1, title))
+    except Timeout:
+        log.info("%s: its training is still running and delivers it", spool.folder)
+        return True
+    if spool.exists():
+        return False
+    log.info("run %s: %d entries delivered", spool.run_id or spool.local_id, count)
+    return True

@@ -1,27 +1,107 @@
-"""What a run stands on: the runs before it, and the pictures that all of them read."""
+"""Where a run comes from: its code, the data that it read, the runs whose networks it stands on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, Run
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Dataset, DatasetInput, InputTag, Run
 
-from quantart.tracking.labels import upstream_of
-from quantart.tracking.runs import DataUsed
+from quantart.tracking.find import SHORT_ID, run_if_there
+from quantart.tracking.store import EXPERIMENT
 
-CONTEXT = "mlflow.data.context"
+UPSTREAM = "upstream."
+"""Prefix of the tags that hold the ids of the runs that a run stands on; `upstream_of` reads them."""
+VARIANT = "stage2.variant"
+
+_DVC = {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}
+_CONTEXT = "mlflow.data.context"
 
 
-def with_ancestors(runs: Iterable[Run]) -> list[Run]:
-    """The runs, and all that their tags `upstream.…` lead to, nearest first; runs that are gone are left out."""
-    return [run for _, run in ancestry(runs)]
+@dataclass(frozen=True)
+class DataUsed:
+    """A set of pictures or codes that a run reads.
+
+    Attributes:
+        name: e.g. `content`.
+        digest: sha256 of the data, in hex.
+        source: folder, relative to the project if it lies inside.
+        context: what the run does with it: `training`, `validation` or `test`.
+        count: number of pictures.
+    """
+
+    name: str
+    digest: str
+    source: str
+    context: str
+    count: int
+
+    def as_input(self) -> DatasetInput:
+        """As MLflow keeps it with a run; `data_of` reads it."""
+        dataset = Dataset(
+            name=self.name,
+            digest=self.digest[:32],  # MLflow's column holds 36 characters; the profile has the whole digest
+            source_type="local",
+            source=json.dumps({"uri": self.source}),
+            profile=json.dumps({"pictures": self.count, "sha256": self.digest}),
+        )
+        return DatasetInput(dataset, [InputTag(_CONTEXT, self.context)])
+
+
+def tags_of(project: Path, stage: str, upstream: Mapping[str, str], datasets: Sequence[DataUsed]) -> dict[str, str]:
+    """The tags that tell where a run comes from.
+
+    Returns:
+        `stage`; `git.commit` and `git.dirty`; `dvc.stage` and `dvc.experiment` under DVC; `data.<name>`, the sha256 of
+        each data set; `upstream.<stage>`, the id of each run that this one stands on.
+    """
+    tags = {"stage": stage, **_git(project)}
+    tags |= {tag: value for tag, variable in _DVC.items() if (value := os.environ.get(variable))}
+    tags |= {f"data.{data.name}": data.digest for data in datasets}
+    return tags | {f"{UPSTREAM}{name}": run_id for name, run_id in upstream.items()}
+
+
+def run_name(name: str, tags: Mapping[str, str], run_id: str) -> str:
+    """`name@experiment` under `dvc exp run`, otherwise `name@` and the beginning of the id.
+
+    Charts and legends show nothing of a run except its name.
+    """
+    return f"{name}@{tags.get('dvc.experiment') or run_id[:SHORT_ID]}"
+
+
+def description(name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed]) -> str:
+    """Markdown for the run's page: what it is, what it read, and links to the runs that it stands on."""
+    first = f"`{name}`"
+    if experiment := tags.get("dvc.experiment"):
+        first += f" of the experiment `{experiment}`"
+    if commit := tags.get("git.commit"):
+        first += f", at commit {commit[:10]}" + (" with uncommitted changes" if tags["git.dirty"] == "true" else "")
+    lines = [first]
+    for data in datasets:
+        what = f"{data.context.capitalize()} data: {data.count} pictures of {data.name}"
+        lines.append(f"{what}, `{data.source}`, {data.digest[:12]}")
+    if upstream := upstream_of(tags):
+        lines.append(f"Stands on {', '.join(_page_link(stage, run_id) for stage, run_id in upstream.items())}")
+    return "\n\n".join(lines)
+
+
+def upstream_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """Ids of the runs that a run (or a registered version, by its tags) stands on, by stage."""
+    return {key.removeprefix(UPSTREAM): run_id for key, run_id in tags.items() if key.startswith(UPSTREAM)}
 
 
 def ancestry(runs: Iterable[Run]) -> list[tuple[str, Run]]:
-    """As `with_ancestors`, each with its stage as the run that stands on it names it; "" for `runs` themselves."""
+    """The runs and everything that they stand on, nearest first, without runs that are gone.
+
+    Returns:
+        Each run with its stage, as the run that stands on it names it; "" for `runs` themselves.
+    """
     found = {run.info.run_id: ("", run) for run in runs}
     waiting = [run for _, run in found.values()]
     while waiting:
@@ -32,29 +112,57 @@ def ancestry(runs: Iterable[Run]) -> list[tuple[str, Run]]:
     return list(found.values())
 
 
-def run_if_there(run_id: str) -> Run | None:
-    """The run of the configured store, or None where it was deleted for good or never was in it.
-
-    Raises:
-        MlflowException: the store does not answer, or does not let one in.
-    """
-    try:
-        return MlflowClient().get_run(run_id)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
-
-
 def data_of(runs: Iterable[Run]) -> list[DataUsed]:
-    """The pictures that the runs logged as their inputs, each set once for each thing that was done with it."""
-    found = {_data_used(used): None for run in runs for used in run.inputs.dataset_inputs}
+    """The data that the runs logged as their inputs, each set once per context."""
+    found = {_data_used(each): None for run in runs for each in run.inputs.dataset_inputs}
     return sorted(found, key=lambda used: (used.context, used.name, used.source, used.digest))
 
 
+def find_sibling(run: Run) -> Run | None:
+    """The latest finished run that differs from this stage-2 run in its variant alone, if there is one.
+
+    It stands on the same stage-1 runs and has the same parameters, so that both networks can be mixed.
+    """
+    upstream = upstream_of(run.data.tags)
+    if not upstream:
+        return None
+    wanted = " and ".join(f"tags.`{UPSTREAM}{stage}` = '{run_id}'" for stage, run_id in upstream.items())
+    found = MlflowClient().search_runs(
+        [run.info.experiment_id],
+        f"attributes.status = 'FINISHED' and {wanted}",
+        order_by=["attributes.start_time DESC"],
+    )
+    return next((other for other in found if _differ_in_variant_alone(run, other)), None)
+
+
+def _differ_in_variant_alone(run: Run, other: Run) -> bool:
+    one, two = dict(run.data.params), dict(other.data.params)
+    variants = {one.pop(VARIANT, None), two.pop(VARIANT, None)}
+    same_upstream = upstream_of(run.data.tags) == upstream_of(other.data.tags)
+    return variants == {"discrete", "continuous"} and one == two and same_upstream
+
+
 def _data_used(used: DatasetInput) -> DataUsed:
-    """The inverse of what `StageRun.datasets` logs."""
     profile = json.loads(used.dataset.profile)
-    context = next((tag.value for tag in used.tags if tag.key == CONTEXT), "")
+    context = next((tag.value for tag in used.tags if tag.key == _CONTEXT), "")
     source = json.loads(used.dataset.source)["uri"]
     return DataUsed(used.dataset.name, profile["sha256"], source, context, profile["pictures"])
+
+
+def _page_link(stage: str, run_id: str) -> str:
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    text = f"{stage} {run_id[:SHORT_ID]}"
+    return f"[{text}](#/experiments/{experiment.experiment_id}/runs/{run_id})" if experiment else text
+
+
+def _git(project: Path) -> dict[str, str]:
+    """Commit and state of the working copy; nothing outside a git repository or before its first commit."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(project), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"git.commit": git("rev-parse", "HEAD"), "git.dirty": str(bool(git("status", "--porcelain"))).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}

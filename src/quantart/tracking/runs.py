@@ -1,145 +1,197 @@
-"""What is written to an MLflow run: at once, by requests that wait for the store and fail with it.
+"""The writer of tracked runs: what a run stands on, what it was told, what it measured, how it ended.
 
-A training stage writes through `session.stage_run` instead, which waits for nothing and calls this in the background.
+Everything that is logged is an event. While training, events go to a spool on disk, from which a thread brings them to
+MLflow: a server that is down or slow does not hold training up, and what could not be delivered waits for the next
+training or `quantart sync`. Work that needs the store anyway has each event delivered before it goes on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import math
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
-from mlflow.exceptions import MlflowException
+from filelock import Timeout
+from mlflow.tracking.context.registry import resolve_tags
+from PIL import Image
 
-from quantart.errors import UserError
-from quantart.tracking.local import resolve
-from quantart.tracking.picture_files import PICTURES, PICTURES_TAG, begin_of_name, now, write_picture
-from quantart.tracking.store import configure, without_password
+from quantart.errors import StoppedBySignal, UserError
+from quantart.tracking import store
+from quantart.tracking.courier import Courier, warn_of_outage
+from quantart.tracking.delivery import Delivery, sync
+from quantart.tracking.find import find_run
+from quantart.tracking.lineage import DataUsed, tags_of
+from quantart.tracking.spool import END, Spool, find_spools, is_local_id, now
+from quantart.tracking.system import sampled_system
 
+SYSTEM_METRICS_SECONDS = 5.0
 LONGEST_PARAM = 500
-BATCH = 100  # MLflow takes no more parameters at once
+THUMBNAIL = 256
+PROBE = 5
+"""Seconds that a stage waits for a tracking server before it trains without it."""
+LOCKED = 15.0
+"""Seconds to wait for a process that still delivers what the run logged before."""
+KILLED_LIMIT = 10.0
+"""Seconds that a run which was told to stop spends on delivering the rest."""
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DataUsed:
-    """A set of pictures or codes that a run reads.
-
-    Attributes:
-        name: e.g. `content`.
-        digest: sha256 of the data, in hex.
-        source: folder, relative to the project where it lies inside.
-        context: what the run does with it: `training`, `validation` or `test`.
-        count: number of pictures.
-    """
-
-    name: str
-    digest: str
-    source: str
-    context: str
-    count: int
-
-
-class StageRun:
-    """Writes to one run, whether it is active or ended long ago; its status stays as it is.
+class TrackedRun:
+    """Writes to one run.
 
     Args:
-        continued: what is written may be there already, since the run goes on after a stop, or because the answer to
-            the request got lost: metrics and pictures of a step that the run has are left out, as MLflow would keep
-            both.
+        spool: keeps the files that events refer to.
+        record: takes the events: kind and values.
     """
 
-    def __init__(self, run_id: str, *, continued: bool = False) -> None:
-        self.run_id = run_id
-        self._client = MlflowClient()
-        self._continued = continued
-        self._last: dict[str, tuple[int, int]] = {}
+    def __init__(self, spool: Spool, record: Callable[..., None]) -> None:
+        self._spool = spool
+        self._record = record
 
-    def metrics(self, values: Mapping[str, float], step: int, time: int | None = None) -> None:
-        """Log numbers (also NumPy's and 0-d tensors) under `step`, in one call; `time` in ms, None: now."""
-        new = {key: value for key, value in values.items() if not self._continued or step > self._last_of(key)[0]}
-        self._log(new, step, now() if time is None else time)
+    @property
+    def run_id(self) -> str:
+        """The id in the store; before the run is there, a local id, which `find.resolve` turns into the store's."""
+        return self._spool.run_id or self._spool.local_id
 
-    def samples(self, values: Mapping[str, float], time: int) -> None:
-        """Log numbers that were taken at `time` (ms) and belong to no step of training, as the next of the history."""
-        lasts = [self._last_of(key) for key in values]
-        if time > max(last for _, last in lasts):
-            self._log(values, 1 + max(step for step, _ in lasts), time)
+    def metrics(self, values: Mapping[str, float], step: int | None) -> None:
+        """Log numbers (NumPy's and 0-d tensors too) under `step`; None: they belong to no step of training."""
+        numbers = {key: float(value) for key, value in values.items()}
+        self._record("metrics", values=numbers, step=step, time=now())
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
-        """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
-        with TemporaryDirectory() as folder:
-            write_picture(Path(folder), key, array, step)
-            self.picture_files(key, step, Path(folder))
+        """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`.
 
-    def picture_files(self, key: str, step: int, folder: Path) -> None:
-        """As `image`, of what `write_picture` wrote to `folder`; written again, it takes its own place."""
-        if self._continued:
-            ours = {file.name for file in folder.iterdir()}
-            there = {Path(file.path).name for file in self._client.list_artifacts(self.run_id, PICTURES)}
-            if any(name.startswith(begin_of_name(key, step)) for name in there - ours):
-                return
-        self.artifact(folder, PICTURES)
-        self.set_tags({PICTURES_TAG: "True"})
-
-    def _last_of(self, key: str) -> tuple[int, int]:
-        """Highest step and time of the metric's history, -1 where there is none."""
-        if key not in self._last:
-            history = self._client.get_metric_history(self.run_id, key)
-            step = max((metric.step for metric in history), default=-1)
-            self._last[key] = step, max((metric.timestamp for metric in history), default=-1)
-        return self._last[key]
-
-    def _log(self, values: Mapping[str, float], step: int, time: int) -> None:
-        if values:
-            batch = [Metric(key, float(value), time, step) for key, value in values.items()]
-            self._client.log_batch(self.run_id, metrics=batch)
-            self._last |= {key: (step, time) for key in values}
+        The files are named as `MlflowClient.log_image` names them. That method makes up new names on each call, so a
+        picture that is sent twice would be there twice.
+        """
+        folder = self._spool.new_folder()
+        begin = f"{key.replace('/', '~')}+step+{step}+"
+        name = f"{begin}timestamp+{now()}+{uuid.uuid4()}"
+        picture = Image.fromarray(array)
+        picture.save(folder / f"{name}.png")
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        picture.save(folder / f"{name}+compressed.webp")
+        self._record("artifact", files=folder.name, file=None, folder="images", once=begin)
+        self.set_tags({"mlflow.loggedImages": "True"})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or what is in a folder, to the run's artifacts, under `folder`."""
-        log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        log(self.run_id, str(path), folder)
-
-    def params(self, values: Mapping[str, Any], prefix: str) -> None:
-        """Log parameters as `prefix.key.subkey`.
-
-        MLflow never changes a parameter; one that was logged before with another value, by the run that is being
-        continued, stays, and its new value becomes the tag `latest.<parameter>`.
-        """
-        self.flat_params(flatten(values, prefix))
-
-    def flat_params(self, flat: Mapping[str, str]) -> None:
-        """As `params`, of what `flatten` made."""
-        known = self._client.get_run(self.run_id).data.params
-        new = [Param(key, value) for key, value in flat.items() if key not in known]
-        for start in range(0, len(new), BATCH):
-            self._client.log_batch(self.run_id, params=new[start : start + BATCH])
-        self.set_tags({f"latest.{key}": value for key, value in flat.items() if known.get(key, value) != value})
+        """Copy a file, or the content of a folder, as it is now to the run's artifacts, under `folder`."""
+        file = None if path.is_dir() else path.name
+        self._record("artifact", files=self._spool.keep(path), file=file, folder=folder)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        for key, value in tags.items():
-            self._client.set_tag(self.run_id, key, value)
+        self._record("tags", values=dict(tags))
 
     def datasets(self, used: Sequence[DataUsed]) -> None:
         """Log the data's digests as the run's inputs."""
-        self._client.log_inputs(self.run_id, [_dataset_input(data) for data in used])
+        self._record("datasets", values=[asdict(data) for data in used])
 
 
-def open_run(project: Path, run_id: str) -> StageRun:
-    """A run to add to, without waking it: evaluation writes to a training run that ended.
+@contextmanager
+def stage_run(
+    project: Path,
+    *,
+    stage: str,
+    name: str,
+    params: Mapping[str, Any],
+    run_id: str | None = None,
+    upstream: Mapping[str, str] | None = None,
+    datasets: Sequence[DataUsed] = (),
+) -> Iterator[TrackedRun]:
+    """Track one run of a training stage in the experiment `quantart`, with system metrics; no call waits for the store.
+
+    It ends FINISHED, FAILED after an exception, or KILLED after SIGTERM or Ctrl-C (a SIGTERM that nothing else
+    handles raises SystemExit(143) inside the `with`). At the end everything that was logged is in the store, or a
+    warning says that it is not and what delivers it.
+
+    Args:
+        project: the project's root.
+        stage: prefix of the parameters, e.g. `stage2`.
+        name: e.g. `stage2_discrete`; for the run's name in MLflow see `run_name`.
+        params: nested; logged as `stage2.train.steps`. MLflow keeps the first value of a parameter; another one, after
+            a resume, becomes the tag `latest.<parameter>`.
+        run_id: continue this run instead of making one.
+        upstream: ids of the runs whose models this one stands on, by stage.
+        datasets: what it reads.
 
     Raises:
-        UserError: the store can't be used or does not have this run.
+        UserError: the store can't be used for another reason than an outage, or does not have `run_id`.
     """
-    configure(project)
-    return StageRun(get_run(run_id).info.run_id)
+    start = _start(project, stage, name, params, upstream or {}, datasets)  # before the spool makes a new file
+    with _sigterm_raises():
+        spool, outage = _open(project, run_id)
+        with store.impatient(store.REQUEST):
+            spool.append("start", **start)
+            courier = Courier(project, spool, configured=outage is None)
+            courier.start()
+            _check_start(courier, spool, outage)
+            run = TrackedRun(spool, spool.append)
+            with (
+                _ending(lambda status: _end(courier, spool, name, status)),
+                sampled_system(SYSTEM_METRICS_SECONDS, lambda values: run.metrics(values, None)),
+            ):
+                yield run
+
+
+@contextmanager
+def new_run(
+    project: Path, *, stage: str, name: str, params: Mapping[str, Any], datasets: Sequence[DataUsed] = ()
+) -> Iterator[TrackedRun]:
+    """As `stage_run`, for work that needs the store: each call returns when the store has what was logged.
+
+    Raises:
+        UserError: the store can't be used, or does not take what a call logs.
+    """
+    store.configure(project)
+    with _sigterm_raises(), store.impatient(store.REQUEST), _delivered_at_once(None) as (run, deliver):
+        deliver("start", **_start(project, stage, name, params, {}, datasets))
+        with _ending(lambda status: deliver(END, status=status, time=now())):
+            yield run
+
+
+@contextmanager
+def open_run(run_id: str) -> Iterator[TrackedRun]:
+    """A run of the configured store to add to; its status and times stay as they are.
+
+    Each call returns when the store has what was logged.
+
+    Raises:
+        UserError: the store does not have this run, or does not take what a call logs.
+    """
+    with _delivered_at_once(find_run(run_id).info.run_id) as (run, _):
+        yield run
+
+
+@contextmanager
+def stands_in(project: Path) -> Iterator[None]:
+    """For the processes of a training that do not track it: if the one that does was killed, deliver what it left.
+
+    The run then ends FAILED.
+    """
+    with _sigterm_raises():
+        try:
+            yield
+        except (UserError, StoppedBySignal):
+            raise  # the tracking process comes to the same, or notices that this one is gone
+        except BaseException:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher stops the others when one has died
+            try:
+                sync(project, wait=PROBE, patience=PROBE)
+            except UserError as error:
+                log.warning("%s", error)
+            raise
 
 
 def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
@@ -154,28 +206,125 @@ def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
     return flat
 
 
-def get_run(run_id: str) -> Run:
-    """The run with this id, in the store that is configured.
+def _start(
+    project: Path,
+    stage: str,
+    name: str,
+    params: Mapping[str, Any],
+    upstream: Mapping[str, str],
+    datasets: Sequence[DataUsed],
+) -> dict[str, Any]:
+    """Values of the event that begins a run."""
+    tags = resolve_tags(tags_of(project, stage, upstream, datasets))
+    used = [asdict(data) for data in datasets]
+    return {"name": name, "tags": tags, "params": flatten(params, stage), "datasets": used, "time": now()}
 
-    Raises:
-        UserError: it is not there.
-    """
+
+@contextmanager
+def _delivered_at_once(run_id: str | None) -> Iterator[tuple[TrackedRun, Callable[..., None]]]:
+    """A run whose events are delivered as they are logged, and what delivers them."""
+    with TemporaryDirectory() as folder:
+        uri = mlflow.get_tracking_uri()
+        spool = Spool.create(Path(folder), uri, run_id=run_id)
+        delivery = Delivery(spool, continued=False)
+
+        def deliver(kind: str, **values: Any) -> None:
+            try:
+                delivery.deliver(kind, **values)
+            except Exception as error:  # artifact stores raise anything
+                raise store.store_error(uri, error) from error
+
+        yield TrackedRun(spool, deliver), deliver
+
+
+def _open(project: Path, run_id: str | None) -> tuple[Spool, store.Unreachable | None]:
+    """The run's spool, locked, and the outage if the store can't be asked."""
+    outage = None
+    root = store.real_root(project)
+    address = store.without_password(store.tracking_uri(root))
     try:
-        return MlflowClient().get_run(resolve(run_id))
-    except MlflowException as error:
-        store = without_password(mlflow.get_tracking_uri())
-        raise UserError(
-            f"run {run_id} is not in the tracking store {store} ({error}); `dvc repro -f` makes new runs, "
-            "after removing .quantart/checkpoints where training was to go on"
-        ) from None
+        store.configure(project, PROBE)
+    except store.Unreachable as error:
+        outage = error
+    if run_id is not None:
+        for spool in find_spools(root, address):
+            if run_id in (spool.local_id, spool.run_id) and _take(spool):
+                return spool, outage
+        if outage is None:
+            run_id = find_run(run_id).info.run_id
+    names = {"local_id": run_id} if run_id and is_local_id(run_id) else {"run_id": run_id}
+    return Spool.create(root, address, **names), outage
 
 
-def _dataset_input(data: DataUsed) -> DatasetInput:
-    dataset = Dataset(
-        name=data.name,
-        digest=data.digest[:32],  # MLflow's column holds 36 characters; the whole digest is in the profile
-        source_type="local",
-        source=json.dumps({"uri": data.source}),
-        profile=json.dumps({"pictures": data.count, "sha256": data.digest}),
-    )
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)])
+def _take(spool: Spool) -> bool:
+    try:
+        return spool.take(LOCKED)
+    except Timeout:
+        fault = f"{spool.folder}: another process writes this run or delivers it (`quantart sync`)"
+        raise UserError(fault, "try again when that has ended") from None
+
+
+def _check_start(courier: Courier, spool: Spool, outage: store.Unreachable | None) -> None:
+    """Wait a little until the run is created, so that it has its final id, and for what the store may object."""
+    if outage is None:
+        courier.wait_for_run(PROBE if spool.address.startswith("http") else math.inf)
+        if spool.run_id is None and courier.error is not None:
+            fault = store.store_error(spool.address, courier.error)
+            if not isinstance(fault, store.Unreachable):
+                courier.abandon()
+                if len(spool.events()) == 1:  # the start alone
+                    spool.remove()
+                raise fault from courier.error
+            outage = fault
+    if outage is not None:
+        warn_of_outage(spool, outage)
+
+
+def _end(courier: Courier, spool: Spool, name: str, status: str) -> None:
+    try:
+        spool.append(END, status=status, time=now())
+    except UserError as error:  # what ended the run matters more than this
+        log.warning("%s", error)
+    try:
+        delivered = courier.close(KILLED_LIMIT if status == "KILLED" else math.inf)
+    except SystemExit:  # a SIGTERM while it waits
+        courier.close(KILLED_LIMIT)
+        raise
+    if not delivered:
+        reason = store.store_error(spool.address, courier.error) if courier.error else f"{spool.address}: no answer yet"
+        kept = "%s. %d entries of %s are kept: `quantart sync` delivers them, or the next training"
+        log.warning(kept, reason, len(spool.events()), name)
+
+
+@contextmanager
+def _ending(end: Callable[[str], None]) -> Iterator[None]:
+    """Call `end` with the status in which the block ends."""
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except BaseException as error:
+        by_signal = isinstance(error, SystemExit) and error.code in {128 + signal.SIGTERM, 128 + signal.SIGINT}
+        if by_signal or isinstance(error, (KeyboardInterrupt, StoppedBySignal)):
+            status = "KILLED"
+        raise
+    finally:
+        end(status)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that what is open is closed, unless it is handled already."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    main = threading.current_thread() is threading.main_thread()
+    ours = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs, pictures and models: one place per project, whatever folder one is in."""
+"""Where MLflow keeps runs, pictures and models: one place per project, whatever the current folder is."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from mlflow.exceptions import MlflowException
 from quantart.errors import UserError
 
 EXPERIMENT = "quantart"
+REQUEST = 60
+"""Seconds for each answer of the store to work that waits for it."""
 SQLITE = "sqlite:///"
-# MLflow wraps whatever happens to a request in one class of exception, that of a server's refusal
+# MLflow raises one class of exception for a server that refuses a request and for one that can't be reached
 NO_ANSWER = ("failed with exception", "failed with timeout exception")
 WRONG_ADDRESS = ("Failed to resolve", "NameResolution", "Failed to parse", "SSLError", "URL has an invalid label")
 ABOUT = {
@@ -33,15 +35,15 @@ ABOUT = {
 
 
 class Unreachable(UserError):
-    """The tracking server does not answer: an outage, not a mistake in what was asked for."""
+    """The tracking store does not answer: an outage, which waiting may end. A store that refuses is a `UserError`."""
 
 
 def configure(project: Path, patience: int = 15) -> str:
-    """Point MLflow to the project's store, make what is missing there, and return the store's address.
+    """Point MLflow to the project's store, create what is missing there, and return the store's address.
 
-    `MLFLOW_TRACKING_URI` decides; by default it is the SQLite file `mlflow.db` at the project's root. Artifacts lie
-    in `mlartifacts` beside the database; a tracking server chooses its own place for them. The address is handed on
-    to child processes.
+    `MLFLOW_TRACKING_URI` decides; the default is the SQLite file `mlflow.db` at the project's root. Artifacts lie in
+    `mlartifacts` beside the database; a tracking server chooses its own place for them. Child processes inherit the
+    address.
 
     Args:
         project: the project's root.
@@ -49,11 +51,11 @@ def configure(project: Path, patience: int = 15) -> str:
 
     Raises:
         Unreachable: the tracking server is down.
-        UserError: the store can't be opened: an address that leads nowhere, an outdated schema, a folder without
-            permission, a password that is wrong.
+        UserError: the store can't be opened: a wrong address, an outdated schema, a folder without permission, a wrong
+            password.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    # it prints a traceback of what it raises as well, a disk that is full for one
+    # it also prints a traceback of each error that it raises, such as a full disk
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     root = real_root(project)
@@ -63,7 +65,7 @@ def configure(project: Path, patience: int = 15) -> str:
         if uri.startswith(SQLITE):
             database = Path(uri.removeprefix(SQLITE).partition("?")[0])
             database.parent.mkdir(parents=True, exist_ok=True)
-            # two processes that make the schema of one database at once destroy each other's
+            # two processes that create the schema of one database at once corrupt it
             with FileLock(f"{database}.lock"):
                 _check_file(database)
                 _open_experiment(database.parent / "mlartifacts")
@@ -90,7 +92,7 @@ def tracking_uri(root: Path) -> str:
 
 
 def _check_file(database: Path) -> None:
-    # MLflow would try a file that can't be opened ten times, over a minute and a half
+    # MLflow would try ten times, for a minute and a half, to open a file that can't be opened
     connection = sqlite3.connect(database)
     try:
         connection.execute("PRAGMA schema_version")
@@ -100,9 +102,8 @@ def _check_file(database: Path) -> None:
 
 def _open_experiment(artifacts: Path | None) -> None:
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        location = artifacts.as_uri() if artifacts else None
         try:
-            mlflow.create_experiment(EXPERIMENT, artifact_location=location)
+            mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts.as_uri() if artifacts else None)
         except MlflowException as error:
             # another client of the same server was quicker
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -114,7 +115,7 @@ def _open_experiment(artifacts: Path | None) -> None:
 
 @contextmanager
 def impatient(seconds: int = 15) -> Iterator[None]:
-    """One short attempt per request: MLflow's own patience with a server that is down is four minutes."""
+    """One short attempt per request; MLflow's default is to retry a server that is down for four minutes."""
     ours = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds)}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
@@ -129,20 +130,22 @@ def impatient(seconds: int = 15) -> Iterator[None]:
 
 
 def store_error(uri: str, error: Exception) -> UserError:
-    """What a user is told of an error of the store; `Unreachable` where waiting may mend it."""
-    text = " ".join(str(error).split())
+    """What a user is told about an error of the store; `Unreachable` if waiting may help."""
+    if isinstance(error, UserError):
+        return error
+    shown, text = without_password(uri), without_password(" ".join(str(error).split()))
     if "out-of-date database schema" in text:
-        said = f"{uri}: written by another version of MLflow; back it up, then run `mlflow db upgrade {uri}`"
-    elif "database is locked" in text:
-        return Unreachable(without_password(f"{uri}: another process keeps the database locked"))
-    elif uri.startswith("http") and any(sign in text for sign in NO_ANSWER):  # three lines about the connection
-        if not any(sign in text for sign in WRONG_ADDRESS):
-            said = f"{uri}: the tracking server does not answer; start it or unset MLFLOW_TRACKING_URI"
-            return Unreachable(without_password(said))
-        said = f"{uri}: no tracking server can be there ({text.rpartition('Caused by ')[2]}); mend MLFLOW_TRACKING_URI"
-    else:
-        said = f"{uri}: the tracking store can't be used: {text}"
-    return UserError(without_password(said))
+        upgrade = f"back it up, then run `mlflow db upgrade {shown}`"
+        return UserError(f"{shown}: written by another version of MLflow", upgrade)
+    if "database is locked" in text:
+        return Unreachable(f"{shown}: another process keeps the database locked")
+    if uri.startswith("http") and any(sign in text for sign in NO_ANSWER):
+        if any(sign in text for sign in WRONG_ADDRESS):
+            reason = text.rpartition("Caused by ")[2]
+            fault = f"{shown}: there can be no tracking server at this address ({reason})"
+            return UserError(fault, "correct MLFLOW_TRACKING_URI")
+        return Unreachable(f"{shown}: the tracking server does not answer", "start it, or unset MLFLOW_TRACKING_URI")
+    return UserError(f"{shown}: the tracking store can't be used: {text}")
 
 
 def without_password(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Load of processor, memory, disk, network and GPUs while a run goes on, as MLflow's own monitor measures it.
+"""Load of processor, memory, disk, network and GPUs during a run.
 
-That monitor asks the tracking server before each sample and ends for good where it gets no answer; here only its
-measuring is used.
+MLflow's monitor measures it. Its own loop is not used: that asks the tracking server before each sample, and ends for
+good when it gets no answer.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from quantart.errors import UserError
 
 @contextmanager
 def sampled_system(seconds: float, log: Callable[[Mapping[str, float]], None]) -> Iterator[None]:
-    """Call `log` with `system/…` values every so many seconds, from a thread."""
+    """Call `log` with `system/…` values every `seconds`, from a thread."""
     ended = threading.Event()
 
     def sample() -> None:
         monitor = SystemMetricsMonitor("")
-        monitor.collect_metrics()  # thrown away: the processor's load is that since the call before
+        monitor.collect_metrics()  # thrown away: the processor's load is measured from one call to the next
         while not ended.wait(seconds):
             for each in monitor.monitors:
                 each.clear_metrics()
             monitor.collect_metrics()
-            with suppress(UserError):  # a full disk is for the training to say
+            with suppress(UserError):  # training reports a full disk
                 log({f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()})
 
     thread = threading.Thread(target=sample, daemon=True, name="system metrics")
