@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,7 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-ROOT = Path(__file__).parents[2]
+from .packed import PACKED, unpack
 
 
 class Case(NamedTuple):
@@ -30,11 +33,14 @@ class Case(NamedTuple):
         return {name.removeprefix(f"{prefix}/"): t for name, t in self.tensors.items() if name.startswith(f"{prefix}/")}
 
     def expected(self) -> dict[str, Tensor]:
-        """What the reference computed, by full name; a state that `state_after/` leaves out must stay as it was."""
+        """What the reference computed, by full name.
+
+        A state that `state_after/` does not hold must stay as it was, unless the configuration says it is `left_out`.
+        """
         computed = {name: t for name, t in self.tensors.items() if name.startswith(("out/", "grad/", "log/"))}
         if after := self.group("state_after"):
             computed |= prefixed("state_after/", self.group("state") | after)
-        return computed
+        return {name: t for name, t in computed.items() if name not in self.config.get("left_out", ())}
 
     def shaken(self, seed: int) -> Case:
         """The same case with the weights off by about their last bit."""
@@ -57,18 +63,22 @@ def _is_weight(name: str, tensor: Tensor) -> bool:
     return group.startswith("state") and group != "state_after" and tensor.is_floating_point()
 
 
-def golden_folder(config: pytest.Config) -> Path | None:
-    """`--golden`, else $QUANTART_GOLDEN, else ../shared/golden; None where there is none.
-
-    A folder that was asked for by name must hold cases.
-    """
-    named = config.getoption("--golden") or os.environ.get("QUANTART_GOLDEN")
-    folder = Path(named) if named else ROOT.parent / "shared" / "golden"
-    if any(folder.glob("*.safetensors")):
-        return folder
-    if named:
+@cache
+def golden_folder(named: str | None) -> Path:
+    """A folder of cases: the named one, which must hold some, or the repository's own, unpacked."""
+    if named is None:
+        unpacked = TemporaryDirectory(prefix="golden-")
+        atexit.register(unpacked.cleanup)
+        unpack(PACKED, Path(unpacked.name))
+        return Path(unpacked.name)
+    if not any(Path(named).glob("*.safetensors")):
         raise pytest.UsageError(f"golden folder {named}: holds no *.safetensors; it must be a folder of golden cases")
-    return None
+    return Path(named)
+
+
+def of_options(config: pytest.Config) -> Path:
+    """`--golden`, else $QUANTART_GOLDEN, else the repository's."""
+    return golden_folder(config.getoption("--golden") or os.environ.get("QUANTART_GOLDEN"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,13 +89,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("golden")
     if mark is None:
         return
-    folder = golden_folder(metafunc.config)
-    files = sorted(folder.glob(f"{mark.args[0]}.safetensors")) if folder else []
-    if files:
+    folder = of_options(metafunc.config)
+    if files := sorted(folder.glob(f"{mark.args[0]}.safetensors")):
         metafunc.parametrize("case", files, indirect=True, ids=[f.stem for f in files])
     else:
-        reason = "no golden folder; give one with --golden DIR" if folder is None else f"{folder} has no such case"
-        metafunc.parametrize("case", [pytest.param(None, marks=pytest.mark.skip(reason))], indirect=True)
+        reason = pytest.mark.skip(f"{folder} has no such case")
+        metafunc.parametrize("case", [pytest.param(None, marks=reason)], indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +118,4 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Path:
-    folder = golden_folder(request.config)
-    if folder is None:
-        pytest.skip("no golden folder; give one with --golden DIR")
-    return folder
+    return of_options(request.config)
