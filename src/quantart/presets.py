@@ -46,24 +46,6 @@ class Preset:
         return self.layers[-1][0]
 
 
-@dataclass(frozen=True)
-class Applied:
-    """What `use_preset` did.
-
-    Attributes:
-        kept: the params.yaml before; None: nothing had to change, and nothing was written.
-    """
-
-    name: str
-    changes: list[Change]
-    kept: Path | None
-
-    def __str__(self) -> str:
-        if self.kept is None:
-            return f"nothing changed: params.yaml already has the values of {self.name}"
-        return "\n".join([*map(str, self.changes), f"params.yaml is now {self.name}; the previous one: {self.kept}"])
-
-
 def presets_of(project: Project) -> list[Preset]:
     """All presets of the project, by name.
 
@@ -126,11 +108,14 @@ def show_preset(project: Project, name: str) -> str:
     return render(new, was, head)
 
 
-def use_preset(project: Project, name: str) -> Applied:
+def use_preset(project: Project, name: str) -> str:
     """Write the project's `params.yaml` from the preset; the previous one is kept as `params.before-<name>.yaml`.
 
     A value that stays keeps its comment; a value that changes gets the parameter's description. A kept file is never
     overwritten: the next one is `params.before-<name>-2.yaml`.
+
+    Returns:
+        What was done: a line for each value that changed, and where the previous params.yaml is now.
 
     Raises:
         UserError: the preset or the present params.yaml is broken, or the folder is not writable; nothing has changed.
@@ -139,7 +124,7 @@ def use_preset(project: Project, name: str) -> Applied:
     new = params_with(preset, current)
     differing = changes(current.model_dump(), new.model_dump())
     if not differing:
-        return Applied(name, [], None)
+        return f"nothing changed: params.yaml already has the values of {name}"
     path = project.root / "params.yaml"
     before = path.read_bytes()
     head = (
@@ -153,7 +138,7 @@ def use_preset(project: Project, name: str) -> Applied:
     except UserError:
         kept.unlink()
         raise
-    return Applied(name, differing, kept)
+    return "\n".join([*map(str, differing), f"params.yaml is now {name}; the previous one: {kept}"])
 
 
 def _files(project: Project) -> list[Path]:
