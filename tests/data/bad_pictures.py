@@ -166,7 +166,7 @@ def unusable() -> dict[str, Bad]:
     return {
         "checksum of the header.png": Bad(bytes(head), "broken picture|not a "),
         "one bit flipped.png": Bad(bytes(flipped), "broken picture"),
-        "1 x 1.png": Bad(encoded(Image.new("RGB", (1, 1))), "too small: 1 × 1 pixels, the short side must have"),
+        "1 x 1.png": Bad(encoded(Image.new("RGB", (1, 1))), "too small: 1 × 1 pixels; the short side must have"),
         "30000 x 1.png": Bad(encoded(Image.new("RGB", (30_000, 1))), "too small: 30000 × 1 pixels"),
         "many pixels.png": Bad(encoded(Image.new("1", (4000, 4000))), "too large: 4000 × 4000 pixels, the limit is"),
         "bomb.png": Bad(encoded(Image.new("1", (14_000, 14_000))), "too large: "),

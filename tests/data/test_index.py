@@ -28,13 +28,13 @@ def test_rows_come_back_as_they_were(folder):
 @pytest.mark.parametrize("size", [0, 20, 22])
 def test_a_packed_file_of_another_size_is_refused(folder, size):
     (folder / "pictures.bin").write_bytes(bytes(size))
-    with pytest.raises(UserError, match=f"pictures.bin: {size} bytes where 21 belong; run `quantart prepare` again"):
+    with pytest.raises(UserError, match=f"pictures.bin: .*{size} .*21; .*quantart prepare"):
         read_index(folder)
 
 
 def test_a_missing_packed_file_is_refused(folder):
     (folder / "pictures.bin").unlink()
-    with pytest.raises(UserError, match="0 bytes where 21 belong"):
+    with pytest.raises(UserError, match="pictures.bin: .*0 bytes.*21"):
         read_index(folder)
 
 
@@ -44,7 +44,7 @@ def test_a_missing_packed_file_is_refused(folder):
 )
 def test_another_or_empty_table_is_refused(folder, text):
     (folder / "index.csv").write_text(text)
-    with pytest.raises(UserError, match=r"index\.csv: .*; run `quantart prepare` again"):
+    with pytest.raises(UserError, match=r"index\.csv: .*; .*quantart prepare"):
         read_index(folder)
 
 
@@ -52,5 +52,5 @@ def test_another_or_empty_table_is_refused(folder, text):
 def test_a_damaged_row_is_refused(folder, line):
     with (folder / "index.csv").open("a") as file:
         file.write(line)
-    with pytest.raises(UserError, match=r"index\.csv: damaged; run `quantart prepare` again"):
+    with pytest.raises(UserError, match=r"index\.csv: damaged; .*quantart prepare"):
         read_index(folder)

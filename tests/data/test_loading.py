@@ -43,7 +43,7 @@ def test_pictures_enlarged_beyond_use_are_set_aside(tmp_path, side, usable):
     loaded = load(tmp_path / "small.png")
     assert isinstance(loaded, Loaded) is usable
     if isinstance(loaded, Rejected):
-        assert loaded.reason.startswith(f"too small: {side} × 400 pixels, the short side must have at least 16")
+        assert loaded.reason.startswith(f"too small: {side} × 400 pixels; the short side must have at least 16")
 
 
 def test_what_can_not_be_read_is_a_reason_and_no_exception(tmp_path):

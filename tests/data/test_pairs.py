@@ -54,20 +54,20 @@ def test_pairs_come_back_as_they_were(pictures, tmp_path):
 
 def test_a_file_that_is_missing_damaged_or_of_other_pictures_is_a_sentence(pictures, tmp_path):
     path = tmp_path / "val.csv"
-    with pytest.raises(UserError, match=r"val.csv: not found; run `quantart pair` first"):
+    with pytest.raises(UserError, match=r"val.csv: .*quantart pair"):
         read_pairs(path, *pictures)
     for damaged in (b"", b"content,style\n", b"content,content_sha256,style,style_sha256\n", b"\xff\xfe"):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"val.csv: .*run `quantart pair` again"):
+        with pytest.raises(UserError, match=r"val.csv: .*quantart pair"):
             read_pairs(path, *pictures)
     write_pairs(path, *pictures, [(3, 3)])
     whole = path.read_text()
     path.write_text(whole[:-20])
-    with pytest.raises(UserError, match=r"val.csv: names '.*jpg' \(sha256 .*which the prepared pictures do not have"):
+    with pytest.raises(UserError, match=r"val.csv: .*\.jpg' \(sha256 "):
         read_pairs(path, *pictures)
     path.write_text(whole.replace(pictures[0].sha256[3], "0" * 64))
-    with pytest.raises(UserError, match=r"\(sha256 000000000000…\), which the prepared pictures do not have"):
+    with pytest.raises(UserError, match=r"\(sha256 000000000000…\)"):
         read_pairs(path, *pictures)
     path.write_text(whole + '"only","two"\n')
-    with pytest.raises(UserError, match="no table of pairs"):
+    with pytest.raises(UserError, match=r"val\.csv: no table"):
         read_pairs(path, *pictures)

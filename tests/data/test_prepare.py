@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quantart.data import prepare
+from quantart.data import packing
 from quantart.data.index import read_index
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
@@ -181,7 +181,7 @@ def test_a_domain_with_no_picture_names_the_key(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match=rf"^data\.style: {tmp_path}/none: no picture"):
         prepare_domain(tmp_path / "none", tmp_path / "out", params(), domain="style")
-    with pytest.raises(UserError, match=rf"^data\.style: {tmp_path}/nowhere: there is no such folder"):
+    with pytest.raises(UserError, match=rf"^data\.style: {tmp_path}/nowhere: "):
         prepare_domain(tmp_path / "nowhere", tmp_path / "out", params(), domain="style")
     assert not (tmp_path / "out").exists()
 
@@ -206,20 +206,20 @@ def test_what_a_killed_run_left_is_cleared(photos, tmp_path):
 
 
 def test_someone_elses_folder_is_not_replaced(photos, tmp_path):
-    with pytest.raises(UserError, match="lies inside the pictures' folder"):
+    with pytest.raises(UserError, match=f"^{photos}/out .*{photos}"):
         prepare_content(photos, photos / "out", params())
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds other files than prepared pictures"):
+    with pytest.raises(UserError, match=f"^{other}: "):
         prepare_content(photos, other, params())
-    with pytest.raises(UserError, match="a file is where the prepared folder should be"):
+    with pytest.raises(UserError, match=f"^{other}/chapter.txt: "):
         prepare_content(photos, other / "chapter.txt", params())
     assert (other / "chapter.txt").read_text() == "mine"
 
 
 def test_more_pictures_than_a_batch_keep_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "BATCH", 4)
+    monkeypatch.setattr(packing, "BATCH", 4)
     (tmp_path / "photos").mkdir()
     for i in range(11):
         Image.new("RGB", (48, 48), (i, i, i)).save(tmp_path / "photos" / f"{i:02}.png")
@@ -233,8 +233,8 @@ def kill_own_process(path: Path, geometry: object) -> None:
 
 
 def test_a_worker_that_dies_is_said(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "load_picture", kill_own_process)
-    with pytest.raises(UserError, match=r"a worker process died while reading one of .*; if memory ran out"):
+    monkeypatch.setattr(packing, "load_picture", kill_own_process)
+    with pytest.raises(UserError, match=r"worker process died .*; .*data\.max_pixels"):
         prepare_domain(photos, tmp_path / "out", params(), domain="content", workers=2)
     assert not (tmp_path / "out").exists()
 
@@ -331,6 +331,6 @@ def test_two_pictures_of_the_same_name_can_not_both_have_the_partner(photos, tmp
 
 
 def test_a_split_that_no_name_falls_into_is_said_before_anything_is_trained(photos, tmp_path):
-    with pytest.raises(UserError, match=r"^data\.content: none of 12 pictures falls into split 'val', which goes by"):
+    with pytest.raises(UserError, match=r"^data\.content: none of 12 .*'val'.*; .*data\.val_share"):
         prepare_content(photos, tmp_path / "out", params(paired=True, val_share=0.0001))
     assert not (tmp_path / "out").exists()

@@ -73,14 +73,14 @@ def test_links_devices_and_names_that_lead_out_are_set_aside(tmp_path):
 def test_a_shard_that_is_compressed_is_a_sentence_whatever_its_name(shard):
     packed = shard.with_name("packed.tar")
     packed.write_bytes(gzip.compress(shard.read_bytes()))
-    with pytest.raises(UserError, match=r"packed.tar: compressed in spite of its name; decompress it to a plain .tar"):
+    with pytest.raises(UserError, match=r"packed.tar: compressed"):
         list(shard_pictures(packed))
 
 
 @pytest.mark.parametrize("cut", [100, 1024, 40_000, 10_240])
 def test_a_shard_that_is_cut_off_is_a_sentence_wherever_it_ends(shard, cut):
     shard.write_bytes(shard.read_bytes()[:cut])
-    with pytest.raises(UserError, match=r"shard.tar: no tar, damaged or cut off \(.*\); make it again"):
+    with pytest.raises(UserError, match=r"shard.tar: .*damaged"):
         list(shard_pictures(shard))
 
 
@@ -98,7 +98,7 @@ def test_what_is_no_tar_or_no_file_is_a_sentence(tmp_path):
     (tmp_path / "photo.tar").write_bytes((PHOTOS / "crab.jpg").read_bytes())
     (tmp_path / "empty.tar").touch()
     for name in ("photo.tar", "empty.tar"):
-        with pytest.raises(UserError, match=f"{name}: no tar, damaged or cut off"):
+        with pytest.raises(UserError, match=f"{name}: .*damaged"):
             list(shard_pictures(tmp_path / name))
     with pytest.raises(UserError, match="gone.tar: no regular file"):
         list(shard_pictures(tmp_path / "gone.tar"))

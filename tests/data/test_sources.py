@@ -61,11 +61,11 @@ def test_the_folder_itself_may_be_a_link(tmp_path):
 def test_a_missing_folder_a_file_and_an_empty_folder_are_said(tmp_path):
     touch(tmp_path, "file.zip", "full.tar.gz", "with/1.jpg", "with/shards.tgz", "empty/readme.txt")
     for name, message in (
-        ("none", "there is no such folder"),
-        ("file.zip", r"is a file of no known kind; give a folder of pictures, a list \(\.txt\), a table \(\.csv\)"),
-        ("full.tar.gz", "a compressed tar; unpack it into a folder, or decompress it to a plain .tar"),
-        ("with", "shards.tgz: a compressed tar"),
-        ("empty", r"no picture in this folder or below it \(1 other files; pictures end in \.jpg"),
+        ("none", r"; .*\.txt.*\.csv.*\.tar"),
+        ("file.zip", r"; .*\.txt.*\.csv.*\.tar.*\.jpg"),
+        ("full.tar.gz", r"compressed.*; .* \.tar"),
+        ("with", "shards.tgz: .*compressed"),
+        ("empty", r"1 other files.*; .*\.jpg"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             find_pictures(tmp_path / name)
@@ -77,7 +77,7 @@ def test_a_folder_that_cannot_be_listed_is_said(tmp_path):
     touch(tmp_path, "open.jpg", "closed/1.jpg")
     (tmp_path / "closed").chmod(0)
     try:
-        with pytest.raises(UserError, match="closed: cannot be listed: Permission denied"):
+        with pytest.raises(UserError, match="closed: .*Permission denied"):
             find_pictures(tmp_path)
     finally:
         (tmp_path / "closed").chmod(0o700)
@@ -114,7 +114,7 @@ def test_a_list_and_a_table_are_read_relative_to_their_folder_or_to_a_root(tmp_p
     assert [picture.path.name for picture in named] == ["1.jpg", "2.jpg"]
     filtered = TableParams(column="picture", where="genre == still life")
     assert [p.name for p in find_pictures(tmp_path / "all.csv", filtered, tmp_path / "pictures")] == ["1.jpg"]
-    with pytest.raises(UserError, match=r"all.csv: no column 'filename'; its columns are picture, genre"):
+    with pytest.raises(UserError, match=r"all.csv: .*'filename'; .*picture, genre"):
         find_pictures(tmp_path / "all.csv", None, tmp_path / "pictures")
-    with pytest.raises(UserError, match=r"gone: there is no such folder, to which the pictures' names would be relat"):
+    with pytest.raises(UserError, match=r"gone: .*`root`"):
         find_pictures(tmp_path / "all.csv", by_column, tmp_path / "gone")

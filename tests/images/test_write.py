@@ -35,9 +35,9 @@ def test_write_image_follows_the_ending_and_leaves_nothing_else(tmp_path):
 
 def test_write_image_says_what_it_cannot_do(tmp_path):
     picture = np.zeros((2, 2, 3), np.uint8)
-    with pytest.raises(UserError, match=r"x\.bmp: pictures are written as \.png"):
+    with pytest.raises(UserError, match=r"x\.bmp: .*; .*\.png"):
         write_image(tmp_path / "x.bmp", picture)
-    with pytest.raises(UserError, match=r"x\.png: cannot be written: No such file"):
+    with pytest.raises(UserError, match=r"x\.png: .*No such file"):
         write_image(tmp_path / "missing" / "x.png", picture)
     with pytest.raises(ValueError, match=r"got float32 \(2, 2, 3\)"):
         write_image(tmp_path / "x.png", picture.astype(np.float32))

@@ -353,10 +353,10 @@ def test_a_stage_1_run_needs_its_own_domains_pictures_alone(
     with pytest.raises(UserError, match="no params.yaml here or in a folder above: give --style DIR to evaluate on"):
         run(None, style)
     (tmp_path / "mine" / "broken.jpg").write_bytes(b"no picture")
-    wrong = "^--style: 1 of 4 pictures can't be used, more than the share of 0.05 that is allowed"
+    wrong = "^--style: 1 of 4 .* share of 0.05; "
     with pytest.raises(UserError, match=wrong):
         run(None, style, Options(style=tmp_path / "mine"))
-    with pytest.raises(UserError, match=f"^--style: {tmp_path}/none: there is no such folder or file"):
+    with pytest.raises(UserError, match=f"^--style: {tmp_path}/none: "):
         run(None, style, Options(style=tmp_path / "none"))
 
 

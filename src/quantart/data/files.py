@@ -1,4 +1,4 @@
-"""One picture of a source: where its bytes are and what it is called in tables."""
+"""One picture of a source: where its bytes are, and its name in tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 SHARD = ".tar"
 
-# a spreadsheet takes a cell that begins so for a formula, some of them the full-width signs too
+# spreadsheets take a cell that begins with one of these for a formula; some accept the full-width signs too
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
@@ -19,7 +19,7 @@ class PictureFile:
         name: its path inside the source, as `table_name` writes it.
         path: the file that holds its bytes.
         offset, size: its part of that file in bytes; size None: all of it.
-        fault: why it can't be used, known without opening it; None: nothing is known against it.
+        fault: why it can't be used, where that is known without opening it.
     """
 
     name: str
@@ -30,13 +30,13 @@ class PictureFile:
 
 
 def table_name(name: str) -> str:
-    """A relative path as it is written into tables: valid UTF-8 and no formula, but still a path."""
+    """A relative path as written to tables: valid UTF-8 that no spreadsheet takes for a formula, but still a path."""
     name = name.encode("utf8", "backslashreplace").decode("utf8")
     return f"./{name}" if name.startswith(FORMULA_STARTS) else name
 
 
 def leads_outside(name: str) -> str | None:
-    """Why a name from a list, table or shard is no path below its root; None: it is one."""
+    """Why a name from a list, table or shard is no path below its root; None where it is one."""
     path = PurePosixPath(name)
     if path.is_absolute():
         return "an absolute path; names are relative to the pictures' root"
@@ -46,9 +46,9 @@ def leads_outside(name: str) -> str | None:
 
 
 def pair_name(file: str) -> str:
-    """What partners have in common: the path inside the source, or inside its shard, without the ending.
+    """The name that partners share: the path inside the source, or inside its shard, without the file's ending.
 
-    `a/1.jpg` and `a/1.png` share a name, `train-0.tar/7.jpg` and `part.tar/7.png` do, `a/1.jpg` and `b/1.jpg` do not.
+    `a/1.jpg` and `a/1.png` share one, so do `train-0.tar/7.jpg` and `part.tar/7.png`; `a/1.jpg` and `b/1.jpg` do not.
     """
     parts = PurePosixPath(file).with_suffix("").parts
     shards = [place for place, part in enumerate(parts[:-1], start=1) if part.lower().endswith(SHARD)]

@@ -1,4 +1,4 @@
-"""The index of a prepared folder: which picture lies where in the packed file."""
+"""The index of a prepared folder: where each picture is in the packed file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from quantart.vocabulary.names import Split
 
 PIXELS_FILE = "pictures.bin"
 INDEX_FILE = "index.csv"
+PREPARE_AGAIN = "run `quantart prepare` again"
 
 
 class IndexRow(NamedTuple):
@@ -35,7 +36,7 @@ def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
-    """Write a CSV file; text is quoted, so that any file name survives."""
+    """Write a CSV file; text is quoted, so that every file name can be read back."""
     with path.open("w", encoding="utf8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(columns)
@@ -43,7 +44,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str 
 
 
 def read_index(folder: Path) -> list[IndexRow]:
-    """Read `index.csv` and check that the packed file has the size it says.
+    """Read `index.csv` and check the packed file's size against it.
 
     Raises:
         UserError: the folder was not prepared, or is damaged.
@@ -54,11 +55,11 @@ def read_index(folder: Path) -> list[IndexRow]:
             header, *lines = csv.reader(file)
         rows = [_row(line) for line in lines]
     except FileNotFoundError:
-        raise UserError(f"{folder}: no prepared pictures here; run `quantart prepare` first") from None
+        raise UserError(f"{folder}: no prepared pictures here", "run `quantart prepare` first") from None
     except (ValueError, csv.Error):
-        raise UserError(f"{path}: damaged; run `quantart prepare` again") from None
+        raise UserError(f"{path}: damaged", PREPARE_AGAIN) from None
     if tuple(header) != IndexRow._fields or not rows:
-        raise UserError(f"{path}: no index of prepared pictures; run `quantart prepare` again")
+        raise UserError(f"{path}: no index of prepared pictures", PREPARE_AGAIN)
     _check_size(folder / PIXELS_FILE, sum(row.bytes for row in rows))
     return rows
 
@@ -71,4 +72,4 @@ def _row(line: list[str]) -> IndexRow:
 def _check_size(path: Path, expected: int) -> None:
     actual = path.stat().st_size if path.is_file() else 0
     if actual != expected:
-        raise UserError(f"{path}: {actual} bytes where {expected} belong; run `quantart prepare` again")
+        raise UserError(f"{path}: has {actual} bytes instead of {expected}", PREPARE_AGAIN)

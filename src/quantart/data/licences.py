@@ -1,4 +1,4 @@
-"""Under which licences the pictures of a folder stand, where a manifest beside the folder says so."""
+"""The licences of a folder's pictures, where a manifest beside the folder lists them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MANIFEST = "manifest.csv"  # as of data/sample: file, licence and sha256 of each
 
 
 def licences(folder: Path) -> dict[str, int] | None:
-    """Number of pictures by licence; None where it is not known for every picture.
+    """Number of pictures by licence; None where the licence of any picture is unknown.
 
-    A picture counts as known when `manifest.csv` in the folder above lists it with a licence and its very sha256.
+    A picture's licence is known if `manifest.csv` in the parent folder lists it with a licence and the right sha256.
     """
     manifest = folder.parent / MANIFEST
     if not folder.is_dir() or not manifest.is_file():
         return None
     try:
         return _licences(folder, manifest)
-    except (OSError, UnicodeDecodeError, csv.Error):  # a manifest of another kind, or a picture that can't be read
+    except (OSError, UnicodeDecodeError, csv.Error):  # another kind of manifest, or an unreadable picture
         return None
 
 

@@ -1,4 +1,4 @@
-"""Pictures that a list file or a CSV table names, relative to a root that they can't lead out of."""
+"""Pictures named by a list file or a CSV table, relative to a root that they must stay in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VALUES_SHOWN = 10
 
 
 def listed_pictures(path: Path, root: Path) -> list[PictureFile]:
-    """The pictures of a list: one path a line, relative to `root`; blank lines and those that begin with # are skipped.
+    """The pictures of a list: one path per line, relative to `root`; blank lines and comments (#) are skipped.
 
     Raises:
         UserError: the list can't be read, is no UTF-8 text, or names nothing.
@@ -23,18 +23,18 @@ def listed_pictures(path: Path, root: Path) -> list[PictureFile]:
     lines = (line.strip() for line in _read_text(path).replace("\r\n", "\n").split("\n"))
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
-        raise UserError(f"{path}: names no picture; write one path a line, relative to {root}")
+        raise UserError(f"{path}: names no picture", f"write one path per line, relative to {root}")
     base = _resolved_root(root)
     return [_picture(name, base) for name in names]
 
 
 def tabled_pictures(path: Path, root: Path, column: str, where: str | None) -> list[PictureFile]:
-    """The pictures of a CSV table's rows that a filter (see `parse_where`) lets through; None: of all rows.
+    """The pictures in the rows of a CSV table that match a filter (see `parse_where`); None: in all rows.
 
-    A row with another number of cells than the header has is set aside: its columns can't be told apart.
+    A row whose number of cells differs from the header's is set aside, since its columns are uncertain.
 
     Raises:
-        UserError: the table can't be read or is no UTF-8 text, lacks a column, or no row is left.
+        UserError: the table can't be read or is no UTF-8 text, lacks a column, or no row matches.
     """
     clauses = parse_where(where) if where is not None else []
     base = _resolved_root(root)
@@ -50,17 +50,17 @@ def tabled_pictures(path: Path, root: Path, column: str, where: str | None) -> l
             empty = PictureFile(f"line {line}", path, fault=f"no name in column {column!r}")
             found.append(_picture(name, base) if name else empty)
     if not found:
-        raise UserError(_nothing_left(path, where, clauses, list(seen)))
+        raise _nothing_left(path, where, clauses, list(seen))
     return found
 
 
 def _rows(path: Path, needed: list[str]) -> Iterator[tuple[int, dict[str, str], str | None]]:
-    """The line, the cells by column, and what is wrong, of each row that is not blank."""
+    """Line number, cells by column and fault of each row that is not blank."""
     reader = csv.reader(io.StringIO(_read_text(path), newline=""))
     try:
         header = [cell.strip() for cell in next(reader, [])]
         if missing := [column for column in needed if column not in header]:
-            raise UserError(f"{path}: no column {missing[0]!r}; its columns are {', '.join(header) or 'none'}")
+            raise UserError(f"{path}: no column {missing[0]!r}", f"its columns are {', '.join(header) or 'none'}")
         for cells in reader:
             if not any(cells):
                 continue
@@ -70,26 +70,28 @@ def _rows(path: Path, needed: list[str]) -> Iterator[tuple[int, dict[str, str], 
             row = dict(zip(header, (cell.strip(" ") for cell in cells), strict=False))
             yield reader.line_num, row, fault
     except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num} is no CSV ({error}); mend it or save it anew") from None
+        raise UserError(f"{path}: line {reader.line_num} is no CSV ({error})", "correct it, or save it again") from None
 
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")  # with a byte order mark or without
+        return path.read_bytes().decode("utf-8-sig")  # with or without a byte order mark
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
 
 
 def _resolved_root(root: Path) -> Path:
     if not root.is_dir():
-        raise UserError(f"{root}: there is no such folder, to which the pictures' names would be relative; mend `root`")
+        raise UserError(
+            f"{root}: no such folder, though the pictures' names are relative to it", "correct `root` of this source"
+        )
     return root.resolve()
 
 
 def _picture(name: str, root: Path) -> PictureFile:
-    """One named picture; `root` is resolved already."""
+    """One named picture; `root` is already resolved."""
     path = root / name
     fault = leads_outside(name)
     if fault is None:
@@ -102,9 +104,9 @@ def _picture(name: str, root: Path) -> PictureFile:
     return PictureFile(table_name(name if fault else PurePosixPath(name).as_posix()), path, fault=fault)
 
 
-def _nothing_left(path: Path, where: str | None, clauses: list[Clause], seen: list[str]) -> str:
+def _nothing_left(path: Path, where: str | None, clauses: list[Clause], seen: list[str]) -> UserError:
     if not seen:
-        return f"{path}: has a header and no row that names a picture"
+        return UserError(f"{path}: has a header, but no row that names a picture")
     values = ", ".join(repr(value) for value in seen[:VALUES_SHOWN])
     more = f" and {len(seen) - VALUES_SHOWN} more" if len(seen) > VALUES_SHOWN else ""
-    return f"{path}: no row where {where}; {clauses[0].column!r} has the values {values}{more}"
+    return UserError(f"{path}: no row where {where}", f"{clauses[0].column!r} has the values {values}{more}")

@@ -1,4 +1,4 @@
-"""One picture's way from its file to the stored size: what the worker processes run."""
+"""From a picture's file to the stored size: what the worker processes run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from quantart.images.arrays import Picture
 from quantart.images.decode import ImageError, decode_image, read_file
 from quantart.images.geometry import crop_to_aspect, resize_short_side, squash
 
-# a picture enlarged more than this shows the resampling's own pattern, not a photograph or a painting
+# a picture enlarged more than this shows the resampling's pattern rather than a photograph or a painting
 MAX_ENLARGEMENT = 4
 
-# JPEGs far larger than they are stored are decoded smaller, to at least this many times the stored short side: three
-# times as fast, and scaling that down from there leaves no trace of it
+# JPEGs far larger than their stored size are decoded at a smaller scale, whose short side is at least this many times
+# the stored one: three times as fast, and invisible after scaling down to the stored size
 DECODED = 2
 
 
@@ -25,9 +25,9 @@ class Geometry:
 
     Attributes:
         short_side: in pixels.
-        max_aspect: long over short side; longer pictures lose their ends.
-        max_pixels: before scaling.
-        squash: every picture becomes a square of `short_side` whole, its aspect lost, as in the reference.
+        max_aspect: long over short side; both ends of longer pictures are cut off.
+        max_pixels: larger pictures are rejected.
+        squash: scale every picture to a square of `short_side` whatever its aspect, as the reference does.
     """
 
     short_side: int
@@ -56,10 +56,10 @@ def load_picture(file: PictureFile, geometry: Geometry) -> Loaded | Rejected:
     if file.fault is not None:
         return Rejected(file.fault)
     try:
-        # read once: a file that changes meanwhile still has the hash of what was decoded
+        # read once, so that the hash is of the decoded bytes even if the file changes meanwhile
         data = read_file(file.path, file.offset, file.size)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata would tear the progress bar
+            warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata would break the progress bar
             picture = decode_image(data, max_pixels=geometry.max_pixels, least_side=DECODED * geometry.short_side)
         return Loaded(hashlib.sha256(data).hexdigest(), _fit(picture, geometry))
     except ImageError as error:
@@ -71,8 +71,8 @@ def _fit(picture: Picture, geometry: Geometry) -> Picture:
     smallest = -(-geometry.short_side // MAX_ENLARGEMENT)
     if min(height, width) < smallest:
         raise ImageError(
-            f"too small: {width} × {height} pixels, the short side must have at least {smallest} "
-            f"(a {MAX_ENLARGEMENT}th of the {geometry.short_side} that are stored)"
+            f"too small: {width} × {height} pixels; the short side must have at least {smallest}, "
+            f"1/{MAX_ENLARGEMENT} of the {geometry.short_side} that are stored"
         )
     if geometry.squash:
         return squash(picture, geometry.short_side)

@@ -19,7 +19,7 @@ from quantart.data.files import pair_name
 from quantart.data.index import read_index, write_table
 from quantart.data.pairs import Pairs, partners, write_pairs
 from quantart.data.pictures import PackedPictures
-from quantart.data.prepare import REPORT_FILE
+from quantart.data.report import REPORT_FILE
 from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
 from quantart.vocabulary.names import DOMAINS, SPLITS, Domain, Split

@@ -1,7 +1,7 @@
-"""Which content picture goes with which style picture: partners by name, and held-out pairs kept in a file.
+"""Pairs of a content and a style picture: partners by name, and held-out pairs kept in a file.
 
 The file is a CSV table, `content, content_sha256, style, style_sha256`: the names in the prepared folders' indices and
-the digests of the original files, so that a pair means the same two pictures or nothing.
+the digests of the original files. So a pair always means the same two pictures, or it is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from quantart.errors import UserError
 
 Pairs = list[tuple[int, int]]
 COLUMNS = ["content", "content_sha256", "style", "style_sha256"]
+PAIR_AGAIN = "run `quantart pair` again"
 
 
 def partners(contents: Sequence[str], styles: Sequence[str]) -> Pairs:
@@ -28,7 +29,7 @@ def partners(contents: Sequence[str], styles: Sequence[str]) -> Pairs:
 
 
 def name_number(file: str) -> int:
-    """A number in [0, 2⁶⁴) that partners share and other pictures do not: the seed of what is drawn for both alike."""
+    """A number in [0, 2⁶⁴) that partners alone share: the seed of what is drawn for both of them alike."""
     return int.from_bytes(hashlib.sha256(pair_name(file).encode()).digest()[:8], "big")
 
 
@@ -48,11 +49,11 @@ def read_pairs(path: Path, contents: PackedPictures, styles: PackedPictures) -> 
         with path.open(encoding="utf8", newline="") as file:
             header, *rows = csv.reader(file)
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; run `quantart pair` first") from None
+        raise UserError(f"{path}: not found", "run `quantart pair` first") from None
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error}); run `quantart pair` again") from None
+        raise UserError(f"{path}: cannot be read ({error})", PAIR_AGAIN) from None
     if header != COLUMNS or not rows or any(len(row) != len(COLUMNS) for row in rows):
-        raise UserError(f"{path}: no table of pairs; run `quantart pair` again")
+        raise UserError(f"{path}: no table of pairs", PAIR_AGAIN)
     places = [_places(pictures) for pictures in (contents, styles)]
     return [(_find(path, places[0], *row[:2]), _find(path, places[1], *row[2:])) for row in rows]
 
@@ -65,7 +66,5 @@ def _find(path: Path, places: dict[tuple[str, str], int], file: str, sha256: str
     try:
         return places[file, sha256]
     except KeyError:
-        raise UserError(
-            f"{path}: names {file!r} (sha256 {sha256[:12]}…), which the prepared pictures do not have; "
-            "run `quantart pair` again"
-        ) from None
+        fault = f"{path}: names {file!r} (sha256 {sha256[:12]}…), which is not among the prepared pictures"
+        raise UserError(fault, PAIR_AGAIN) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from quantart.data.index import PIXELS_FILE, read_index
+from quantart.data.index import PIXELS_FILE, PREPARE_AGAIN, read_index
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
 from quantart.images.geometry import centre_crop
@@ -30,8 +30,8 @@ class PackedPictures:
     Attributes:
         files: path of each picture relative to the folder it came from.
         sha256: hex digest of each picture's original file.
-        short_side: in pixels; 0 when the split is empty.
-        digest: hex sha256 over the split's pictures (content and stored size): the data's identity in a run.
+        short_side: in pixels; 0 where the split is empty.
+        digest: hex sha256 over the split's pictures (content and stored size), which identifies the data of a run.
 
     Raises:
         UserError: the folder was not prepared, or is damaged.
@@ -61,10 +61,10 @@ class PackedPictures:
         return _to_batch([centre_crop(self.picture(i), side, side) for i in indices])
 
     def crops(self, indices: Indices, side: int, draws: NDArray[np.float64]) -> torch.Tensor:
-        """A random square of each picture, mirrored for every other one on average, uint8 `(b, 3, side, side)`.
+        """A random square of each picture, half of them mirrored, uint8 `(b, 3, side, side)`.
 
         Args:
-            draws: `(b, 3)` uniform in [0, 1): place from above, place from the left, mirrored below 0.5.
+            draws: `(b, 3)` uniform in [0, 1): distance from the top and from the left; mirrored if below 0.5.
         """
         self._check_side(side)
         return _to_batch([_random_crop(self.picture(i), side, own) for i, own in zip(indices, draws, strict=True)])
@@ -72,8 +72,8 @@ class PackedPictures:
     def _check_side(self, side: int) -> None:
         if side > self.short_side:
             raise UserError(
-                f"crops of {side} pixels do not fit into the prepared pictures, whose short side is {self.short_side}; "
-                "run `quantart prepare` again"
+                f"crops of {side} pixels do not fit into the prepared pictures, whose short side is {self.short_side}",
+                PREPARE_AGAIN,
             )
 
     def _digest(self) -> str:

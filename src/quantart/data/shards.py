@@ -1,4 +1,4 @@
-"""Pictures inside tar files: where each begins and how long it is. Nothing is unpacked to disk."""
+"""Pictures inside tar files: their offsets and sizes. Nothing is unpacked to disk."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\
 
 
 def refuse_compressed(path: Path) -> None:
-    """Raises UserError for the name of a compressed tar: a picture in it can't be reached without unpacking all."""
+    """Raise UserError for the name of a compressed tar: no picture in it can be read without unpacking it all."""
     if path.name.lower().endswith(COMPRESSED):
-        raise UserError(f"{path}: a compressed tar; unpack it into a folder, or decompress it to a plain .tar")
+        raise UserError(f"{path}: a compressed tar", "unpack it into a folder, or decompress it to a plain .tar")
 
 
 def shard_pictures(path: Path, prefix: str = "") -> Iterator[PictureFile]:
-    """The members of a tar whose names end as pictures' do, in their order, named `prefix` + their name.
+    """The members of a tar that are named like pictures, in their order; their names get the `prefix`.
 
     Hidden members are skipped, as in folders. Links, devices, sparse files and names that lead out of the archive are
-    given with their fault.
+    yielded with their fault.
 
     Raises:
         UserError: it can't be read, is compressed, or is damaged.
     """
     try:
         if not path.is_file():
-            raise UserError(f"{path}: no regular file; give a plain .tar")
+            raise UserError(f"{path}: no regular file", "give a plain .tar")
         length = path.stat().st_size
         with path.open("rb") as file, tarfile.open(fileobj=_plain(file, path), mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members = []  # type: ignore[attr-defined]  # else it would keep them all
+                archive.members = []  # type: ignore[attr-defined]  # it would keep them all
                 if is_picture(member.name) and not _is_hidden(member.name):
                     yield _picture(member, path, prefix, length)
             file.seek(archive.offset)
             end = file.read(tarfile.BLOCKSIZE)
-            if not end or end.strip(b"\0"):  # tarfile takes a broken header for the end, and a missing end for one
+            if not end or end.strip(b"\0"):  # tarfile takes a broken header, or a missing end, for the end
                 raise tarfile.ReadError(f"no end marker at byte {archive.offset}")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
-        raise UserError(f"{path}: no tar, damaged or cut off ({error}); make it again") from None
+        raise UserError(f"{path}: no tar, damaged or cut off ({error})", "make it again") from None
 
 
 def _plain(file: BinaryIO, path: Path) -> BinaryIO:
     if file.read(6).startswith(_MAGIC):
-        raise UserError(f"{path}: compressed in spite of its name; decompress it to a plain .tar")
+        raise UserError(f"{path}: compressed in spite of its name", "decompress it to a plain .tar")
     file.seek(0)
     return file
 

@@ -23,14 +23,14 @@ FILENAME_COLUMN = "filename"
 def find_pictures(source: Path, table: TableParams | None = None, root: Path | None = None) -> list[PictureFile]:
     """All pictures of a source, sorted by their names in it.
 
-    Whether a file is a picture indeed is for `images.decode_image` to say. What the source names but must not or can't
-    give (a path out of its root, a link in a tar) is among them, with its fault.
+    They are found by name; only decoding shows whether a file really is a picture. A name that can't or must not be
+    followed (a path out of the root, a link in a tar) is among them, with its fault.
 
     Args:
         source: a folder (searched recursively, shards in it included), a list (`.txt`), a table (`.csv`), a shard
             (`.tar`) or one picture.
-        table: of a table: its column with the names, and which rows; None: `filename`, all.
-        root: folder that the names in a list or table are relative to; None: the one it lies in.
+        table: a table's column with the names, and the filter of its rows; None: `filename` and all rows.
+        root: folder that the names in a list or table are relative to; None: the one it is in.
 
     Raises:
         UserError: no such source, one that can't be read, or no picture in it.
@@ -42,8 +42,8 @@ def find_pictures(source: Path, table: TableParams | None = None, root: Path | N
     refuse_compressed(source)
     if not source.is_file():
         raise UserError(
-            f"{source}: there is no such folder or file; give a folder of pictures, a list (.txt), a table (.csv), "
-            "a shard (.tar) or one picture"
+            f"{source}: no such folder or file",
+            f"give a folder of pictures, a list ({LIST}), a table ({TABLE}), a shard ({SHARD}) or one picture",
         )
     if kind == LIST:
         pictures = listed_pictures(source, root)
@@ -56,11 +56,12 @@ def find_pictures(source: Path, table: TableParams | None = None, root: Path | N
         pictures = [PictureFile(table_name(source.name), source)]
     else:
         raise UserError(
-            f"{source}: is a file of no known kind; give a folder of pictures, a list ({LIST}), a table ({TABLE}), "
-            f"a shard ({SHARD}) or one picture ({', '.join(EXTENSIONS)})"
+            f"{source}: unknown kind of file",
+            f"give a folder of pictures, a list ({LIST}), a table ({TABLE}), a shard ({SHARD}) or one picture "
+            f"({', '.join(EXTENSIONS)})",
         )
     if not pictures:
-        raise UserError(f"{source}: no picture in it (pictures end in {', '.join(EXTENSIONS)})")
+        raise UserError(f"{source}: no picture in it", f"pictures end in {', '.join(EXTENSIONS)}")
     return _sorted(pictures)
 
 
@@ -69,7 +70,7 @@ def _sorted(pictures: list[PictureFile]) -> list[PictureFile]:
 
 
 def _in_folder(folder: Path) -> list[PictureFile]:
-    """Hidden files and folders are skipped. Links to folders are followed, each folder once."""
+    """Pictures of a folder. Hidden files and folders are skipped; links to folders are followed, each folder once."""
     files = list(_walk(folder))
     pictures: list[PictureFile] = []
     for path in files:
@@ -81,8 +82,8 @@ def _in_folder(folder: Path) -> list[PictureFile]:
             pictures.extend(shard_pictures(path, f"{name}/"))
     if not pictures:
         raise UserError(
-            f"{folder}: no picture in this folder or below it ({len(files)} other files; "
-            f"pictures end in {', '.join(EXTENSIONS)})"
+            f"{folder}: no picture in this folder or below it ({len(files)} other files)",
+            f"pictures end in {', '.join(EXTENSIONS)}",
         )
     return pictures
 

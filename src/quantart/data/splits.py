@@ -1,4 +1,4 @@
-"""Which pictures train, which validate, which are kept for the evaluation."""
+"""Which pictures are for training, for validation and for the evaluation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ IN_WORDS: dict[Split, str] = {"train": "training", "val": "validation", "test": 
 
 
 def split_of(sha256_hex: str, val_share: float, test_share: float) -> Split:
-    """The split of a picture by its content alone.
+    """The split of a picture, by its content alone.
 
-    Pictures added or renamed move no other picture, and a picture that is in two domains is on the same side in both.
-    The test pictures come first on the scale, so that another `val_share` leaves them as they are.
+    Adding or renaming pictures moves no other picture, and a picture in both domains has the same split in both. The
+    test pictures come first on the scale, so that changing `val_share` does not change them.
     """
     place = int(sha256_hex[:13], 16) / 16**13  # 52 bits: exact as a float, in [0, 1)
     if place < test_share:
@@ -24,14 +24,15 @@ def split_of(sha256_hex: str, val_share: float, test_share: float) -> Split:
 
 
 def split_of_name(name: str, val_share: float, test_share: float) -> Split:
-    """The split of a picture by its name alone, so that partners of two domains, which share a name, share a split."""
+    """The split of a picture by its name alone, so that partners, which share a name, share a split."""
     return split_of(hashlib.sha256(name.encode()).hexdigest(), val_share, test_share)
 
 
 def assign_splits(hashes: Iterable[str], val_share: float, test_share: float) -> dict[str, Split]:
-    """`split_of` for each picture of a domain, with no split left empty by the luck of a small collection.
+    """`split_of` for each picture of a domain, but with no split left empty by chance in a small collection.
 
-    An empty split whose share is not 0 takes one picture from the largest, if that can spare it; training comes first.
+    An empty split whose share is not 0 takes one picture from the largest split if that has more than one. Training
+    comes first.
     """
     splits = {sha256: split_of(sha256, val_share, test_share) for sha256 in sorted(hashes)}
     shares: dict[Split, float] = {"train": 1.0, "test": test_share, "val": val_share}

@@ -33,7 +33,7 @@ def pixels_to_float(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def to_tensor(pictures: Picture | Sequence[Picture]) -> torch.Tensor:
-    """One picture `(h, w, 3)`, or several of one size, to float32 `(b, 3, h, w)` in [-1, 1]."""
+    """One picture `(h, w, 3)`, or several of the same size, to float32 `(b, 3, h, w)` in [-1, 1]."""
     import torch
 
     several = [pictures] if isinstance(pictures, np.ndarray) and pictures.ndim == 3 else pictures

@@ -1,4 +1,4 @@
-"""Decoding pictures: the one place where untrusted bytes become pixels."""
+"""Decoding pictures: the only place where untrusted bytes become pixels."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
 
-# The formats in which photographs and paintings come. Others stay closed: some of Pillow's readers start programs.
+# The formats of photographs and paintings. No others are opened: some of Pillow's readers start programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}  # further pictures in a JPEG or TIFF are previews or pages
 
-# Each scan of a progressive JPEG costs a pass over the whole picture, and an empty one takes 23 bytes: without a limit
-# a file of a megabyte keeps a core busy for hours. Encoders write about ten; libtiff draws its own line here too.
+# Each scan of a progressive JPEG costs a pass over the whole picture, and an empty scan takes 23 bytes: without a limit
+# a file of one megabyte keeps a core busy for hours. Encoders write about ten scans; libtiff has the same limit.
 MAX_JPEG_SCANS = 100
 
 _EXIF_ORIENTATION = 0x0112
@@ -37,7 +37,7 @@ _UPRIGHT = {
 }
 
 _JPEG_START, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8\xff", 0xDA, 0xD9
-# a marker with a length after it: compressed data has FF 00 and restarts (D0 to D7), and FF 01 stands alone
+# a marker that a length follows; FF 00 and restarts (D0 to D7) are part of compressed data, and FF 01 has no length
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
@@ -55,21 +55,21 @@ def named(subject: object) -> Iterator[None]:
 
 
 def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_side: int | None = None) -> Picture:
-    """Decode a picture of any of `FORMATS`: upright, in sRGB, transparency laid on white, the first frame.
+    """Decode a picture of any of `FORMATS`: the first frame, upright, in sRGB, transparency on white.
 
     Args:
         data: the encoded file.
-        max_pixels: larger pictures are refused from their header, undecoded. Pillow's own ceiling (179 million
-            pixels unless the process moved it) stays in force beside it.
-        still: refuse animations, in place of taking their first frame.
-        least_side: a JPEG may come in half, a quarter or an eighth of its size, as long as its short side keeps this
-            many pixels. Each scale costs libjpeg a fraction of the whole; None: always the whole size.
+        max_pixels: larger pictures are refused by their header alone. Pillow's own limit (179 million pixels unless
+            the process changed it) applies as well.
+        still: refuse animations instead of taking their first frame.
+        least_side: a JPEG may be decoded at a half, a quarter or an eighth of its size, which costs libjpeg a fraction,
+            as long as its short side keeps this many pixels. None: always at its whole size.
 
     Returns:
         uint8 `(h, w, 3)`, writable.
 
     Raises:
-        ImageError: and nothing else, whatever the bytes are.
+        ImageError: the only error, whatever the bytes are.
     """
     with _opened(data, max_pixels=max_pixels, still=still) as picture:
         if least_side is not None:
@@ -80,10 +80,10 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_sid
 
 
 def stored_size(data: bytes, *, max_pixels: int, still: bool = False) -> tuple[int, int]:
-    """Height and width from the header of a picture, undecoded; see `decode_image`, which may turn it.
+    """Height and width from a picture's header, as stored; `decode_image` may turn the picture upright.
 
     Raises:
-        ImageError: and nothing else; what follows the header may be broken all the same.
+        ImageError: the only error. What follows the header may still be broken.
     """
     with _opened(data, max_pixels=max_pixels, still=still) as picture:
         return picture.height, picture.width
@@ -91,7 +91,7 @@ def stored_size(data: bytes, *, max_pixels: int, still: bool = False) -> tuple[i
 
 @contextmanager
 def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Image]:
-    """The picture, its pixels not yet read; whatever goes wrong until it is closed is an `ImageError`."""
+    """The picture before its pixels are read; every error until it is closed becomes an `ImageError`."""
     if not data:
         raise ImageError("the file is empty")
     try:
@@ -110,19 +110,19 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
         raise ImageError(f"too large: {_one_line(error)}") from error
     except MemoryError as error:
         raise ImageError("decoding it needs more memory than there is") from error
-    except Exception as error:  # Pillow's readers let out whatever a broken file makes them stumble over
+    except Exception as error:  # Pillow's readers may raise anything for a broken file
         raise ImageError(f"broken picture: {_one_line(error)}") from error
 
 
 def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
-    """Read a regular file whole, or `size` bytes of it from `offset` on.
+    """Read a whole regular file, or `size` bytes of it from `offset` on.
 
     Raises:
-        ImageError: it can't be read, is a pipe, device or folder, or changed meanwhile (half of it might be old and
-            half new). The message does not name the file.
+        ImageError: it can't be read, is a pipe, device or folder, or changed while it was read, so that half of it
+            might be old. The error does not name the file.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: opening a pipe waits for its writer
+        if not stat.S_ISREG(path.stat().st_mode):  # checked first, since opening a pipe waits for its writer
             raise ImageError("not a regular file")
         with path.open("rb") as file:
             before = os.fstat(file.fileno())
@@ -158,13 +158,13 @@ def _check_size(picture: Image.Image, max_pixels: int) -> None:
 
 def _upright(picture: Image.Image) -> Image.Image:
     """Undo the EXIF orientation of a loaded picture (loading turns TIFFs by itself and takes their mark away)."""
-    # not ImageOps.exif_transpose: it also writes the EXIF block anew, which fails on pictures that are otherwise good
+    # ImageOps.exif_transpose also rewrites the EXIF block, which fails for some otherwise good pictures
     turn = _UPRIGHT.get(picture.getexif().get(_EXIF_ORIENTATION, 1))
     return picture if turn is None else picture.transpose(turn)
 
 
 def _check_scans(data: bytes) -> None:
-    """Refuse a JPEG of more than `MAX_JPEG_SCANS` scans. Markers in metadata and behind the picture don't count."""
+    """Refuse a JPEG of more than `MAX_JPEG_SCANS` scans; markers in metadata and after the picture don't count."""
     place, scans = 2, 0
     while (marker := _JPEG_MARKER.search(data, place)) and data[marker.end() - 1] != _END_OF_IMAGE:
         scans += data[marker.end() - 1] == _START_OF_SCAN
@@ -190,14 +190,14 @@ def _on_white(picture: Image.Image) -> Image.Image:
     if picture.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
         picture.info["transparency"] = tuple(value >> 8 for value in key)  # Pillow cut the pixels alone to 8 bits
     with_alpha = picture.convert("RGBA")
-    # a profile fits either grey or coloured pictures, and neither with alpha
+    # a profile is for grey or for coloured pictures, and for neither with alpha
     opaque = picture.convert("L") if picture.mode in {"1", "L", "LA"} else with_alpha.convert("RGB")
     white = Image.new("RGB", picture.size, "white")
     return Image.composite(_to_srgb(opaque).convert("RGB"), white, with_alpha.getchannel("A"))
 
 
 def _from_16_bit(picture: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit grey, with its profile, and with alpha where it has a transparent value."""
+    """16-bit grey as 8-bit grey with its profile, and with alpha where one value is transparent."""
     # convert() would clip at 255 instead of scaling
     grey = np.asarray(picture).astype(np.int64)
     if grey.min() < 0 or grey.max() > 65535:
@@ -213,7 +213,7 @@ def _from_16_bit(picture: Image.Image) -> Image.Image:
 
 
 def _to_srgb(picture: Image.Image) -> Image.Image:
-    """Apply the embedded colour profile. One that is broken or fits another mode is ignored, as browsers do."""
+    """Apply the embedded colour profile; a broken one, or one for another mode, is ignored, as browsers do."""
     profile = picture.info.get("icc_profile")
     if not profile:
         return picture

@@ -16,15 +16,15 @@ def picture_grid(
     row_titles: Sequence[str] | None = None,
     cell: int = 192,
 ) -> Picture:
-    """Pictures in rows and columns on white, each fitted into a square of `cell` pixels, with titles above and left.
+    """Pictures in rows and columns on white, each fitted into a square of `cell` pixels.
 
-    Rows may be shorter than the longest one; their ends stay white.
+    Titles are above the columns and left of the rows. The ends of shorter rows stay white.
 
     Returns:
         uint8 `(h, w, 3)`.
 
     Raises:
-        ValueError: no picture, or titles that are not as many as the rows or columns.
+        ValueError: no picture, or the number of titles differs from the number of rows or columns.
     """
     columns = max((len(row) for row in rows), default=0)
     if not columns:

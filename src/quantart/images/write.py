@@ -18,14 +18,14 @@ def encode_png(array: Picture) -> bytes:
 
 
 def write_image(path: Path, array: Picture) -> None:
-    """Write `(h, w, 3)` in the format of the file name's ending, whole or not at all.
+    """Write `(h, w, 3)`, whole or not at all, in the format that the file name's ending selects.
 
     Raises:
-        UserError: an ending that is not in `WRITTEN_FORMATS`, or a place where nothing can be written.
+        UserError: an ending that is not in `WRITTEN_FORMATS`, or nothing can be written there.
     """
     file_format = WRITTEN_FORMATS.get(path.suffix.lower())
     if file_format is None:
-        raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN_FORMATS)}, not {path.suffix or 'that'}")
+        raise UserError(f"{path}: no format has this ending", f"use one of {', '.join(WRITTEN_FORMATS)}")
     write_whole(path, _encode(array, file_format))
 
 
