@@ -30,7 +30,7 @@ def test_packed_numbers_are_the_same(tmp_path: Path) -> None:
     (tmp_path / "from").mkdir()
     (tmp_path / "to").mkdir()
     shared = torch.randn(3, 4)
-    tensors = {"state/a": shared, "out/b": torch.randn(2).double(), "in/step": torch.tensor(7), "state_after/a": shared}
+    tensors = {"state/a": shared, "out/b": torch.randn(2).double(), "in/step": torch.tensor(7), "out/a": shared.clone()}
     save_file(tensors, tmp_path / "from" / "encoder.safetensors", {"config": json.dumps({"ch": 8})})
     torch.save({"state_dict": {"a": shared}, "epoch": 3}, tmp_path / "from" / "reference_stage1.ckpt")
     pack(tmp_path / "from", tmp_path / "packed.npz")
