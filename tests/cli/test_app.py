@@ -26,6 +26,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart_cli.__main__ import main
 from quantart_cli.app import app
 
+from ..models.networks import PAINTER
 from ..unprivileged import open_folder, without_privileges
 
 ROOT = Path(__file__).parents[2]
@@ -292,8 +293,7 @@ def test_several_styles_may_follow_their_option(
 
 def test_stylize_paints_what_it_can_and_ends_with_1_where_it_could_not_all(project: Path) -> None:
     torch.manual_seed(0)
-    shape = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "resolution": 32, "z_channels": 8}
-    ExperimentStage2(shape, n_embed=16, embed_dim=8, block_num=1).save_pretrained(project / "tiny")
+    ExperimentStage2(PAINTER, n_embed=16, embed_dim=8, block_num=1).save_pretrained(project / "tiny")
     (project / "broken.jpg").write_text("no picture")
     profile = (project / "wide.jpg", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes())
     Image.open(PHOTO).save(profile[0], icc_profile=profile[1])  # of another colour space: ignored

@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,9 +15,9 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.data import DataParams
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
+from ..models.networks import PAINTER, spread
+
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-SHAPE: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
-SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +57,7 @@ def task(pictures: dict[Domain, PackedPictures]) -> TransferTask:
 @pytest.fixture
 def vqgan() -> ExperimentStage1:
     torch.manual_seed(0)
-    return _spread(ExperimentStage1(SHAPE, n_embed=16, embed_dim=8)).eval()
+    return spread(ExperimentStage1(PAINTER, n_embed=16, embed_dim=8)).eval()
 
 
 @pytest.fixture(params=["discrete", "continuous"])
@@ -69,11 +68,5 @@ def variant(request: pytest.FixtureRequest) -> Variant:
 @pytest.fixture
 def model(variant: Variant) -> ExperimentStage2:
     torch.manual_seed(0)
-    content, style = (_spread(ExperimentStage1(SHAPE, n_embed=16, embed_dim=8)) for _ in DOMAINS)
+    content, style = (spread(ExperimentStage1(PAINTER, n_embed=16, embed_dim=8)) for _ in DOMAINS)
     return ExperimentStage2.from_stage1(content, style, variant=variant, block_num=1).eval()
-
-
-def _spread(vqgan: ExperimentStage1) -> ExperimentStage1:
-    """Codes as far apart as the latents are, so that several are used."""
-    torch.nn.init.normal_(vqgan.quantize.embedding.weight, std=0.3)
-    return vqgan

@@ -24,6 +24,8 @@ DDCONFIG: dict[str, Any] = {
     "attn_resolutions": [],
     "dropout": 0.0,
 }
+PAINTER: dict[str, Any] = DDCONFIG | {"z_channels": 8, "resolution": 32}
+"""Shape of the networks that paint in tests of stylising, serving and evaluation."""
 
 
 def small_stage_1(seed: int = 0, **options: Any) -> ExperimentStage1:
@@ -34,17 +36,19 @@ def small_stage_1(seed: int = 0, **options: Any) -> ExperimentStage1:
     return model
 
 
-PAINTER: dict[str, Any] = DDCONFIG | {"z_channels": 8, "resolution": 32}
-"""Shape of the networks that paint in tests of stylising and serving."""
-
-
 def small_stage_2() -> ExperimentStage2:
     """A discrete network of shape `PAINTER`, in eval mode."""
     torch.manual_seed(0)
     vqgans = [ExperimentStage1(PAINTER, n_embed=16, embed_dim=8) for _ in range(2)]
-    for vqgan in vqgans:  # codes as far apart as the latents are, so that several are used
-        torch.nn.init.normal_(vqgan.quantize.embedding.weight, std=0.3)
+    for vqgan in vqgans:
+        spread(vqgan)
     return ExperimentStage2.from_stage1(*vqgans, block_num=1).eval()
+
+
+def spread(vqgan: ExperimentStage1) -> ExperimentStage1:
+    """The same VQGAN with codes as far apart as its latents are, so that several are used."""
+    torch.nn.init.normal_(vqgan.quantize.embedding.weight, std=0.3)
+    return vqgan
 
 
 def small_control(discrete: ExperimentStage2) -> FidelityControl:

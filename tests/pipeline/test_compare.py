@@ -32,8 +32,9 @@ from quantart.tracking.find import find_run, select_runs
 from quantart.tracking.runs import stage_run
 from quantart.vocabulary.names import DOMAINS
 
-SHAPE: dict[str, Any] = {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
-SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
+from ..models.networks import PAINTER
+
+SHAPE = PAINTER | {"ch": 16}
 HOSTILE = ("<script>alert({})<.jpg", "=1+1 {}.jpg")
 """File names that do something where they are not escaped."""
 UPSTREAM = {"stage1_content": "c0", "stage1_style": "50"}

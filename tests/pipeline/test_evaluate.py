@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -35,9 +34,9 @@ from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import stage_run
 from quantart.vocabulary.names import DOMAINS
 
+from ..models.networks import PAINTER
+
 ROOT = Path(__file__).parents[2]
-SHAPE: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
-SHAPE |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def project(small_project: Project) -> Project:
 
 def networks() -> dict[str, Pretrained]:
     torch.manual_seed(0)
-    vqgans = [ExperimentStage1(SHAPE, n_embed=16, embed_dim=8) for _ in DOMAINS]
+    vqgans = [ExperimentStage1(PAINTER, n_embed=16, embed_dim=8) for _ in DOMAINS]
     return {
         "stage1_content": vqgans[0],
         "stage1_style": vqgans[1],

@@ -30,14 +30,14 @@ from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import open_run, stage_run
 from quantart.vocabulary.names import DOMAINS, Variant
 
+from ..models.networks import PAINTER
+
 ROOT = Path(__file__).parents[2]
 
 
 def network_of(variant: Variant, embed_dim: int = 8) -> ExperimentStage2:
-    shape: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
-    shape |= {"double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3}
     torch.manual_seed(0)
-    vqgans = [ExperimentStage1(shape, n_embed=16, embed_dim=embed_dim) for _ in DOMAINS]
+    vqgans = [ExperimentStage1(PAINTER, n_embed=16, embed_dim=embed_dim) for _ in DOMAINS]
     return ExperimentStage2.from_stage1(*vqgans, block_num=1, variant=variant).eval()
 
 

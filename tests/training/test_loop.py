@@ -35,20 +35,11 @@ from quantart.training.update import learning_rate
 from quantart.training.vqgan_step import Stage1Step
 from quantart.vocabulary.names import Variant
 
+from ..models.networks import PAINTER
+
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 SIDE, BATCH, N_EMBED, EMBED_DIM = 32, 2, 16, 8
-TINY = {
-    "double_z": False,
-    "z_channels": EMBED_DIM,
-    "resolution": SIDE,
-    "in_channels": 3,
-    "out_ch": 3,
-    "ch": 8,
-    "ch_mult": [1, 2],
-    "num_res_blocks": 1,
-    "attn_resolutions": [],
-    "dropout": 0.2,
-}
+TINY = PAINTER | {"dropout": 0.2}
 PARAMS = TrainingParams(
     steps=8,
     batch_size=BATCH,
