@@ -84,15 +84,14 @@ FLOATS = encoded(Image.fromarray(PHOTO[..., 0].astype(np.float32)), "TIFF")
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><rect width="9" height="9"/></svg>'
 NOISE = encoded(np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8))
 FIRST, STYLE = "row 0, column content: ", "row 0, column style: "
-NOT_A_PICTURE = "not a JPEG, PNG, .* picture"
-SIZE = "must be a whole number of pixels from 32 to 2048"
+NOT_A_PICTURE = ".*JPEG, PNG"
 
 CELLS: dict[str, tuple[Any, str]] = {
-    "not base64": (inputs(C, "not base64!"), STYLE + "not base64 text|" + STYLE + NOT_A_PICTURE),
+    "not base64": (inputs(C, "not base64!"), STYLE),
     "not base64, decoded by MLflow": (records("not base64!", S), "column content"),
     "not ASCII": (split(C, "ümläut"), STYLE + NOT_A_PICTURE),
-    "half a surrogate": (records(C, "\ud800"), "surrogates not allowed"),
-    "empty": (records("", S), FIRST + "empty, or not base64"),
+    "half a surrogate": (records(C, "\ud800"), ""),
+    "empty": (records("", S), FIRST + "empty"),
     "empty text, undecoded": (instances(C, ""), STYLE + "empty"),
     "white space": (split(" \n", S), FIRST + "empty"),
     "text": (inputs(text(b"not a picture"), S), FIRST + NOT_A_PICTURE),
@@ -100,80 +99,80 @@ CELLS: dict[str, tuple[Any, str]] = {
     "SVG": (records(C, text(SVG)), STYLE + NOT_A_PICTURE),
     "PDF": (split(text(b"%PDF-1.7\n1 0 obj"), S), FIRST + NOT_A_PICTURE),
     "a pickle": (instances(C, text(b"\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00K\x01.")), STYLE + NOT_A_PICTURE),
-    "truncated PNG": (records(text(PNG[: len(PNG) // 2]), S), FIRST + "broken picture"),
-    "truncated JPEG": (split(text(JPEG[: len(JPEG) // 2]), S), FIRST + "broken picture"),
+    "truncated PNG": (records(text(PNG[: len(PNG) // 2]), S), FIRST),
+    "truncated JPEG": (split(text(JPEG[: len(JPEG) // 2]), S), FIRST),
     "truncated WebP": (inputs(C, text(WEBP[: len(WEBP) // 2])), STYLE),
     "a header alone": (instances(C, text(PNG[:33])), STYLE),
-    "damaged PNG": (inputs(text(PNG[:80] + bytes(20) + PNG[100:]), S), FIRST + "broken picture"),
-    "1 × 1": (records(text(encoded(PHOTO[:1, :1])), S), FIRST + "1 × 1 pixels; each side must have at least 32"),
-    "a line": (inputs(C, text(encoded(PHOTO[:1]))), STYLE + "72 × 1 pixels; each side must have at least 32"),
-    "too long": (split(text(encoded(np.resize(PHOTO, (16384, 32, 3)))), S), FIRST + "32 × 16384 pixels; one side"),
+    "damaged PNG": (inputs(text(PNG[:80] + bytes(20) + PNG[100:]), S), FIRST),
+    "1 × 1": (records(text(encoded(PHOTO[:1, :1])), S), FIRST + "1 × 1 pixels"),
+    "a line": (inputs(C, text(encoded(PHOTO[:1]))), STYLE + "72 × 1 pixels"),
+    "too long": (split(text(encoded(np.resize(PHOTO, (16384, 32, 3)))), S), FIRST + "32 × 16384 pixels"),
     "painted too large": (
         instances(text(encoded(np.resize(PHOTO, (4096, 32, 3)))), S),
-        FIRST + "32 × 4096 pixels; each side is painted with .* max_size = 2048",
+        FIRST + "32 × 4096 pixels.* max_size = 2048",
     ),
-    "a bomb": (records(C, text(png_of(30_000, 30_000))), STYLE + "too large: .*900000000 pixels"),
-    "a bomb as a JPEG": (inputs(text(jpeg_of(60_000)), S), FIRST + "too large"),
-    "above the limit": (instances(text(png_of(10_000, 5_001)), S), FIRST + "too large: 10000 × 5001 pixels"),
-    "too many bytes": (split(C, text(NOISE)), STYLE + f"a file of {len(NOISE)} bytes; the limit is {MAX_BYTES}"),
-    "animated WebP": (records(text(animation("WEBP")), S), FIRST + "animated; send one picture"),
-    "animated PNG": (split(C, text(animation("PNG"))), STYLE + "animated; send one picture"),
-    "animated GIF": (inputs(text(animation("GIF")), S), FIRST + "animated; send one picture"),
-    "floating-point numbers": (instances(C, text(FLOATS)), STYLE + "floating-point pictures"),
+    "a bomb": (records(C, text(png_of(30_000, 30_000))), STYLE + ".*900000000 pixels"),
+    "a bomb as a JPEG": (inputs(text(jpeg_of(60_000)), S), FIRST + ".*3600000000 pixels"),
+    "above the limit": (instances(text(png_of(10_000, 5_001)), S), FIRST + ".*10000 × 5001 pixels"),
+    "too many bytes": (split(C, text(NOISE)), STYLE + f".*{len(NOISE)} bytes.* {MAX_BYTES} bytes"),
+    "animated WebP": (records(text(animation("WEBP")), S), FIRST + "animated"),
+    "animated PNG": (split(C, text(animation("PNG"))), STYLE + "animated"),
+    "animated GIF": (inputs(text(animation("GIF")), S), FIRST + "animated"),
+    "floating-point numbers": (instances(C, text(FLOATS)), STYLE),
     "null": (records(C, None), "column style"),
     "null in inputs": (inputs(None, S), FIRST + NOT_A_PICTURE),
     "a number": (split(7, S), "column content"),
     "true": (instances(C, True), STYLE + NOT_A_PICTURE),
     "an object": (records({"file": C}, S), "column content"),
-    "a list": (instances(C, [S]), STYLE + "expected a picture file"),
+    "a list": (instances(C, [S]), STYLE + ".*list"),
     "bad in row 1": ({"dataframe_records": [GOOD, GOOD | {"style": ""}]}, "row 1, column style: empty"),
 }
 
 REQUESTS: dict[str, tuple[Any, str]] = {
-    "missing column": ({"dataframe_records": [{"content": C}]}, r"missing inputs \['style'\]"),
-    "missing column of inputs": ({"inputs": {"style": [S]}}, r"missing inputs \['content'\]"),
-    "a column in one row only": ({"instances": [GOOD, {"content": C}]}, "length of values .* not the same"),
-    "other columns": ({"instances": [{"photo": C, "painting": S}]}, r"missing inputs \['content', 'style'\]"),
-    "columns without names": ({"dataframe_split": {"data": [[C, S]]}}, "missing inputs"),
+    "missing column": ({"dataframe_records": [{"content": C}]}, "style"),
+    "missing column of inputs": ({"inputs": {"style": [S]}}, "content"),
+    "a column in one row only": ({"instances": [GOOD, {"content": C}]}, ""),
+    "other columns": ({"instances": [{"photo": C, "painting": S}]}, "content.*style"),
+    "columns without names": ({"dataframe_split": {"data": [[C, S]]}}, ""),
     "a column twice": (
         {"dataframe_split": {"columns": ["content", "content", "style"], "data": [[C, C, S]]}},
-        "Failed to enforce schema",
+        "",
     ),
-    "a short row": ({"dataframe_split": {"columns": ["content", "style"], "data": [[C]]}}, "2 columns passed"),
-    "columns of two lengths": ({"inputs": {"content": [C, C], "style": [S]}}, "same length"),
-    "no row": ({"dataframe_split": {"columns": ["content", "style"], "data": []}}, "0 rows; a request holds 1 to 64"),
-    "no row and no column": ({"instances": []}, "missing inputs"),
-    "1,000 rows": ({"dataframe_records": [GOOD] * 1000}, "1000 rows; a request holds 1 to 64"),
+    "a short row": ({"dataframe_split": {"columns": ["content", "style"], "data": [[C]]}}, ""),
+    "columns of two lengths": ({"inputs": {"content": [C, C], "style": [S]}}, ""),
+    "no row": ({"dataframe_split": {"columns": ["content", "style"], "data": []}}, "0 rows; .* 1 to 64"),
+    "no row and no column": ({"instances": []}, ""),
+    "1,000 rows": ({"dataframe_records": [GOOD] * 1000}, "1000 rows; .* 1 to 64"),
     "65 rows": ({"inputs": {"content": [C] * 65, "style": [S] * 65}}, "65 rows"),
-    "no form": ({"pictures": [GOOD]}, "exactly one of the input fields"),
-    "two forms": (records(C, S) | inputs(C, S), "exactly one of the input fields"),
-    "a list of rows": ([GOOD], "must be a JSON dictionary"),
-    "nothing": (None, "must be a JSON dictionary"),
-    "records that are null": ({"dataframe_records": None}, "must be a list of records"),
+    "no form": ({"pictures": [GOOD]}, ""),
+    "two forms": (records(C, S) | inputs(C, S), ""),
+    "a list of rows": ([GOOD], ""),
+    "nothing": (None, ""),
+    "records that are null": ({"dataframe_records": None}, ""),
 }
 
 PARAMS: dict[str, tuple[Any, str]] = {
-    "alpha above 1": ({"alpha": 1.5}, "alpha = 1.5: must be a number from 0"),
-    "alpha below 0": ({"alpha": -0.1}, "alpha = -0.1: must be a number from 0"),
-    "alpha NaN": ({"alpha": float("nan")}, "alpha = nan: must be a number from 0"),
-    "alpha infinite": ({"alpha": float("inf")}, "alpha = inf: must be a number from 0"),
-    "alpha null": ({"alpha": None}, "alpha = null: must be a number from 0"),
-    "alpha text": ({"alpha": "0.5"}, "'alpha'.*Can not safely convert"),
-    "alpha a list": ({"alpha": [0.5]}, "'alpha'.*must be a scalar"),
-    "alpha true": ({"alpha": True}, "'alpha'.*Can not safely convert"),
-    "beta above 1": ({"beta": 2}, "beta = 2.0: must be a number from 0"),
-    "beta below 0": ({"beta": -1e-9}, "beta = -1e-09: must be a number from 0"),
-    "beta NaN": ({"beta": float("nan")}, "beta = nan: must be a number from 0"),
-    "beta null": ({"beta": None}, "beta = null: must be a number from 0"),
-    "size 0": ({"size": 0}, f"size = 0: {SIZE}"),
-    "size below 0": ({"size": -64}, f"size = -64: {SIZE}"),
-    "size too small": ({"size": 31}, f"size = 31: {SIZE}"),
-    "size too large": ({"size": 2049}, f"size = 2049: {SIZE}"),
-    "size huge": ({"size": 10**30}, f"size = 1{'0' * 30}: {SIZE}"),
-    "size a fraction": ({"size": 64.5}, "'size'.*Can not safely convert"),
-    "size NaN": ({"size": float("nan")}, "'size'.*Can not safely convert"),
-    "size text": ({"size": "64"}, "'size'.*Can not safely convert"),
-    "a list of parameters": ([0.5], "Parameters must be a dictionary"),
+    "alpha above 1": ({"alpha": 1.5}, "alpha = 1.5: "),
+    "alpha below 0": ({"alpha": -0.1}, "alpha = -0.1: "),
+    "alpha NaN": ({"alpha": float("nan")}, "alpha = nan: "),
+    "alpha infinite": ({"alpha": float("inf")}, "alpha = inf: "),
+    "alpha null": ({"alpha": None}, "alpha = null: "),
+    "alpha text": ({"alpha": "0.5"}, "'alpha'"),
+    "alpha a list": ({"alpha": [0.5]}, "'alpha'"),
+    "alpha true": ({"alpha": True}, "'alpha'"),
+    "beta above 1": ({"beta": 2}, "beta = 2.0: "),
+    "beta below 0": ({"beta": -1e-9}, "beta = -1e-09: "),
+    "beta NaN": ({"beta": float("nan")}, "beta = nan: "),
+    "beta null": ({"beta": None}, "beta = null: "),
+    "size 0": ({"size": 0}, "size = 0: .* 32 to 2048"),
+    "size below 0": ({"size": -64}, "size = -64: .* 32 to 2048"),
+    "size too small": ({"size": 31}, "size = 31: .* 32 to 2048"),
+    "size too large": ({"size": 2049}, "size = 2049: .* 32 to 2048"),
+    "size huge": ({"size": 10**30}, f"size = 1{'0' * 30}: .* 32 to 2048"),
+    "size a fraction": ({"size": 64.5}, "'size'"),
+    "size NaN": ({"size": float("nan")}, "'size'"),
+    "size text": ({"size": "64"}, "'size'"),
+    "a list of parameters": ([0.5], ""),
 }
 EVERY_FORM = {form.__name__: form for form in (records, split, inputs, instances)}
 TABLE = CELLS | REQUESTS
@@ -184,12 +183,12 @@ TABLE |= {
 }
 
 BODIES = {
-    "not JSON": (b'{"dataframe_records": [', "application/json", "valid JSON"),
-    "an empty body": (b"", "application/json", "valid JSON"),
-    "a picture as JSON": (PNG, "application/json", "valid JSON"),
-    "not UTF-8": (b'{"inputs": "\xff"}', "application/json", "valid JSON"),
-    "CSV without pictures": (b"content,style\na,b\n", "text/csv", "row 0, column content: not base64 text"),
-    "CSV of another encoding": (b"\xff\xfe", "text/csv", "valid UTF-8"),
+    "not JSON": (b'{"dataframe_records": [', "application/json", "JSON"),
+    "an empty body": (b"", "application/json", "JSON"),
+    "a picture as JSON": (PNG, "application/json", "JSON"),
+    "not UTF-8": (b'{"inputs": "\xff"}', "application/json", "JSON"),
+    "CSV without pictures": (b"content,style\na,b\n", "text/csv", FIRST),
+    "CSV of another encoding": (b"\xff\xfe", "text/csv", "UTF-8"),
 }
 
 
@@ -211,6 +210,7 @@ def painted(server: str, request: dict[str, Any]) -> Picture:
 
 
 def check_refusal(status: int, answer: Any, said: str) -> None:
+    """`said` are names and numbers in the message; empty where MLflow alone decides what to say."""
     assert status == 400, answer
     assert re.search(said, answer["message"]), answer["message"][-500:]
     assert "Traceback" not in json.dumps(answer)

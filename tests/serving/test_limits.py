@@ -14,23 +14,25 @@ def test_what_is_not_named_keeps_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "fault"),
     [
-        ({"max_rows": 0}, "max_rows = 0: must be an integer of at least 1"),
-        ({"max_pixels": "many"}, "max_pixels = 'many': must be"),
-        ({"at_once": True}, "at_once = True: must be"),
-        ({"rows": 8}, "rows: there is no such limit; there are max_rows, max_bytes, max_pixels, max_size, max_sent, "),
+        ({"max_rows": 0}, "max_rows = 0: "),
+        ({"max_pixels": "many"}, "max_pixels = 'many': "),
+        ({"at_once": True}, "at_once = True: "),
+        ({"rows": 8}, "rows: "),
     ],
 )
-def test_what_is_no_limit_is_a_sentence(config: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_what_is_no_limit_is_named(config: dict[str, Any], fault: str) -> None:
+    with pytest.raises(UserError) as refused:
         Limits.of(config)
+    assert refused.value.fault.startswith(fault)
+    assert all(name in refused.value.remedy for name in asdict(Limits())) == (config == {"rows": 8})
 
 
 def test_limits_on_the_command_line() -> None:
     assert parse_limits(["max_rows=8", "max_size=512"]) == {"max_rows": 8, "max_size": 512}
     for text in ("max_rows", "max_rows=many", "max_rows=1.5"):
-        with pytest.raises(UserError, match=f"--limit {text}: must be NAME=NUMBER"):
+        with pytest.raises(UserError, match=f"^--limit {text}: "):
             parse_limits([text])
-    with pytest.raises(UserError, match="rows: there is no such limit"):
+    with pytest.raises(UserError, match="^rows: "):
         parse_limits(["rows=8"])

@@ -116,7 +116,7 @@ def test_one_variant_alone_fixes_alpha(
     frame = pd.DataFrame([{"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}], dtype=object)
     image = base64.b64decode(model.predict(frame)["image"][0])
     assert np.array_equal(decode_image(image, max_pixels=10**6), Stylizer(control).stylize(*pictures, alpha=0.0))
-    with pytest.raises(MlflowException, match="alpha = 0.5: needs the discrete network, and only") as refused:
+    with pytest.raises(MlflowException, match=r"alpha = 0\.5: .*discrete") as refused:
         model.predict(frame, params={"alpha": 0.5})
     assert refused.value.get_http_status_code() == 400
 
@@ -128,7 +128,7 @@ def test_networks_that_cannot_be_mixed_are_not_registered(
     torch.manual_seed(2)
     ExperimentStage2(PAINTER, 16, 4, block_num=1, variant="continuous").save_pretrained(networks["continuous"])
     options: dict[str, Any] = {"name": "unlike", "example": pictures, "card": "", "tags": {}}
-    with pytest.raises(UserError, match=r"differ in embed_dim \(8 and 4\)"):
+    with pytest.raises(UserError, match=r"embed_dim \(8 and 4\)"):
         log_and_register(networks, variant="discrete", run_id=registered.run_id, **options)
     assert not MlflowClient().search_registered_models("name = 'unlike'")
 
@@ -144,7 +144,7 @@ def test_the_input_example_is_two_real_pictures(
 @pytest.mark.parametrize("column", ["content", "style"])
 def test_a_bad_cell_is_named(column: str, model: mlflow.pyfunc.PyFuncModel, noise: Picture) -> None:
     row = {"content": encode_png(noise), "style": encode_png(noise)}
-    with pytest.raises(MlflowException, match=f"row 1, column {column}: not a .* picture") as refused:
+    with pytest.raises(MlflowException, match=f"row 1, column {column}: ") as refused:
         model.predict(pd.DataFrame([row, row | {column: b"GIF?"}], dtype=object))
     assert refused.value.get_http_status_code() == 400
     tiny = encode_png(noise[:8, :8])
@@ -200,7 +200,7 @@ def test_a_version_whose_weights_were_tampered_with_is_refused(registered: Regis
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(Exception, match=r"discrete/model\.safetensors was changed: the model is not what .*SHA256SUMS"):
+    with pytest.raises(Exception, match=r"discrete/model\.safetensors was changed: .*SHA256SUMS"):
         mlflow.pyfunc.load_model(str(folder))
     # somebody who may write the list too is found out by the registry
     artifacts = folder / "artifacts"
@@ -262,14 +262,14 @@ def test_limits_are_configuration_of_the_model(registered: RegisteredVersion, no
     config = {"max_rows": 1, "max_pixels": 1000, "max_size": 64, "at_once": 2}
     model = mlflow.pyfunc.load_model(registered.uri, model_config=config)
     frame = pd.DataFrame([{"content": encode_png(noise), "style": encode_png(noise)}] * 2, dtype=object)
-    with pytest.raises(MlflowException, match="2 rows; a request holds 1 to 1"):
+    with pytest.raises(MlflowException, match="2 rows; .* 1 to 1"):
         model.predict(frame)
-    with pytest.raises(MlflowException, match="row 0, column content: too large: 40 × 48 pixels, the limit is 1000"):
+    with pytest.raises(MlflowException, match="row 0, column content: .*40 × 48 pixels.* 1000"):
         model.predict(frame[:1])
-    with pytest.raises(MlflowException, match="size = 65: must be a whole number of pixels from 32 to 64"):
+    with pytest.raises(MlflowException, match="size = 65: .* 32 to 64"):
         model.predict(frame[:1], params={"size": 65})
     small = encode_png(noise[:32, :31])
-    with pytest.raises(MlflowException, match="row 0, column content: 31 × 32 pixels; each side must have"):
+    with pytest.raises(MlflowException, match="row 0, column content: 31 × 32 pixels"):
         model.predict(pd.DataFrame([{"content": small, "style": small}], dtype=object))
 
 

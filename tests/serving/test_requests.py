@@ -30,35 +30,35 @@ def test_bytes_and_base64_text_are_the_same_picture(noise: Picture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "message"),
+    ("cell", "part"),
     [
-        (b"", "empty, or not base64"),
-        ("", "empty, or not base64"),
-        ("not base64!", "not base64 text"),
-        ("ümläut \ud800", "not base64 text"),
-        ("bm90IGEgcGljdHVyZQ==", "not a .* picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a .* picture"),
-        (None, "expected a picture file as bytes or base64 text, got NoneType"),
-        (float("nan"), "expected .* got float"),
-        (7, "expected .* got int"),
+        (b"", "empty"),
+        ("", "empty"),
+        ("not base64!", "base64"),
+        ("ümläut \ud800", "base64"),
+        ("bm90IGEgcGljdHVyZQ==", "JPEG, PNG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "JPEG, PNG"),
+        (None, "NoneType"),
+        (float("nan"), "float"),
+        (7, "int"),
     ],
 )
-def test_what_is_no_picture_is_named_by_row_and_column(cell: Any, message: str, noise: Picture) -> None:
+def test_what_is_no_picture_is_named_by_row_and_column(cell: Any, part: str, noise: Picture) -> None:
     data = encode_png(noise)
-    with pytest.raises(RequestError, match=f"row 1, column style: {message}"):
+    with pytest.raises(RequestError, match=f"^row 1, column style: .*{part}"):
         read_rows(frame((data, data), (data, cell)), None, LIMITS)
 
 
 def test_a_truncated_picture_is_named(noise: Picture) -> None:
     data = encode_png(noise)
-    with pytest.raises(RequestError, match="row 0, column content: broken picture"):
+    with pytest.raises(RequestError, match="^row 0, column content: "):
         read_rows(frame((data[: len(data) // 2], data)), None, LIMITS)[0].decode(LIMITS)
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_too_many_rows_and_none_are_refused(count: int, noise: Picture) -> None:
     data = encode_png(noise)
-    with pytest.raises(RequestError, match=f"{count} rows; a request holds 1 to 2"):
+    with pytest.raises(RequestError, match=f"^{count} rows; .*2"):
         read_rows(frame(*[(data, data)] * count), None, Limits(max_rows=2))
 
 
@@ -66,9 +66,9 @@ def test_a_picture_is_bounded_in_bytes_and_pixels(noise: Picture) -> None:
     data = encode_png(noise)
     for cell in (data, base64.b64encode(data).decode()):
         assert len(read_rows(frame((cell, cell)), None, Limits(max_bytes=len(data), max_pixels=48 * 40))) == 1
-        with pytest.raises(RequestError, match=f"row 0, column content: a file of {len(data)} bytes; the limit is"):
+        with pytest.raises(RequestError, match=f"^row 0, column content: .*{len(data)} bytes"):
             read_rows(frame((cell, cell)), None, Limits(max_bytes=len(data) - 1))
-        with pytest.raises(RequestError, match="row 0, column content: too large: 40 × 48 pixels"):
+        with pytest.raises(RequestError, match="^row 0, column content: .*40 × 48 pixels"):
             read_rows(frame((cell, cell)), None, Limits(max_pixels=48 * 40 - 1))
 
 
@@ -76,29 +76,30 @@ def test_every_row_is_seen_to_before_one_is_decoded(noise: Picture) -> None:
     header = encode_png(noise)[:60]  # of a picture that can't be decoded
     small, long = encode_png(noise[:31]), encode_png(np.resize(noise, (32, 400, 3)))
     assert len(read_rows(frame((header, header)), None, LIMITS)) == 1
-    for cells, size, said in [
-        ((header, small), None, "row 1, column style: 40 × 31 pixels; each side must have at least 32"),
-        ((small, header), None, "row 1, column content: 40 × 31 pixels; each side must have at least 32"),
-        ((long, header), 64, "row 1, column content: 400 × 32 pixels, size = 64; for this picture it may be 400 to"),
+    for cells, size, fault in [
+        ((header, small), None, "row 1, column style: 40 × 31 pixels"),
+        ((small, header), None, "row 1, column content: 40 × 31 pixels"),
+        ((long, header), 64, "row 1, column content: 400 × 32 pixels, size = 64"),
     ]:
-        with pytest.raises(RequestError, match=said):
+        with pytest.raises(RequestError) as refused:
             read_rows(frame((header, header), cells), size, LIMITS)
+        assert refused.value.fault == fault
 
 
 def test_many_pictures_that_compress_well_are_refused_from_their_headers(noise: Picture) -> None:
     flat, style = encode_png(np.zeros((3000, 3000, 3), np.uint8)), encode_png(noise)
     assert len(flat) < 100_000
     assert len(read_rows(frame(*[(flat, style)] * 4), 64, Limits(max_sent=4 * (9_000_000 + 48 * 40)))) == 4
-    with pytest.raises(RequestError, match="row 22: 207044160 pixels sent up to here; a request holds at most 2000"):
+    with pytest.raises(RequestError, match="^row 22: 207044160 .*200000000"):
         read_rows(frame(*[(flat, style)] * 64), 64, LIMITS)
-    with pytest.raises(RequestError, match="row 2: 3145728 pixels to paint up to here; a request may have at most 3"):
+    with pytest.raises(RequestError, match="^row 2: 3145728 .*3145727"):
         read_rows(frame(*[(flat, style)] * 3), None, Limits(max_painted=3_145_727))
 
 
 def test_parameters_that_are_there_are_taken() -> None:
     assert read_fidelity({"alpha": 0.5, "beta": 0.0, "size": 64}) == {"alpha": 0.5, "beta": 0.0}
     assert read_fidelity({}) == {}
-    with pytest.raises(RequestError, match="params: beta = null: must be a number from 0 to 1"):
+    with pytest.raises(RequestError, match="^params: beta = null: "):
         read_fidelity({"beta": None})
 
 
@@ -107,7 +108,5 @@ def test_a_size_is_a_whole_number_within_the_limits() -> None:
     assert [read_size({"size": size}, limits) for size in (None, 32, 64)] == [None, 32, 64]
     assert read_size({}, limits) is None
     for size in (0, 31, 65, True, 48.0, "48"):
-        with pytest.raises(
-            RequestError, match=f"params: size = {size!r}: must be a whole number of pixels from 32 to 64"
-        ):
+        with pytest.raises(RequestError, match=f"^params: size = {size!r}: .* 32 to 64"):
             read_size({"size": size}, limits)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,20 +94,35 @@ def test_limits_given_to_the_server_hold(registered: RegisteredVersion, noise: P
         rows = [{"content": as_text(noise), "style": as_text(noise)}] * 3
         status, answer = ask(server, {"dataframe_records": rows})
         assert status == 400
-        assert "3 rows; a request holds 1 to 2" in answer["message"]
+        assert re.search("3 rows; .* 1 to 2", answer["message"])
         assert ask(server, {"dataframe_records": rows[:2]})[0] == 200
     log = (tmp_path / "log").read_text()
     assert re.search(r"2 painted in \d+\.\d+ s; styles so far: 1 found, 1 encoded, 1 kept", log), log
 
 
-def test_a_request_that_waits_too_long_is_given_up(registered: RegisteredVersion, noise: Picture) -> None:
+def test_a_request_that_takes_too_long_is_given_up(
+    registered: RegisteredVersion, noise: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = mlflow.pyfunc.load_model(registered.uri, model_config={"max_seconds": 1})
-    frame = pd.DataFrame([dict.fromkeys(("content", "style"), encode_png(noise))], dtype=object)
-    painting = model.unwrap_python_model()._painting
-    with painting, pytest.raises(MlflowException, match="row 0: not begun after 1 s") as raised:
-        model.predict(frame)
-    assert raised.value.get_http_status_code() == 504
-    assert len(model.predict(frame)) == 1
+    frame = pd.DataFrame([dict.fromkeys(("content", "style"), encode_png(noise))] * 2, dtype=object)
+    painting, given_up, stylize = threading.Event(), threading.Event(), Stylizer.stylize
+
+    def slow(*arguments: Any, **options: Any) -> Picture:
+        painting.set()
+        given_up.wait(60)
+        return stylize(*arguments, **options)
+
+    monkeypatch.setattr(Stylizer, "stylize", slow)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(model.predict, frame)
+        painting.wait(60)
+        with pytest.raises(MlflowException, match="row 0: .*1 s") as waited:
+            model.predict(frame)
+        given_up.set()
+        with pytest.raises(MlflowException, match="row 1: .*1 s") as too_long:
+            first.result(60)
+    assert [raised.value.get_http_status_code() for raised in (waited, too_long)] == [504, 504]
+    assert len(model.predict(frame[:1])) == 1
 
 
 def test_killed_in_mid_request_it_starts_again_as_before(
@@ -174,7 +190,7 @@ def test_a_tampered_model_is_not_served(registered: RegisteredVersion, tmp_path:
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(UserError, match=r"continuous/model\.safetensors was changed: the model is not what"):
+    with pytest.raises(UserError, match=r"^continuous/model\.safetensors was changed: "):
         fetch_model(str(folder))
     shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
     command = [sys.executable, "-m", "quantart_cli", "serve", "--model", str(folder), "--port", "0"]
@@ -192,9 +208,7 @@ def test_checksums_that_were_changed_with_the_weights_are_found_by_the_registry(
     try:
         weights.write_bytes(kept[weights][:-1] + b"!")
         write_checksums([artifacts / "discrete", artifacts / "continuous"], sums)
-        with pytest.raises(
-            UserError, match="SHA256SUMS: not the checksums that the registry has of models:/quantart/1"
-        ):
+        with pytest.raises(UserError, match="SHA256SUMS: .*models:/quantart/1"):
             fetch_model(registered.uri)
     finally:
         for file, data in kept.items():
@@ -206,12 +220,12 @@ def test_versions_that_share_a_folder_each_have_their_own_checksums(registered: 
     source = MlflowClient().get_model_version(registered.name, registered.version).source
     mlflow.register_model(source, "twin", tags={SHA256_TAG: "0" * 64})
     for _ in range(2):
-        with pytest.raises(UserError, match="not the checksums that the registry has of models:/twin/1"):
+        with pytest.raises(UserError, match="SHA256SUMS: .*models:/twin/1"):
             fetch_model("models:/twin/1")
         fetch_model(registered.uri)
 
 
 @pytest.mark.parametrize("uri", ["models:/quantart/99", "models:/nothing@champion", "/no/such/folder"])
 def test_what_is_not_there_is_said(uri: str, registered: RegisteredVersion) -> None:
-    with pytest.raises(UserError, match=f"{uri}: no model there"):
+    with pytest.raises(UserError, match=f"^{uri}: "):
         fetch_model(uri)

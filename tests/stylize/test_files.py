@@ -74,11 +74,13 @@ def test_by_default_a_project_paints_with_the_variant_it_exports(project: Projec
 def test_where_one_variant_is_trained_it_fixes_alpha(project: Project) -> None:
     shutil.rmtree(project.stage2_model("discrete"))
     assert project_networks(project, None) == ([project.stage2_model("continuous")], 0.0)
-    with pytest.raises(UserError, match="alpha = 0.5: needs the discrete network, and only the continuous one is here"):
+    with pytest.raises(UserError, match=r"^alpha = 0\.5: .*discrete"):
         project_networks(project, 0.5)
     shutil.rmtree(project.stage2_model("continuous"))
-    with pytest.raises(UserError, match="stage2_discrete: not trained yet"):
+    with pytest.raises(UserError) as refused:
         project_networks(project, None)
+    assert refused.value.fault.startswith(f"{project.stage2_model('discrete')}: ")
+    assert "`dvc repro`" in refused.value.remedy
 
 
 def test_a_folder_of_one_network_fixes_alpha(
@@ -86,7 +88,7 @@ def test_a_folder_of_one_network_fixes_alpha(
 ) -> None:
     folder = str(project.stage2_model("continuous"))
     assert np.array_equal(painted(files, named_networks([folder], None)), expected(files, control, 0.0))
-    with pytest.raises(UserError, match="alpha = 1: needs the discrete network"):
+    with pytest.raises(UserError, match=r"^alpha = 1: .*discrete"):
         painted(files, named_networks([folder], 1.0))
 
 
@@ -94,14 +96,14 @@ def test_two_folders_are_mixed(project: Project, files: tuple[Path, Path], contr
     both = [str(project.stage2_model(variant)) for variant in ("continuous", "discrete")]
     assert np.array_equal(painted(files, named_networks(both, 0.25)), expected(files, control, 0.25))
     assert np.array_equal(painted(files, named_networks(both, None)), expected(files, control, 1.0))
-    with pytest.raises(UserError, match="2 networks are continuous; fidelity control takes one of each variant"):
+    with pytest.raises(UserError, match="2 .*continuous"):
         painted(files, named_networks([both[0], both[0]], 0.5))
-    with pytest.raises(UserError, match="--model .*: 3 networks; give a discrete one and a continuous one"):
+    with pytest.raises(UserError, match="--model .*: 3 "):
         named_networks([*both, both[0]], 0.5)
 
 
 def test_a_wrong_beta_leaves_nothing_behind(project: Project, files: tuple[Path, Path]) -> None:
-    with pytest.raises(UserError, match="beta = 2.0: must be a number from 0"):
+    with pytest.raises(UserError, match=r"^beta = 2\.0: "):
         painted(files, project_networks(project, None), beta=2.0)
     assert not files[0].with_name("out.png").exists()
 
@@ -148,7 +150,8 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
         "turned_photo.png",
     ]
     assert set(done.written) == set(out.iterdir())
-    assert done.summary == f"4 pictures and a grid in {out}"
+    assert (len(done.written), done.grids) == (5, 1)
+    assert done.summary.endswith(f" in {out}")
     stylizer = Stylizer(control)
     painted = {name: read_image(out / f"{name}_photo.png", max_pixels=10**6) for name in ("turned", "glass")}
     assert np.array_equal(painted["turned"], stylizer.stylize(np.rot90(noise, -1).copy(), noise, size=64))
@@ -162,12 +165,13 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
 
 def test_what_no_picture_can_be_stops_before_any_work(project: Project, files: tuple[Path, Path]) -> None:
     plan = make_plan([str(files[0])], [str(files[1])], files[0].with_name("out"))
-    with pytest.raises(UserError, match="size = 10: must be a whole number from 32 to 8192"):
+    with pytest.raises(UserError, match="^size = 10: "):
         stylize_files(plan, project_networks(project, None), size=10)
     assert not files[0].with_name("out").exists()
 
 
 def test_a_place_where_nothing_can_be_made_is_named(project: Project, files: tuple[Path, Path]) -> None:
     plan = make_plan([str(files[0])], [str(files[1])], files[0] / "out")
-    with pytest.raises(UserError, match="photo.png/out: cannot be made: "):
+    with pytest.raises(UserError) as refused:
         stylize_files(plan, project_networks(project, None))
+    assert refused.value.fault.startswith(f"{files[0] / 'out'}: ")

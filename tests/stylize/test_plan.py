@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -82,26 +83,28 @@ def test_of_one_pair_out_may_be_a_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "out", "sentence"),
+    ("content", "out", "fault"),
     [
-        ("a", "crab.png", "--out crab.png: one file's name, for 3 pictures; give a folder"),
-        ("b", "crab.gif", "crab.gif: pictures are written as .png, .jpg, .jpeg, .webp, not .gif"),
-        ("b", "no/crab.png", "no/crab.png: the folder no does not exist"),
-        ("b", "a/notes.txt", "--out a/notes.txt: is neither a folder nor named as a picture"),
-        ("b", "s/x.jpg", "s/x.jpg: exists already; give --force to overwrite, or another --out"),
-        ("a", "done", "done/1_x.png and 1 more: exist already; give --force"),
-        ("no.jpg", "out", "no.jpg: no such file or folder"),
-        ("a/*.bmp", "out", r"a/\*.bmp: no picture there \(endings: .jpg"),
-        ("empty", "out", "empty: no picture there"),
+        ("a", "crab.png", "--out crab.png: .* 3 "),
+        ("b", "crab.gif", "crab.gif: .* .png, .jpg, .jpeg, .webp"),
+        ("b", "no/crab.png", "no/crab.png: .* no "),
+        ("b", "a/notes.txt", "--out a/notes.txt: "),
+        ("b", "s/x.jpg", "s/x.jpg: "),
+        ("a", "done", "done/1_x.png and 1 more: "),
+        ("no.jpg", "out", "no.jpg: "),
+        ("a/*.bmp", "out", r"a/\*.bmp: .*\.jpg"),
+        ("empty", "out", "empty: .*\\.jpg"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_any_work(content: str, out: str, sentence: str) -> None:
+def test_what_cannot_be_done_is_said_before_any_work(content: str, out: str, fault: str) -> None:
     Path("empty").mkdir()
     Path("done").mkdir()
     for name in ("1_x.png", "3_x.png"):
         (Path("done") / name).touch()
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError) as refused:
         make_plan([content], ["s/x.jpg"], Path(out))
+    assert re.match(fault, refused.value.fault)
+    assert ("--force" in refused.value.remedy) == (out in {"s/x.jpg", "done"})
 
 
 def test_force_overwrites() -> None:

@@ -145,16 +145,17 @@ def test_the_style_matters(network: ExperimentStage2, noise: Picture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "style", "message"),
+    ("content", "style", "fault"),
     [
-        ((31, 60), (40, 40), "content: 60 × 31 pixels; each side must have at least 32"),
-        ((40, 40), (1, 1), "style: 1 × 1 pixels; each side must have at least 32"),
-        ((32, 8193), (40, 40), "content: 8193 × 32 pixels; one side may be at most 256 times the other"),
+        ((31, 60), (40, 40), "content: 60 × 31 pixels"),
+        ((40, 40), (1, 1), "style: 1 × 1 pixels"),
+        ((32, 8193), (40, 40), "content: 8193 × 32 pixels"),
     ],
 )
 def test_pictures_that_cannot_be_painted_are_named(
-    content: tuple[int, int], style: tuple[int, int], message: str, network: ExperimentStage2
+    content: tuple[int, int], style: tuple[int, int], fault: str, network: ExperimentStage2
 ) -> None:
     blank = [np.zeros((*size, 3), np.uint8) for size in (content, style)]
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(ImageError) as refused:
         Stylizer(network).stylize(*blank)
+    assert refused.value.fault == fault
