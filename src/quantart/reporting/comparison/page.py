@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -22,17 +21,8 @@ from quantart.vocabulary.metrics import MODEL
 _QUALITY = 90
 
 
-class _Cell(NamedTuple):
-    picture: str
-    """A data URI; "" where there is no picture."""
-    caption: str
-
-
-class _Gallery(NamedTuple):
-    """Pictures of runs that were evaluated on the same pairs."""
-
-    titles: list[str]
-    rows: list[list[_Cell]]
+_Gallery = tuple[list[str], list[list[tuple[str, str]]]]
+"""Column titles, then rows of pictures, as data URIs, with captions; both "" where there are none."""
 
 
 def page(comparison: Comparison) -> str:
@@ -43,22 +33,13 @@ def page(comparison: Comparison) -> str:
     environment.filters |= {"number": number, "signed": signed}
     return environment.get_template("compare.html").render(
         comparison=comparison,
-        metrics=_metrics(comparison),
+        metrics=comparison.by_metric(),
         plots=[_plot(pair.differences) for pair in comparison.pairs],
         galleries=[_gallery(group) for group in _same_task(comparison)],
         many_metrics=MANY_METRICS,
         no_interval=NO_INTERVAL,
         units=UNITS,
     )
-
-
-def _metrics(comparison: Comparison) -> list[tuple[str, list[dict[Hashable, Any] | None]]]:
-    """For each metric a cell for each run; None where the run lacks the metric."""
-    found = []
-    for metric, rows in comparison.metrics.groupby("metric", sort=False):
-        cells = {row["run"]: row for row in rows.to_dict("records")}
-        found.append((str(metric), [cells.get(letter) for letter in comparison.runs]))
-    return found
 
 
 def _plot(differences: Sequence[Difference]) -> Markup:
@@ -85,10 +66,10 @@ def _gallery(runs: dict[str, EvaluatedRun]) -> _Gallery:
     shown = {title: found for title, found in shown.items() if any(picture is not None for picture in found)}
     captions = _file_names(runs[first])
     rows = [
-        [_Cell(_data_uri(found[row]), captions.get((n, title), "")) for title, found in shown.items()]
+        [(_data_uri(found[row]), captions.get((n, title), "")) for title, found in shown.items()]
         for row, n in enumerate(numbers)
     ]
-    return _Gallery(list(shown), rows)
+    return list(shown), rows
 
 
 def _adain_columns(runs: dict[str, EvaluatedRun]) -> dict[str, tuple[str, str]]:

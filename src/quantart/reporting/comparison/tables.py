@@ -86,12 +86,9 @@ def _metrics(comparison: Comparison) -> Table:
     table.add_column("metric", no_wrap=True)
     for letter in comparison.runs:
         table.add_column(letter, justify="right", overflow="fold")
-    for metric, rows in comparison.metrics.groupby("metric", sort=False):
-        cells = {
-            row["run"]: number(row["value"]) + _interval(row["low"], row["high"], lambda end: number(end, 3))
-            for row in rows.to_dict("records")
-        }
-        table.add_row(escape(str(metric)), *(cells.get(letter, "") for letter in comparison.runs))
+    for metric, found in comparison.by_metric():
+        cells = [each and number(each.value) + _interval(each.low, each.high, _three_digits) for each in found]
+        table.add_row(escape(metric), *cells)
     return table
 
 
@@ -105,6 +102,10 @@ def _differences(pair: PairOfRuns) -> Table:
         verdict = f"[{_COLOURS[row.verdict]}]{row.verdict}[/]" + (f"\n[dim]{row.caution}[/]" if row.caution else "")
         table.add_row(escape(row.metric), change, verdict)
     return table
+
+
+def _three_digits(value: float) -> str:
+    return number(value, 3)
 
 
 def _interval(low: float, high: float, written: Callable[[float], str]) -> str:
