@@ -24,7 +24,7 @@ from quantart.data.encoding import encoded
 from quantart.data.prepare import prepare_domain
 from quantart.images.arrays import Picture, to_arrays, to_tensor
 from quantart.images.decode import read_image
-from quantart.images.geometry import resize_and_crop
+from quantart.images.geometry import crop_to_aspect, resize_short_side
 from quantart.machine.device import default_device
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
@@ -79,7 +79,10 @@ def preset() -> Params:
 def pictures(domain: str, number: int) -> list[Picture]:
     """Pictures of data/sample, `(256, 256, 3)`; from the first again where there are too few."""
     files = sorted((ROOT / "data" / "sample" / domain).glob("*.jpg"))
-    return [resize_and_crop(read_image(files[place % len(files)], max_pixels=10**8), SIDE) for place in range(number)]
+    return [
+        resize_short_side(crop_to_aspect(read_image(files[place % len(files)], max_pixels=10**8), 1.0), SIDE)
+        for place in range(number)
+    ]
 
 
 def batch_of(domain: str, number: int) -> Tensor:

@@ -13,7 +13,7 @@ from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.metrics import colour_distance, colour_statistics
 from quantart.images.arrays import to_tensor
 from quantart.images.decode import read_image
-from quantart.images.geometry import resize_and_crop
+from quantart.images.geometry import crop_to_aspect, resize_short_side
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 INSTALL = 'pip install "quantart[magenta]"'
@@ -21,7 +21,9 @@ INSTALL = 'pip install "quantart[magenta]"'
 
 def read(kind: str, *numbers: int, side: int) -> torch.Tensor:
     files = sorted((SAMPLE / kind).iterdir())
-    return to_tensor([resize_and_crop(read_image(files[n], max_pixels=10**8), side) for n in numbers])
+    return to_tensor(
+        [resize_short_side(crop_to_aspect(read_image(files[n], max_pixels=10**8), 1.0), side) for n in numbers]
+    )
 
 
 @pytest.fixture(scope="module")

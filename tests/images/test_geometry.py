@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from quantart.images.decode import read_image
-from quantart.images.geometry import crop_to_aspect, resize_and_crop, resize_short_side, squash
+from quantart.images.geometry import crop_to_aspect, resize, resize_short_side
 
 PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
 LIMIT = 1_000_000
@@ -21,21 +21,21 @@ def test_resize_short_side_keeps_the_aspect():
     assert abs(resize_short_side(picture, 64).mean() - picture.mean()) < 1
 
 
-def test_squash_makes_a_square_of_all_of_it():
+def test_resize_keeps_all_of_the_picture_whatever_its_aspect():
     picture = read_image(PHOTO, max_pixels=10**7)
-    squashed = squash(picture, 64)
+    squashed = resize(picture, 64, 64)
     assert squashed.shape == (64, 64, 3)
     for half in (slice(None, 32), slice(32, None)):
         part = picture[:, : picture.shape[1] // 2] if half.start is None else picture[:, picture.shape[1] // 2 :]
         assert abs(squashed[:, half].mean() - part.mean()) < 1
-    assert np.array_equal(squash(squashed, 64), squashed)
+    assert np.array_equal(resize(squashed, 64, 64), squashed)
 
 
-def test_resize_and_crop_takes_the_centre():
+def test_cropping_to_a_square_takes_the_centre():
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 200
-    assert (resize_and_crop(wide, 20) == 200).all()
-    assert resize_and_crop(np.zeros((1, 30_000, 3), np.uint8), 64).shape == (64, 64, 3)
+    assert crop_to_aspect(wide, 1.0).shape == (10, 10, 3)
+    assert (crop_to_aspect(wide, 1.0) == 200).all()
 
 
 def test_crop_to_aspect_cuts_both_ends():

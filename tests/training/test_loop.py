@@ -21,7 +21,7 @@ from quantart.data.batches import CodeBatch, Schedule
 from quantart.errors import StoppedBySignal, UserError
 from quantart.images.arrays import to_tensor
 from quantart.images.decode import read_image
-from quantart.images.geometry import resize_and_crop
+from quantart.images.geometry import crop_to_aspect, resize_short_side
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.losses.stage_2 import Stage2Loss
@@ -84,7 +84,10 @@ def pictures() -> dict[str, Tensor]:
     """Six photographs and six paintings, float `(6, 3, 32, 32)` in [-1, 1]."""
     return {
         domain: to_tensor(
-            [resize_and_crop(read_image(path, max_pixels=10**8), SIDE) for path in sorted(folder.glob("*.jpg"))[:6]]
+            [
+                resize_short_side(crop_to_aspect(read_image(path, max_pixels=10**8), 1.0), SIDE)
+                for path in sorted(folder.glob("*.jpg"))[:6]
+            ]
         )
         for domain, folder in (("content", SAMPLE / "photos"), ("style", SAMPLE / "paintings"))
     }

@@ -60,16 +60,13 @@ def read_index(folder: Path) -> list[IndexRow]:
         raise UserError(f"{path}: damaged", PREPARE_AGAIN) from None
     if tuple(header) != IndexRow._fields or not rows:
         raise UserError(f"{path}: no index of prepared pictures", PREPARE_AGAIN)
-    _check_size(folder / PIXELS_FILE, sum(row.bytes for row in rows))
+    pixels, expected = folder / PIXELS_FILE, sum(row.bytes for row in rows)
+    actual = pixels.stat().st_size if pixels.is_file() else 0
+    if actual != expected:
+        raise UserError(f"{pixels}: has {actual} bytes instead of {expected}", PREPARE_AGAIN)
     return rows
 
 
 def _row(line: list[str]) -> IndexRow:
     file, sha256, split, height, width, offset = line
     return IndexRow(file, sha256, cast(Split, split), int(height), int(width), int(offset))
-
-
-def _check_size(path: Path, expected: int) -> None:
-    actual = path.stat().st_size if path.is_file() else 0
-    if actual != expected:
-        raise UserError(f"{path}: has {actual} bytes instead of {expected}", PREPARE_AGAIN)

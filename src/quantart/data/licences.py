@@ -20,19 +20,15 @@ def licences(folder: Path) -> dict[str, int] | None:
     manifest = folder.parent / MANIFEST
     if not folder.is_dir() or not manifest.is_file():
         return None
+    found: Counter[str] = Counter()
     try:
-        return _licences(folder, manifest)
+        with manifest.open(encoding="utf8", newline="") as file:
+            listed = {row.get("file"): (row.get("licence"), row.get("sha256")) for row in csv.DictReader(file)}
+        for picture in (file for file in folder.rglob("*") if is_picture(file.name)):
+            licence, sha256 = listed.get(picture.relative_to(folder.parent).as_posix(), (None, None))
+            if not licence or sha256 != hashlib.sha256(picture.read_bytes()).hexdigest():
+                return None
+            found[licence] += 1
     except (OSError, UnicodeDecodeError, csv.Error):  # another kind of manifest, or an unreadable picture
         return None
-
-
-def _licences(folder: Path, manifest: Path) -> dict[str, int] | None:
-    with manifest.open(encoding="utf8", newline="") as file:
-        listed = {row.get("file"): (row.get("licence"), row.get("sha256")) for row in csv.DictReader(file)}
-    found: Counter[str] = Counter()
-    for picture in (file for file in folder.rglob("*") if is_picture(file.name)):
-        licence, sha256 = listed.get(picture.relative_to(folder.parent).as_posix(), (None, None))
-        if not licence or sha256 != hashlib.sha256(picture.read_bytes()).hexdigest():
-            return None
-        found[licence] += 1
     return dict(found.most_common()) or None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from quantart.data.files import PictureFile
 from quantart.images.arrays import Picture
 from quantart.images.decode import ImageError, decode_image, read_file
-from quantart.images.geometry import crop_to_aspect, resize_short_side, squash
+from quantart.images.geometry import crop_to_aspect, resize, resize_short_side
 
 # a picture enlarged more than this shows the resampling's pattern rather than a photograph or a painting
 MAX_ENLARGEMENT = 4
@@ -75,5 +75,6 @@ def _fit(picture: Picture, geometry: Geometry) -> Picture:
             f"1/{MAX_ENLARGEMENT} of the {geometry.short_side} that are stored"
         )
     if geometry.squash:
-        return squash(picture, geometry.short_side)
+        return resize(picture, geometry.short_side, geometry.short_side)
+    # cropped first: a picture 30,000 pixels wide and one pixel high would not fit into memory when scaled
     return resize_short_side(crop_to_aspect(picture, geometry.max_aspect), geometry.short_side)

@@ -54,17 +54,13 @@ def read_pairs(path: Path, contents: PackedPictures, styles: PackedPictures) -> 
         raise UserError(f"{path}: cannot be read ({error})", PAIR_AGAIN) from None
     if header != COLUMNS or not rows or any(len(row) != len(COLUMNS) for row in rows):
         raise UserError(f"{path}: no table of pairs", PAIR_AGAIN)
-    places = [_places(pictures) for pictures in (contents, styles)]
-    return [(_find(path, places[0], *row[:2]), _find(path, places[1], *row[2:])) for row in rows]
-
-
-def _places(pictures: PackedPictures) -> dict[tuple[str, str], int]:
-    return {key: index for index, key in enumerate(zip(pictures.files, pictures.sha256, strict=True))}
-
-
-def _find(path: Path, places: dict[tuple[str, str], int], file: str, sha256: str) -> int:
+    content, style = (
+        {key: index for index, key in enumerate(zip(each.files, each.sha256, strict=True))}
+        for each in (contents, styles)
+    )
     try:
-        return places[file, sha256]
-    except KeyError:
+        return [(content[row[0], row[1]], style[row[2], row[3]]) for row in rows]
+    except KeyError as error:
+        file, sha256 = error.args[0]
         fault = f"{path}: names {file!r} (sha256 {sha256[:12]}…), which is not among the prepared pictures"
         raise UserError(fault, PAIR_AGAIN) from None

@@ -45,7 +45,8 @@ class PackedPictures:
         self.files = [row.file for row in self._rows]
         self.sha256 = [row.sha256 for row in self._rows]
         self.short_side = min((min(row.height, row.width) for row in self._rows), default=0)
-        self.digest = self._digest()
+        lines = (f"{row.sha256} {row.height} {row.width}\n" for row in self._rows)
+        self.digest = hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -75,10 +76,6 @@ class PackedPictures:
                 f"crops of {side} pixels do not fit into the prepared pictures, whose short side is {self.short_side}",
                 PREPARE_AGAIN,
             )
-
-    def _digest(self) -> str:
-        lines = (f"{row.sha256} {row.height} {row.width}\n" for row in self._rows)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _random_crop(picture: Picture, side: int, draws: NDArray[np.float64]) -> Picture:

@@ -29,17 +29,6 @@ def crop_to_aspect(array: Picture, max_aspect: float) -> Picture:
     return centre_crop(array, min(height, longest), min(width, longest))
 
 
-def squash(array: Picture, side: int) -> Picture:
-    """Scale to `(side, side, 3)` whatever the aspect."""
-    return resize(array, side, side)
-
-
-def resize_and_crop(array: Picture, side: int) -> Picture:
-    """Scale the short side to `side`, then cut the central square: `(side, side, 3)`."""
-    # cropped first: a picture 30,000 pixels wide and one pixel high would not fit into memory when scaled
-    return resize_short_side(crop_to_aspect(array, 1.0), side)
-
-
 def centre_crop(array: Picture, height: int, width: int) -> Picture:
     """The central `(height, width, 3)` of a picture of at least that size."""
     top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2

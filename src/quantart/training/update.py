@@ -34,7 +34,10 @@ class Update:
         self._accelerator = accelerator
         self._factors: dict[Phase, float] = {"generator": 1.0, "discriminator": factor}
         self.step = step.to(accelerator.device).train()
-        self.averaged = _averaged(step.model, params.weight_ema)
+        self.averaged: AveragedModel | None = None
+        if params.weight_ema:
+            average = get_ema_multi_avg_fn(params.weight_ema)
+            self.averaged = AveragedModel(step.model, multi_avg_fn=average, use_buffers=False)
         trained: dict[Phase, list[nn.Parameter]] = {
             "generator": step.generator_parameters(),
             "discriminator": step.discriminator_parameters(),
@@ -80,9 +83,3 @@ def _adam(parameters: list[nn.Parameter], params: TrainingParams, factor: float)
     kind = torch.optim.AdamW if params.weight_decay else torch.optim.Adam
     rate = params.learning_rate * factor
     return kind(parameters, lr=rate, betas=betas, weight_decay=params.weight_decay, fused=True)
-
-
-def _averaged(model: nn.Module, decay: float) -> AveragedModel | None:
-    if not decay:
-        return None
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
