@@ -150,7 +150,7 @@ def test_every_unusable_file_is_set_aside_with_its_reason(prepared):
 @pytest.mark.skipif(
     os.getuid() == 0 and not without_privileges(), reason="root may read everything, and no setpriv here"
 )
-def test_what_may_not_be_read_is_set_aside(prepared):
+def test_unreadable_files_are_set_aside(prepared):
     assert reasons(prepared)[PERMISSION] == "cannot be read: Permission denied"
 
 

@@ -37,7 +37,7 @@ def store(folder: Path, codes: Tensor, latents: Tensor, n_embed: int = N_EMBED, 
     return StoredCodes(folder, "train")
 
 
-def test_codes_come_back_as_they_were(tmp_path: Path, codes: Tensor, latents: Tensor) -> None:
+def test_codes_are_read_as_they_were_written(tmp_path: Path, codes: Tensor, latents: Tensor) -> None:
     stored = store(tmp_path / "codes", codes, latents)
     rows = np.array([4, 0, 4])
     assert len(stored) == ROWS
@@ -115,7 +115,7 @@ def test_before_the_first_writing_ends_there_is_no_folder(tmp_path: Path, codes:
         StoredCodes(tmp_path / "codes", "train")
 
 
-def test_a_split_that_is_missing_or_damaged_is_a_sentence(tmp_path: Path, codes: Tensor, latents: Tensor) -> None:
+def test_a_split_that_is_missing_or_damaged_is_reported(tmp_path: Path, codes: Tensor, latents: Tensor) -> None:
     folder = tmp_path / "codes"
     store(folder, codes, latents)
     with pytest.raises(UserError, match="codes: .*'val'"):
@@ -126,7 +126,7 @@ def test_a_split_that_is_missing_or_damaged_is_a_sentence(tmp_path: Path, codes:
         StoredCodes(folder, "train")
 
 
-def test_codes_of_a_smaller_resolution_than_the_crop_are_a_sentence(
+def test_codes_of_a_smaller_resolution_than_the_crop_are_reported(
     tmp_path: Path, codes: Tensor, latents: Tensor
 ) -> None:
     stored = store(tmp_path / "codes", codes, latents)

@@ -20,7 +20,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_rows_come_back_as_they_were(folder):
+def test_rows_are_read_as_they_were_written(folder):
     assert read_index(folder) == ROWS
     assert [row.bytes for row in ROWS] == [18, 3]
 

@@ -10,7 +10,7 @@ from quantart.data.licences import licences
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 
 
-def test_the_embedded_pictures_are_all_known() -> None:
+def test_the_licences_of_all_sample_pictures_are_known() -> None:
     assert licences(SAMPLE / "paintings") == {"CC0 (public domain, The Met Open Access)": 146}
     photos = licences(SAMPLE / "photos")
     assert photos is not None
@@ -33,13 +33,13 @@ def folder(tmp_path: Path) -> Path:
     return photos
 
 
-def test_one_picture_that_is_not_known_makes_the_set_unknown(folder: Path) -> None:
+def test_one_unlisted_picture_makes_the_licences_unknown(folder: Path) -> None:
     assert licences(folder) == {"CC0-1.0": 2}
     shutil.copy(folder / "crab.jpg", folder / "mine.jpg")
     assert licences(folder) is None
 
 
-def test_a_picture_that_was_exchanged_is_not_known(folder: Path) -> None:
+def test_a_picture_with_another_sha256_is_unknown(folder: Path) -> None:
     shutil.copy(folder / "crab.jpg", folder / "pika.jpg")
     assert licences(folder) is None
 
@@ -53,7 +53,7 @@ def test_without_a_manifest_or_pictures_nothing_is_known(folder: Path) -> None:
     assert licences(folder / "absent") is None
 
 
-def test_a_manifest_of_another_kind_or_a_lost_picture_says_nothing(tmp_path):
+def test_with_another_kind_of_manifest_or_a_missing_picture_nothing_is_known(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").symlink_to(tmp_path / "nowhere")
     (tmp_path / "manifest.csv").write_bytes("file,licence\nphotos/é.jpg,CC0\n".encode("latin-1"))

@@ -34,7 +34,7 @@ def faults(pictures: list[PictureFile]) -> dict[str, str | None]:
 
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_list_has_a_path_a_line_whatever_editor_wrote_it(root, bom, end):
+def test_a_list_has_one_path_per_line_with_any_line_ends(root, bom, end):
     lines = ["1.jpg", "", "# a comment", "  two words.jpg  ", "./deep/2.jpg", "é\u2028.jpg"]
     pictures = listed_pictures(written(root, bom + end.join(lines).encode()), root)
     assert [picture.name for picture in pictures] == ["1.jpg", "two words.jpg", "deep/2.jpg", "é\u2028.jpg"]
@@ -75,7 +75,7 @@ def test_the_root_itself_may_be_a_link(root):
     assert faults(listed_pictures(written(root, "1.jpg"), root.parent / "to root")) == {"1.jpg": None}
 
 
-def test_a_list_that_is_no_text_or_empty_is_a_sentence(root):
+def test_a_list_that_is_no_text_or_empty_is_reported(root):
     with pytest.raises(UserError, match=r"list.txt: .*byte 2"):
         listed_pictures(written(root, b"1.\xe9pg"), root)
     with pytest.raises(UserError, match=r"list.txt: .*root"):
@@ -116,7 +116,7 @@ def test_an_unknown_column_names_those_there_are(root):
         tabled_pictures(written(root, "", "info.csv"), root, "filename", None)
 
 
-def test_a_filter_that_leaves_nothing_says_what_there_would_be(root):
+def test_a_filter_that_matches_nothing_reports_the_values_there_are(root):
     with pytest.raises(UserError, match=r"genre == sea; 'genre' .*'landscape', 'genre painting'$"):
         tabled_pictures(written(root, WIKIART, "info.csv"), root, "filename", "genre == sea")
     many = "filename,n\n" + "".join(f"{i}.jpg,{i}\n" for i in range(13))
@@ -126,7 +126,7 @@ def test_a_filter_that_leaves_nothing_says_what_there_would_be(root):
         tabled_pictures(written(root, "filename\n", "info.csv"), root, "filename", None)
 
 
-def test_rows_whose_columns_can_not_be_told_apart_or_without_a_name_are_set_aside(root):
+def test_rows_with_a_wrong_number_of_cells_or_without_a_name_are_set_aside(root):
     table = written(root, "filename,genre\n1.jpg,sea, with boats\n2.jpg\n,sea\n3.jpg,sea\n", "info.csv")
     assert faults(tabled_pictures(table, root, "filename", "genre == sea")) == {
         "1.jpg": "line 2 has 3 cells where the header has 2",
@@ -136,6 +136,6 @@ def test_rows_whose_columns_can_not_be_told_apart_or_without_a_name_are_set_asid
     }
 
 
-def test_a_cell_without_end_is_a_sentence(root):
+def test_an_unclosed_quote_is_reported(root):
     with pytest.raises(UserError, match=r"info.csv: line \d+ .*field larger than field limit"):
         tabled_pictures(written(root, 'filename\n"' + "x" * 200_000, "info.csv"), root, "filename", None)

@@ -46,7 +46,7 @@ def test_pictures_enlarged_beyond_use_are_set_aside(tmp_path, side, usable):
         assert loaded.reason.startswith(f"too small: {side} × 400 pixels; the short side must have at least 16")
 
 
-def test_what_can_not_be_read_is_a_reason_and_no_exception(tmp_path):
+def test_an_unreadable_file_gives_a_reason_and_raises_nothing(tmp_path):
     (tmp_path / "circle.jpg").symlink_to(tmp_path / "circle.jpg")
     (tmp_path / "cut.jpg").write_bytes(PHOTO.read_bytes()[:5000])
     reasons = {name: load(tmp_path / name) for name in ("circle.jpg", "cut.jpg", "none.jpg")}
@@ -57,7 +57,7 @@ def test_what_can_not_be_read_is_a_reason_and_no_exception(tmp_path):
     assert "truncated" in cut.reason
 
 
-def test_odd_metadata_makes_no_noise(tmp_path):
+def test_odd_metadata_gives_no_warning(tmp_path):
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + b"\x07" * 30
     Image.open(PHOTO).save(tmp_path / "odd.jpg", exif=exif)
     with warnings.catch_warnings():
@@ -65,7 +65,7 @@ def test_odd_metadata_makes_no_noise(tmp_path):
         assert isinstance(load(tmp_path / "odd.jpg"), Loaded)
 
 
-def test_squashed_a_picture_is_a_square_with_all_of_it_inside(tmp_path):
+def test_a_squashed_picture_is_a_square_with_nothing_cut_off(tmp_path):
     halves = np.zeros((100, 900, 3), np.uint8)
     halves[:, 450:] = 255
     Image.fromarray(halves).save(tmp_path / "long.png")

@@ -42,7 +42,7 @@ def test_partners_share_a_number():
     assert name_number("a/1.jpg") == name_number("shard.tar/a/1.png") != name_number("a/2.jpg")
 
 
-def test_pairs_come_back_as_they_were(pictures, tmp_path):
+def test_pairs_are_read_as_they_were_written(pictures, tmp_path):
     pairs = [(0, 5), (1, 1), (2, 0), (0, 5), (5, 4)]
     write_pairs(tmp_path / "val.csv", *pictures, pairs)
     assert read_pairs(tmp_path / "val.csv", *pictures) == pairs
@@ -52,7 +52,7 @@ def test_pairs_come_back_as_they_were(pictures, tmp_path):
     assert first["style"] == pictures[1].files[5]
 
 
-def test_a_file_that_is_missing_damaged_or_of_other_pictures_is_a_sentence(pictures, tmp_path):
+def test_a_file_that_is_missing_damaged_or_of_other_pictures_is_reported(pictures, tmp_path):
     path = tmp_path / "val.csv"
     with pytest.raises(UserError, match=r"val.csv: .*quantart pair"):
         read_pairs(path, *pictures)

@@ -79,7 +79,7 @@ def test_the_draws_decide_place_and_mirroring(prepared):
     assert np.array_equal(crops[2], whole[:32, width - 32 :][:, ::-1])
 
 
-def test_the_whole_short_side_may_be_taken_but_no_more(prepared):
+def test_a_crop_may_be_as_long_as_the_short_side_but_no_longer(prepared):
     pictures = PackedPictures(prepared, "val")
     assert pictures.centre([0], 48).shape == (1, 3, 48, 48)
     assert pictures.crops([0], 48, np.full((1, 3), 0.9)).shape == (1, 3, 48, 48)

@@ -120,7 +120,7 @@ def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
     assert "23 pictures found, 14 kept" in report.summary()
 
 
-def test_no_cell_of_a_table_starts_a_formula(photos, tmp_path):
+def test_no_cell_of_a_table_begins_like_a_formula(photos, tmp_path):
     for start in "=+-@\t":
         (photos / f"{start}bad.jpg").write_bytes(b"x")
         Image.new("RGB", (60, 60), (ord(start), 0, 0)).save(photos / f"{start}good.png")
@@ -138,7 +138,7 @@ def test_the_same_pictures_give_the_same_bytes_whatever_the_workers(photos, tmp_
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_a_changed_and_a_renamed_picture_stay_on_their_side(photos, tmp_path):
+def test_added_and_renamed_pictures_leave_all_splits_unchanged(photos, tmp_path):
     prepare_content(photos, tmp_path / "out", params(val_share=0.3, test_share=0.3))
     before = {row.sha256: row.split for row in read_index(tmp_path / "out")}
     for path in list(photos.iterdir()):
@@ -232,7 +232,7 @@ def kill_own_process(path: Path, geometry: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_dies_is_said(photos, tmp_path, monkeypatch):
+def test_a_worker_that_dies_is_reported(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(packing, "load_picture", kill_own_process)
     with pytest.raises(UserError, match=r"worker process died .*; .*data\.max_pixels"):
         prepare_domain(photos, tmp_path / "out", params(), domain="content", workers=2)
@@ -253,7 +253,7 @@ def test_without_a_terminal_each_tenth_is_a_line(photos, tmp_path, capfd):
     assert lines[-1] == "preparing content: 12 of 12"
 
 
-def test_a_picture_of_its_own_is_in_every_split(tmp_path):
+def test_a_single_picture_is_in_every_split(tmp_path):
     source = SAMPLE / "paintings" / "met_435600.jpg"
     report = prepare_domain(source, tmp_path / "out", params(), domain="style", workers=1)
     assert (report.found, report.kept, report.splits) == (1, 1, {"train": 1, "val": 1, "test": 1})
@@ -269,7 +269,7 @@ def test_a_picture_of_its_own_is_in_every_split(tmp_path):
         prepare_domain(tmp_path / "bad.jpg", tmp_path / "out", params(), domain="style")
 
 
-def test_a_table_names_the_pictures_and_what_it_names_wrongly_is_set_aside(photos, tmp_path):
+def test_a_table_names_the_pictures_and_its_wrong_names_are_set_aside(photos, tmp_path):
     names = sorted(path.name for path in photos.iterdir())
     rows = "".join(f'"{name}",{"keep" if place < 8 else "leave"}\n' for place, name in enumerate(names))
     (tmp_path / "info.csv").write_text(f'filename,what\n{rows}gone.jpg,keep\n../secret.jpg,keep\n"=x,y.jpg",keep\n')
@@ -322,7 +322,7 @@ def test_paired_pictures_are_split_by_name_whatever_else_is_there(photos, tmp_pa
     assert partners.items() <= splits.items()
 
 
-def test_two_pictures_of_the_same_name_can_not_both_have_the_partner(photos, tmp_path):
+def test_only_one_of_two_pictures_of_the_same_name_has_the_partner(photos, tmp_path):
     Image.new("RGB", (60, 60), "red").save(photos / "cat.png")
     shutil.copy(SAMPLE / "photos" / "cat.jpg", photos)
     report = prepare_content(photos, tmp_path / "out", params(paired=True, test_share=0.4, max_rejected_share=0.1))
@@ -330,7 +330,7 @@ def test_two_pictures_of_the_same_name_can_not_both_have_the_partner(photos, tmp
     assert prepare_content(photos, tmp_path / "out", params()).rejected == []
 
 
-def test_a_split_that_no_name_falls_into_is_said_before_anything_is_trained(photos, tmp_path):
+def test_a_split_that_no_name_falls_into_is_reported_before_anything_is_trained(photos, tmp_path):
     with pytest.raises(UserError, match=r"^data\.content: none of 12 .*'val'.*; .*data\.val_share"):
         prepare_content(photos, tmp_path / "out", params(paired=True, val_share=0.0001))
     assert not (tmp_path / "out").exists()

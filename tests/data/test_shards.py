@@ -70,7 +70,7 @@ def test_links_devices_and_names_that_lead_out_are_set_aside(tmp_path):
     }
 
 
-def test_a_shard_that_is_compressed_is_a_sentence_whatever_its_name(shard):
+def test_a_shard_that_is_compressed_is_reported_whatever_its_name(shard):
     packed = shard.with_name("packed.tar")
     packed.write_bytes(gzip.compress(shard.read_bytes()))
     with pytest.raises(UserError, match=r"packed.tar: compressed"):
@@ -78,13 +78,13 @@ def test_a_shard_that_is_compressed_is_a_sentence_whatever_its_name(shard):
 
 
 @pytest.mark.parametrize("cut", [100, 1024, 40_000, 10_240])
-def test_a_shard_that_is_cut_off_is_a_sentence_wherever_it_ends(shard, cut):
+def test_a_shard_that_is_cut_off_is_reported_wherever_it_ends(shard, cut):
     shard.write_bytes(shard.read_bytes()[:cut])
     with pytest.raises(UserError, match=r"shard.tar: .*damaged"):
         list(shard_pictures(shard))
 
 
-def test_a_broken_header_in_the_middle_is_no_end(shard):
+def test_a_broken_header_is_not_taken_for_the_end(shard):
     data = bytearray(shard.read_bytes())
     (_, second, _) = shard_pictures(shard)
     place = data.rindex(b"line\nbreak", second.offset)
@@ -94,7 +94,7 @@ def test_a_broken_header_in_the_middle_is_no_end(shard):
         list(shard_pictures(shard))
 
 
-def test_what_is_no_tar_or_no_file_is_a_sentence(tmp_path):
+def test_a_file_that_is_no_tar_and_a_missing_file_are_reported(tmp_path):
     (tmp_path / "photo.tar").write_bytes((PHOTOS / "crab.jpg").read_bytes())
     (tmp_path / "empty.tar").touch()
     for name in ("photo.tar", "empty.tar"):

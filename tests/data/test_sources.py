@@ -58,7 +58,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path):
     assert found(tmp_path / "link") == ["1.jpg"]
 
 
-def test_a_missing_folder_a_file_and_an_empty_folder_are_said(tmp_path):
+def test_a_missing_folder_a_file_and_an_empty_folder_are_reported(tmp_path):
     touch(tmp_path, "file.zip", "full.tar.gz", "with/1.jpg", "with/shards.tgz", "empty/readme.txt")
     for name, message in (
         ("none", r"; .*\.txt.*\.csv.*\.tar"),
@@ -73,7 +73,7 @@ def test_a_missing_folder_a_file_and_an_empty_folder_are_said(tmp_path):
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may list everything")
-def test_a_folder_that_cannot_be_listed_is_said(tmp_path):
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path):
     touch(tmp_path, "open.jpg", "closed/1.jpg")
     (tmp_path / "closed").chmod(0)
     try:

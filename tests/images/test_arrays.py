@@ -35,6 +35,6 @@ def test_pixels_to_float_maps_the_ends():
     assert pixels_to_float(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
 
 
-def test_importing_it_does_not_import_torch():
+def test_importing_arrays_and_prepare_does_not_import_torch():
     code = "import sys, quantart.images.arrays, quantart.data.prepare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -100,7 +100,7 @@ def test_exif_orientation_is_undone(orientation, stored, file_format):
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_a_broken_exif_block_does_not_cost_the_picture():
+def test_a_picture_with_a_broken_exif_block_is_decoded():
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + b"\x07" * 30
     assert decoded(encoded(two_colours(), "JPEG", exif=exif)).shape == (20, 40, 3)
 
@@ -211,7 +211,7 @@ def test_a_decompression_bomb_is_refused():
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a JPEG"),
     ],
 )
-def test_what_is_no_picture_is_said(data, message):
+def test_bytes_that_are_no_picture_are_reported(data, message):
     with pytest.raises(ImageError, match=message):
         decoded(data)
 
@@ -245,7 +245,7 @@ def test_a_jpeg_of_endless_scans_is_refused_and_one_of_many_is_not():
         decoded(repeated_scans(101 - scans))
 
 
-def test_a_marker_without_a_length_hides_no_scans():
+def test_scans_after_a_marker_without_a_length_are_counted():
     whole = repeated_scans(200)
     start = whole.index(b"\xff\xda", whole.index(b"\xff\xda") + 2)
     with pytest.raises(ImageError, match="more than 100 scans"):

@@ -29,7 +29,7 @@ def _a_gpu_and_no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
 
 
-def test_a_gpu_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_used_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_device().type == "cuda"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert default_device().type == "cpu"
@@ -43,7 +43,7 @@ def test_the_environment_may_ask_for_the_cpu(asked: str, device: str, monkeypatc
     assert default_device().type == device
 
 
-def test_accelerates_own_file_may_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accelerates_file_may_ask_for_the_cpu_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "accelerate").mkdir()
     (tmp_path / "accelerate" / "default_config.yaml").write_text("use_cpu: true\n")
     assert default_device().type == "cpu"
@@ -51,7 +51,7 @@ def test_accelerates_own_file_may_too(tmp_path: Path, monkeypatch: pytest.Monkey
     assert default_device().type == "cuda"
 
 
-def test_a_file_that_is_no_configuration_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_no_configuration_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n")
     monkeypatch.setenv("ACCELERATE_CONFIG_FILE", str(path))
@@ -82,7 +82,7 @@ def test_the_file_is_looked_for_where_accelerate_writes_it(
 
 
 @pytest.mark.parametrize(("visible", "missing"), [("7", "7"), ("0,3", "3"), (" GPU-5f , 1", "1")])
-def test_a_gpu_that_is_not_here_is_named_and_the_cpu_not_taken_in_its_place(
+def test_a_missing_gpu_is_named_and_not_replaced_by_the_cpu(
     visible: str, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # CUDA counts up to the first that is not there
@@ -97,7 +97,7 @@ def test_a_gpu_that_is_not_here_is_named_and_the_cpu_not_taken_in_its_place(
 
 
 @pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("1,0", 2), ("0,-1,7", 1), ("0,", 1)])
-def test_gpus_that_are_here_or_hidden_on_purpose_are_no_mistake(
+def test_visible_and_deliberately_hidden_gpus_are_no_error(
     visible: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
@@ -106,7 +106,7 @@ def test_gpus_that_are_here_or_hidden_on_purpose_are_no_mistake(
     assert default_device().type == ("cuda" if count else "cpu")
 
 
-def test_a_device_by_name_is_here_or_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_by_name_exists_or_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert chosen_device("cuda:1") == torch.device("cuda:1")
     for name in ("cuda:2", "cuda:-1", "tpu", ""):
@@ -117,7 +117,7 @@ def test_a_device_by_name_is_here_or_a_sentence(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("asked", "half"), [("bf16", True), ("no", False), ("", None)])
-def test_networks_run_in_the_precision_that_training_takes(
+def test_networks_run_in_the_precision_of_training(
     asked: str, half: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)

@@ -21,12 +21,12 @@ SAID = "anyone who reaches 0.0.0.0:5123 can use it: it asks for no password\n"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_this_machine_alone_needs_no_word(host: str) -> None:
+def test_loopback_addresses_need_no_warning(host: str) -> None:
     assert reachable(host, 5000) is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.7", "127.0.0.1.example.org"])
-def test_any_other_address_is_said(host: str) -> None:
+def test_any_other_address_is_reported(host: str) -> None:
     assert reachable(host, 5000) == f"anyone who reaches {host}:5000 can use it: it asks for no password"
 
 
@@ -54,7 +54,7 @@ def test_both_servers_get_the_address_and_say_who_reaches_it(
     assert {command[0] for command in started} == {sys.executable}
 
 
-def test_an_address_where_no_server_can_listen_is_a_sentence() -> None:
+def test_an_address_where_no_server_can_listen_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} is in use; --port 0 takes a free one"):

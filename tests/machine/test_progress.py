@@ -33,7 +33,7 @@ def test_a_log_gets_a_line_for_each_tenth_and_the_items_pass_through(capsys: pyt
 
 
 @pytest.mark.usefixtures("_log")
-def test_few_items_get_a_line_each_and_none_get_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_items_get_a_line_each_and_no_items_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(progress([], 0, "encode")) == []
     assert list(progress("ab", 2, "encode")) == ["a", "b"]
     assert capsys.readouterr().err.splitlines() == ["encode: 1 of 2", "encode: 2 of 2"]

@@ -18,7 +18,7 @@ def test_a_file_is_replaced_and_nothing_else_stays(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_where_nothing_can_be_written_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_place_where_nothing_can_be_written_is_reported_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=rf"^{tmp_path}/folder: "):
         write_whole(tmp_path / "folder", b"data")
@@ -27,7 +27,7 @@ def test_where_nothing_can_be_written_is_a_sentence_and_leaves_nothing(tmp_path:
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
 
 
-def test_a_folder_takes_its_place_at_the_end_alone(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_only_at_the_end(tmp_path: Path) -> None:
     out = tmp_path / "below" / "out"
     for name in ("one", "two"):
         with whole_folder(out) as fresh:

@@ -13,13 +13,13 @@ from quantart.project import Project
 from ..unprivileged import open_folder, without_privileges
 
 
-def test_a_writable_folder_is_taken_and_left_as_it_was(tmp_path: Path) -> None:
+def test_a_writable_folder_passes_and_is_left_unchanged(tmp_path: Path) -> None:
     check_writable(tmp_path)
     check_writable(tmp_path / "not" / "made" / "yet")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_read_only_folder_is_named_also_for_what_would_be_made_in_it() -> None:
+def test_a_read_only_folder_is_named_also_for_folders_to_be_made_in_it() -> None:
     with open_folder() as folder:
         folder.chmod(0o555)
         with without_privileges():
@@ -30,7 +30,7 @@ def test_a_read_only_folder_is_named_also_for_what_would_be_made_in_it() -> None
                 assert "Permission denied" in error.value.fault
 
 
-def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "models").touch()
     with pytest.raises(UserError) as error:
         check_writable(tmp_path / "models")
@@ -38,7 +38,7 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     assert "Not a directory" in error.value.fault
 
 
-def test_of_a_project_the_folder_that_is_closed_is_named() -> None:
+def test_the_read_only_folder_of_a_project_is_named() -> None:
     with open_folder() as root:
         root.chmod(0o777)
         (root / "runs").mkdir(mode=0o555)

@@ -82,7 +82,7 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-def test_everything_comes_back_to_the_bit_and_training_goes_on_as_it_would_have(
+def test_a_checkpoint_restores_every_bit_and_training_continues_as_it_would_have(
     checkpoints: Checkpoints, saved: dict[int, TrainingState], caplog: pytest.LogCaptureFixture
 ) -> None:
     resumed = make_state(seed=1)
@@ -95,7 +95,7 @@ def test_everything_comes_back_to_the_bit_and_training_goes_on_as_it_would_have(
     assert_same(resumed, saved[4])
 
 
-def test_all_that_training_goes_on_from_is_part_of_it(saved: dict[int, TrainingState]) -> None:
+def test_a_checkpoint_holds_all_that_training_resumes_from(saved: dict[int, TrainingState]) -> None:
     tensors = saved[4].tensors()
     for name in (
         "step/model.1.running_mean",
@@ -110,14 +110,14 @@ def test_all_that_training_goes_on_from_is_part_of_it(saved: dict[int, TrainingS
         assert tensors[name].any(), name
 
 
-def test_a_checkpoint_before_an_optimisers_first_step_comes_back(checkpoints: Checkpoints) -> None:
+def test_a_checkpoint_from_before_an_optimisers_first_step_is_restored(checkpoints: Checkpoints) -> None:
     fresh, other = make_state(seed=0), make_state(seed=1)
     checkpoints.save(fresh, 1)
     assert checkpoints.restore(other) == 1
     assert_same(fresh, other)
 
 
-def test_with_none_training_starts_at_0_and_nothing_changes(checkpoints: Checkpoints) -> None:
+def test_without_a_checkpoint_training_starts_at_0_and_nothing_changes(checkpoints: Checkpoints) -> None:
     state, untouched = make_state(seed=0), make_state(seed=0)
     assert checkpoints.restore(state) == checkpoints.last_step() == 0
     assert_same(state, untouched)
@@ -127,7 +127,7 @@ DAMAGES = ["bit", "truncated", "zeroed", "missing", "no json", "a folder", "anot
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_one_before_a_damaged_one_is_used_and_it_is_said(
+def test_the_checkpoint_before_a_damaged_one_is_used_and_reported(
     checkpoints: Checkpoints, saved: dict[int, TrainingState], caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     path = weights_of(checkpoints, 4)
@@ -154,7 +154,9 @@ def test_the_one_before_a_damaged_one_is_used_and_it_is_said(
     assert caplog.records[0].levelname == "WARNING"
 
 
-def test_a_damaged_one_takes_no_whole_ones_place(checkpoints: Checkpoints, saved: dict[int, TrainingState]) -> None:
+def test_a_damaged_checkpoint_does_not_push_out_an_intact_one(
+    checkpoints: Checkpoints, saved: dict[int, TrainingState]
+) -> None:
     flip_a_bit(weights_of(checkpoints, 4))
     resumed = make_state(seed=1)
     checkpoints.restore(resumed)
@@ -162,7 +164,7 @@ def test_a_damaged_one_takes_no_whole_ones_place(checkpoints: Checkpoints, saved
     assert sorted(path.name for path in checkpoints.folder.glob("step-*")) == ["step-00000002", "step-00000003"]
 
 
-def test_with_all_damaged_it_stops_and_changes_nothing(
+def test_with_all_checkpoints_damaged_it_stops_and_changes_nothing(
     checkpoints: Checkpoints, saved: dict[int, TrainingState]
 ) -> None:
     for step in saved:
@@ -182,9 +184,7 @@ def test_the_newest_two_are_kept(checkpoints: Checkpoints) -> None:
     assert checkpoints.last_step() == 10
 
 
-def test_what_a_kill_left_half_written_is_no_checkpoint(
-    checkpoints: Checkpoints, saved: dict[int, TrainingState]
-) -> None:
+def test_a_half_written_folder_is_no_checkpoint(checkpoints: Checkpoints, saved: dict[int, TrainingState]) -> None:
     half = checkpoints.folder / ".step-00000006.partial"
     half.mkdir()
     (half / "state.safetensors").write_bytes(b"half")
@@ -197,7 +197,7 @@ def test_what_a_kill_left_half_written_is_no_checkpoint(
     assert not half.exists()
 
 
-def test_where_there_is_no_room_it_says_how_much_and_the_one_before_stays(
+def test_a_full_disk_is_reported_with_the_size_and_the_checkpoint_before_stays(
     checkpoints: Checkpoints, saved: dict[int, TrainingState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_space(tensors: dict[str, Tensor], path: Path) -> None:
@@ -216,7 +216,7 @@ def test_where_there_is_no_room_it_says_how_much_and_the_one_before_stays(
     assert not list(checkpoints.folder.glob(".*"))
 
 
-def test_a_disk_that_fails_otherwise_is_a_sentence_too(
+def test_a_disk_that_fails_otherwise_is_reported_too(
     checkpoints: Checkpoints, saved: dict[int, TrainingState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(tensors: dict[str, Tensor], path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_disk_that_fails_otherwise_is_a_sentence_too(
         checkpoints.save(saved[4], 6)
 
 
-def test_what_is_not_finite_is_not_written(checkpoints: Checkpoints, saved: dict[int, TrainingState]) -> None:
+def test_values_that_are_not_finite_are_not_written(checkpoints: Checkpoints, saved: dict[int, TrainingState]) -> None:
     saved[4].step["model"][0].bias.data[1] = float("inf")  # type: ignore[index, union-attr]
     with pytest.raises(UserError, match=r"stopped at step 6: not finite, though the losses were: step/model\.0\.bias"):
         checkpoints.save(saved[4], 6)
@@ -242,7 +242,7 @@ def test_the_run_is_remembered(checkpoints: Checkpoints) -> None:
     assert again.run_id == "abc"
 
 
-def test_what_other_parameters_left_is_kept_aside_and_never_mixed_in(
+def test_checkpoints_of_other_parameters_are_moved_aside(
     checkpoints: Checkpoints, saved: dict[int, TrainingState], caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoints.run_id = "abc"
@@ -256,7 +256,7 @@ def test_what_other_parameters_left_is_kept_aside_and_never_mixed_in(
     assert str(aside) in message
 
 
-def test_where_it_is_unknown_whose_they_are_they_are_kept_aside_and_it_says_so(
+def test_checkpoints_of_unknown_parameters_are_moved_aside_and_reported(
     checkpoints: Checkpoints, saved: dict[int, TrainingState], caplog: pytest.LogCaptureFixture
 ) -> None:
     (checkpoints.folder / "run.json").write_bytes(bytes(30))

@@ -69,27 +69,27 @@ def test_the_environment_goes_before_the_file(configured: Path, monkeypatch: pyt
     assert processes_wanted() == 2
 
 
-def test_a_number_of_processes_that_is_none_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_of_processes_that_is_no_number_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_NUM_PROCESSES", "two")
     with pytest.raises(UserError) as error:
         processes_wanted()
     assert "ACCELERATE_NUM_PROCESSES='two'" in error.value.fault
 
 
-def test_a_configuration_file_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_file_that_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_CONFIG_FILE", "two_gpus.yaml")
     with pytest.raises(UserError) as error:
         processes_wanted()
     assert "ACCELERATE_CONFIG_FILE='two_gpus.yaml'" in error.value.fault
 
 
-def test_a_process_that_was_launched_launches_none(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launched_process_launches_no_others(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quantart.training.launch._stop_with_parent", lambda: None)  # pytest itself goes on
     monkeypatch.setenv("LOCAL_RANK", "0")
     launch_if_wanted("never_started", [])  # would exit
 
 
-def test_that_accelerate_launch_starts_one_process_on_cpus_is_said(
+def test_accelerate_launch_on_cpus_gives_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
@@ -171,12 +171,12 @@ def test_the_environments_precision_goes_before_the_files(configured: Path, monk
     assert make_accelerator(seed=0).mixed_precision == "no"
 
 
-def test_without_a_wish_the_device_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_configuration_the_device_decides_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     assert make_accelerator(seed=0).mixed_precision == default_precision(cpu=True)
 
 
-def test_a_precision_we_cannot_do_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_precision_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
     with pytest.raises(UserError) as error:
         make_accelerator(seed=0)

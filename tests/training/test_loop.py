@@ -232,7 +232,7 @@ def furthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 
 @pytest.mark.parametrize("stopped_after", [1, 2, 5, 8])
-def test_stopped_by_a_signal_and_resumed_it_ends_as_if_nothing_had_been(
+def test_stopped_by_a_signal_and_resumed_it_ends_as_if_undisturbed(
     make_task: MakeTask, run: Runs, stopped_after: int
 ) -> None:
     undisturbed, logger = Recorder(), Recorder()
@@ -248,7 +248,7 @@ def test_stopped_by_a_signal_and_resumed_it_ends_as_if_nothing_had_been(
     assert logger.repeatable() == undisturbed.repeatable()
 
 
-def test_after_a_crash_it_goes_on_from_the_last_checkpoint_to_the_same_end(make_task: MakeTask, run: Runs) -> None:
+def test_after_a_crash_it_resumes_at_the_last_checkpoint_and_ends_the_same(make_task: MakeTask, run: Runs) -> None:
     undisturbed, logger = Recorder(), Recorder()
     expected = run.fresh(make_task(), undisturbed)
 
@@ -310,7 +310,7 @@ def test_the_averaged_weights_are_what_the_decay_makes_of_the_weights_of_each_st
         torch.testing.assert_close(value, 0.75 * first[name] + 0.25 * second[name], rtol=1e-5, atol=1e-7)
 
 
-def test_a_network_that_comes_in_eval_mode_is_trained_with_dropout_too(stage1: MakeTask, run: Runs) -> None:
+def test_a_network_given_in_eval_mode_is_trained_with_dropout_too(stage1: MakeTask, run: Runs) -> None:
     opened = stage1()
     opened.step.model.eval()  # as `from_pretrained` gives it
     assert_same(run.fresh(opened), run.fresh(stage1()))
@@ -396,7 +396,7 @@ def test_out_of_memory_in_the_validation_names_its_own_parameter(stage1: MakeTas
         run(replace(stage1(), validate=greedy))
 
 
-def test_another_error_stays_what_it_is(stage1: MakeTask, run: Runs) -> None:
+def test_other_errors_are_raised_unchanged(stage1: MakeTask, run: Runs) -> None:
     def fail() -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 

@@ -99,7 +99,7 @@ def test_decoded_pictures_are_compared_with_the_decoded_style_and_content(varian
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in step.generator_parameters()[-2:])
 
 
-def test_other_crops_of_an_outputs_painting_are_no_contrast_to_it() -> None:
+def test_other_crops_of_the_same_painting_are_no_negatives() -> None:
     step = make_step()
     step.decoded = DecodedLoss(LPIPS("squeezenet1_1"), contrast_weight=1.0)
     content, style = (torch.randint(16, (2, 32, 32), generator=torch.Generator().manual_seed(s)) for s in (1, 2))

@@ -33,7 +33,7 @@ def test_each_phase_gives_gradients_to_its_own_side_alone() -> None:
     assert all(p.grad is not None for p in step.discriminator_parameters())
 
 
-def test_the_kept_fake_is_the_generators_and_the_references_is_made_anew() -> None:
+def test_the_generators_fake_is_kept_and_the_references_is_generated_again() -> None:
     x = pictures()
     for reference in (False, True):
         step = make_step(reference=reference)
@@ -48,7 +48,7 @@ def test_the_kept_fake_is_the_generators_and_the_references_is_made_anew() -> No
         assert logs["logits_fake"].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_the_discriminator_is_left_out_before_it_counts_but_for_the_reference() -> None:
+def test_before_its_start_the_discriminator_runs_in_the_references_order_only() -> None:
     step = make_step(disc_start=2)
     assert [step.discriminator_runs(s) for s in range(4)] == [False, False, True, True]
     assert "g_loss" not in step(pictures(), "generator", 1).logs
