@@ -88,8 +88,7 @@ def test_what_names_several_runs_lists_them() -> None:
         assert f"({run.info.run_name}, 20" in run_in_words(run)
 
 
-def test_more_runs_than_a_page_holds_are_all_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantart.tracking.find._PAGE", 2)
+def test_the_latest_runs_come_oldest_first() -> None:
     for number in range(5):
         made(f"many-{number}", experiment="pages")
     assert [run.info.run_name for run in select_runs(experiment="pages")] == [f"many-{n}" for n in range(5)]
@@ -118,7 +117,7 @@ def test_a_model_comes_with_its_run_and_each_way_of_having_none_is_a_sentence(pr
 
     with pytest.raises(UserError, match="is FAILED"):
         find_model(made("broken", status="FAILED"), tmp_path)
-    with pytest.raises(UserError, match=r"\(empty, .*\): no model at "):
+    with pytest.raises(UserError, match=r"\(empty, .*\) has no model at "):
         find_model(made("empty"), tmp_path)
     shutil.rmtree(Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id)))
     with pytest.raises(UserError, match=r"\(with model@\w+, .*\): its model's files are gone"):

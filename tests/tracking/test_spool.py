@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -42,25 +43,22 @@ def test_one_process_has_it_at_a_time(tmp_path: Path) -> None:
     assert list((tmp_path / FOLDER).iterdir()) == []
 
 
-def test_a_full_disk_is_reported_and_leaves_no_part_of_an_event(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_takes_no_more_is_reported_and_leaves_no_part_of_an_event(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path, "somewhere")
     spool.append("first")
-    real = Path.write_bytes
-
-    def full(self: Path, data: bytes) -> int:
-        real(self, data[:7])
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (7, before[1]))  # bytes; what is written beyond them fails
+    try:
         with pytest.raises(UserError) as error:
             spool.append("second")
-    assert "No space left" in error.value.fault
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(spool.folder) in error.value.fault
+    assert "File too large" in error.value.fault
     spool.append("third")
     assert kinds(spool) == ["first", "third"]
-    assert {path.suffix for path in spool.folder.iterdir()} == {".json", ""}
+    assert {path.name for path in spool.folder.iterdir()} >= {"state.json", "lock"}
+    assert len(list(spool.folder.iterdir())) == 4
 
 
 def test_what_is_kept_is_as_it_was_when_the_original_is_replaced(tmp_path: Path) -> None:

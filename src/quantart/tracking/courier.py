@@ -11,7 +11,7 @@ from filelock import Timeout
 
 from quantart.tracking.delivery import Delivery, deliver_left
 from quantart.tracking.spool import Spool, find_spools
-from quantart.tracking.store import configure, real_root, store_error
+from quantart.tracking.store import Unreachable, configure, real_root, store_error
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0
 """Seconds between looks into the spool, and at most between attempts to reach a store that fails."""
@@ -24,26 +24,21 @@ class Courier(threading.Thread):
     """Delivers a spool while it is being written, after what earlier runs of the project left.
 
     It takes over the spool's lock.
-
-    Args:
-        configured: whether the store is configured already.
     """
 
-    def __init__(self, project: Path, spool: Spool, *, configured: bool) -> None:
+    def __init__(self, project: Path, spool: Spool) -> None:
         super().__init__(daemon=True, name="tracking")
         self._project, self._spool = project, spool
-        self._configured = configured
-        self._earlier_runs_delivered = False
-        self._delivery = Delivery(spool)
+        self._delivery: Delivery | None = None
         self._closing, self._stopped = threading.Event(), threading.Event()
         self._failing_since = 0.0
         self.error: Exception | None = None
         """Why the last attempt failed; None if it did not."""
 
-    def wait_for_run(self, seconds: float) -> None:
-        """Wait until the run is in the store or an attempt failed, at most `seconds`."""
+    def wait(self, seconds: float) -> None:
+        """Wait until everything is delivered or an attempt failed, at most `seconds`."""
         until = time.monotonic() + seconds
-        while self._spool.run_id is None and self.error is None and time.monotonic() < until:
+        while self._spool.events() and self.error is None and time.monotonic() < until:
             time.sleep(0.02)
 
     def close(self, limit: float) -> bool:
@@ -52,10 +47,9 @@ class Courier(threading.Thread):
         self._closing.set()
         while self.is_alive() and time.monotonic() - began < limit and self._failed_for(began) < GRACE:
             self.join(0.02)
-        if self.is_alive():
-            self.abandon()
-            return False
-        return True
+        delivered = not self.is_alive()
+        self.abandon()
+        return delivered
 
     def abandon(self) -> None:
         """Stop at once. A request that hangs keeps the spool locked until the request or the process ends."""
@@ -81,12 +75,10 @@ class Courier(threading.Thread):
             self._spool.lock.release()
 
     def _deliver(self) -> None:
-        if not self._configured:
+        if self._delivery is None:
             configure(self._project)
-            self._configured = True
-        if not self._earlier_runs_delivered:
             self._deliver_earlier_runs()
-            self._earlier_runs_delivered = True
+            self._delivery = Delivery(self._spool)
         for _ in self._delivery.rest():
             if self.error is not None:
                 log.warning("%s: the tracking store answers again", self._spool.address)
@@ -107,14 +99,12 @@ class Courier(threading.Thread):
     def _failed(self, error: Exception) -> None:
         if self.error is None:
             self._failing_since = time.monotonic()
-            # before the run is in the store, whoever started it reports the failure
-            if self._spool.run_id is not None and not self._closing.is_set():
-                warn_of_outage(self._spool, store_error(self._spool.address, error))
+            fault = store_error(self._spool.address, error)
+            # before the run is in the store, a refusal stops whoever started it
+            if not self._closing.is_set() and (self._spool.run_id or isinstance(fault, Unreachable)):
+                kept = "%s. Training goes on; what it logs is kept in %s and delivered later"
+                log.warning(kept, fault, self._spool.folder)
         self.error = error
 
     def _failed_for(self, began: float) -> float:
         return time.monotonic() - max(began, self._failing_since) if self.error is not None else 0.0
-
-
-def warn_of_outage(spool: Spool, fault: Exception) -> None:
-    log.warning("%s. Training goes on; what it logs is kept in %s and delivered later", fault, spool.folder)

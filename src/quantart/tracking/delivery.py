@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param
 
 from quantart.machine.progress import progress
 from quantart.tracking import store
-from quantart.tracking.find import LOCAL_ID, find_local
+from quantart.tracking.find import LOCAL_ID, find_local, missing_run, run_if_there
 from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
 from quantart.tracking.spool import END, Spool, find_spools, is_local_id, now
 
@@ -97,6 +97,8 @@ class Delivery:
                 experiment = self._client.get_experiment_by_name(store.EXPERIMENT)
                 run_id = self._client.create_run(experiment.experiment_id, time, tags, name).info.run_id
             named = run_name(name, tags, run_id)
+        elif not run_if_there(run_id):
+            raise missing_run(run_id)
         self._client.update_run(run_id, "RUNNING", named)
         self._spool.found(run_id)
         self._tags(tags)
@@ -192,7 +194,7 @@ def deliver_left(spool: Spool, wait: float = 0.0) -> Iterator[None]:
 
 
 def sync(project: Path, *, wait: float = 0.0, patience: int = store.REQUEST) -> bool:
-    """Deliver everything that is left in a project, the oldest run first, and log what went where.
+    """Deliver everything that is left in a project, the oldest run first.
 
     Args:
         project: the project's root.
@@ -207,14 +209,12 @@ def sync(project: Path, *, wait: float = 0.0, patience: int = store.REQUEST) -> 
     """
     root = store.real_root(project)
     address = store.without_password(store.tracking_uri(root))
-    spools = find_spools(root)
-    if not spools:
-        log.info("nothing to deliver: everything that was logged is in the tracking store")
-    ours = [spool for spool in spools if spool.address == address]
-    for spool in spools:
+    for spool in find_spools(root):
         if spool.address != address:
             log.warning("%s is for the store %s: set MLFLOW_TRACKING_URI to deliver it", spool.folder, spool.address)
+    ours = find_spools(root, address)
     if not ours:
+        log.info("nothing to deliver: everything that was logged for %s is there", address)
         return True
     try:
         store.configure(project, min(patience, 15))

@@ -7,17 +7,13 @@ good. Once the run is in the store, its tag `local_id` says which one it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Run
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.store.entities import PagedList
 
 from quantart.errors import UserError
 from quantart.tracking.links import RunLink, read_link
@@ -25,17 +21,15 @@ from quantart.tracking.spool import is_local_id
 from quantart.tracking.store import EXPERIMENT, without_password
 
 FINISHED = "FINISHED"
+STAGE_2 = "tags.stage = 'stage2'"
 LOCAL_ID = "local_id"
 SHORT_ID = 8
 """Characters of an id that are shown."""
 
 _SHORTEST_PREFIX = 4
 _ID = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
-_STAGE_2 = "tags.stage = 'stage2'"
-_CANDIDATES = 8
-_PAGE = 200
-_NEWEST_FIRST = ["attributes.start_time DESC", "attributes.run_id"]
-_Item = TypeVar("_Item")
+_MOST, _SHOWN = 200, 8  # runs that are looked at, and named in a message, where one is wanted
+_ALL = 1_000_000
 
 
 def find_run(text: str) -> Run:
@@ -49,20 +43,25 @@ def find_run(text: str) -> Run:
         UserError: there is none; there are several, which are listed; or it has not been delivered to the store yet.
     """
     text = resolve(text.strip())
-    by_id = _search(f"attributes.run_id LIKE '{text}%'") if _ID.fullmatch(text) else ()
-    by_name = (run for run in _search(f"attributes.run_name LIKE '{_pattern(text)}%'") if _is_named(run, text))
-    found = {run.info.run_id: run for runs in (by_id, by_name) for run in islice(runs, _CANDIDATES + 1)}
+    candidates = _search(f"attributes.run_id LIKE '{text}%'", _MOST) if _ID.fullmatch(text) else []
+    for pattern in (_pattern(text), f"{_pattern(text)}@%"):
+        named = _search(f"attributes.run_name LIKE '{pattern}'", _MOST)
+        candidates += [run for run in named if text in (run.info.run_name, run.info.run_name.partition("@")[0])]
+    found = list({run.info.run_id: run for run in candidates}.values())
     if len(found) == 1:
-        return next(iter(found.values()))
+        return found[0]
     if found:
-        shown = ", ".join(run_in_words(run) for run in islice(found.values(), _CANDIDATES))
-        more = ", …" if len(found) > _CANDIDATES else ""
-        raise UserError(f"run {text}: names {len(found)} runs: {shown}{more}", "give more characters of the id")
+        shown = ", ".join([*map(run_in_words, found[:_SHOWN]), *(["…"] if len(found) > _SHOWN else [])])
+        raise UserError(f"run {text}: names {len(found)} runs: {shown}", "give more characters of the id")
+    raise missing_run(text)
+
+
+def missing_run(text: str) -> UserError:
+    """Says that the store has no run of this id or name."""
     remedy = "`dvc repro -f` makes new runs; remove .quantart/checkpoints first if training was to resume"
     if len(text) < _SHORTEST_PREFIX:
         remedy = f"give at least {_SHORTEST_PREFIX} characters of an id"
-    fault = f"run {text} is not in the tracking store {_store()}: no run has this name or an id that begins so"
-    raise UserError(fault, remedy)
+    return UserError(f"run {text} is not in the tracking store {_store()}", remedy)
 
 
 def linked_run(path: Path) -> Run | None:
@@ -124,21 +123,23 @@ def select_runs(last: int | None = None, experiment: str | None = None, filter: 
     Args:
         last: None: all of them.
         experiment: name of an MLflow experiment; None: every experiment of the store.
-        filter: in MLflow's search language; None: `tags.stage = 'stage2'`, the style transfer networks.
+        filter: in MLflow's search language; None: `STAGE_2`, the style transfer networks.
 
     Raises:
         UserError: the experiment is unknown, or MLflow does not understand the filter.
     """
-    experiments = None if experiment is None else [_experiment(experiment)]
-    condition = f"attributes.status = '{FINISHED}' and {_STAGE_2 if filter is None else filter}"
+    known = sorted(each.name for each in mlflow.search_experiments())
+    if experiment is not None and experiment not in known:
+        fault = f"experiment {experiment} is not in the tracking store {_store()}"
+        raise UserError(fault, f"choose one of: {', '.join(known)}")
+    condition = f"attributes.status = '{FINISHED}' and {filter or STAGE_2}"
     try:
-        return list(islice(_search(condition, experiments), last))[::-1]
+        return _search(condition, last or _ALL, experiment)[::-1]
     except MlflowException as error:
         if filter is None:
             raise
-        raise UserError(
-            f"filter {filter!r}: {_one_line(error)}", "write for example \"params.`stage2.variant` = 'discrete'\""
-        ) from None
+        remedy = "write for example \"params.`stage2.variant` = 'discrete'\""
+        raise UserError(f"filter {filter!r}: {_one_line(error)}", remedy) from None
 
 
 def find_model(run: Run, folder: Path) -> Path:
@@ -155,12 +156,9 @@ def find_model(run: Run, folder: Path) -> Path:
             # a run that logged metrics while it trained has logged its model at the end
             if run.data.metrics and not MlflowClient().list_artifacts(run.info.run_id):
                 raise UserError(f"{name}: its model's files are gone: {uri} is empty")
-            raise UserError(f"{name}: no model at {uri}/{RunLink.model}", "name a run that trained or imported one")
-        return Path(
-            mlflow.artifacts.download_artifacts(
-                run_id=run.info.run_id, artifact_path=RunLink.model, dst_path=str(folder)
-            )
-        )
+            raise UserError(f"{name} has no model at {uri}/{RunLink.model}", "name a run that trained or imported one")
+        artifacts = mlflow.artifacts
+        return Path(artifacts.download_artifacts(None, run.info.run_id, RunLink.model, str(folder)))
     except (MlflowException, OSError) as error:
         raise UserError(f"{name}: its model's files at {uri}/{RunLink.model} are gone ({_one_line(error)})") from error
 
@@ -168,10 +166,9 @@ def find_model(run: Run, folder: Path) -> Path:
 def check_finished(run: Run) -> None:
     """Raise a `UserError` that names the status if a run failed, was stopped, or is still going on."""
     if run.info.status != FINISHED:
-        raise UserError(
-            f"run {run_in_words(run)} is {run.info.status}, and only a training run that finished has a model",
-            "if it ended, `quantart sync` delivers the rest of it" if run.info.status == "RUNNING" else "",
-        )
+        fault = f"run {run_in_words(run)} is {run.info.status}, and only a training run that finished has a model"
+        running = run.info.status == "RUNNING"
+        raise UserError(fault, "if it ended, `quantart sync` delivers the rest of it" if running else "")
 
 
 def run_in_words(run: Run) -> str:
@@ -180,41 +177,17 @@ def run_in_words(run: Run) -> str:
     return f"{run.info.run_id[:SHORT_ID]} ({run.info.run_name}, {started:%Y-%m-%d %H:%M} UTC)"
 
 
-def _search(condition: str, experiments: Sequence[str] | None = None) -> Iterator[Run]:
-    """Runs, newest first."""
-    client = MlflowClient()
-    places = experiments if experiments is not None else [each.experiment_id for each in _all_experiments()]
-    return _pages(
-        lambda token: client.search_runs(
-            list(places), condition, max_results=_PAGE, order_by=_NEWEST_FIRST, page_token=token
-        )
+def _search(condition: str, last: int, experiment: str | None = None) -> list[Run]:
+    """The latest runs of one experiment, or of all, newest first."""
+    everywhere = experiment is None
+    return mlflow.search_runs(
+        filter_string=condition,
+        max_results=last,
+        order_by=["attributes.start_time DESC", "attributes.run_id"],
+        output_format="list",
+        search_all_experiments=everywhere,
+        experiment_names=None if everywhere else [experiment],
     )
-
-
-def _all_experiments() -> Iterator[Experiment]:
-    return _pages(lambda token: MlflowClient().search_experiments(page_token=token))
-
-
-def _pages(page: Callable[[str | None], PagedList[_Item]]) -> Iterator[_Item]:
-    """The items of all pages; `page` returns the one that begins at a token."""
-    items = page(None)
-    yield from items
-    while items.token:
-        items = page(items.token)
-        yield from items
-
-
-def _experiment(name: str) -> str:
-    found = mlflow.get_experiment_by_name(name)
-    if found is None or found.lifecycle_stage != "active":
-        known = ", ".join(sorted(each.name for each in _all_experiments()))
-        raise UserError(f"experiment {name} is not in the tracking store {_store()}", f"choose one of: {known}")
-    return str(found.experiment_id)
-
-
-def _is_named(run: Run, text: str) -> bool:
-    name = str(run.info.run_name)
-    return text in (name, name.partition("@")[0])
 
 
 def _pattern(text: str) -> str:

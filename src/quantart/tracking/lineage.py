@@ -55,12 +55,7 @@ class DataUsed:
 
 
 def tags_of(project: Path, stage: str, upstream: Mapping[str, str], datasets: Sequence[DataUsed]) -> dict[str, str]:
-    """The tags that tell where a run comes from.
-
-    Returns:
-        `stage`; `git.commit` and `git.dirty`; `dvc.stage` and `dvc.experiment` under DVC; `data.<name>`, the sha256 of
-        each data set; `upstream.<stage>`, the id of each run that this one stands on.
-    """
+    """The tags that tell where a run comes from, as docs/tracking.md lists them."""
     tags = {"stage": stage, **_git(project)}
     tags |= {tag: value for tag, variable in _DVC.items() if (value := os.environ.get(variable))}
     tags |= {f"data.{data.name}": data.digest for data in datasets}
@@ -68,10 +63,7 @@ def tags_of(project: Path, stage: str, upstream: Mapping[str, str], datasets: Se
 
 
 def run_name(name: str, tags: Mapping[str, str], run_id: str) -> str:
-    """`name@experiment` under `dvc exp run`, otherwise `name@` and the beginning of the id.
-
-    Charts and legends show nothing of a run except its name.
-    """
+    """`name@experiment` under `dvc exp run`, otherwise `name@` and the beginning of the id: all that charts show."""
     return f"{name}@{tags.get('dvc.experiment') or run_id[:SHORT_ID]}"
 
 
@@ -97,10 +89,9 @@ def upstream_of(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def ancestry(runs: Iterable[Run]) -> list[tuple[str, Run]]:
-    """The runs and everything that they stand on, nearest first, without runs that are gone.
+    """The runs and those that they stand on, as far as they are there, nearest first.
 
-    Returns:
-        Each run with its stage, as the run that stands on it names it; "" for `runs` themselves.
+    Each with its stage, as the run that stands on it names it; "" for `runs` themselves.
     """
     found = {run.info.run_id: ("", run) for run in runs}
     waiting = [run for _, run in found.values()]

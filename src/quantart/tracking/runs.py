@@ -11,14 +11,14 @@ import json
 import logging
 import math
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
 from typing import Any
 
 import mlflow
@@ -29,7 +29,7 @@ from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
 from quantart.tracking import store
-from quantart.tracking.courier import Courier, warn_of_outage
+from quantart.tracking.courier import Courier
 from quantart.tracking.delivery import Delivery, sync
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import DataUsed, tags_of
@@ -49,12 +49,7 @@ log = logging.getLogger(__name__)
 
 
 class TrackedRun:
-    """Writes to one run.
-
-    Args:
-        spool: keeps the files that events refer to.
-        record: takes the events: kind and values.
-    """
+    """Writes to one run: `record` takes the events (kind and values), `spool` keeps the files that they refer to."""
 
     def __init__(self, spool: Spool, record: Callable[..., None]) -> None:
         self._spool = spool
@@ -71,11 +66,8 @@ class TrackedRun:
         self._record("metrics", values=numbers, step=step, time=now())
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
-        """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`.
-
-        The files are named as `MlflowClient.log_image` names them. That method makes up new names on each call, so a
-        picture that is sent twice would be there twice.
-        """
+        """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
+        # named as MlflowClient.log_image does, but once, so that a picture which is sent twice is there once
         folder = self._spool.new_folder()
         begin = f"{key.replace('/', '~')}+step+{step}+"
         name = f"{begin}timestamp+{now()}+{uuid.uuid4()}"
@@ -110,18 +102,16 @@ def stage_run(
     upstream: Mapping[str, str] | None = None,
     datasets: Sequence[DataUsed] = (),
 ) -> Iterator[TrackedRun]:
-    """Track one run of a training stage in the experiment `quantart`, with system metrics; no call waits for the store.
+    """Track one run of a training stage, with system metrics; no call waits for the store.
 
     It ends FINISHED, FAILED after an exception, or KILLED after SIGTERM or Ctrl-C (a SIGTERM that nothing else
-    handles raises SystemExit(143) inside the `with`). At the end everything that was logged is in the store, or a
-    warning says that it is not and what delivers it.
+    handles raises SystemExit(143) inside the `with`). If not everything is in the store by then, a warning says so.
 
     Args:
         project: the project's root.
         stage: prefix of the parameters, e.g. `stage2`.
         name: e.g. `stage2_discrete`; for the run's name in MLflow see `run_name`.
-        params: nested; logged as `stage2.train.steps`. MLflow keeps the first value of a parameter; another one, after
-            a resume, becomes the tag `latest.<parameter>`.
+        params: nested; logged as `stage2.train.steps`. One that a resume changes becomes the tag `latest.<parameter>`.
         run_id: continue this run instead of making one.
         upstream: ids of the runs whose models this one stands on, by stage.
         datasets: what it reads.
@@ -131,12 +121,11 @@ def stage_run(
     """
     start = _start(project, stage, name, params, upstream or {}, datasets)  # before the spool makes a new file
     with _sigterm_raises():
-        spool, outage = _open(project, run_id)
+        spool = _open(project, run_id)
         with store.impatient(store.REQUEST):
             spool.append("start", **start)
-            courier = Courier(project, spool, configured=outage is None)
-            courier.start()
-            _check_start(courier, spool, outage)
+            courier = Courier(project, spool)
+            _begin(courier, spool)
             run = TrackedRun(spool, spool.append)
             with (
                 _ending(lambda status: _end(courier, spool, name, status)),
@@ -149,7 +138,7 @@ def stage_run(
 def new_run(
     project: Path, *, stage: str, name: str, params: Mapping[str, Any], datasets: Sequence[DataUsed] = ()
 ) -> Iterator[TrackedRun]:
-    """As `stage_run`, for work that needs the store: each call returns when the store has what was logged.
+    """As `stage_run`, for work that needs the store: each call returns when what it logs is there.
 
     Raises:
         UserError: the store can't be used, or does not take what a call logs.
@@ -163,9 +152,7 @@ def new_run(
 
 @contextmanager
 def open_run(run_id: str) -> Iterator[TrackedRun]:
-    """A run of the configured store to add to; its status and times stay as they are.
-
-    Each call returns when the store has what was logged.
+    """A run of the configured store to add to, each call at once; its status and times stay as they are.
 
     Raises:
         UserError: the store does not have this run, or does not take what a call logs.
@@ -187,10 +174,8 @@ def stands_in(project: Path) -> Iterator[None]:
             raise  # the tracking process comes to the same, or notices that this one is gone
         except BaseException:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher stops the others when one has died
-            try:
+            with suppress(UserError):
                 sync(project, wait=PROBE, patience=PROBE)
-            except UserError as error:
-                log.warning("%s", error)
             raise
 
 
@@ -237,47 +222,33 @@ def _delivered_at_once(run_id: str | None) -> Iterator[tuple[TrackedRun, Callabl
         yield TrackedRun(spool, deliver), deliver
 
 
-def _open(project: Path, run_id: str | None) -> tuple[Spool, store.Unreachable | None]:
-    """The run's spool, locked, and the outage if the store can't be asked."""
-    outage = None
+def _open(project: Path, run_id: str | None) -> Spool:
+    """The run's spool, locked: what is left of an interrupted run, or a new one."""
     root = store.real_root(project)
     address = store.without_password(store.tracking_uri(root))
-    try:
-        store.configure(project, PROBE)
-    except store.Unreachable as error:
-        outage = error
-    if run_id is not None:
-        for spool in find_spools(root, address):
-            if run_id in (spool.local_id, spool.run_id) and _take(spool):
-                return spool, outage
-        if outage is None:
-            run_id = find_run(run_id).info.run_id
-    names = {"local_id": run_id} if run_id and is_local_id(run_id) else {"run_id": run_id}
-    return Spool.create(root, address, **names), outage
+    for spool in find_spools(root, address) if run_id else []:
+        try:
+            if run_id in (spool.local_id, spool.run_id) and spool.take(LOCKED):
+                return spool
+        except Timeout:
+            fault = f"{spool.folder}: another process writes this run or delivers it (`quantart sync`)"
+            raise UserError(fault, "try again when that has ended") from None
+    local = run_id if run_id and is_local_id(run_id) else None
+    return Spool.create(root, address, local_id=local, run_id=None if local else run_id)
 
 
-def _take(spool: Spool) -> bool:
-    try:
-        return spool.take(LOCKED)
-    except Timeout:
-        fault = f"{spool.folder}: another process writes this run or delivers it (`quantart sync`)"
-        raise UserError(fault, "try again when that has ended") from None
-
-
-def _check_start(courier: Courier, spool: Spool, outage: store.Unreachable | None) -> None:
-    """Wait a little until the run is created, so that it has its final id, and for what the store may object."""
-    if outage is None:
-        courier.wait_for_run(PROBE if spool.address.startswith("http") else math.inf)
-        if spool.run_id is None and courier.error is not None:
-            fault = store.store_error(spool.address, courier.error)
-            if not isinstance(fault, store.Unreachable):
-                courier.abandon()
-                if len(spool.events()) == 1:  # the start alone
-                    spool.remove()
-                raise fault from courier.error
-            outage = fault
-    if outage is not None:
-        warn_of_outage(spool, outage)
+def _begin(courier: Courier, spool: Spool) -> None:
+    """Deliver the start, so that the run has its final id; give up the run if the store refuses it."""
+    courier.start()
+    courier.wait(PROBE if spool.address.startswith("http") else math.inf)
+    if courier.error is None:
+        return
+    fault = store.store_error(spool.address, courier.error)
+    if not isinstance(fault, store.Unreachable):
+        courier.abandon()
+        if len(spool.events()) == 1:  # the start alone
+            spool.remove()
+        raise fault from courier.error
 
 
 def _end(courier: Courier, spool: Spool, name: str, status: str) -> None:
@@ -315,16 +286,12 @@ def _ending(end: Callable[[str], None]) -> Iterator[None]:
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
     """Turn SIGTERM into an exception, so that what is open is closed, unless it is handled already."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
     main = threading.current_thread() is threading.main_thread()
-    ours = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, stop)
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

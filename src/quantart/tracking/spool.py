@@ -60,10 +60,7 @@ class Spool:
     def create(cls, root: Path, address: str, *, local_id: str | None = None, run_id: str | None = None) -> Spool:
         """A new spool, empty and locked, for a run of the store at `address`.
 
-        Args:
-            root: of the project.
-            local_id: the id that the project gave the run before; None: a new one, which contains the time.
-            run_id: the run's id in the store, if it has one.
+        The run may have an id of the store already, or a local id; a new local id contains the time.
         """
         name = local_id or f"local-{datetime.now(UTC):%Y%m%d%H%M%S%f}-{secrets.token_hex(4)}"
         folder = root / FOLDER / name
@@ -78,10 +75,7 @@ class Spool:
         return self.folder.name
 
     def take(self, wait: float) -> bool:
-        """Lock the spool of a process that has ended, to deliver it or to go on writing it.
-
-        Returns:
-            False, without the lock, if another process has delivered everything meanwhile.
+        """Lock what a process that has ended left; False, without the lock, if it was delivered meanwhile.
 
         Raises:
             filelock.Timeout: another process still holds it after `wait` seconds.
@@ -98,11 +92,7 @@ class Spool:
         return (self.folder / _STATE).is_file()
 
     def append(self, kind: str, **values: Any) -> None:
-        """Add an event, whole or not at all; the values must be representable in JSON.
-
-        Raises:
-            UserError: it can't be written, for instance because the disk is full.
-        """
+        """Add an event, whole or not at all; a `UserError` says why it can't be written, e.g. to a full disk."""
         with self._appending:
             data = json.dumps({"kind": kind, **values}).encode()
             write_whole(self.folder / f"{self._appended + 1:010d}.json", data)
