@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -289,8 +290,9 @@ def test_an_imported_vqgan_is_measured_on_both_domains_and_not_registered(projec
 
 
 def test_init_from_takes_the_place_of_the_base_and_the_domains_go_on_from_it(
-    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "quantart")
     imported = run(project, stage_1_checkpoint(tmp_path), project.root / "models" / "imagenet", resolution=32)
     assert imported is not None
     set_params(project, stage1__init_from="models/imagenet")
@@ -306,9 +308,8 @@ def test_init_from_takes_the_place_of_the_base_and_the_domains_go_on_from_it(
     assert tracked(imported).data.tags["model.sha256"] == logged.data.tags["model.sha256"]
     assert mlflow.artifacts.download_artifacts(run_id=logged.info.run_id, artifact_path="model/config.json")
 
-    capsys.readouterr()
     stage1.run(project, "content")
-    assert "the discriminator goes on from the imported one" in capsys.readouterr().out
+    assert "the imported discriminator is trained further" in caplog.text
     tags = tracked(read_link(project.link("stage1_content")).run_id).data.tags
     assert tags["upstream.stage1_base"] == logged.info.run_id
     trained = ExperimentStage1.from_pretrained(project.stage1_model("content")).state_dict()
@@ -317,13 +318,14 @@ def test_init_from_takes_the_place_of_the_base_and_the_domains_go_on_from_it(
 
 
 def test_a_discriminator_of_another_shape_is_left_and_said(
-    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "quantart")
     run(None, stage_1_checkpoint(tmp_path, ndf=8), project.root / "models" / "imagenet", resolution=32)
     set_params(project, stage1__init_from="models/imagenet")
     stage1.run(project, "base")
     stage1.run(project, "style")
-    assert "the imported discriminator differs from stage1.discriminator in shape" in capsys.readouterr().out
+    assert "stage1.discriminator" in caplog.text
 
 
 def test_two_vqgans_take_the_place_of_all_of_stage_1(project: Project, tmp_path: Path) -> None:
@@ -354,14 +356,13 @@ def test_a_folder_that_does_not_fit_stops_the_first_stage(project: Project, tmp_
         with pytest.raises(UserError) as error:
             stage1.run(project, "base")
         assert not project.stage1_model("base").exists()
-        return str(error.value)
+        return error.value.fault
 
     set_params(project, stage1__style_from="models/none")
-    assert re.fullmatch(r"stage1.style_from: .*models/none: holds no model; .*", fault())
+    assert re.fullmatch(r"stage1.style_from: .*models/none: .*", fault())
     run(None, stage_2_checkpoint(tmp_path), tmp_path / "second", resolution=32)
     set_params(project, stage1__init_from=str(tmp_path / "second"))
-    assert "stage1.init_from: " in fault()
-    assert "not the configuration of an ExperimentStage1" in fault()
+    assert re.fullmatch(r"stage1.init_from: .*second/config.json: .* ExperimentStage1", fault())
     run(None, stage_1_checkpoint(tmp_path), tmp_path / "vqgan", resolution=64)
     other = {**MODEL, "n_embed": 32, "attn_resolutions": []}
     set_params(project, stage1__content_from=str(tmp_path / "vqgan"))
@@ -379,7 +380,7 @@ def test_a_folder_that_does_not_fit_stops_the_first_stage(project: Project, tmp_
 def test_a_folder_that_the_pipeline_writes_is_not_taken_over(project: Project, key: str) -> None:
     vqgan(0).save_pretrained(project.stage1_model("content"))
     set_params(project, **{key: "models/stage1_content"})
-    with pytest.raises(UserError, match="models/stage1_content: the pipeline itself writes this folder; copy it"):
+    with pytest.raises(UserError, match=f"^{key.replace('__', '.')} models/stage1_content: "):
         stage1.run(project, "base")
     assert ExperimentStage1.from_pretrained(project.stage1_model("content"))
 

@@ -22,6 +22,7 @@ from quantart.models.reference import Imported, Network, open_reference
 from quantart.models.reference_config import Settings, read_config
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Params
+from quantart.params.model import ModelParams
 from quantart.params.stage2 import TransferNetworkParams
 from quantart.project import Project
 from quantart.tracking.runs import new_run
@@ -145,9 +146,8 @@ def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -
 
 def _model(network: Network) -> dict[str, Any]:
     """`model` of params.yaml for such a network."""
-    config, ddconfig = network.config, network.config["ddconfig"]
-    shape = {key: ddconfig[key] for key in ("ch", "ch_mult", "num_res_blocks", "attn_resolutions", "z_channels")}
-    return shape | {"embed_dim": config["embed_dim"], "n_embed": config["n_embed"], "dropout": ddconfig["dropout"]}
+    arguments = network.config | network.config["ddconfig"]
+    return {key: arguments[key] for key in ModelParams.model_fields}
 
 
 def _in_project(project: Project, out: Path) -> Path:
