@@ -14,7 +14,7 @@ from quantart.components.autoencoder import Decoder, Encoder
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.components.quantizer import VectorQuantizer
 from quantart.components.style_transfer import StyleTransferModule
-from quantart.models.fidelity import mix_decode, mix_latents
+from quantart.models.fidelity import mix_latents, mixed_decoder
 
 from .builders import stage_1, stage_2, stage_2_loss
 from .conftest import Case, prefixed
@@ -173,7 +173,7 @@ def test_fidelity_control(case: Case) -> None:
             name, alpha, beta = setting[1], float(setting[2]), float(setting[3])
             z = mix_latents(discrete, continuous, case["in/content"], case["in/style"], alpha, beta)
             outputs[f"out/z_{name}"] = z
-            outputs[f"out/image_{name}"] = mix_decode(discrete, continuous, z, alpha)
+            outputs[f"out/image_{name}"] = mixed_decoder(discrete, continuous, alpha)(z)
         return outputs
 
     assert_one_pass(replay, case)

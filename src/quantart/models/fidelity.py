@@ -1,8 +1,8 @@
 """Fidelity control: between a discrete and a continuous model, and between style and content (Huang et al. 2023).
 
 z = mix(α, mix(β, zq_y, zq_c), mix(β, z_y, z_c)) with mix(p, u, v) = p·u + (1 − p)·v, where q marks the discrete
-model's codes, y the transferred and c the content's latents. The decoders' weights are mixed by α too. The models,
-which must be of one shape, stay as they are.
+model's codes, y the transferred latents and c the content's. The weights of the decoders are mixed by α too. The
+models, which must have one shape, do not change.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.names import Variant
 
 ALPHA_OF: dict[Variant, float] = {"discrete": 1.0, "continuous": 0.0}
-"""The alpha at which one variant works alone."""
+"""The alpha at which only this variant is used."""
 
 
 class Fidelity(NamedTuple):
@@ -38,24 +38,25 @@ class Fidelity(NamedTuple):
 
     @property
     def styled(self) -> tuple[Variant, ...]:
-        """Those of them that look at the style."""
+        """Those of them that need the style."""
         return self.variants if self.beta > 0.0 else ()
 
     @property
     def name(self) -> str:
-        """File-safe, e.g. `a0.50_b1.00`; another one for every other pair of values."""
-        return f"a{_text(self.alpha)}_b{_text(self.beta)}"
+        """Safe in file names and different for every pair of values, e.g. `a0.50_b1.00`."""
+        alpha, beta = (text if float(text := f"{value:.2f}") == value else repr(value) for value in self)
+        return f"a{alpha}_b{beta}"
 
 
 def settle(alpha: float | None, beta: float, available: Collection[Variant], default: Variant = "discrete") -> Fidelity:
-    """Check both controls against the models that are there.
+    """Check both controls against the available models.
 
     Args:
-        alpha: None for the one at which `default` works alone, or the only model that is available.
+        alpha: None: the alpha at which only `default` is used, or the only available model.
         available: at least one variant.
 
     Raises:
-        UserError: a value that is no number in [0, 1], or an alpha that needs a model that is not there.
+        UserError: a value is not a number in [0, 1], or alpha needs a model that is not available.
     """
     if alpha is None:
         alpha = ALPHA_OF[default if default in available else next(iter(available))]
@@ -65,8 +66,8 @@ def settle(alpha: float | None, beta: float, available: Collection[Variant], def
     if missing := [variant for variant in fidelity.variants if variant not in available]:
         (only,) = available
         raise UserError(
-            f"alpha = {fidelity.alpha:g}: needs the {missing[0]} network, and only the {only} one is here, "
-            f"which fixes alpha at {ALPHA_OF[only]:g}"
+            f"alpha = {fidelity.alpha:g}: needs the {missing[0]} network, and only the {only} one is here",
+            f"leave alpha at {ALPHA_OF[only]:g} or add the {missing[0]} network",
         )
     return fidelity
 
@@ -74,12 +75,12 @@ def settle(alpha: float | None, beta: float, available: Collection[Variant], def
 class FidelityControl(nn.Module):
     """One or two trained models of one shape, used with a visual fidelity α and a style fidelity β for each call.
 
-    The models' weights never change, neither here nor by others once it is in use: the decoders mixed for the last
-    alpha are kept. With one model alone, α is fixed by its variant. Several threads may use it.
+    With only one model, α is fixed by its variant. Several threads may use it. The decoders mixed for the last alpha
+    are kept, so the weights of the models must not change any more.
 
     Args:
-        discrete, continuous: models of these variants. Between the two, pictures make sense where both stand on the
-            same stage-1 models, as the pipeline trains them; what of these is equal the two share from then on.
+        discrete, continuous: models of these variants. Mixtures make sense if both stand on the same stage-1 models, as
+            the pipeline trains them. From now on the two share every part in which they are equal.
 
     Raises:
         UserError: no model, one of the other variant, or two whose shapes differ.
@@ -90,10 +91,10 @@ class FidelityControl(nn.Module):
         given: dict[Variant, ExperimentStage2 | None] = {"discrete": discrete, "continuous": continuous}
         models: dict[Variant, ExperimentStage2] = {v: model for v, model in given.items() if model is not None}
         if not models:
-            raise UserError("fidelity control needs a discrete or a continuous network; none was given")
+            raise UserError("fidelity control: no network was given", "give a discrete or a continuous one")
         for variant, model in models.items():
             if model.variant != variant:
-                raise UserError(f"the network given as the {variant} one is {model.variant}")
+                raise UserError(f"fidelity control: the network given as the {variant} one is {model.variant}")
         if discrete is not None and continuous is not None:
             _check_alike(discrete, continuous)
             _share_equal(discrete, continuous)
@@ -113,7 +114,7 @@ class FidelityControl(nn.Module):
         by_variant = {model.variant: model for model in models}
         if len(by_variant) < len(models):
             raise UserError(
-                f"{len(models)} networks are {models[0].variant}; fidelity control takes one of each variant"
+                f"fidelity control: {len(models)} networks are {models[0].variant}", "give at most one of each variant"
             )
         return cls(by_variant.get("discrete"), by_variant.get("continuous"))
 
@@ -124,21 +125,14 @@ class FidelityControl(nn.Module):
         return ddconfig
 
     def settle(self, alpha: float | None = None, beta: float = 1.0) -> Fidelity:
-        """`settle` for the models that are here; the default alpha is 1 where one of them is discrete, else 0."""
+        """`settle` for these models; the default alpha is 1 if one of them is discrete, else 0."""
         return settle(alpha, beta, self._models)
 
     def forward(self, content: Tensor, style: Tensor, alpha: float | None = None, beta: float = 1.0) -> Tensor:
         """Pictures `(b, 3, h, w)` in [-1, 1] to stylised pictures of the content's size, not clamped.
 
-        At alpha 1 or 0 only the one model runs, with beta 1 exactly as it would by itself; at beta 0 no transfer
-        network runs.
-
-        Args:
-            alpha: visual fidelity in [0, 1]; 1: discrete, 0: continuous; None: see `settle`.
-            beta: style fidelity in [0, 1]; 1: style, 0: content.
-
-        Raises:
-            UserError: a value that is no number in [0, 1], or an alpha that needs a model that is not here.
+        At alpha 1 or 0 only one model runs; with beta 1 its output is exactly that of the model by itself. At beta 0 no
+        transfer network runs. The values and errors of `alpha` and `beta` are those of `settle`.
         """
         fidelity = self.settle(alpha, beta)
         return self.decode(self.latents(content, style, fidelity), fidelity)
@@ -182,12 +176,7 @@ class FidelityControl(nn.Module):
 def mix_latents(
     discrete: ExperimentStage2, continuous: ExperimentStage2, content: Tensor, style: Tensor, alpha: float, beta: float
 ) -> Tensor:
-    """Pictures `(b, 3, h, w)` in [-1, 1] to mixed latents z `(b, c, h / f, w / f)`.
-
-    Args:
-        alpha: visual fidelity in [0, 1]; 1: discrete, 0: continuous.
-        beta: style fidelity in [0, 1]; 1: style, 0: content.
-    """
+    """Pictures `(b, 3, h, w)` in [-1, 1] to mixed latents z `(b, c, h / f, w / f)`; alpha and beta as in `Fidelity`."""
     coded, plain = (
         _mix_style(model, content, model.style_latents(style) if beta else None, beta)
         for model in (discrete, continuous)
@@ -195,15 +184,10 @@ def mix_latents(
     return torch.lerp(plain, coded, alpha)
 
 
-def mix_decode(discrete: ExperimentStage2, continuous: ExperimentStage2, z: Tensor, alpha: float) -> Tensor:
-    """Latents `(b, c, h, w)` to pictures `(b, 3, f·h, f·w)` by decoders mixed by `alpha`, not clamped."""
-    return mixed_decoder(discrete, continuous, alpha)(z)
-
-
 def mixed_decoder(discrete: ExperimentStage2, continuous: ExperimentStage2, alpha: float) -> nn.Module:
-    """A decoder with the weights alpha · discrete + (1 - alpha) · continuous, without gradients.
+    """Latents to pictures with the weights alpha · discrete + (1 - alpha) · continuous, without gradients.
 
-    Its own, but for parts that the two share, of which it is the same at any alpha.
+    It has weights of its own, except for parts that the two models share, which are the same at any alpha.
     """
     parts = []
     for name in ("post_quant_conv", "decoder"):
@@ -212,9 +196,9 @@ def mixed_decoder(discrete: ExperimentStage2, continuous: ExperimentStage2, alph
             parts.append(part)
             continue
         plain = dict(continuous.get_submodule(name).named_parameters())
-        # a copy in which deepcopy takes the mixed weights for those it has copied already; to swap them in the network
-        # itself, as torch's functional_call does, would spoil what another thread decodes at the same time. As it is
-        # kept, its weights are made outside inference mode, beyond which they could not be used otherwise
+        # deepcopy takes the mixed weights for copies that it has made already. Swapping them in the network itself, as
+        # torch's functional_call does, would spoil what another thread decodes at the same time. The decoder is kept,
+        # so its weights must not be made in inference mode: they could not be used outside of it
         with torch.inference_mode(False), torch.no_grad():
             mixed = {
                 id(coded): nn.Parameter(torch.lerp(plain[key], coded, alpha), requires_grad=False)
@@ -225,7 +209,7 @@ def mixed_decoder(discrete: ExperimentStage2, continuous: ExperimentStage2, alph
 
 
 def _mix_style(model: ExperimentStage2, content: Tensor, style: Tensor | None, beta: float) -> Tensor:
-    """style: its latents; None where beta is 0."""
+    """style: its latents; None if beta is 0."""
     z_c = model.content_latents(content)
     if style is None:
         return z_c
@@ -243,26 +227,17 @@ def _share_equal(discrete: ExperimentStage2, continuous: ExperimentStage2) -> No
 
 
 def _check_alike(discrete: ExperimentStage2, continuous: ExperimentStage2) -> None:
-    one, other = map(_shape, (discrete, continuous))
-    keys = [key for key in one | other if one.get(key) != other.get(key)]
-    if differing := [f"{key} ({one.get(key)} and {other.get(key)})" for key in keys]:
+    """What is mixed must have one shape; each transfer network may have its own."""
+    keys = ("embed_dim", "cosine")
+    one, other = ({**m.config["ddconfig"], **{key: m.config[key] for key in keys}} for m in (discrete, continuous))
+    differing = [f"{k} ({one.get(k)} and {other.get(k)})" for k in one | other if one.get(k) != other.get(k)]
+    if differing:
         raise UserError(
-            f"the discrete and the continuous network differ in {', '.join(differing)}; "
-            "only networks of one shape can be mixed"
+            f"the discrete and the continuous network differ in {', '.join(differing)}", "give two of one shape"
         )
-
-
-def _shape(model: ExperimentStage2) -> dict[str, Any]:
-    """What must be equal for latents and decoders to be mixed; each transfer network may have a shape of its own."""
-    return {**model.config["ddconfig"], **{key: model.config[key] for key in ("embed_dim", "cosine")}}
 
 
 def _checked(name: str, value: Any, span: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
         raise UserError(f"{name} = {value!r}: must be a number from {span}")
     return float(value)
-
-
-def _text(value: float) -> str:
-    short = f"{value:.2f}"
-    return short if float(short) == value else repr(value)
