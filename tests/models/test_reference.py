@@ -133,7 +133,7 @@ def test_attention_asks_for_the_resolution_by_name() -> None:
         from_state_dict(state, Settings(), "a")
     ddconfig = from_state_dict(state, Settings(resolution=64), "a").network.config["ddconfig"]
     assert (ddconfig["resolution"], ddconfig["attn_resolutions"]) == (64, [32])
-    with pytest.raises(UserError, match="resolution 65 is not a multiple of the 2 pixels"):
+    with pytest.raises(UserError, match="resolution 65 is not a multiple of 2"):
         from_state_dict(state, Settings(resolution=65), "a")
 
 
@@ -277,7 +277,7 @@ def test_a_stage_2_checkpoint_without_any_codebook_opens_only_where_somebody_say
     assert fault(stage_2_state(), Settings(continuous=True)).endswith(
         f"--continuous was given; unexpected: {codebooks}"
     )
-    assert "--continuous is for stage 2" in fault(stage_1_state(), Settings(continuous=True))
+    assert "--continuous" in fault(stage_1_state(), Settings(continuous=True))
     target = "taming.models.vqgan_ref_continuous.VQModel_Ref"
     config = read_config(config_file(tmp_path / "c.yaml", DDCONFIG, target=target))
     opened = from_state_dict(lost, Settings(config=config), "a.ckpt")
@@ -287,7 +287,7 @@ def test_a_stage_2_checkpoint_without_any_codebook_opens_only_where_somebody_say
 def test_a_stage_2_checkpoint_without_its_transfer_network_is_refused() -> None:
     for options in ({}, {"variant": "continuous"}):
         state = {key: value for key, value in stage_2_state(**options).items() if not key.startswith("model_x2y.")}
-        with pytest.raises(UserError, match=r"style transfer network is missing; stage 2 has model_x2y.blocks.\*$"):
+        with pytest.raises(UserError, match=r"missing: model_x2y\.blocks\.\*$"):
             from_state_dict(state, Settings(continuous=bool(options)), "a.ckpt")
 
 

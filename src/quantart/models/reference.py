@@ -1,7 +1,7 @@
 """Checkpoints of the reference implementation and of Taming Transformers (Esser et al., CVPR 2021) as our networks.
 
-The shape of the network is read off its tensors. What they don't show is asked for by name or taken from the
-reference's own YAML file.
+The shape of the network is inferred from its tensors. What they don't show comes from options or from the reference's
+YAML file.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from quantart.models.reference_file import read_state_dict
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 
-DEFAULT_RESOLUTION = 256  # pixels, of every configuration of the reference
-DEFAULT_CODES = 1024  # likewise; a continuous model keeps the number without having the codes
+DEFAULT_RESOLUTION = 256  # pixels, in every configuration of the reference
+DEFAULT_CODES = 1024  # likewise; a continuous model has the number without the codes
 DISCRIMINATOR = "loss.discriminator."
 PERCEPTUAL = "loss.perceptual_loss."
 ANCHORS = (
@@ -44,9 +44,9 @@ class Imported:
 
     Attributes:
         network: in eval mode on the CPU.
-        discriminator: of stage 1, which fine-tuning goes on with; None where there is none, and for stage 2.
+        discriminator: of stage 1, for fine-tuning; None if there is none, and for stage 2.
         dropped: what was left out, with the number of its tensors.
-        assumed: what was neither visible nor said, with the value taken.
+        assumed: the arguments that were neither visible nor given, with the values assumed.
     """
 
     network: Network
@@ -60,7 +60,7 @@ def open_reference(path: Path, settings: Settings) -> Imported:
 
     Raises:
         UserError: the file is no such checkpoint, keys are missing or unexpected, shapes disagree with each other or
-            with `settings`, weights are no finite numbers, or something has to be said. Nothing is loaded partially.
+            with `settings`, weights are not finite, or an option is needed. Nothing is loaded partially.
     """
     imported = from_state_dict(read_state_dict(path), settings, str(path))
     _check_finite(imported, str(path))
@@ -68,13 +68,15 @@ def open_reference(path: Path, settings: Settings) -> Imported:
 
 
 def from_state_dict(state: Mapping[str, Tensor], settings: Settings, source: str) -> Imported:
-    """What `open_reference` makes of the file's tensors; `source` names the file in faults."""
-    # the network is made without memory and takes the file's tensors as they are
+    """`open_reference` for tensors that were read already; `source` names the file in errors."""
     kept = {key: value for key, value in state.items() if not key.startswith((DISCRIMINATOR, PERCEPTUAL))}
     judge = {k.removeprefix(DISCRIMINATOR): v for k, v in state.items() if k.startswith(DISCRIMINATOR)}
     cls = ExperimentStage2 if any(k.startswith(("model_x2y.", "encoder_real.")) for k in kept) else ExperimentStage1
     if settings.continuous and cls is ExperimentStage1:
-        raise UserError(f"{source}: is a VQGAN of stage 1; --continuous is for stage 2 (model_x2y.*, encoder_real.*)")
+        raise UserError(
+            f"{source}: is a VQGAN of stage 1",
+            "--continuous is for stage 2 (model_x2y.*, encoder_real.*): leave it out",
+        )
     arguments, assumed = _arguments(kept, settings, source, cls)
     _agree(arguments, settings, source)
     network = _build(cls, arguments, kept, source)
@@ -88,6 +90,7 @@ def from_state_dict(state: Mapping[str, Tensor], settings: Settings, source: str
 
 
 def _build(cls: type[Any], arguments: dict[str, Any], state: Mapping[str, Tensor], source: str) -> Any:
+    """A network without memory of its own, which takes the file's tensors as they are."""
     try:
         with torch.device("meta"):
             network: nn.Module = cls(**arguments)
@@ -102,24 +105,23 @@ def _build(cls: type[Any], arguments: dict[str, Any], state: Mapping[str, Tensor
 
 
 def _fits(value: Tensor, kind: torch.dtype) -> bool:
-    # counters and flags, which are whole numbers, also open from a checkpoint that was cast as a whole
+    # counters and flags, which are integers, may be floats if the whole checkpoint was cast
     return value.is_floating_point() or not (value.is_complex() or kind.is_floating_point)
 
 
 def _check_finite(imported: Imported, source: str) -> None:
-    """A run that diverged leaves weights that are no numbers."""
-    networks: dict[str, nn.Module | None] = {"": imported.network, DISCRIMINATOR: imported.discriminator}
-    values = [
-        (prefix + k, v) for prefix, net in networks.items() if net is not None for k, v in net.state_dict().items()
-    ]
-    if wrong := [key for key, value in values if not value.isfinite().all()]:
+    wrong = [key for key, value in imported.network.state_dict().items() if not value.isfinite().all()]
+    if imported.discriminator is not None:
+        judge = imported.discriminator.state_dict().items()
+        wrong += [DISCRIMINATOR + key for key, value in judge if not value.isfinite().all()]
+    if wrong:
         raise UserError(f"{source}: its training diverged, NaN or infinite values are in: {some(wrong)}")
 
 
 def _arguments(
     state: Mapping[str, Tensor], settings: Settings, source: str, cls: type[Network]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Constructor's arguments of the network, and those among them that were assumed."""
+    """The network's constructor arguments, and those among them that were assumed."""
     shape, levels = _shape(state, source)
     resolution = _said("resolution", settings.resolution, settings.ddconfig.get("resolution"))
     assumed: dict[str, Any] = {}
@@ -127,12 +129,13 @@ def _arguments(
         if levels:
             raise UserError(
                 f"{source}: has attention at level {', '.join(map(str, levels))}, but not the resolution it was "
-                f"trained at; give --resolution ({DEFAULT_RESOLUTION} for the published models) or --config"
+                "trained at",
+                f"give --resolution ({DEFAULT_RESOLUTION} for the published models) or --config",
             )
         resolution = assumed["resolution"] = DEFAULT_RESOLUTION
     down = 2 ** (len(shape["ch_mult"]) - 1)
     if not isinstance(resolution, int) or resolution < down or resolution % down:
-        raise UserError(f"resolution {resolution!r} is not a multiple of the {down} pixels that a code stands for")
+        raise UserError(f"resolution {resolution!r} is not a multiple of {down}, the pixels per code")
     ddconfig = shape | {
         "resolution": resolution,
         "attn_resolutions": [resolution // 2**level for level in levels],
@@ -151,7 +154,7 @@ def _arguments(
 
 
 def _shape(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Any], list[int]]:
-    """`ddconfig` as far as the tensors show it, and the levels with attention."""
+    """As much of `ddconfig` as the tensors show, and the levels with attention."""
     if missing := [key for key in ANCHORS if key not in state]:
         raise UserError(f"{source}: is no VQGAN checkpoint of the reference; missing: {', '.join(missing)}")
     depth = _count(state, "encoder.down.{}.block.0.conv1.weight")
@@ -161,7 +164,7 @@ def _shape(state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Any], li
     ch, in_channels = state["encoder.conv_in.weight"].shape[:2]
     z_channels = state["decoder.conv_in.weight"].shape[1]
     if len(state["encoder.conv_out.weight"]) == 2 * z_channels:
-        raise UserError(f"{source}: its encoder answers mean and variance (double_z), hence it is no VQGAN")
+        raise UserError(f"{source}: its encoder outputs mean and variance (double_z), so it is no VQGAN")
     shape = {
         "double_z": False,
         "z_channels": z_channels,
@@ -190,7 +193,7 @@ def _codes(state: Mapping[str, Tensor], quantizer: str) -> int:
 def _transfer(state: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     blocks = {key.split(".")[2] for key in state if key.startswith("model_x2y.blocks.")}
     if not blocks:
-        raise UserError(f"{source}: its style transfer network is missing; stage 2 has model_x2y.blocks.*")
+        raise UserError(f"{source}: its style transfer network is missing: model_x2y.blocks.*")
     return {
         "block_num": len(blocks),
         "use_conv": any(".res_block." in key for key in state),
@@ -202,31 +205,29 @@ def _variant(state: Mapping[str, Tensor], settings: Settings, source: str) -> st
     has_codes = any(key.startswith(("quantize_enc.", "quantize_dec.")) for key in state)
     variant = "discrete" if has_codes else "continuous"
     fault = f"{'unexpected' if has_codes else 'missing'}: quantize_enc.embedding.weight, quantize_dec.embedding.weight"
-    claims: dict[str, str] = {}
-    if settings.continuous:
-        claims["--continuous was given"] = "continuous"
+    claims = {"--continuous was given": "continuous"} if settings.continuous else {}
     if "vqgan_ref" in (target := str(settings.config.get("target", ""))):
         claims[f"the configuration describes a {target}"] = "continuous" if "continuous" in target else "discrete"
     if wrong := [claim for claim, claimed in claims.items() if claimed != variant]:
         raise UserError(f"{source}: {wrong[0]}; {fault}")
     if not has_codes and not claims:
-        raise UserError(f"{source}: {fault}; if it was trained without codebooks, say so with --continuous")
+        raise UserError(f"{source}: {fault}", "if it was trained without codebooks, give --continuous")
     return variant
 
 
 def _said(name: str, option: Any, configured: Any) -> Any:
     if option is not None and configured is not None and option != configured:
-        raise UserError(f"--{name} is {option!r}, but the configuration says {configured!r}; give one of them")
+        raise UserError(f"--{name} is {option!r}, but the configuration says {configured!r}", "give one of them")
     return configured if option is None else option
 
 
 def _agree(arguments: Mapping[str, Any], settings: Settings, source: str) -> None:
-    """The configuration contradicts none of what the tensors show."""
+    """Raises `UserError` if the configuration contradicts the tensors."""
     found = {key: value for key, value in {**arguments, **arguments["ddconfig"]}.items() if key != "ddconfig"}
     said = {**settings.params, **settings.ddconfig}
     if isinstance(said.get("attn_resolutions"), list):
         sides = {found["resolution"] // 2**level for level in range(len(found["ch_mult"]))}
-        # sides that no level has place no attention
+        # the others place no attention
         said["attn_resolutions"] = sorted(sides & set(said["attn_resolutions"]), reverse=True)
     wrong = [f"{key} {said[key]!r} for {found[key]!r}" for key in said if key in found and said[key] != found[key]]
     if wrong:
@@ -237,9 +238,9 @@ def _discriminator(state: Mapping[str, Tensor], source: str) -> dict[str, Any]:
     """Arguments of `NLayerDiscriminator`."""
     convolutions = [value.shape for key, value in state.items() if value.ndim == 4 and key.endswith(".weight")]
     if len(convolutions) < 3 or "main.0.weight" not in state or state["main.0.weight"].ndim != 4:
-        raise UserError(f"{source}: {DISCRIMINATOR}* is no discriminator of the reference; it needs main.0, main.2, …")
+        raise UserError(f"{source}: {DISCRIMINATOR}* is no discriminator of the reference (main.0, main.2, …)")
     ndf, input_nc = state["main.0.weight"].shape[:2]
     n_layers = len(convolutions) - 2
     if n_layers == 1 and convolutions[1][0] == ndf:
-        n_layers = 0  # as many layers as with one, but the second is no wider
+        n_layers = 0  # has as many convolutions as 1, but the second is no wider
     return {"input_nc": input_nc, "ndf": ndf, "n_layers": n_layers, "use_actnorm": "main.3.loc" in state}

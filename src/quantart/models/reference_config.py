@@ -1,4 +1,4 @@
-"""What is known of a checkpoint of the reference beside its tensors: said by the user, or in its own YAML file."""
+"""What is known about a checkpoint of the reference besides its tensors: options, and its YAML file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from quantart.errors import UserError
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user says about a checkpoint beside its tensors; None: not said.
+    """What a user tells about a checkpoint; None: nothing.
 
     Attributes:
-        resolution: side in pixels it was trained at.
+        resolution: side in pixels that it was trained at.
         residual: whether the attention blocks of the style transfer network add to their input.
         legacy: form of the codebook loss, see `VectorQuantizer`.
         config: `model` of the reference's YAML file.
-        continuous: it is a stage-2 model without codebooks, not one that has lost them.
+        continuous: it is a stage-2 model trained without codebooks, not one that has lost them.
     """
 
     resolution: int | None = None
@@ -43,12 +43,12 @@ def read_config(path: Path) -> dict[str, Any]:
     """The `model` section of a configuration in the reference's YAML layout (`model.params.ddconfig.…`).
 
     Raises:
-        UserError: it is not there, not YAML, of another layout, or a value that is read from it is of another kind.
+        UserError: it can't be read, is not YAML or has another layout, or a value that is used has the wrong type.
     """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; give the reference's YAML file") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}", "give the reference's YAML file") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a configuration with model.params.ddconfig ({reason})") from None
@@ -64,11 +64,11 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _check_kinds(params: Mapping[str, Any], source: str) -> None:
-    """Of the values that are used; the others are only compared with what the tensors show."""
+    """Checks the values that are used; the others are only compared with the tensors."""
     values = {**params["ddconfig"], **params}
     for key, (is_right, kind) in _KINDS.items():
         if key in values and not is_right(values[key]):
-            raise UserError(f"{source}: {key} is {values[key]!r} in the configuration; it must be {kind}")
+            raise UserError(f"{source}: {key} is {values[key]!r} in the configuration", f"it must be {kind}")
 
 
 def _is_whole(value: Any) -> bool:

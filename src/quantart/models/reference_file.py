@@ -1,9 +1,9 @@
 """Reads the tensors of a PyTorch Lightning checkpoint without running anything that is pickled in it.
 
-Beside `state_dict`, Lightning (1.0.8 in the reference's time) pickled the callbacks' states under their classes, best
-scores as NumPy scalars, and hyper-parameters as OmegaConf or AttributeDict objects. `torch.load(weights_only=True)`
-refuses such names. Those that are known and harmless are given to it as inert stand-ins, which take anything and do
-nothing, so that no code of theirs is ever imported; every other name is refused.
+Besides `state_dict`, Lightning (1.0.8 at the time of the reference) pickled the states of callbacks under their
+classes, best scores as NumPy scalars, and hyperparameters as OmegaConf or AttributeDict objects.
+`torch.load(weights_only=True)` refuses such names. For those that are known and harmless it gets inert stand-ins, which
+accept anything and do nothing, so that their code is never imported; every other name is refused.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LEFT_TO_TORCH = ("torch.", "collections.OrderedDict", "collections.Counter", "_
 
 
 class _Inert:
-    """Stands for an object whose content nobody reads."""
+    """Stands in for an object whose content nobody reads."""
 
     def __new__(cls, *_: Any) -> _Inert:
         return super().__new__(cls)
@@ -56,7 +56,7 @@ class _Inert:
 
 
 class _InertMapping:
-    """Stands for a subclass of dict, which the unpickler would not fill."""
+    """Stands in for a subclass of dict, which the unpickler would not fill."""
 
     def __new__(cls, *_: Any) -> Any:
         return OrderedDict()
@@ -66,25 +66,25 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors under `state_dict` of a checkpoint, or the file's own where it is a bare state dict; on the CPU.
 
     Raises:
-        UserError: the file is not there, truncated, no checkpoint, or holds objects other than the known harmless ones.
+        UserError: the file is missing, truncated or no checkpoint, or holds objects other than the known harmless ones.
     """
     try:
         with path.open("rb") as file:
             zipped = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; give a checkpoint file") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}", "give a checkpoint file") from None
     names = _pickled_names(path, zipped)
     if refused := sorted(name for name in names if not _is_inert(name) and not name.startswith(_LEFT_TO_TORCH)):
-        raise UserError(_refusal(path, ", ".join(refused)))
+        raise _refusal(path, ", ".join(refused))
     stand_ins = [(_InertMapping if name in _INERT_MAPPINGS else _Inert, name) for name in names if _is_inert(name)]
     try:
         with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]  # its stub lacks the pairs
-            # mapped: optimiser states, two thirds of a checkpoint, are then never read
+            # mapped, so that the optimiser states, two thirds of a checkpoint, are never read
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # damaged bytes surface as almost any exception of the unpickler
         found = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, UnpicklingError) else None
         if found:
-            raise UserError(_refusal(path, found[1])) from None
+            raise _refusal(path, found[1]) from None
         told = str(error).rpartition("WeightsUnpickler error: ")[2] or type(error).__name__
         reason = " ".join(told.split()).partition(". ")[0]
         raise UserError(f"{path}: not a whole checkpoint, it is truncated or of another kind ({reason})") from None
@@ -94,7 +94,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
     if not isinstance(state, dict) or not state:
-        raise UserError(f"{path}: holds no state_dict; it must be a checkpoint of the reference's trainer")
+        raise UserError(f"{path}: holds no state_dict", "give a checkpoint of the reference's trainer")
     if nameless := [repr(key) for key in state if not isinstance(key, str)]:
         raise UserError(f"{path}: the keys of its state_dict must be names; these are not: {some(nameless)}")
     if strange := [key for key, value in state.items() if not isinstance(value, Tensor)]:
@@ -105,16 +105,12 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _is_plain(value: Tensor) -> bool:
-    # sparse, nested, quantised and meta tensors can't be put into a network
-    odd = value.is_nested or value.is_quantized or value.is_meta
-    return value.layout is torch.strided and not odd
+    return value.layout is torch.strided and not (value.is_nested or value.is_quantized or value.is_meta)
 
 
-def _refusal(path: Path, names: str) -> str:
-    return (
-        f"{path}: refused, since opening it as its author meant would run {names}; a checkpoint may hold tensors "
-        "and the trainer's own records only"
-    )
+def _refusal(path: Path, names: str) -> UserError:
+    fault = f"{path}: refused, because opening it with pickle would run {names}"
+    return UserError(fault, "give a checkpoint that holds only tensors and the trainer's own records")
 
 
 def _is_inert(name: str) -> bool:
@@ -122,7 +118,7 @@ def _is_inert(name: str) -> bool:
 
 
 def _pickled_names(path: Path, zipped: bool) -> set[str]:
-    """`module.name` of every global that the pickles in the file would import, found without unpickling."""
+    """`module.name` of every global that the pickles in the file would import; nothing is unpickled."""
     names: set[str] = set()
     texts: deque[str] = deque(maxlen=2)
     try:
@@ -136,7 +132,7 @@ def _pickled_names(path: Path, zipped: bool) -> set[str]:
                 elif isinstance(argument, str):
                     texts.append(argument)
     except (ValueError, OSError, zipfile.BadZipFile):
-        pass  # what is left of a damaged file is judged by torch.load
+        pass  # torch.load says what is wrong with a damaged file
     return names
 
 
