@@ -38,7 +38,7 @@ def validate_reconstructions(
 
     Args:
         side: of the central squares that are reconstructed, in pixels.
-        quantize: whether the codebook is in use already; before that, latents are decoded as they are.
+        quantize: whether training already uses the codebook; if not, latents are decoded unquantised.
     """
     each = MOST_PICTURES // len(pictures)
     inputs = torch.cat([p.centre(range(min(each, len(p))), side) for p in pictures])
