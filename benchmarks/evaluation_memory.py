@@ -67,8 +67,7 @@ def peak(run_id: str, pairs: int, threads: int) -> int:
     """Bytes that this process held at most while it evaluated that many pairs."""
     import torch
 
-    from quantart.pipeline.evaluate import run
-    from quantart.pipeline.evaluator import Options
+    from quantart.pipeline.evaluate import Options, run
 
     torch.set_num_threads(threads)
     options = Options(content=SAMPLE / "photos", style=SAMPLE / "paintings", pairs=pairs, device="cpu")

@@ -15,6 +15,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = [
+    "code",
     "prepare@content",
     "prepare@style",
     "pair",

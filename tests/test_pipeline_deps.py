@@ -79,7 +79,7 @@ def test_comments_and_modules_that_a_stage_does_not_import_leave_it_as_it_is(nam
     assert checksums(*STAGES[name].entries, package=package) == before
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if name != "evaluate"])
+@pytest.mark.parametrize("name", STAGES)
 def test_what_runs_a_stage_is_no_part_of_it(name: str) -> None:
     allowed = ("registry", "serving") if name == "export" else ()
     runs = [file for file in checksums(*STAGES[name].entries) if file.startswith(OUTSIDE)]

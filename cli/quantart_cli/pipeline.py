@@ -140,7 +140,7 @@ def evaluate(
 
     launch_if_wanted("quantart_cli", sys.argv[1:])
     from quantart.pipeline import evaluate as stage
-    from quantart.pipeline.evaluator import Options
+    from quantart.pipeline.evaluate import Options
     from quantart.project import project_if_any
 
     options = Options(

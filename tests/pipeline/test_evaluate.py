@@ -21,17 +21,17 @@ from quantart.images.decode import read_image
 from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.pipeline.evaluate import run
-from quantart.pipeline.evaluator import Options
-from quantart.pipeline.run_model import load_model
+from quantart.pipeline.evaluate import Options, run
+from quantart.pipeline.trained import project_network, run_network
 from quantart.project import Project
 from quantart.reporting.record import Record, read_record
 from quantart.reporting.reports import headlines
 from quantart.reporting.run_metrics import measured_in
-from quantart.tracking.find import find_run
+from quantart.tracking.find import find_run, select_runs
 from quantart.tracking.lineage import data_of
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import stage_run
+from quantart.tracking.store import configure
 from quantart.vocabulary.names import DOMAINS
 
 from ..models.networks import PAINTER
@@ -156,7 +156,7 @@ def test_a_stage_1_run_is_measured_on_its_own_domain(project: Project) -> None:
 
 
 def test_under_fidelity_control_metrics_and_reports_have_their_own_place(
-    project: Project, capsys: pytest.CaptureFixture[str]
+    project: Project, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(project)
     discrete, continuous = (run_id(project, f"stage2_{variant}") for variant in ("discrete", "continuous"))
@@ -164,10 +164,11 @@ def test_under_fidelity_control_metrics_and_reports_have_their_own_place(
     plain = {key: value for key, value in client.get_run(discrete).data.metrics.items()}
     before = {path: path.read_bytes() for path in project.reports.rglob("*") if path.is_file()}
 
-    metrics = run(project, options=Options(alpha=0.5))
+    with caplog.at_level("INFO", "quantart"):
+        metrics = run(project, options=Options(alpha=0.5))
 
     assert metrics.keys() == {"a0.50_b1.00"}
-    assert f"with the other variant of run {continuous[:8]} (stage2_continuous@" in capsys.readouterr().out
+    assert f"run {continuous[:8]} (stage2_continuous@" in caplog.text
     folder = project.reports / "fidelity" / "a0.50_b1.00"
     assert json.loads((folder / "metrics.json").read_text()) == headlines(metrics)
     assert (folder / "grids/a0.50_b1.00.png").stat().st_size > 10_000
@@ -203,27 +204,51 @@ def test_without_a_sibling_alpha_is_fixed_and_beta_is_not(project: Project) -> N
     setting = {"variant": "discrete", "loss": 7}  # the continuous run was told another loss
     with stage_run(project.root, stage="stage2", name="lonely", params=setting, upstream=upstream) as lonely:
         lonely.artifact(project.stage2_model("discrete"), "model")
-    with pytest.raises(UserError, match=r"alpha = 0.5 needs a continuous run too, .* alpha is fixed at 1$"):
+    with pytest.raises(UserError, match=r"alpha = 0.5 .*continuous"):
         run(project, lonely.run_id, Options(alpha=0.5))
     assert run(project, lonely.run_id, Options(beta=0.5)).keys() == {"a1.00_b0.50"}
 
 
 def test_alpha_of_stage_1_and_out_of_range_is_a_sentence(project: Project) -> None:
-    with pytest.raises(UserError, match="its model is of stage 1; alpha and beta are for runs of stage 2"):
+    with pytest.raises(UserError, match="stage 1.* alpha or beta"):
         run(project, run_id(project, "stage1_style"), Options(beta=0.5))
     with pytest.raises(UserError, match="alpha = 1.5: must be a number from 0"):
         run(project, options=Options(alpha=1.5))
 
 
-def test_the_model_comes_from_the_run_and_not_from_the_projects_folder(project: Project) -> None:
-    folder = project.stage2_model("discrete")
-    hidden = folder.rename(folder.with_name("hidden"))
-    try:
-        model = load_model(find_run(run_id(project, "stage2_discrete")))
-    finally:
-        hidden.rename(folder)
-    original = ExperimentStage2.from_pretrained(folder).state_dict()
-    assert all(torch.equal(value, original[key]) for key, value in model.state_dict().items())
+def test_a_named_runs_network_comes_from_the_run_and_the_projects_from_its_folder(project: Project) -> None:
+    named = find_run(run_id(project, "stage2_discrete"))
+    with run_network(named) as trained:
+        assert not trained.folder.is_relative_to(project.root)
+        logged = trained.load().state_dict()
+    own = project_network(project, "stage2_discrete")
+    assert (own.folder, own.run.info.run_id) == (project.stage2_model("discrete"), named.info.run_id)
+    assert all(torch.equal(value, logged[key]) for key, value in own.load().state_dict().items())
+
+
+def test_in_another_store_the_projects_networks_are_measured_and_runs_stand_for_theirs(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = run(project)
+    clone = Project(tmp_path / "clone")
+    shutil.copytree(project.root, clone.root, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", "reports"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{clone.root}/mlflow.db")
+    before = {path: path.read_bytes() for path in (clone.root / "runs").iterdir()}
+
+    assert run(clone) == here
+
+    own = project_network(clone, "stage2_discrete").run
+    assert own.data.tags["stands_for"] == run_id(clone, "stage2_discrete") != own.info.run_id
+    assert own.data.metrics["eval/gram_squeezenet1_1"] == pytest.approx(here["discrete"]["gram_squeezenet1_1"])
+    assert own.data.params["stage2.network.block_num"] == str(clone.params().stage2.network.block_num)
+    assert run(clone, options=Options(alpha=0.5)).keys() == {"a0.50_b1.00"}
+    with run_network(own) as trained:
+        assert trained.load_stage_2("this").variant == "discrete"
+    assert len(select_runs(filter="tags.stands_for LIKE '%'")) == 4  # made once each
+    assert {path: path.read_bytes() for path in (clone.root / "runs").iterdir()} == before
+    shutil.rmtree(clone.root / "runs")
+    assert project_network(clone, "stage2_discrete").run.info.run_id == own.info.run_id
+    configure(project.root)
 
 
 def test_the_stored_pairs_are_the_measured_ones(project: Project, tmp_path: Path) -> None:
@@ -249,7 +274,7 @@ def test_the_stored_pairs_are_the_measured_ones(project: Project, tmp_path: Path
 def test_a_run_without_a_model_and_an_unknown_run_are_a_sentence(project: Project) -> None:
     with stage_run(project.root, stage="stage2", name="stopped", params={}) as stopped:
         pass
-    with pytest.raises(UserError, match=rf"run {stopped.run_id[:8]} \(stopped@\w+, .*has no model"):
+    with pytest.raises(UserError, match=rf"run {stopped.run_id[:8]} \(stopped@\w+, .*no model"):
         run(project, stopped.run_id)
     with pytest.raises(UserError, match="run 0123456789abcdef is not in the tracking store"):
         run(project, "0123456789abcdef")
@@ -258,7 +283,7 @@ def test_a_run_without_a_model_and_an_unknown_run_are_a_sentence(project: Projec
 def test_a_project_without_trained_models_says_what_to_do(project: Project, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes((project.root / "params.yaml").read_bytes())
     (tmp_path / "data").symlink_to(project.root / "data")
-    with pytest.raises(UserError, match="stage2_discrete.json: not found; train a stage-2 model first"):
+    with pytest.raises(UserError, match="models/stage2_discrete"):
         run(Project(tmp_path))
 
 

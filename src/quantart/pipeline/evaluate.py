@@ -1,38 +1,90 @@
-"""Evaluate: measure trained models on held-out pictures beside baselines; write reports, log to the models' own runs.
+"""Runs the evaluation: which networks are measured, on which pictures, where reports and results go.
 
-Of several processes each measures its share, and the first one writes and logs.
+Of several processes each measures its part, and the first one writes and logs.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import PartialState
-from mlflow.entities import Run
 
 from quantart.errors import UserError
-from quantart.images.write import write_image
-from quantart.pipeline.evaluator import EXTREMES, Evaluator, Options
+from quantart.evaluation.networks import assign_weights
+from quantart.machine.device import chosen_device, default_device
+from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, settle
+from quantart.models.pretrained import file_sha256
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.params.evaluation import EvaluateParams
+from quantart.pipeline.code import begin
+from quantart.pipeline.evaluation_data import DEFAULT_PAIRS, EvaluationData, Selection, open_data
+from quantart.pipeline.evaluation_log import log_evaluation
+from quantart.pipeline.measure import SWEPT, Judge, Result, Settings, model_fidelity, report, task_digest
+from quantart.pipeline.pair import log_pairs
+from quantart.pipeline.trained import Network, Trained, project_network, run_network
 from quantart.project import Project, tracked_root
-from quantart.reporting.reports import write_reports
+from quantart.reporting.record import About
+from quantart.reporting.run_metrics import EVALUATION
 from quantart.tracking.find import find_run
-from quantart.tracking.links import read_link
+from quantart.tracking.lineage import find_sibling
+from quantart.tracking.runs import open_run
 from quantart.tracking.store import configure
-from quantart.vocabulary.names import DOMAINS, VARIANTS, Variant
+from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain, Split, Variant
+
+SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an evaluation differs from the pipeline's own.
+
+    Attributes:
+        alpha, beta: visual and style fidelity, see `FidelityControl`; None: the model's own alpha.
+        sweep: measure a grid of both instead.
+        split, content, style, pairs: which pictures, see `Selection`.
+        weights: files with weights of the networks that measure.
+        magenta: Magenta's network as one more baseline; None: as params.yaml says.
+        batch_size: None: as params.yaml says.
+        device: e.g. `cpu` or `cuda:1`; None: the default.
+    """
+
+    alpha: float | None = None
+    beta: float = 1.0
+    sweep: bool = False
+    split: Split = "test"
+    content: Path | None = None
+    style: Path | None = None
+    pairs: int | None = None
+    weights: tuple[Path, ...] = ()
+    magenta: bool | None = None
+    batch_size: int | None = None
+    device: str | None = None
+
+    @property
+    def controlled(self) -> bool:
+        """Whether one stage-2 network is measured with settings of its own."""
+        return self.sweep or self.alpha is not None or self.beta != 1.0
 
 
 def run(project: Project | None, run_id: str | None = None, options: Options | None = None) -> dict[str, Any]:
-    """Evaluate the pipeline's runs, or one run: style transfer of stage 2, reconstruction of stage 1.
+    """Evaluate the project's networks, or that of one run: style transfer of stage 2, reconstruction of stage 1.
 
-    The reports (see `write_reports`) go to `reports/`, or to `reports/runs/<run id>/` where a run was named, of the
-    project or of the current folder. With another visual fidelity `alpha` or style fidelity `beta` than the model's own
-    it is one run, by default the one that the project exports; metrics and reports are then kept apart under the
-    setting's name, e.g. `eval/a0.50_b1.00/…` and `…/a0.50_b1.00/`, or `sweep`.
+    The reports (see `write_reports`) go to `reports/`, or to `reports/runs/<run id>/` if a run was named, of the
+    project or of the current folder. With an `alpha` or `beta` (visual and style fidelity) other than the model's own,
+    one network is measured, by default the one that the project exports. Metrics and reports are then kept apart under
+    the setting's name, e.g. `eval/a0.50_b1.00/…` and `…/a0.50_b1.00/`, or `sweep`.
 
     Args:
         project: None: nothing local but pictures; then `run_id` and one's own pictures must be given.
-        run_id: of a training run known to the tracking store, the beginning of one, or its name.
+        run_id: of a training run in the tracking store, the beginning of one, or its name.
 
     Returns:
         Every value, see `write_reports`; nothing in the processes but the first.
@@ -43,54 +95,173 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     """
     options = options or Options()
     if project is not None:
-        project.params()  # what is wrong in it is said before anything is made
-        project.check_writable()
+        begin(project, "evaluate")
     otherwise = " and give --run-id and pictures, --content and --style"
     configure(tracked_root(project, otherwise=otherwise, enough=run_id is not None))
-    evaluator = Evaluator(project, options)
-    if run_id is not None:
-        runs = [find_run(run_id)]
-    else:
-        assert project is not None  # noqa: S101 - _root has seen to it
-        runs = _exported(project) if options.controlled else _pipeline_runs(project)
-    results = [result for each in runs for result in evaluator.evaluate(each)]
+    if options.sweep and (options.alpha is not None or options.beta != 1.0):
+        raise UserError("--sweep goes over alpha and beta by itself", "leave --alpha and --beta out")
+    evaluation = _Evaluation(project, options)
+    with ExitStack() as stack:
+        if run_id is not None:
+            chosen = [stack.enter_context(run_network(find_run(run_id)))]
+        else:
+            assert project is not None  # noqa: S101 - tracked_root has seen to it
+            chosen = [project_network(project, stage) for stage in _stages(project, options)]
+        results = [result for trained in chosen for result in evaluation.evaluate(trained)]
     if not PartialState().is_main_process:
         return {}
     folder = (project.root if project else Path.cwd()) / "reports"
     if run_id is not None:
-        folder = folder / "runs" / runs[0].info.run_id
+        folder = folder / "runs" / chosen[0].run.info.run_id
     elif options.controlled:
         folder = folder / "fidelity"
-    if options.controlled and not (only := results[0]).own:
-        folder = folder / only.name
-    print(f"reports: {folder}")
-    if sweep := results[0].sweep:
-        return sweep.write(folder)
-    transfers = {result.name: result.evaluation for result in results if result.transfer}
-    values = write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.transfer})
-    for result in results:
-        if EXTREMES in result.images:
-            write_image(folder / "grids" / f"{result.name}_{EXTREMES}.png", result.images[EXTREMES])
-    return values
+    if not results[0].own:
+        folder = folder / results[0].name
+    log.info("reports: %s", folder)
+    return report(folder, results)
 
 
-def _pipeline_runs(project: Project) -> list[Run]:
-    """Those of both domains' VQGANs and of every variant that was trained."""
-    stages = [f"stage1_{domain}" for domain in DOMAINS] + [f"stage2_{variant}" for variant in _trained(project)]
-    return [_linked(project, stage) for stage in stages]
+def _stages(project: Project, options: Options) -> list[str]:
+    """The project's networks to measure: all that are trained; with settings of its own the exported one alone."""
+    trained: list[Variant] = [variant for variant in VARIANTS if project.stage2_model(variant).is_dir()]
+    if not trained:
+        raise UserError(f"{project.stage2_model('discrete')}: no stage-2 network", "train one first: `dvc repro`")
+    if options.controlled:
+        exported = project.params().export.variant
+        return [f"stage2_{exported if exported in trained else trained[0]}"]
+    return [f"stage1_{domain}" for domain in DOMAINS] + [f"stage2_{variant}" for variant in trained]
 
 
-def _exported(project: Project) -> list[Run]:
-    trained, exported = _trained(project), project.params().export.variant
-    return [_linked(project, f"stage2_{exported if exported in trained else trained[0]}")]
+class _Evaluation:
+    """What stays the same from one measured network to the next."""
+
+    def __init__(self, project: Project | None, options: Options) -> None:
+        settings = project.params().evaluate if project else EvaluateParams.model_validate({"pairs": DEFAULT_PAIRS})
+        self._project = project
+        self._options = options
+        self._selection = Selection(options.split, options.content, options.style, options.pairs)
+        state = PartialState(cpu=default_device().type == "cpu")
+        several = state.num_processes > 1
+        files = assign_weights(options.weights, (settings.network, settings.features))
+        self._first = state.is_main_process
+        self._weights = sorted(file_sha256(file) for file in files.values())
+        self._judge = Judge(
+            settings.network,
+            settings.features,
+            weights=files,
+            batch_size=options.batch_size or settings.batch_size,
+            magenta=settings.magenta if options.magenta is None else options.magenta,
+            device=state.device if several or not options.device else chosen_device(options.device),
+        )
+
+    def evaluate(self, trained: Trained) -> list[Result]:
+        """Measure one network and log it.
+
+        A stage-1 network is measured on each domain that it was trained on; of one's own pictures on those given.
+        """
+        if self._options.controlled:
+            trained.load_stage_2("alpha or beta")
+        network = self._judge.placed(trained.load())
+        side = int(network.config["ddconfig"]["resolution"])
+        domains = _domains(trained, network, self._selection)
+        with open_data(self._project, self._selection, side, domains) as data:
+            if isinstance(network, ExperimentStage2):
+                return [self._transfer(trained, network, data, side)]
+            return [self._reconstruction(trained, network, data, domain, side) for domain in domains]
+
+    def _transfer(self, trained: Trained, network: ExperimentStage2, data: EvaluationData, side: int) -> Result:
+        task = data.transfer(side)
+        with self._other_variant(trained, network) as other:
+            settings = self._settings(trained, network, other)
+            result = self._judge.transfer(network, task, settings, pictures=self._first)
+        if self._first:
+            prefix = self._log(trained, result, data, DOMAINS)
+            with open_run(trained.run.info.run_id) as run:
+                if settings is not None and other is not None:
+                    run.set_tags({f"{prefix}/sibling": other.run.info.run_id})
+                if data.stored_pairs and result.own:
+                    log_pairs(run, data.stored_pairs)
+        return result
+
+    def _reconstruction(
+        self, trained: Trained, network: ExperimentStage1, data: EvaluationData, domain: Domain, side: int
+    ) -> Result:
+        result = self._judge.reconstruction(network, data.reconstruction(domain, side), domain)
+        if self._first:
+            self._log(trained, result, data, (domain,))
+        return result
+
+    def _log(self, trained: Trained, result: Result, data: EvaluationData, domains: Sequence[Domain]) -> str:
+        """Log the result if it is new; the prefix that it has in the run."""
+        about = self._about(result, data, domains)
+        label = data.label(about.digest) if not self._weights else f"weights_{about.digest[:8]}"
+        # a stage-1 run may have been trained on both domains
+        name = "" if result.transfer and result.own else result.name
+        prefix = "/".join(filter(None, [EVALUATION, "_".join(filter(None, [label, name]))]))
+        with open_run(trained.run.info.run_id) as run:
+            new = log_evaluation(
+                run,
+                result.evaluation,
+                about,
+                prefix,
+                scores=[] if result.name == SWEPT else result.evaluation.summary,
+                images=result.images,
+                datasets=[data.used(domain) for domain in domains],
+                sweep=result.sweep,
+            )
+        log.info("%s: %s/… %s", trained.name, prefix, "logged" if new else "is as it was logged before")
+        return prefix
+
+    def _about(self, result: Result, data: EvaluationData, domains: Sequence[Domain]) -> About:
+        content, style, *_ = [*map(data.source, domains), ""]
+        kind: Literal["transfer", "reconstruction"] = "transfer" if result.transfer else "reconstruction"
+        names = (self._judge.perception.lpips.network, self._judge.perception.features.network)
+        digest, n = task_digest(result, self._weights), result.evaluation.summary[0].n
+        return About(kind, digest, n, *names, result.side, *result.fidelity, content, style)
+
+    def _settings(self, trained: Trained, network: ExperimentStage2, other: Trained | None) -> Settings | None:
+        """What alpha and beta ask for; None: what the network does alone, as it was trained."""
+        options, own = self._options, network.variant
+        if options.sweep:
+            alphas = SWEEP if other else (ALPHA_OF[own],)
+            fidelities = [Fidelity(alpha, beta) for alpha in alphas for beta in SWEEP]
+        else:
+            fidelities = [settle(options.alpha, options.beta, VARIANTS, own)]
+            if fidelities[0] == model_fidelity(network):
+                return None
+            if other is None and (lacking := [variant for variant in fidelities[0].variants if variant != own]):
+                raise UserError(
+                    f"{trained.name}: alpha = {fidelities[0].alpha:g} needs a {lacking[0]} run too, on the same "
+                    "stage-1 runs and with the same parameters, and none finished",
+                    f"train one, or leave alpha at {ALPHA_OF[own]:g}",
+                )
+        if other is not None and self._first:
+            log.info("with the other variant of %s", other.name)
+        control = FidelityControl.of(network, *([other.load_stage_2("a mixture")] if other else []))
+        return Settings(self._judge.placed(control), fidelities, options.sweep)
+
+    @contextmanager
+    def _other_variant(self, trained: Trained, network: ExperimentStage2) -> Iterator[Trained | None]:
+        """The network of the other variant, if alpha needs it and there is one."""
+        options = self._options
+        needed = VARIANTS if options.sweep else settle(options.alpha, options.beta, VARIANTS, network.variant).variants
+        others = [f"stage2_{variant}" for variant in needed if variant != network.variant]
+        if not options.controlled or not others:
+            yield None
+        elif self._project is not None and trained.folder.parent == self._project.root / "models":
+            there = (self._project.root / "models" / others[0]).is_dir()
+            yield project_network(self._project, others[0]) if there else None
+        elif sibling := find_sibling(trained.run):
+            with run_network(sibling) as other:
+                yield other
+        else:
+            yield None
 
 
-def _trained(project: Project) -> list[Variant]:
-    variants = [variant for variant in VARIANTS if project.link(f"stage2_{variant}").exists()]
-    if not variants:
-        raise UserError(f"{project.link('stage2_discrete')}: not found; train a stage-2 model first: `dvc repro`")
-    return variants
-
-
-def _linked(project: Project, stage: str) -> Run:
-    return find_run(read_link(project.link(stage)).run_id)
+def _domains(trained: Trained, network: Network, selection: Selection) -> tuple[Domain, ...]:
+    """The domains on whose pictures a network is measured."""
+    if isinstance(network, ExperimentStage2):
+        return DOMAINS
+    domain = trained.run.data.params.get("stage1.domain")
+    trained_on = tuple(each for each in DOMAINS if each == domain) or DOMAINS
+    return tuple(each for each in trained_on if each in selection.own) or trained_on

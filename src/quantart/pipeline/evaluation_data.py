@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from quantart.vocabulary.names import DOMAINS, Domain, Split
 
 _OWN_SPLIT: Split = "train"  # of pictures that are not split
 _REASONS_SHOWN = 10
+DEFAULT_PAIRS = 48  # of one's own pictures, without a project
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,13 @@ class Selection:
     Attributes:
         split: of the project's prepared pictures.
         content, style: folders (or other sources, see `find_pictures`) of one's own in their place.
-        pairs: how many; None: those that the project has stored, or `default_pairs`.
-        seed: draws them.
+        pairs: how many; None: those that the project has stored, or as many as params.yaml says.
     """
 
     split: Split = "test"
     content: Path | None = None
     style: Path | None = None
     pairs: int | None = None
-    default_pairs: int = 48
-    seed: int = 0
 
     @property
     def own(self) -> dict[Domain, Path]:
@@ -107,10 +108,11 @@ class EvaluationData:
     def _pairs(self, contents: PackedPictures, styles: PackedPictures) -> Pairs:
         if self.stored_pairs is not None:
             return read_pairs(self.stored_pairs, contents, styles)
-        paired = not self._selection.own and self._project is not None and self._project.params().data.paired
+        params = self._project.params() if self._project else None
+        paired = params is not None and params.data.paired and not self._selection.own
         known = partners(contents.files, styles.files) if paired else None
-        count = self._selection.pairs or self._selection.default_pairs
-        return choose_pairs(contents, styles, known, count, self._selection.seed)
+        count = self._selection.pairs or (params.evaluate.pairs if params else DEFAULT_PAIRS)
+        return choose_pairs(contents, styles, known, count, params.seed if params else 0)
 
     def _check_side(self, side: int) -> None:
         shortest = min(pictures.short_side for pictures in self._pictures.values())
@@ -147,7 +149,7 @@ def open_data(
         if state.is_main_process:
             for domain, source in own.items():
                 params, called = _unsplit(source, side), f"--{domain}"
-                print(_said(called, prepare_domain(source, folders[domain], params, domain=domain, called=called)))
+                log.info(_said(called, prepare_domain(source, folders[domain], params, domain=domain, called=called)))
         state.wait_for_everyone()
         yield EvaluationData(project, selection, folders, _OWN_SPLIT)
         state.wait_for_everyone()

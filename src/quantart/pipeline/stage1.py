@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
-from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, file_sha256
+from quantart.models.pretrained import DISCRIMINATOR
 from quantart.params import Params
 from quantart.params.stage1 import VQGAN_KEYS
 from quantart.pipeline.code import begin
@@ -72,7 +72,6 @@ def _take_over(project: Project, params: Params, domain: Stage1Domain, given: st
     if accelerator.is_main_process:
         told = {"domain": domain, "taken_from": given, **params.select(["data.resolution", "model"])}
         with stage_run(project.root, stage="stage1", name=stage, params=told) as run:
-            run.set_tags({"model.sha256": file_sha256(source / WEIGHTS)})  # the import's run has it too
             with whole_folder(out) as fresh:
                 make_model(params, source).save_pretrained(fresh)
                 if (source / DISCRIMINATOR).is_file():

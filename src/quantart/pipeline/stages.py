@@ -52,7 +52,7 @@ STAGES = {
     "encode": Stage(("quantart.data.encoding",), ("seed", "data.paired", "data.resolution", "encode")),
     "stage2": Stage(("quantart.pipeline.transfer_task",), ("seed", "data.paired", "data.resolution", "stage2")),
     "evaluate": Stage(
-        ("quantart.pipeline.evaluator",),
+        ("quantart.pipeline.measure",),
         ("evaluate.network", "evaluate.features", "evaluate.batch_size", "evaluate.magenta"),
     ),
     "export": Stage(

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from quantart.errors import UserError
 from quantart.machine.disk import room_for, writing
 from quantart.machine.whole import whole_folder
-from quantart.models.pretrained import Pretrained, file_sha256
+from quantart.models.pretrained import WEIGHTS, Pretrained, file_sha256
 from quantart.params import Params
 from quantart.params.training import TrainingParams
 from quantart.pipeline.pair import log_pairs
@@ -30,6 +30,7 @@ from quantart.training.launch import make_accelerator
 from quantart.training.loop import Task, train
 from quantart.training.lost import lost_process
 
+WEIGHTS_TAG = "model.sha256"
 LOG_BYTES = 10_000_000  # of metrics and pictures, for what is said of a full disk
 
 
@@ -111,6 +112,7 @@ def run_training(project: Project, params: Params, training: Training) -> None:
 def keep_model(project: Project, stage: str, folder: Path, run: TrackedRun) -> None:
     """Log the stage's network to its run, and write the link to the run."""
     run.artifact(folder, RunLink.model)
+    run.set_tags({WEIGHTS_TAG: file_sha256(folder / WEIGHTS)})
     write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
 
 
@@ -148,7 +150,7 @@ def _fingerprint(params: Params, training: Training) -> str:
     )
 
 
-def _upstream(project: Project, stages: Iterable[str]) -> dict[str, str]:
+def upstream_runs(project: Project, stages: Iterable[str]) -> dict[str, str]:
     """Ids of the runs that made the networks, as far as they are known."""
     links = {stage: project.link(stage) for stage in stages}
     return {stage: read_link(path).run_id for stage, path in links.items() if path.is_file()}
@@ -167,7 +169,7 @@ def _tracked(
             name=training.stage,
             params=logged_parameters(params, training.stage),
             run_id=checkpoints.run_id,
-            upstream=_upstream(project, training.networks),
+            upstream=upstream_runs(project, training.networks),
             datasets=training.datasets,
         )
     else:

@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-import quantart
 from quantart.images.arrays import Picture
 from quantart.images.write import encode_png
+from quantart.imports import PACKAGE, checksums
 from quantart.models.fidelity import ALPHA_OF, FidelityControl
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
@@ -28,6 +28,7 @@ from quantart.serving.requests import COLUMNS
 from quantart.vocabulary.names import Variant
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyyaml", "safetensors", "torch")
+MODEL = "quantart.serving.model"
 CARD = "README.md"
 INPUTS = Schema([ColSpec(DataType.binary, column) for column in COLUMNS])
 _ANSWER = {
@@ -70,8 +71,9 @@ def log_and_register(
     frame = pd.DataFrame([dict(zip(COLUMNS, map(encode_png, example), strict=True))], dtype=object)
     with TemporaryDirectory() as folder:
         sums, readme, code = Path(folder, SUMS), Path(folder, CARD), Path(folder, "code", "quantart")
-        # serving needs no perceptual network: its 16 MB of ImageNet weights stay out
-        shutil.copytree(Path(quantart.__file__).parent, code, ignore=shutil.ignore_patterns("imagenet", "__pycache__"))
+        for file in checksums(MODEL):  # what the served model imports, and nothing else
+            (code / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(PACKAGE / file, code / file)
         write_checksums(networks.values(), sums)
         readme.write_text(card, encoding="utf8")
         sha256 = file_sha256(sums)

@@ -1,0 +1,180 @@
+"""What the evaluation computes: a network measured on held-out pictures, and the reports of it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+
+from quantart.evaluation import baselines
+from quantart.evaluation.baselines import MAGENTA, Painter
+from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer
+from quantart.evaluation.magenta import MagentaStylizer
+from quantart.evaluation.networks import FeatureNetwork
+from quantart.evaluation.observed import Perception
+from quantart.evaluation.rendering import PairRenderer
+from quantart.evaluation.task import ReconstructionTask, TransferTask
+from quantart.images.arrays import Picture
+from quantart.images.write import write_image
+from quantart.losses.lpips import LPIPS
+from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.reporting.grids import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
+from quantart.reporting.reports import write_reports
+from quantart.reporting.sweep import Sweep
+from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.names import Domain, FeatureNetworkName, PerceptualNetworkName
+
+EACH_EXTREME = 3
+SWEPT, EXTREMES = "sweep", "extremes"
+_NONE = Fidelity(math.nan, math.nan)
+_Network = TypeVar("_Network", bound=torch.nn.Module)
+
+
+class Result(NamedTuple):
+    """One network measured.
+
+    Attributes:
+        name: variant, setting of the fidelity, `sweep`, or domain.
+        transfer: of stage 2, else a reconstruction.
+        own: whether the settings are the network's own.
+        side: of the squares, in pixels.
+        fidelity: NaNs of a sweep and of a reconstruction.
+        images: shown with the run, by name.
+    """
+
+    name: str
+    evaluation: EvaluationResult
+    transfer: bool
+    own: bool
+    side: int
+    fidelity: Fidelity
+    images: Mapping[str, Picture]
+    sweep: Sweep | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network other than as it was trained is measured: under control of its fidelity.
+
+    Attributes:
+        fidelities: one, or those of a sweep.
+    """
+
+    control: FidelityControl
+    fidelities: Sequence[Fidelity]
+    sweep: bool
+
+
+class Judge:
+    """The networks that measure others, and what does not change from one measured network to the next.
+
+    Args:
+        network, features: names of the perceptual network and of the one whose features are compared.
+        weights: file with weights of one's own, by the network's name.
+        magenta: whether Magenta's network is one more baseline.
+    """
+
+    def __init__(
+        self,
+        network: PerceptualNetworkName,
+        features: FeatureNetworkName,
+        *,
+        weights: Mapping[FeatureNetworkName, Path],
+        batch_size: int,
+        magenta: bool,
+        device: torch.device,
+    ) -> None:
+        self._device = device
+        self._batch_size = batch_size
+        self._magenta = magenta
+        self.perception = Perception(
+            self.placed(LPIPS(network, weights.get(network))),
+            self.placed(FeatureNetwork(features, weights.get(features))),
+        )
+
+    def transfer(
+        self, model: ExperimentStage2, task: TransferTask, settings: Settings | None, *, pictures: bool
+    ) -> Result:
+        """Measure style transfer.
+
+        Args:
+            settings: None: the model as it was trained.
+            pictures: whether the result has images; a sweep has none.
+        """
+        painters: dict[str, Painter] = {}
+        if settings is not None:
+            painters = {
+                fidelity.name if settings.sweep else MODEL: partial(baselines.mixed, settings.control, fidelity)
+                for fidelity in settings.fidelities
+            }
+        render = PairRenderer(model, task, self.perception, self._batch_size, painters, self._extras(model))
+        found = evaluate_transfer(render, samples=GRID_PAIRS)
+        if settings is not None and settings.sweep:
+            sweep = Sweep.of(found, list(settings.fidelities), self.perception.lpips)
+            return Result(SWEPT, found, True, False, task.side, _NONE, {}, sweep)
+        images = self._images(render, found) if pictures else {}
+        if settings is not None:
+            (fidelity,) = settings.fidelities
+            return Result(fidelity.name, found, True, False, task.side, fidelity, images)
+        return Result(model.variant, found, True, True, task.side, model_fidelity(model), images)
+
+    def reconstruction(self, model: ExperimentStage1, task: ReconstructionTask, domain: Domain) -> Result:
+        """Measure a VQGAN on pictures of a domain."""
+        found = evaluate_reconstruction(model, task, self.perception, batch_size=self._batch_size)
+        return Result(domain, found, False, True, task.side, _NONE, {})
+
+    def placed(self, network: _Network) -> _Network:
+        """The network on the device on which everything is measured."""
+        # channels_last makes the attention four times as fast on CPUs, the convolutions one and a half times
+        return network.to(self._device).to(memory_format=torch.channels_last)
+
+    def _images(self, render: PairRenderer, found: EvaluationResult) -> dict[str, Picture]:
+        """Grids of the first pairs, and of the best, the median and the worst."""
+        column = f"pair_composite_{self.perception.lpips.network}"
+        ranked = ranked_pairs(found.table, column, EACH_EXTREME)
+        pictures = render.paint(sorted({number for numbers in ranked.values() for number in numbers}))
+        return {
+            "transfers": transfer_grid(list(found.samples.values())),
+            EXTREMES: ranked_grid(pictures, found.table, column, EACH_EXTREME),
+        }
+
+    def _extras(self, model: ExperimentStage2) -> dict[str, Painter]:
+        if not self._magenta:
+            return {}
+        stylizer = MagentaStylizer()
+        return {MAGENTA: lambda photographs, paintings: baselines.repainted(model, stylizer(photographs, paintings))}
+
+
+def model_fidelity(model: ExperimentStage2) -> Fidelity:
+    """The fidelity of a network alone, as it was trained."""
+    return Fidelity(ALPHA_OF[model.variant], 1.0)
+
+
+def task_digest(result: Result, weights: Sequence[str]) -> str:
+    """What was measured, by hash; with weights of one's own it compares with results of the same weights alone.
+
+    Args:
+        weights: their checksums, if there are any.
+    """
+    own = result.evaluation.digest
+    return hashlib.sha256("\n".join([own, *weights]).encode()).hexdigest() if weights else own
+
+
+def report(folder: Path, results: Sequence[Result]) -> dict[str, Any]:
+    """Write the reports (see `write_reports`, or of a sweep `Sweep.write`) and return every value."""
+    if sweep := results[0].sweep:
+        return sweep.write(folder)
+    transfers = {result.name: result.evaluation for result in results if result.transfer}
+    values = write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.transfer})
+    for result in results:
+        if EXTREMES in result.images:
+            write_image(folder / "grids" / f"{result.name}_{EXTREMES}.png", result.images[EXTREMES])
+    return values

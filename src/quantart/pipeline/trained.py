@@ -1,0 +1,127 @@
+"""A trained network and the tracked run that belongs to it, by the stage that trained it or by the run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from mlflow.entities import Run
+
+from quantart.errors import UserError
+from quantart.models.pretrained import CONFIG, WEIGHTS, file_sha256
+from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.pipeline.training import WEIGHTS_TAG, logged_parameters, upstream_runs
+from quantart.project import Project
+from quantart.tracking.find import find_model, find_run, linked_run, resolve, run_in_words, select_runs
+from quantart.tracking.lineage import UPSTREAM
+from quantart.tracking.links import RunLink, read_link
+from quantart.tracking.runs import new_run
+from quantart.tracking.spool import find_spools
+from quantart.tracking.store import without_password
+from quantart.vocabulary.names import DOMAINS
+
+Network = ExperimentStage1 | ExperimentStage2
+_KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (ExperimentStage1, ExperimentStage2)}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network on disk, and the run that gets what is found out about it."""
+
+    folder: Path
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"run {run_in_words(self.run)}"
+
+    def load(self) -> Network:
+        """The network in eval mode on the CPU.
+
+        Raises:
+            UserError: the folder holds no network of stage 1 or 2.
+        """
+        try:
+            kind = json.loads((self.folder / CONFIG).read_text(encoding="utf8"))["model"]
+        except (OSError, ValueError, KeyError):
+            raise UserError(f"{self.name}: its model has no readable {CONFIG}", "train it again") from None
+        if kind not in _KINDS:
+            raise UserError(f"{self.name}: its model is a {kind}", f"name a run with one of {', '.join(_KINDS)}")
+        return _KINDS[kind].from_pretrained(self.folder)
+
+    def load_stage_2(self, purpose: str) -> ExperimentStage2:
+        """As `load`, of a network of stage 2.
+
+        Raises:
+            UserError: it is of stage 1, with which `purpose` is impossible.
+        """
+        network = self.load()
+        if not isinstance(network, ExperimentStage2):
+            raise UserError(f"{self.name}: its model is of stage 1, and {purpose} needs one of stage 2")
+        return network
+
+
+def project_network(project: Project, stage: str) -> Trained:
+    """The network in `models/<stage>`, in the configured store.
+
+    Its run is the one that `runs/<stage>.json` names. If the store does not have that one (it belongs to another
+    project folder or store), a run with the same network takes its place, and is made if there is none yet.
+
+    Args:
+        stage: e.g. `stage2_discrete`.
+
+    Raises:
+        UserError: the network is missing, or its run waits here for delivery to the store.
+    """
+    folder = project.root / "models" / stage
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder}: no trained network", "`dvc repro` trains it, `dvc pull` fetches it")
+    first = PartialState().is_main_process
+    run_id = [_run_of(project, stage, folder).info.run_id if first else None]
+    broadcast_object_list(run_id)
+    return Trained(folder, find_run(str(run_id[0])))
+
+
+@contextmanager
+def run_network(run: Run) -> Iterator[Trained]:
+    """The network that a run logged, on disk within the block.
+
+    Raises:
+        UserError: the run has not finished or has no network.
+    """
+    with TemporaryDirectory() as folder:
+        yield Trained(find_model(run, Path(folder)), run)
+
+
+def _run_of(project: Project, stage: str, folder: Path) -> Run:
+    link = project.link(stage)
+    if run := linked_run(link):
+        return run
+    linked = read_link(link).run_id if link.is_file() else None
+    if linked and any(spool.local_id == linked for spool in find_spools(project.root)):
+        resolve(linked)  # says how to deliver it
+    sha256, section = file_sha256(folder / WEIGHTS), stage.partition("_")[0]
+    alike = f"tags.stage = '{section}' and tags.`{WEIGHTS_TAG}` = '{sha256}'"
+    if found := select_runs(last=1, filter=f"{alike} and attributes.run_name LIKE '{stage}@%'"):
+        return found[0]
+    with new_run(project.root, stage=section, name=stage, params=logged_parameters(project.params(), stage)) as made:
+        upstream = upstream_runs(project, [f"stage1_{domain}" for domain in DOMAINS] if section == "stage2" else [])
+        origin = {"stands_for": linked} if linked else {}
+        made.set_tags({WEIGHTS_TAG: sha256, **origin, **{f"{UPSTREAM}{name}": run for name, run in upstream.items()}})
+        made.artifact(folder, RunLink.model)
+    run = find_run(made.run_id)
+    store = without_password(mlflow.get_tracking_uri())
+    log.warning("%s: its run is not in the tracking store %s; %s stands for it", folder, store, run_in_words(run))
+    return run
