@@ -62,7 +62,7 @@ def launch_if_wanted(module: str, arguments: list[str]) -> None:
 
 
 def _stop_with_parent() -> None:
-    """Have Linux send this process SIGTERM when its launcher is killed, which could not stop it then."""
+    """Have Linux send this process SIGTERM when its launcher ends, even by `kill -9`, which it can't pass on."""
     with suppress(AttributeError, OSError, TypeError):  # another system
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
