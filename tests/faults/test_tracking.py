@@ -131,8 +131,8 @@ def start_training(root: Path, server: Server) -> subprocess.Popen[bytes]:
 
 
 def entries(root: Path) -> int:
-    """Lines in the spool of the training that runs."""
-    return sum(path.read_bytes().count(b"\n") for path in (root / FOLDER).glob("*/events.jsonl"))
+    """Undelivered entries of the training that runs."""
+    return len(list((root / FOLDER).glob("*/[0-9]*.json")))
 
 
 def find(root: Path, server: Server) -> Run:
@@ -211,12 +211,12 @@ def test_a_server_that_is_down_throughout_gets_all_of_the_run_by_sync(
     assert process.wait(300) == 0, (root / "training.log").read_text()
     assert "`quantart sync` delivers them" in (root / "training.log").read_text()
     refused = quantart(root, server, "sync")
-    assert (refused.returncode, "entries of 1 runs are kept" in refused.stdout) == (1, True)
+    assert (refused.returncode, "entries of 1 runs are kept" in refused.stderr) == (1, True)
     server.start()
     done = quantart(root, server, "sync")
-    assert (done.returncode, "entries delivered" in done.stdout) == (0, True), done.stdout
+    assert (done.returncode, "entries delivered" in done.stderr) == (0, True), done.stderr
     assert what_is_logged(root, server) == undisturbed
-    assert "nothing to deliver" in quantart(root, server, "sync").stdout
+    assert "nothing to deliver" in quantart(root, server, "sync").stderr
 
 
 def test_a_training_killed_while_the_server_is_down_resumes_into_one_history(
