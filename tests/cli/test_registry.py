@@ -46,22 +46,24 @@ def test_the_path_of_a_champion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert [line.split()[0] for line in out.splitlines() if " discrete " in line] == ["3", "2", "1"]
 
     code, _, err = said("promote")  # the challenger
-    assert (code, err) == (
-        2,
-        f"error: version 3 has not been evaluated; run `quantart evaluate --run-id {run_id_of(NAME, '3')}` first\n",
-    )
+    assert code == 2
+    assert err.startswith("error: version 3 ")
+    assert f"`quantart evaluate --run-id {run_id_of(NAME, '3')}`" in err
     code, out, _ = said("promote 2")
     assert code == 1
     assert "FAILED  gram_squeezenet1_1 <= 1.1: measured 1.5 (1.4 to 1.6)\n" in out
-    assert out.endswith("version 2 is not promoted: 1 of 3 gates failed; quantart@champion is still nobody\n")
+    assert out.splitlines()[-1].startswith("version 2 is not promoted: 1 of 3 ")
     code, out, _ = said("promote 1")
     assert code == 0
-    assert out.endswith("version 1 is now quantart@champion; there was none before\n")
-    assert said("promote 1")[:2] == (0, "version 1 is quantart@champion already\n")
+    assert "\nversion 1 is now quantart@champion" in out
+    code, out, _ = said("promote 1")
+    assert (code, out.splitlines()[0]) == (0, out.strip())
+    assert out.startswith("version 1 is quantart@champion")
     assert "passes <= 1.1" in said("show champion")[1]
     code, out, err = said("rollback")
     assert (code, out) == (2, "")
-    assert err.startswith("error: quantart: nothing to roll back to; version 1 is the champion")
+    assert err.startswith("error: quantart: ")
+    assert "version 1 is the champion" in err
 
 
 @pytest.mark.parametrize("command", ["show nope", "promote nope", "list --name nope", "rollback --name nope"])

@@ -39,8 +39,8 @@ class Promotion:
             said = f"{self.version} is now {alias}; {before}"
         elif self.refused:
             failed = sum(not check.passed for check in self.checks)
-            still = f"is still {self.champion}" if self.champion else "is still nobody"
-            said = f"{self.version} is not promoted: {failed} of {len(self.checks)} gates failed; {alias} {still}"
+            still = f"{alias} is still {self.champion}" if self.champion else f"there is still no {alias}"
+            said = f"{self.version} is not promoted: {failed} of {len(self.checks)} gates failed; {still}"
         else:
             said = f"{self.version} is {alias} already"
         return "\n".join([*map(str, self.checks), said])

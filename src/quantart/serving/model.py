@@ -73,7 +73,7 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
         try:
             if not free or time.monotonic() >= deadline:
                 # MLflow answers 504 to a client that still waits; nothing more is painted for it
-                fault = f"row {row.number}: not begun after {self._seconds} s"
+                fault = f"row {row.number}: not started after {self._seconds} s"
                 raise MlflowException(f"{fault}; send fewer or smaller pictures, or try again later", DEADLINE_EXCEEDED)
             pictures = row.decode(self._limits)  # not earlier: decoded pictures take far more memory than their files
             start = time.monotonic()

@@ -54,13 +54,11 @@ def log_and_register(
     alias moves only after the logged model was loaded and has painted the example.
 
     Args:
-        networks: by variant, the folders that `ExperimentStage2.save_pretrained` wrote: one, or both. In the model each
-            is in `artifacts/` under its folder's name, beside the checksums and the model card.
+        networks: folders of one or both variants; in the model each is in `artifacts/` under its folder's name.
         variant: the one that paints where a request gives no alpha.
-        run_id: the training run, in the store that is configured; its status stays as it is.
-        name: of the registered model, which is made if absent.
-        example: a content and a style picture, kept in the model as its input example.
-        card: the model card in Markdown, also the version's description.
+        run_id: the training run; its status stays as it is.
+        example: a content and a style picture, the model's input example.
+        card: in Markdown, kept in the model and as the version's description.
         tags: of the version; `sha256`, the checksum of its checksums, is added.
 
     Raises:
@@ -91,11 +89,10 @@ def log_and_register(
             input_example=frame,
         )
     mlflow.pyfunc.load_model(info.model_uri).predict(frame)
-    registered = mlflow.register_model(info.model_uri, name, tags={**tags, SHA256_TAG: sha256})
-    client = MlflowClient()
-    client.update_model_version(name, registered.version, card)
-    client.set_registered_model_alias(name, CHALLENGER, registered.version)
-    return RegisteredVersion(name, str(registered.version), CHALLENGER, run_id)
+    number = mlflow.register_model(info.model_uri, name, tags={**tags, SHA256_TAG: sha256}).version
+    MlflowClient().update_model_version(name, number, card)
+    MlflowClient().set_registered_model_alias(name, CHALLENGER, number)
+    return RegisteredVersion(name, str(number), CHALLENGER, run_id)
 
 
 def signature(alpha: float) -> ModelSignature:

@@ -25,11 +25,9 @@ class Plan(NamedTuple):
     outputs: list[list[Path]]
     """For each content, one for each style."""
     grids: list[Path]
-    """Each shows `grid_rows` contents; none where there is one style."""
-
-    @property
-    def grid_rows(self) -> int:
-        return _grid_rows(len(self.styles))
+    """None where there is one style."""
+    grid_rows: int
+    """Contents in each grid."""
 
 
 def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, force: bool = False) -> Plan:
@@ -44,6 +42,7 @@ def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, forc
         UserError: an argument names nothing, `out` fits neither use, or a file exists already.
     """
     content_files, style_files = (find_pictures(arguments, without=out) for arguments in (contents, styles))
+    grid_rows = max(1, GRID_CELLS // (len(style_files) + 1))
     pairs = len(content_files) * len(style_files)
     if out.suffix.lower() in EXTENSIONS and not out.is_dir():
         if pairs > 1:
@@ -53,12 +52,12 @@ def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, forc
     else:
         if out.exists() and not out.is_dir():
             raise UserError(f"--out {out}: is neither a folder nor named as a picture ({', '.join(WRITTEN_FORMATS)})")
-        outputs, grids = _named(content_files, style_files, out)
+        outputs, grids = _named(content_files, style_files, grid_rows, out)
     taken = [path for path in [*(path for row in outputs for path in row), *grids] if os.path.lexists(path)]
     if taken and not force:
         which = f"{taken[0]}: exists" if len(taken) == 1 else f"{taken[0]} and {len(taken) - 1} more: exist"
         raise UserError(f"{which} already", "give --force to overwrite, or another --out")
-    return Plan(content_files, style_files, outputs, grids)
+    return Plan(content_files, style_files, outputs, grids, grid_rows)
 
 
 def find_pictures(arguments: Sequence[str], without: Path) -> list[Path]:
@@ -91,12 +90,12 @@ def _files(argument: str, without: Path) -> list[Path]:
 
 
 def _below(folder: Path, without: Path) -> list[Path]:
-    """Pictures in a folder and below it, except hidden ones and those in `without`."""
+    """Files in a folder and below it, except hidden ones and those in `without`."""
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != without]
-        found += [here / name for name in names if is_picture(name) and not name.startswith(".")]
+        found += [here / name for name in names if not name.startswith(".")]
     return sorted(found)
 
 
@@ -108,7 +107,9 @@ def _checked_file(out: Path) -> Path:
     return out
 
 
-def _named(contents: list[Path], styles: list[Path], folder: Path) -> tuple[list[list[Path]], list[Path]]:
+def _named(
+    contents: list[Path], styles: list[Path], grid_rows: int, folder: Path
+) -> tuple[list[list[Path]], list[Path]]:
     """Outputs `<content>_<style>.png` and grids; equal names get a number, except the first."""
     taken: set[str] = set()
 
@@ -120,14 +121,9 @@ def _named(contents: list[Path], styles: list[Path], folder: Path) -> tuple[list
         taken.add(name.casefold())
         return folder / f"{name}.png"
 
-    parts = -(-len(contents) // _grid_rows(len(styles))) if len(styles) > 1 else 0
-    grids = [free("grid") for _ in range(parts)]
+    grids = [free("grid") for _ in range(0, len(contents), grid_rows)] if len(styles) > 1 else []
     return [[free(f"{_stem(content)}_{_stem(style)}") for style in styles] for content in contents], grids
 
 
 def _stem(file: Path) -> str:
     return os.fsencode(file.stem)[:STEM_BYTES].decode("utf8", "ignore")
-
-
-def _grid_rows(styles: int) -> int:
-    return max(1, GRID_CELLS // (styles + 1))
