@@ -1,0 +1,66 @@
+"""Every parameter that a stage reads is among those that decide its checkpoints and that DVC watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import yaml
+
+from quantart.pipeline import encode, evaluate, pair, prepare, stage1, stage2
+from quantart.pipeline.stages import find_stage
+from quantart.project import Project
+
+from ..params.recording import recording
+
+MODEL = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [16], "z_channels": 8, "embed_dim": 8}
+SHORT = {"steps": 2, "log_every": 1, "validate_every": 2, "checkpoint_every": 2, "batch_size": 2}
+STAGES: dict[str, Callable[[Project], object]] = {
+    "prepare_content": partial(prepare.run, domain="content"),
+    "pair": pair.run,
+    "stage1_base": partial(stage1.run, domain="base"),
+    "stage1_content": partial(stage1.run, domain="content"),
+    "stage1_style": partial(stage1.run, domain="style"),
+    "encode_content": partial(encode.run, domain="content"),
+    "encode_style": partial(encode.run, domain="style"),
+    "stage2_discrete": partial(stage2.run, variant="discrete"),
+    "evaluate": evaluate.run,
+}
+# what is only noted (where pictures came from) or checked early (networks that later stages would take over)
+UNDECIDING = {
+    *("data.content", "data.style", "data.content_table", "data.style_table"),
+    *("stage1.init_from", "stage1.content_from", "stage1.style_from"),
+}
+
+
+@pytest.fixture(scope="module")
+def project(small_project: Project) -> Project:
+    """Small networks and short trainings, with the losses and the codebook that read the most parameters."""
+    path = small_project.root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["model"] |= MODEL | {"n_embed": 16}
+    for part in ("base", "domain"):
+        params["stage1"][part] |= SHORT | {"quantize_from": 0, "discriminator_start": 0}
+    params["stage1"]["quantizer"]["update"] = "ema"
+    params["stage2"]["train"] |= SHORT | {"crop": 16}
+    params["stage2"]["discriminator"] |= {"ndf": 4, "weight": 0.1}
+    params["evaluate"]["pairs"] = 4
+    path.write_text(yaml.safe_dump(params))
+    return small_project
+
+
+def test_no_stage_reads_a_parameter_that_it_does_not_declare(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    undeclared = {}
+    for name, run in STAGES.items():
+        view, read = recording(project.params())
+        with monkeypatch.context() as patch:
+            patch.setattr(Project, "params", lambda _, view=view: view)
+            run(project)
+        stage, item = find_stage(name)
+        declared = stage.keys(item)
+        assert read, name
+        undeclared[name] = {
+            key for key in read - UNDECIDING if not any(f"{key}.".startswith(f"{own}.") for own in declared)
+        }
+    assert {name: keys for name, keys in undeclared.items() if keys} == {}
