@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.evaluation.resampling import Estimate
+from quantart.machine.whole import write_whole
 from quantart.project import Project
 from quantart.reporting.run_metrics import EVALUATION, count_name, digest_name, measured_in
 from quantart.tracking.find import run_if_there
@@ -50,7 +51,7 @@ class RegisteredVersion:
 
 def write_registered(project: Project, registered: RegisteredVersion) -> None:
     """Write `runs/export.json`."""
-    project.link("export").write_text(json.dumps(asdict(registered), indent=2) + "\n", encoding="utf8")
+    write_whole(project.link("export"), f"{json.dumps(asdict(registered), indent=2)}\n".encode())
 
 
 def read_registered(project: Project) -> RegisteredVersion | None:
