@@ -50,8 +50,7 @@ class Delivery:
     def rest(self) -> Iterator[None]:
         """Deliver what is in the spool, whose lock the caller holds; yields after each event.
 
-        With the run's end the spool is removed. After an exception, whatever the store raised, the event is still the
-        next one.
+        The run's end removes the spool. An event that the store does not take stays, and the store's error is raised.
         """
         while paths := self._spool.events():
             for path in paths:

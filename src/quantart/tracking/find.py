@@ -69,7 +69,6 @@ def linked_run(path: Path) -> Run | None:
 
     Raises:
         UserError: the file is not a link.
-        MlflowException: the store can't be asked.
     """
     if not path.is_file():
         return None
@@ -80,11 +79,7 @@ def linked_run(path: Path) -> Run | None:
 
 
 def run_if_there(run_id: str) -> Run | None:
-    """The run with this id of the store, or None if it was deleted for good or never was there.
-
-    Raises:
-        MlflowException: the store does not answer, or refuses access.
-    """
+    """The run with this id, or None if the store does not have it; MLflow's error if the store can't be asked."""
     try:
         return MlflowClient().get_run(run_id)
     except MlflowException as error:
@@ -95,18 +90,12 @@ def run_if_there(run_id: str) -> Run | None:
 
 def find_local(local_id: str) -> str | None:
     """The store's id of the run with this local id, if the run is there."""
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-    condition = f"tags.{LOCAL_ID} = '{local_id}'"
-    found = MlflowClient().search_runs([experiment.experiment_id], condition) if experiment else []
+    found = _search(f"tags.{LOCAL_ID} = '{local_id}'", 1, EXPERIMENT)
     return found[0].info.run_id if found else None
 
 
 def resolve(run_id: str) -> str:
-    """The store's id of a run; an id that is not a local one stays as it is.
-
-    Raises:
-        UserError: a local id of a run that is not in the store yet.
-    """
+    """The store's id of a run that may have a local one; a `UserError` if it is not in the store yet."""
     if not is_local_id(run_id):
         return run_id
     if found := find_local(run_id):

@@ -75,9 +75,8 @@ def description(name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed]
     if commit := tags.get("git.commit"):
         first += f", at commit {commit[:10]}" + (" with uncommitted changes" if tags["git.dirty"] == "true" else "")
     lines = [first]
-    for data in datasets:
-        what = f"{data.context.capitalize()} data: {data.count} pictures of {data.name}"
-        lines.append(f"{what}, `{data.source}`, {data.digest[:12]}")
+    for d in datasets:
+        lines.append(f"{d.context.capitalize()} data: {d.count} pictures of {d.name}, `{d.source}`, {d.digest[:12]}")
     if upstream := upstream_of(tags):
         lines.append(f"Stands on {', '.join(_page_link(stage, run_id) for stage, run_id in upstream.items())}")
     return "\n\n".join(lines)

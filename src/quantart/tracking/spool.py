@@ -41,10 +41,7 @@ def is_local_id(run_id: str) -> bool:
 
 
 class Spool:
-    """The undelivered events of one run, in order.
-
-    Whoever writes or delivers it holds `lock`. Any thread may append; one thread delivers.
-    """
+    """The undelivered events of one run. Who writes or delivers it holds `lock`; any thread may append."""
 
     address: str
     run_id: str | None

@@ -41,9 +41,8 @@ class Unreachable(UserError):
 def configure(project: Path, patience: int = 15) -> str:
     """Point MLflow to the project's store, create what is missing there, and return the store's address.
 
-    `MLFLOW_TRACKING_URI` decides; the default is the SQLite file `mlflow.db` at the project's root. Artifacts lie in
-    `mlartifacts` beside the database; a tracking server chooses its own place for them. Child processes inherit the
-    address.
+    `MLFLOW_TRACKING_URI` decides; the default is the SQLite file `mlflow.db` at the project's root, with artifacts in
+    `mlartifacts` beside it. Child processes inherit the address.
 
     Args:
         project: the project's root.
@@ -51,8 +50,7 @@ def configure(project: Path, patience: int = 15) -> str:
 
     Raises:
         Unreachable: the tracking server is down.
-        UserError: the store can't be opened: a wrong address, an outdated schema, a folder without permission, a wrong
-            password.
+        UserError: a wrong address or password, an outdated schema, a folder without permission.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     # it also prints a traceback of each error that it raises, such as a full disk
