@@ -58,7 +58,7 @@ class EvaluationResult:
 def evaluate_transfer(render: PairRenderer, *, samples: int = 0) -> EvaluationResult:
     """Measure style transfer, and every baseline, on pairs of pictures.
 
-    Only the features keep memory growing with the number of pairs (`benchmarks/evaluation_memory.py`).
+    Memory grows with the number of pairs only by their features (`benchmarks/evaluation_memory.py`).
 
     Args:
         render: the names of its perception's networks become part of the metrics' names.
