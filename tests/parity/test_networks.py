@@ -14,7 +14,7 @@ from quantart.components.autoencoder import Decoder, Encoder
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.components.quantizer import VectorQuantizer
 from quantart.components.style_transfer import StyleTransferModule
-from quantart.models.fidelity import mix_latents, mixed_decoder
+from quantart.models.fidelity import FidelityControl
 
 from .builders import stage_1, stage_2, stage_2_loss
 from .conftest import Case, prefixed
@@ -166,14 +166,14 @@ def test_fidelity_control(case: Case) -> None:
     assert settings
 
     def replay(case: Case) -> Tensors:
-        discrete = stage_2(case.config, case.group("state_discrete")).eval()
-        continuous = stage_2(case.config, case.group("state_continuous")).eval()
+        states = case.group("state_discrete"), case.group("state_continuous")
+        control = FidelityControl(*(stage_2(case.config, state).eval() for state in states))
         outputs = {}
         for setting in settings:
-            name, alpha, beta = setting[1], float(setting[2]), float(setting[3])
-            z = mix_latents(discrete, continuous, case["in/content"], case["in/style"], alpha, beta)
+            name, fidelity = setting[1], control.settle(float(setting[2]), float(setting[3]))
+            z = control.latents(case["in/content"], case["in/style"], fidelity)
             outputs[f"out/z_{name}"] = z
-            outputs[f"out/image_{name}"] = mixed_decoder(discrete, continuous, alpha)(z)
+            outputs[f"out/image_{name}"] = control.decode(z, fidelity)
         return outputs
 
     assert_one_pass(replay, case)

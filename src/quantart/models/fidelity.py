@@ -173,17 +173,6 @@ class FidelityControl(nn.Module):
         return kept[1]
 
 
-def mix_latents(
-    discrete: ExperimentStage2, continuous: ExperimentStage2, content: Tensor, style: Tensor, alpha: float, beta: float
-) -> Tensor:
-    """Pictures `(b, 3, h, w)` in [-1, 1] to mixed latents z `(b, c, h / f, w / f)`; alpha and beta as in `Fidelity`."""
-    coded, plain = (
-        _mix_style(model, content, model.style_latents(style) if beta else None, beta)
-        for model in (discrete, continuous)
-    )
-    return torch.lerp(plain, coded, alpha)
-
-
 def mixed_decoder(discrete: ExperimentStage2, continuous: ExperimentStage2, alpha: float) -> nn.Module:
     """Latents to pictures with the weights alpha · discrete + (1 - alpha) · continuous, without gradients.
 
