@@ -1,8 +1,8 @@
 """Codebooks that stay alive: k-means initialisation, moving averages, revival of dead codes, and their health.
 
-These modules steer the `VectorQuantizer` they are given and keep their own buffers beside it, so the model's state dict
-stays the plain quantiser's. With several processes, every one comes to the same codebook: latents and counts are
-gathered, and the random draws depend on the seed and the step alone, so that a resumed run repeats them too.
+These modules change the codes of a `VectorQuantizer` and keep their own buffers beside it, so the model's state dict is
+that of the plain quantiser. Several processes arrive at the same codebook: latents and counts are gathered, and random
+draws depend only on the seed and the step, so that a resumed run repeats them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class KMeansCodebook(nn.Module):
     """Collects recent latents and sets the codebook to their k-means centres.
 
     Args:
-        quantizer: whose codes are set; not registered as a submodule, since the model owns it.
-        seed: of all random draws, together with the step.
+        quantizer: not registered as a submodule, since the model owns it.
+        seed: with the step, it decides all random draws.
     """
 
     def __init__(self, quantizer: VectorQuantizer, seed: int = 0) -> None:
@@ -41,7 +41,7 @@ class KMeansCodebook(nn.Module):
 
     @torch.no_grad()
     def observe(self, z: Tensor, step: int) -> None:
-        """Keep as many latents of this batch `(b, c, h, w)` as there are codes, in place of the oldest."""
+        """Replace the oldest latents by some of this batch `(b, c, h, w)`, at most as many as there are codes."""
         rows = all_rows(_rows(self.quantizer.project(z)))
         if len(rows) > self.quantizer.n_e:
             pick = torch.randperm(len(rows), generator=self._generator(step))[: self.quantizer.n_e]
@@ -54,7 +54,7 @@ class KMeansCodebook(nn.Module):
         """Set the codebook to the k-means centres of the latents observed so far.
 
         Raises:
-            ValueError: nothing was observed yet.
+            ValueError: no latents were observed yet.
         """
         filled = int(self.filled)
         if filled == 0:
@@ -67,15 +67,15 @@ class KMeansCodebook(nn.Module):
 
 
 class EmaCodebook(KMeansCodebook):
-    """Moves each code to the moving average of the latents that chose it, and revives codes that none chooses.
+    """Moves each code to the moving average of the latents that chose it, and revives unused codes.
 
-    With m = the decayed use of a code (1: the mean use of all codes) and x̄ = the mean of the latents that chose it in
-    this batch, n times the mean use: m ← d·m + (1 − d)·n and e ← e + (1 − d)·n·(x̄ − e) / m, which equals the ratio of
-    decayed sums and counts of van den Oord et al. (2017), appendix A. The gradient no longer moves the codes.
+    Let m be the decayed use of a code, n its use in this batch (both relative to the mean use of all codes), and x̄ the
+    mean of the latents that chose it. Then m ← d·m + (1 − d)·n and e ← e + (1 − d)·n·(x̄ − e) / m. This equals the
+    ratio of decayed sums and counts of van den Oord et al. (2017), appendix A. The gradient no longer moves the codes.
 
     Args:
         decay: d, in [0, 1).
-        revive_below: codes with m below this are replaced by random recent latents.
+        revive_below: codes with a smaller m are replaced by random recent latents.
     """
 
     def __init__(self, quantizer: VectorQuantizer, decay: float, revive_below: float, seed: int = 0) -> None:
@@ -92,11 +92,7 @@ class EmaCodebook(KMeansCodebook):
 
     @torch.no_grad()
     def update(self, z: Tensor, indices: Tensor, step: int) -> Tensor:
-        """Learn from a batch of latents `(b, c, h, w)` that chose the codes `indices` `(b, h, w)`.
-
-        Returns:
-            0-d, the number of codes revived.
-        """
+        """Learn from latents `(b, c, h, w)` that chose the codes `indices` `(b, h, w)`; returns the number revived."""
         codes = self.quantizer.embedding.weight
         codes.copy_(self.quantizer.codes)
         used = all_sum(code_counts(indices, self.quantizer.n_e))
@@ -121,7 +117,7 @@ class EmaCodebook(KMeansCodebook):
 
 
 class CodeWindow(nn.Module):
-    """The last `WINDOW` indices chosen by all processes together, and what they say of the codebook's health."""
+    """The last `WINDOW` indices chosen by all processes together, and the codebook's health according to them."""
 
     WINDOW = 65_536
 
@@ -133,18 +129,18 @@ class CodeWindow(nn.Module):
 
     @torch.no_grad()
     def add(self, indices: Tensor) -> None:
-        """Put the indices of a batch (any shape) in place of the oldest."""
+        """Replace the oldest indices by those of a batch (any shape)."""
         rows = all_rows(indices.flatten().int())[-self.WINDOW :]
         self.indices.copy_(torch.cat([self.indices[len(rows) :], rows]))
 
     def statistics(self) -> dict[str, Tensor]:
-        """`usage` and `perplexity` of `codebook_statistics`, over as many indices as there are so far."""
-        counts = code_counts(self.indices.long() + 1, self.n_e + 1)  # the first: places not filled yet
+        """`codebook_statistics` of the indices so far."""
+        counts = code_counts(self.indices.long() + 1, self.n_e + 1)  # the first counts places not filled yet
         return codebook_statistics(counts[1:])
 
 
 def kmeans(points: Tensor, k: int, rounds: int, generator: torch.Generator) -> Tensor:
-    """Lloyd's algorithm from random points: `(n, c)` to `k` centres `(k, c)`; a centre no point chose is drawn anew."""
+    """Lloyd's algorithm from random points `(n, c)` to centres `(k, c)`; one that no point chose is drawn again."""
     n = len(points)
 
     def draw() -> Tensor:

@@ -10,9 +10,9 @@ from quantart.components.precision import full_precision
 
 
 class ActNorm(nn.Module):
-    """Scale and shift per channel, set from the first training batch to mean 0 and deviation 1, then learned.
+    """Scale and shift per channel, learned after the first batch has set them to give mean 0 and deviation 1.
 
-    Glow (Kingma and Dhariwal, NeurIPS 2018).
+    From Glow (Kingma and Dhariwal, NeurIPS 2018).
     """
 
     def __init__(self, channels: int) -> None:
@@ -29,7 +29,7 @@ class ActNorm(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, x: Tensor) -> None:
-        # over all processes, which would otherwise go on with different weights
+        # over all processes, which would otherwise have different weights
         std, mean = torch.std_mean(full_precision(all_rows(x)), dim=(0, 2, 3), keepdim=True)
         self.loc.copy_(-mean)
         self.scale.copy_(1.0 / (std + 1e-6))
@@ -37,9 +37,9 @@ class ActNorm(nn.Module):
 
 
 class JointBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm whose statistics are the joint batch's of all processes; torch's SyncBatchNorm does that on GPUs alone.
+    """BatchNorm over the joint batch of all processes, on CPUs too, unlike torch's SyncBatchNorm.
 
-    Each process must have as many pictures as the others.
+    Each process must have the same number of pictures.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,12 +64,12 @@ class JointBatchNorm2d(nn.BatchNorm2d):
 
 
 class NLayerDiscriminator(nn.Module):
-    """Judges overlapping patches of `(b, input_nc, h, w)`: one logit each, `(b, 1, h', w')`, large for real ones.
+    """One logit for each of many overlapping patches of `(b, input_nc, h, w)`: `(b, 1, h', w')`, high for real ones.
 
     Args:
         ndf: channels of the first layer; they double with every layer up to `8 * ndf`.
-        n_layers: strided layers (the first one is there even with 0).
-        use_actnorm: ActNorm in place of BatchNorm.
+        n_layers: strided layers (even 0 has one).
+        use_actnorm: ActNorm instead of BatchNorm.
     """
 
     def __init__(self, input_nc: int = 3, ndf: int = 64, n_layers: int = 3, use_actnorm: bool = False) -> None:

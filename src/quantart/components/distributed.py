@@ -1,4 +1,4 @@
-"""Sums and gathers over all processes of a training run; a lone process gets back what it gave."""
+"""Sums and gathers over all processes of a training run; a single process gets back what it gave."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Number of processes that train together."""
+    """Number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Place of this process among them, from 0."""
+    """Number of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
@@ -29,7 +29,7 @@ def all_sum(x: Tensor) -> Tensor:
 
 
 def all_rows(x: Tensor) -> Tensor:
-    """`x` of every process below one another, in the order of ranks; each must have the same shape. No gradient."""
+    """`x` of every process, concatenated in the order of ranks; all must have the same shape. No gradient."""
     x = x.detach().contiguous()
     if world_size() == 1:
         return x
@@ -39,7 +39,7 @@ def all_rows(x: Tensor) -> Tensor:
 
 
 def joint_mean(x: Tensor) -> Tensor:
-    """Mean of `x` over the processes, through which gradients pass to all of them."""
+    """Mean of `x` over the processes; gradients pass to all of them."""
     return _JointSum.apply(x) / world_size() if world_size() > 1 else x
 
 
@@ -56,7 +56,7 @@ class _JointSum(torch.autograd.Function):
 
 
 def from_first(x: Tensor) -> Tensor:
-    """The first process's `x`, written into `x` on every process."""
+    """Overwrites `x` on every process by that of the first one."""
     if world_size() > 1:
         dist.broadcast(x, src=0)
     return x

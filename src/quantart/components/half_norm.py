@@ -1,7 +1,7 @@
-"""Group normalisation of bfloat16 on a CPU, with or without swish after it, and its gradient in few passes.
+"""Group normalisation in bfloat16 on a CPU, optionally followed by swish, and its gradient in few passes.
 
 PyTorch's own backward pass in bfloat16 with channels last is slower than that in float32. This one works through the
-map in parts that stay in a core's cache, in float32, and keeps nothing but its bfloat16 input for it.
+map in float32, in parts that fit a core's cache, and keeps only its bfloat16 input for the backward pass.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 LEAST = 2**20
-"""Elements of a batch's map from which on this gradient pays; PyTorch's in float32 is faster on smaller ones."""
+"""Elements of a batch's map from which this gradient pays; on smaller ones PyTorch's in float32 is faster."""
 PART = 2**16
-"""Elements in one part, for each thread: 256 KiB in float32."""
+"""Elements of one part for each thread: 256 KiB in float32."""
 
 
 def pays(x: Tensor) -> bool:
-    """Whether to normalise `x` in bfloat16: under a CPU's autocast, where it is large or no gradient is wanted."""
+    """Whether to normalise `x` in bfloat16: under a CPU's autocast, if it is large or needs no gradient."""
     if x.dtype != torch.bfloat16 or x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return False
     return x.numel() >= LEAST or not torch.is_grad_enabled()

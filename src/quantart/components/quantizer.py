@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from quantart.components.precision import full_precision
 
 MAX_DISTANCES = 2**24
-"""Distances held at a time: 64 MiB. More latents are compared with the codes part by part, which takes no longer."""
+"""Distances held at a time: 64 MiB. More are computed part by part, which takes no longer."""
 
 
 class Quantized(NamedTuple):
@@ -29,7 +29,7 @@ class VectorQuantizer(nn.Module):
     """Replaces every latent by its nearest code e in the codebook `embedding`.
 
     Codebook loss: ‖sg[z] − e‖² + β‖z − sg[e]‖², each a mean over all elements. `legacy=True` puts β on the first
-    (codebook) term instead, as the first release of Taming Transformers did, with which older checkpoints were trained.
+    (codebook) term instead, like the first release of Taming Transformers, which trained older checkpoints.
 
     Args:
         n_e: number of codes.
@@ -61,12 +61,12 @@ class VectorQuantizer(nn.Module):
 
     @property
     def codes(self) -> Tensor:
-        """`(n_e, e_dim)`, the codes as they are used: of length 1 if `cosine`."""
+        """The codes in use, `(n_e, e_dim)`: of length 1 if `cosine`."""
         weight = self.embedding.weight
         return unit_length(weight) if self.cosine else weight
 
     def project(self, z: Tensor) -> Tensor:
-        """Latents `(b, c, h, w)` as they are compared with the codes: scaled to length 1 if `cosine`."""
+        """Latents `(b, c, h, w)` as they are compared with codes: scaled to length 1 if `cosine`."""
         return unit_length(z) if self.cosine else z
 
     @torch.no_grad()
@@ -75,7 +75,7 @@ class VectorQuantizer(nn.Module):
         z = self.project(z)
         b, c, h, w = z.shape
         codes = self.codes
-        # bfloat16 distances would pick wrong codes, so autocast is off here
+        # no autocast: bfloat16 distances would choose wrong codes
         with torch.autocast(z.device.type, enabled=False):
             flat = full_precision(z).permute(0, 2, 3, 1).reshape(-1, c)
             parts = flat.split(max(1, MAX_DISTANCES // self.n_e))
@@ -86,7 +86,7 @@ class VectorQuantizer(nn.Module):
         return F.embedding(indices, self.codes).permute(0, 3, 1, 2).contiguous()
 
     def forward(self, z: Tensor) -> Quantized:
-        """Latents `(b, c, h, w)` to codes, in float32 whatever the autocast."""
+        """Latents `(b, c, h, w)` to codes, in float32 under autocast too."""
         z = self.project(full_precision(z))
         indices = self.nearest(z)
         codes = self.lookup(indices)
@@ -98,8 +98,8 @@ class VectorQuantizer(nn.Module):
 
 def _distances(latents: Tensor, codes: Tensor) -> Tensor:
     """Squared distances `(n, n_e)` of latents `(n, c)` to the codes `(n_e, c)`."""
-    # ‖z‖² is the same for every code, but the reference has it too, and its rounding decides among near ties,
-    # of which an untrained codebook is full: without it up to 2 % of the codes differ (16,384 codes)
+    # ‖z‖² is the same for every code, but the reference adds it too, and its rounding decides near ties, of which an
+    # untrained codebook has many: without it up to 2 % of the indices differ (16,384 codes)
     return latents.square().sum(1, keepdim=True) + codes.square().sum(1) - 2.0 * latents @ codes.T
 
 
@@ -109,10 +109,10 @@ def unit_length(z: Tensor) -> Tensor:
 
 
 def rotate_to(codes: Tensor, z: Tensor) -> Tensor:
-    """The codes `(b, c, h, w)`, with a gradient that reaches the latents `z` turned as the latents are to their codes.
+    """The codes `(b, c, h, w)`, with a gradient to the latents `z` that is rotated as each latent is to its code.
 
     The rotation trick of Fifty et al., "Restructuring vector quantization with the rotation trick" (2024), section 4:
-    q = λ R z with λ = ‖q‖ / ‖z‖ and R = I − 2 r rᵀ + 2 q̂ ẑᵀ, r = (q̂ + ẑ) / ‖q̂ + ẑ‖, where λ and R count as constant.
+    q = λ R z with λ = ‖q‖ / ‖z‖ and R = I − 2 r rᵀ + 2 q̂ ẑᵀ, r = (q̂ + ẑ) / ‖q̂ + ẑ‖, where λ and R are constants.
     """
     with torch.no_grad():
         unit_q, unit_z = F.normalize(codes, dim=1), F.normalize(z, dim=1)
@@ -120,13 +120,13 @@ def rotate_to(codes: Tensor, z: Tensor) -> Tensor:
         scale = codes.norm(dim=1, keepdim=True) / z.norm(dim=1, keepdim=True).clamp_min(1e-12)
     turned = z - 2.0 * (z * r).sum(1, keepdim=True) * r + 2.0 * (z * unit_z).sum(1, keepdim=True) * unit_q
     turned = scale * turned
-    return turned + (codes - turned).detach()  # equal to the codes but for rounding: now exactly
+    return turned + (codes - turned).detach()  # exactly the codes, without rounding
 
 
 def code_counts(indices: Tensor, n_e: int) -> Tensor:
     """How often each code occurs in `indices` (any shape): `(n_e,)` float32.
 
-    Unlike `torch.bincount` it needs no synchronisation with the device.
+    Unlike `torch.bincount` it does not synchronise with the device.
     """
     flat = indices.reshape(-1)
     counts = torch.zeros(n_e, device=flat.device)
@@ -134,11 +134,10 @@ def code_counts(indices: Tensor, n_e: int) -> Tensor:
 
 
 def codebook_statistics(counts: Tensor) -> dict[str, Tensor]:
-    """Health of a codebook from its codes' counts `(n_e,)`.
+    """Health of a codebook from its codes' counts `(n_e,)`: two 0-d tensors.
 
-    Returns:
-        `usage`, the share of the codes that occur, in [0, 1], and `perplexity`, exp(entropy) of their distribution, in
-        [1, n_e]; both 0-d.
+    `usage` is the fraction of codes that occur, in [0, 1]; `perplexity` is exp(entropy) of their distribution, in
+    [1, n_e].
     """
     share = counts / counts.sum()
     entropy = -torch.special.xlogy(share, share).sum()

@@ -10,9 +10,9 @@ from quantart.components.precision import full_precision
 
 
 def adain(content: Tensor, style: Tensor) -> Tensor:
-    """Content with each channel's mean and standard deviation over space those of the style.
+    """Adaptive instance normalisation (Huang & Belongie, ICCV 2017) of content `(b, c, h, w)` to style `(b, c, h2, w2)`.
 
-    Adaptive instance normalisation (Huang & Belongie, ICCV 2017): content `(b, c, h, w)`, style `(b, c, h2, w2)`.
+    Each channel of the content gets the mean and the standard deviation over space of the style's channel.
     """
     normalised = (content - _mean(content)) / _deviation(content)
     return normalised * _deviation(style) + _mean(style)
@@ -23,12 +23,12 @@ def _mean(latents: Tensor) -> Tensor:
 
 
 def _deviation(latents: Tensor) -> Tensor:
-    # a channel without any contrast would divide by 0
+    # a constant channel would divide by 0
     return latents.std((2, 3), keepdim=True, correction=0).clamp_min(1e-5)
 
 
 class StyleTransferBlock(nn.Module):
-    """Residual block, self-attention, cross-attention to the style, in this order."""
+    """Residual block, self-attention, then cross-attention to the style."""
 
     def __init__(self, channels: int, residual: bool, use_conv: bool, use_selfatt: bool) -> None:
         super().__init__()
@@ -48,13 +48,13 @@ class StyleTransferModule(nn.Module):
     """Maps content latents to style latents, block after block, each attending to the style.
 
     Args:
-        channels: of content and style alike.
+        channels: of content and style.
         block_num: number of blocks.
-        residual: the attention blocks add to their input.
+        residual: attention adds to its input.
         use_conv: each block begins with a residual block of convolutions.
         use_selfatt: each block attends to the content itself before the style.
-        adain_start: the first block takes `adain(content, style)` in place of the content (not in the paper).
-        adain_end: the last block's output is given the style's means and deviations (not in the paper).
+        adain_start: apply `adain` before the first block (not in the paper).
+        adain_end: apply `adain` after the last block (not in the paper).
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class StyleTransferModule(nn.Module):
         Returns:
             `(b, c, h, w)`, not quantised.
         """
-        content = content.contiguous(memory_format=torch.channels_last)  # kept by what follows, and faster
+        content = content.contiguous(memory_format=torch.channels_last)  # faster; all blocks keep this format
         if self.adain_start and style is not None:
             content = adain(content, style)
         for block in self.blocks:

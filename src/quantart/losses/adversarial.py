@@ -1,4 +1,4 @@
-"""What both stages' adversarial losses share."""
+"""The adversarial loss that both stages share."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class AdversarialLoss(nn.Module):
 
     Args:
         discriminator: None leaves the adversarial part out.
-        disc_start: step from which the discriminator counts.
-        disc_factor: factor of the adversarial loss from then on; before, it is 0.
+        disc_start: first step with an adversarial loss.
+        disc_factor: its factor from then on; before, it is 0.
         disc_loss: "hinge" or "vanilla".
     """
 
@@ -67,11 +67,11 @@ class AdversarialLoss(nn.Module):
         self._discriminator_loss = DISCRIMINATOR_LOSSES[disc_loss]
 
     def factor(self, step: int) -> float:
-        """Factor of the adversarial loss at a step."""
+        """Factor of the adversarial loss at this step."""
         return self.disc_factor if self.discriminator is not None and step >= self.disc_start else 0.0
 
     def judge(self, x: Tensor) -> Tensor:
-        """Logits of the discriminator, in full precision."""
+        """The discriminator's logits, in full precision."""
         if self.discriminator is None:
             raise RuntimeError("this loss was made without a discriminator")
         return full_precision(self.discriminator(x))

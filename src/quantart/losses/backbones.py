@@ -1,4 +1,4 @@
-"""Networks that know ImageNet, as the perceptual and the set distances use them: architectures and inputs."""
+"""Networks trained on ImageNet, as the perceptual losses and the distances use them: architectures and inputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantart.vocabulary.names import FeatureNetworkName, PerceptualNetworkName
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# trained on pictures in [-1, 1], as ours are (torchvision says the same of inception_v3 in a roundabout way)
+# trained on pictures in [-1, 1], like ours (torchvision converts to that range for inception_v3)
 _AS_THEY_ARE: tuple[FeatureNetworkName, ...] = ("efficientnet_lite0", "inception_v3")
 
 
@@ -47,7 +47,7 @@ def architecture(network: FeatureNetworkName) -> nn.Module:
 
 
 def layers_of(model: nn.Module, network: PerceptualNetworkName) -> nn.Sequential:
-    """The layers before the classifier and its own convolutions, one after the other."""
+    """The layers before the classifier and its own convolutions, in order."""
     parts = dict(model.named_children())
     if network == "efficientnet_lite0":
         return nn.Sequential(parts["conv_stem"], parts["bn1"], *parts["blocks"].children())  # bn1 ends in an activation
@@ -55,7 +55,7 @@ def layers_of(model: nn.Module, network: PerceptualNetworkName) -> nn.Sequential
 
 
 def input_statistics(network: FeatureNetworkName) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation, `(1, 3, 1, 1)` each, by which it wants pictures in [-1, 1] standardised."""
+    """Mean and standard deviation, `(1, 3, 1, 1)` each, by which to standardise pictures in [-1, 1] for it."""
     if network in _AS_THEY_ARE:
         return torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))

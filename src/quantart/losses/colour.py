@@ -1,4 +1,4 @@
-"""CIELAB, a space in which distances are about those that one sees, and a loss on it."""
+"""CIELAB, a colour space in which distances are close to perceived ones, and a loss on it."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from quantart.components.precision import full_precision
 _XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505))
 # f(X), f(Y), f(Z) to L* + 16, a*, b* (CIE 15)
 _LAB = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))
-_KNEE = 6 / 29  # where the cube root of CIELAB gives way to a straight line
+_KNEE = 6 / 29  # below its cube, CIELAB has a straight line in place of the cube root
 _WHITE_TO_BLACK = 100.0  # in L*
 
 
 def colour_loss(x: Tensor, y: Tensor, side: int = 4) -> Tensor:
     """Mean ΔE (CIE 1976) of squares of `side` × `side` pixels, in units of the distance from black to white; 0-d.
 
-    The means of squares leave texture to other losses. Pictures are `(b, 3, h, w)` sRGB in [-1, 1]; values beyond that
-    are taken as they are, so that a gradient brings them back.
+    Taking means leaves texture to other losses. Pictures are `(b, 3, h, w)` sRGB in [-1, 1]. Values outside are not
+    clamped, so that a gradient brings them back.
     """
     apart = to_lab(F.avg_pool2d(full_precision(x), side)) - to_lab(F.avg_pool2d(full_precision(y), side))
-    # 1e-6 keeps the root's gradient finite where the two are equal
+    # 1e-6 keeps the gradient of the root finite where both are equal
     return (apart.square().sum(1) + 1e-6).sqrt().mean() / _WHITE_TO_BLACK
 
 
 def to_lab(pictures: Tensor) -> Tensor:
     """sRGB `(b, 3, h, w)` in [-1, 1] to CIELAB (D65), in float32: L* in [0, 100], a* and b* about [-110, 110]."""
     pictures = full_precision(pictures)
-    with torch.autocast(pictures.device.type, enabled=False):  # bfloat16 would be off by more than one sees
+    with torch.autocast(pictures.device.type, enabled=False):  # the error of bfloat16 would be visible
         encoded = (pictures + 1) / 2
         curved = ((encoded.clamp_min(0.0) + 0.055) / 1.055) ** 2.4
         linear = torch.where(encoded <= 0.04045, encoded / 12.92, curved)
         xyz = _mix(_matrix(_XYZ), linear) / _white(pictures)
-        # clamped to where the root is used: at 0 its gradient is infinite
+        # clamped to where the root is used, because its gradient is infinite at 0
         f = torch.where(xyz > _KNEE**3, xyz.clamp_min(_KNEE**3) ** (1 / 3), xyz / (3 * _KNEE**2) + 4 / 29)
         return _mix(_matrix(_LAB), f) - _black(pictures)
 
@@ -63,5 +63,5 @@ def _white(like: Tensor) -> Tensor:
 
 
 def _black(like: Tensor) -> Tensor:
-    """What the matrix makes of black's f = 4 / 29."""
+    """What `_LAB` makes of f = 4 / 29, which is black."""
     return torch.tensor([16.0, 0.0, 0.0]).to(like).view(3, 1, 1)

@@ -1,4 +1,4 @@
-"""Loss of stage 2 on decoded pictures: style and content where they are seen, not in the latents."""
+"""Loss of stage 2 on decoded pictures instead of latents."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import all_distances, gram_matrix, relative_distance
 
 TEMPERATURE = 0.1
-"""Difference of two Gram distances that makes one style e times as likely as the other."""
+"""Of the softmax over negative Gram distances: a difference of this size makes one style e times as likely."""
 
 
 class DecodedLoss(nn.Module):
     """gram_weight · Gram + perceptual_weight · perceptual distance to the content + contrast_weight · contrast.
 
     Gram is the `relative_distance` to the style of the Gram matrices of `network`'s layers (Gatys et al., CVPR 2016).
-    Contrast asks that it be smaller to the output's own style than to the joint batch's others: the cross entropy of a
-    softmax over the negative distances (InfoNCE, van den Oord et al., 2018). Other crops of one painting are no others.
+    Contrast is the cross-entropy of a softmax over the negative distances to all styles of the joint batch, where the
+    output's own style is the positive (InfoNCE, van den Oord et al., 2018). Other crops of the same painting are not
+    used as negatives.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class DecodedLoss(nn.Module):
         """Loss of pictures `(b, 3, h, w)` in [-1, 1] against `targets` of content and style, and what to log.
 
         Args:
-            painting: `(b,)` int64, which painting each style is of; None: all are of different ones.
+            painting: `(b,)` int64, the painting that each style shows; None: all are different.
         """
         features = self.targets(output)
-        with torch.autocast(output.device.type, enabled=False):  # distances are differences of large numbers
+        with torch.autocast(output.device.type, enabled=False):  # the distances are small differences of large numbers
             return self._of_features(features, content, style, painting)
 
     def _of_features(

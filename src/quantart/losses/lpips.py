@@ -1,4 +1,4 @@
-"""LPIPS, a perceptual distance on the features of a network that knows ImageNet (Zhang et al., CVPR 2018)."""
+"""LPIPS, a perceptual distance on features of a network trained on ImageNet (Zhang et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class _Backbone(NamedTuple):
     structure: int
     """See `LPIPS.structure`."""
     heads: str | None
-    """The `lpips` package's name for its channel weights; None: every channel counts 1."""
+    """Name of its channel weights in the `lpips` package; None: every channel has weight 1."""
 
 
-# The package's channel weights for SqueezeNet were learned on torchvision's weights. Those we have for it are another
-# training's, whose channels mean something else, so there we use the paper's uncalibrated distance.
+# The package's channel weights for SqueezeNet were learned on torchvision's weights. Ours are from another training, in
+# which the channels mean something else, so we use the paper's uncalibrated distance.
 _BACKBONES: dict[PerceptualNetworkName, _Backbone] = {
     "squeezenet1_1": _Backbone((1, 4, 7, 9, 10, 11, 12), 2, None),
     "efficientnet_lite0": _Backbone((2, 3, 4, 6, 8), 2, None),  # each resolution's last stage
@@ -35,19 +35,18 @@ _BACKBONES: dict[PerceptualNetworkName, _Backbone] = {
 
 
 class LPIPS(nn.Module):
-    """Distance of pictures: squared differences of unit-length features, weighted per channel, averaged over space and
-    summed over layers.
+    """Squared differences of unit-length features, weighted per channel, averaged over space and summed over layers.
 
-    With `alexnet` and `vgg16` and torchvision's weights it is LPIPS 0.1 with the calibrated channel weights of the
-    `lpips` package; otherwise the channels are not weighted, so the numbers are larger: compare only distances of one
-    network with the same weights.
+    `alexnet` and `vgg16` with torchvision's weights give LPIPS 0.1 with the calibrated channel weights of the `lpips`
+    package. Otherwise channels are not weighted, so the numbers are larger. Compare only distances of one network with
+    the same weights.
 
     Args:
         weights: a file with the network's weights; None: those that are shipped or that torchvision downloads.
 
     Attributes:
-        structure: place among `features` of the layer on which `cfsd` is measured, with a position for every 4
-            (`vgg16`) or 8 pixels: local, but more than colour.
+        structure: index in `features` of the layer on which `cfsd` is measured. It has one position for every 4
+            (`vgg16`) or 8 pixels, so it is local, but shows more than colour.
 
     Raises:
         UserError: an unknown network, its weights can't be had, or the file does not fit it.
@@ -74,15 +73,15 @@ class LPIPS(nn.Module):
 
     @property
     def metric(self) -> str:
-        """Name for what it measures: `lpips_…` only with the calibrated channel weights, else `perceptual_…`."""
+        """Its metric's name: `lpips_…` with the calibrated channel weights, else `perceptual_…`."""
         return f"{'lpips' if len(self.heads) else 'perceptual'}_{self.network}"
 
     def train(self, mode: bool = True) -> LPIPS:
-        """Stays in eval mode: the distance must not change while something else is trained."""
+        """Stays in eval mode, so that the distance does not change during training."""
         return super().train(False)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Pictures `(b, 3, h, w)` in [-1, 1], at least 32 wide, to the compared layers' outputs `(b, c, h', w')`."""
+        """Outputs `(b, c, h', w')` of the compared layers for pictures `(b, 3, h, w)` in [-1, 1], at least 32 wide."""
         h = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         outputs = []
         for i, layer in enumerate(self.layers):
@@ -92,13 +91,13 @@ class LPIPS(nn.Module):
         return outputs
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Distances `(b,)`, at least 0, of pictures `(b, 3, h, w)` in [-1, 1]; gradients pass to `y` alone."""
+        """Distances `(b,)` ≥ 0 of pictures `(b, 3, h, w)` in [-1, 1]; only `y` gets a gradient."""
         with torch.no_grad():
             targets = self.features(x)
         return self.distance(targets, self.features(y))
 
     def distance(self, targets: list[Tensor], outputs: list[Tensor]) -> Tensor:
-        """Distances `(b,)` of pictures whose `features` are known."""
+        """Distances `(b,)` from the `features` of pictures."""
         total = outputs[0].new_zeros(len(outputs[0]), dtype=torch.float32)
         for i, (target, output) in enumerate(zip(targets, outputs, strict=True)):
             squared = (_unit(full_precision(output)) - _unit(full_precision(target))).square()  # (b, c, h, w)
@@ -109,7 +108,7 @@ class LPIPS(nn.Module):
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Every position's vector of channels, scaled to length 1."""
+    """Features with the vector of channels at each position scaled to length 1."""
     return features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 

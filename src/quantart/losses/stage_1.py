@@ -18,7 +18,7 @@ class Stage1Loss(AdversarialLoss):
     weight.
 
     Args:
-        perceptual: the distance p; None leaves it out, whatever its weight.
+        perceptual: the distance p; None leaves it out.
         colour_weight: of `colour_loss` (not in the paper).
         disc_weight: factor of the adaptive weight.
         discriminator, disc_start, disc_factor, disc_loss: see `AdversarialLoss`.
@@ -52,8 +52,8 @@ class Stage1Loss(AdversarialLoss):
         Args:
             x, reconstruction: `(b, 3, h, w)` in [-1, 1].
             codebook_loss: 0-d.
-            last_layer: the decoder's last weights, where the adaptive weight is taken.
-            adversarial: ask the discriminator; False saves its pass where its factor is 0.
+            last_layer: the decoder's last weights, for the adaptive weight.
+            adversarial: use the discriminator; False saves its pass when its factor is 0.
         """
         x, reconstruction = full_precision(x), full_precision(reconstruction)
         rec_loss = (x - reconstruction).abs().mean()

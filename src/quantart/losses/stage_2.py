@@ -25,7 +25,7 @@ def calc_style_loss(output: Tensor, style: Tensor) -> Tensor:
 
 
 def _mean_std(z: Tensor) -> tuple[Tensor, Tensor]:
-    # 1e-5 keeps the root's gradient finite where a channel is constant
+    # 1e-5 keeps the gradient of the root finite where a channel is constant
     flat = z.flatten(2)  # (b, c, h·w)
     return flat.mean(2), (flat.var(2) + 1e-5).sqrt()
 
@@ -37,7 +37,7 @@ class Stage2Loss(AdversarialLoss):
 
     Args:
         reverse_weight: of the content loss ("reverse" in the reference).
-        scale: 1 / the variance of the style's latents makes the losses independent of their size.
+        scale: 1 / the variance of the style's latents makes the losses independent of the latents' scale.
         discriminator, disc_start, disc_factor, disc_loss: see `AdversarialLoss`.
     """
 
@@ -67,9 +67,9 @@ class Stage2Loss(AdversarialLoss):
         """Loss of the style transfer network, and what to log.
 
         Args:
-            output: what the network made of `content` and `style`; all `(b, c, h, w)`.
+            output: of the network for `content` and `style`; all `(b, c, h, w)`.
             codebook_loss: 0-d, of the output's quantisation.
-            adversarial: ask the discriminator; False saves its pass where its factor is 0.
+            adversarial: use the discriminator; False saves its pass when its factor is 0.
         """
         output, content, style = (full_precision(z) for z in (output, content, style))
         reverse_loss = self.scale * calc_content_loss(output, content)

@@ -1,4 +1,4 @@
-"""Statistics of feature maps that stand for a style, and how far those of one picture are from another's."""
+"""Statistics of feature maps that describe a style, and distances between them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def moments(features: Tensor) -> Tensor:
 def relative_distance(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """Mean over layers of ‖output − target‖ / ‖target‖, `(b,)`; each layer is a `(b, …)` tensor of statistics.
 
-    On Gram matrices this is the Gram distance (Frobenius norm), on moments the mean/std distance.
+    On Gram matrices it is the Gram distance (Frobenius norm), on moments the mean/std distance.
     """
     layers = [
         (output - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1).clamp_min(1e-12)
@@ -33,15 +33,12 @@ def relative_distance(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> T
 
 
 def all_distances(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """`relative_distance` of every output to every target, `(b outputs, b targets)`.
-
-    From products of all with all, so that it costs little more than that of pairs.
-    """
+    """`relative_distance` of every output to every target, `(b outputs, b targets)`, by matrix products."""
     layers = []
     for output, target in zip(outputs, targets, strict=True):
         x, y = output.flatten(1), target.flatten(1)
         squared = x.square().sum(1)[:, None] + y.square().sum(1) - 2.0 * x @ y.T
-        # where the two are nearly equal, rounding may leave less than nothing, and the root's gradient is infinite at 0
+        # if both are nearly equal, rounding may give a negative number, and the root's gradient is infinite at 0
         least = 1e-6 * y.square().sum(1)
         layers.append(squared.maximum(least).sqrt() / y.norm(dim=1).clamp_min(1e-12))
     return torch.stack(layers).mean(0)

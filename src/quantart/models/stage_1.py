@@ -42,7 +42,7 @@ class ExperimentStage1(Pretrained):
         self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
 
     def latents(self, x: Tensor) -> Tensor:
-        """Pictures to latents before quantisation (of length 1 if the codes are)."""
+        """Pictures to latents before quantisation, of length 1 if the codes are."""
         return self.quantize.project(self.quant_conv(self.encoder(x)))
 
     def encode(self, x: Tensor) -> Quantized:
@@ -54,6 +54,6 @@ class ExperimentStage1(Pretrained):
         return self.decoder(self.post_quant_conv(z_q))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Quantized]:
-        """Pictures to their reconstructions, and the codes between."""
+        """Pictures to their reconstructions and codes."""
         quantized = self.encode(x)
         return self.decode(quantized.z_q), quantized

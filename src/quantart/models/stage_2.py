@@ -16,24 +16,24 @@ from quantart.vocabulary.names import VARIANTS, Variant
 
 
 class Transferred(NamedTuple):
-    """What the style transfer network made of content and style."""
+    """Output of the style transfer."""
 
     z: Tensor
-    """`(b, c, h, w)`, what the decoder takes: codes of the style codebook, or `h` where not quantised."""
+    """`(b, c, h, w)`, input of the decoder: codes of the style codebook, or `h` if not quantised."""
     h: Tensor
     """`(b, c, h, w)`, the network's output before quantisation."""
     loss: Tensor
-    """0-d codebook loss; 0 where not quantised."""
+    """0-d codebook loss; 0 if not quantised."""
     indices: Tensor | None
-    """`(b, h, w)` int64; None where not quantised."""
+    """`(b, h, w)` int64; None if not quantised."""
 
 
 class ExperimentStage2(Pretrained):
     """A content picture and a style picture to the content painted in that style.
 
-    The content VQGAN lends `encoder`, `quant_conv` and `quantize_enc`, the style VQGAN `encoder_real`,
-    `quant_conv_real`, `quantize_dec`, `post_quant_conv` and `decoder`; only `model_x2y` is trained here. The variant
-    "continuous" works on latents and has no codebooks.
+    `encoder`, `quant_conv` and `quantize_enc` come from the content VQGAN; `encoder_real`, `quant_conv_real`,
+    `quantize_dec`, `post_quant_conv` and `decoder` from the style VQGAN. Only `model_x2y` is trained in stage 2. The
+    variant "continuous" works on latents and has no codebooks.
 
     Args:
         ddconfig, n_embed, embed_dim, beta, legacy, cosine, rotation: as of both `ExperimentStage1`.
@@ -117,7 +117,7 @@ class ExperimentStage2(Pretrained):
         """Content and style `(b, c, h, w)`, from the two methods above, to latents of the style domain.
 
         Args:
-            quantize: replace the output by its nearest style codes; the continuous variant never does.
+            quantize: replace the output by its nearest style codes; ignored by the continuous variant.
         """
         h = self.projected(self.model_x2y(content, style))
         if not quantize or self.variant == "continuous":
@@ -126,7 +126,7 @@ class ExperimentStage2(Pretrained):
         return Transferred(quantized.z_q, h, quantized.loss, quantized.indices)
 
     def projected(self, z: Tensor) -> Tensor:
-        """Latents `(b, c, h, w)` as the decoder knows them: scaled to length 1 if the codes are."""
+        """Latents `(b, c, h, w)` as the decoder was trained on: scaled to length 1 if the codes are."""
         return unit_length(z) if self.cosine else z
 
     def decode(self, z: Tensor) -> Tensor:
