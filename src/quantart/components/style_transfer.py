@@ -10,9 +10,9 @@ from quantart.components.precision import full_precision
 
 
 def adain(content: Tensor, style: Tensor) -> Tensor:
-    """Adaptive instance normalisation (Huang & Belongie, ICCV 2017) of content to a style, `(b, c, h, w)` and `(b, c, h2, w2)`.
+    """Adaptive instance normalisation of content `(b, c, h, w)` to style `(b, c, h2, w2)`.
 
-    Each channel of the content gets the mean and the standard deviation over space of the style's channel.
+    Each channel gets the mean and standard deviation over space of the style's channel (Huang & Belongie, ICCV 2017).
     """
     normalised = (content - _mean(content)) / _deviation(content)
     return normalised * _deviation(style) + _mean(style)
