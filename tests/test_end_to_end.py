@@ -69,9 +69,10 @@ def set_params(root: Path, changes: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def call(root: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def call(root: Path, *command: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "DVC_"))}
     environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+    environment |= variables
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment)
     assert not check or result.returncode == 0, f"{command}: {result.stdout}\n{result.stderr}"
     return result
@@ -162,6 +163,45 @@ def test_repeated_run_does_nothing(project: Path) -> None:
     result = call(project, "dvc", "repro")
     assert ran(result.stdout) == []
     assert "up to date" in result.stdout
+
+
+def test_dvc_runs_what_a_change_of_code_concerns(project: Path) -> None:
+    """The package that runs is this project's own copy, as after `pip install -e .` in it."""
+    own = {"PYTHONPATH": os.pathsep.join([str(project / "src"), str(REPOSITORY / "cli")])}
+    changed = project / "src" / "quantart" / "serving" / "limits.py"
+    text = changed.read_text()
+    assert "up to date" in call(project, "dvc", "status", **own).stdout
+    try:
+        changed.write_text(f"# a comment\n{text}")
+        assert ran(call(project, "dvc", "repro", **own).stdout) == ["code"]
+        changed.write_text(f"{text}\nCHANGED = 1\n")
+        assert ran(call(project, "dvc", "repro", "code", **own).stdout) == ["code"]
+        status = call(project, "dvc", "status", **own).stdout
+        assert [line for line in status.splitlines() if line.startswith(tuple(STAGES))] == ["export:"]
+        refused = call(project, "dvc", "repro", check=False)  # by another package than the project's
+        assert refused.returncode != 0
+        assert "PYTHONPATH=src:cli" in refused.stderr
+    finally:
+        changed.write_text(text)
+    assert ran(call(project, "dvc", "repro", **own).stdout) == []
+
+
+def test_a_second_clone_is_up_to_date_after_a_pull(project: Path, tmp_path: Path) -> None:
+    call(project, "git", "add", ".")
+    call(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "results")
+    call(project, "dvc", "remote", "add", "-f", "--local", "-d", "here", str(tmp_path / "remote"))
+    call(project, "dvc", "push", "-q")
+    clone = tmp_path / "clone"
+    call(tmp_path, "git", "clone", "-q", str(project), str(clone))
+    call(clone, "dvc", "remote", "add", "--local", "-d", "here", str(tmp_path / "remote"))
+    call(clone, "dvc", "pull", "-q")
+    assert ran(call(clone, "dvc", "repro").stdout) == []
+    assert not (clone / "mlflow.db").exists()
+    before = json.loads((clone / "reports" / "metrics.json").read_text())
+    call(clone, "quantart", "evaluate")
+    assert json.loads((clone / "reports" / "metrics.json").read_text()) == before
+    call(clone, "quantart", "export")
+    assert client(clone).get_model_version_by_alias("quantart", "challenger").version == "1"
 
 
 def test_changed_stage2_runs_stage2_and_what_follows_and_setting_it_back_restores(project: Path) -> None:
