@@ -50,7 +50,7 @@ def log_and_register(
 ) -> RegisteredVersion:
     """Log the stage-2 networks as one model of a run, register it and move `challenger` to it.
 
-    The model holds the safetensors weights, this package's code and exact requirements; nothing in it is pickled. The
+    The model holds the safetensors weights, the code it imports and exact requirements; nothing in it is pickled. The
     alias moves only after the logged model was loaded and has painted the example.
 
     Args:
