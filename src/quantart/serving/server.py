@@ -43,7 +43,8 @@ def fetch_model(uri: str) -> Path:
         folder = Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{uri}: no model there ({reason})", "`dvc repro` trains and registers one") from None
+        remedy = "`quantart export` registers the trained models of a project"
+        raise UserError(f"{uri}: no model there ({reason})", remedy) from None
     artifacts = folder / "artifacts"
     check_networks([artifacts / each for each in VARIANTS if (artifacts / each).is_dir()], artifacts / SUMS)
     if expected not in {None, file_sha256(artifacts / SUMS)}:
