@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from quantart.evaluation.latents import latent_content, latent_style
 from quantart.evaluation.metrics import (
     cfsd,
     colour_distance,
     colour_statistics,
     delta_e,
-    latent_content,
-    latent_style,
     psnr,
     ssim,
 )

@@ -21,7 +21,7 @@ from PIL import Image
 from quantart.data.codes import StoredCodes
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.evaluation.validation import validate_transfers
+from quantart.evaluation.transfer_validation import validate_transfers
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.params.stage2 import DECODED
 from quantart.pipeline import encode, pair, prepare, stage2, vqgan_task

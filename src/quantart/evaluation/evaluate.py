@@ -19,6 +19,7 @@ from torch import Tensor
 from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
 from quantart.evaluation.baselines import COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.latents import latent_content, latent_style
 from quantart.evaluation.observed import Observed, Perception
 from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.summary import Measurement, Score, measurements, rows_of, summarise
@@ -101,8 +102,8 @@ def measure(perception: Perception, output: Observed, content: Observed, style: 
         f"gram_{lpips.network}": gram,
         f"meanstd_{lpips.network}": relative_distance(output.moments, style.moments),
         "colour_rgb": metrics.colour_distance(output.colours, style.colours),
-        "latent_content": metrics.latent_content(output.latents, content.latents),
-        "latent_style": metrics.latent_style(output.latents, style.latents),
+        "latent_content": latent_content(output.latents, content.latents),
+        "latent_style": latent_style(output.latents, style.latents),
         f"pair_composite_{lpips.network}": (1 + distance) * (1 + gram),
     }
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from quantart.losses.colour import to_lab
-from quantart.losses.stage_2 import calc_content_loss, calc_style_loss
 from quantart.losses.statistics import moments
 
 _CFSD_ROWS = 1024  # positions whose similarities to all others are in memory at once
@@ -48,16 +47,6 @@ def colour_distance(outputs: Tensor, targets: Tensor) -> Tensor:
 def colour_statistics(pictures: Tensor) -> Tensor:
     """Means and standard deviations of sRGB in [0, 1]: pictures `(b, 3, h, w)` in [-1, 1] → `(b, 6)`."""
     return moments((pictures + 1) / 2)
-
-
-def latent_content(latents: Tensor, content: Tensor) -> Tensor:
-    """Stage 2's content loss of each picture, from latents `(b, c, h, w)`: `(b,)`."""
-    return torch.stack([calc_content_loss(z[None], z_c[None]) for z, z_c in zip(latents, content, strict=True)])
-
-
-def latent_style(latents: Tensor, style: Tensor) -> Tensor:
-    """Stage 2's style loss of each picture, from latents `(b, c, h, w)`: `(b,)`."""
-    return torch.stack([calc_style_loss(z[None], z_s[None]) for z, z_s in zip(latents, style, strict=True)])
 
 
 def cfsd(outputs: Tensor, contents: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Metrics and picture grids on validation pictures, while a network trains."""
+"""Metrics and a picture grid on validation pictures, while a VQGAN trains."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ import torch
 from torch import Tensor
 
 from quantart.components.quantizer import code_counts, codebook_statistics
-from quantart.data.pairs import Pairs
 from quantart.data.pictures import PackedPictures
-from quantart.evaluation.metrics import delta_e, latent_content, latent_style, psnr
+from quantart.evaluation.metrics import delta_e, psnr
 from quantart.images.arrays import Picture, pixels_to_float, to_arrays
 from quantart.images.grid import picture_grid
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.models.stage_2 import ExperimentStage2
 
 Validated = tuple[dict[str, float], Mapping[str, Picture]]
 """Values by metric, and picture grids by name."""
 
 MOST_PICTURES = 24
-_GRID_ROWS = 6
-_BATCH = 8
+GRID_ROWS = 6
+BATCH = 8
 
 
 def validate_reconstructions(
@@ -49,7 +47,7 @@ def validate_reconstructions(
     }
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
     codes, outputs = [], []
-    for part in pixels_to_float(inputs).to(device).split(_BATCH):
+    for part in pixels_to_float(inputs).to(device).split(BATCH):
         z = model.latents(part)
         quantized = model.quantize(z)
         output = model.decode(quantized.z_q if quantize else z).float().clamp(-1, 1)
@@ -61,44 +59,12 @@ def validate_reconstructions(
     if quantize:
         used = codebook_statistics(code_counts(torch.cat(codes), model.quantize.n_e))
         metrics |= {f"codebook_{name}": float(value) for name, value in used.items()}
-    shown = torch.linspace(0, len(inputs) - 1, min(_GRID_ROWS, len(inputs))).long()
-    grid = _grid({"input": pixels_to_float(inputs[shown]), "reconstruction": torch.cat(outputs)[shown].cpu()})
+    shown = torch.linspace(0, len(inputs) - 1, min(GRID_ROWS, len(inputs))).long()
+    grid = grid_of({"input": pixels_to_float(inputs[shown]), "reconstruction": torch.cat(outputs)[shown].cpu()})
     return {f"val/{name}": value for name, value in metrics.items()}, {"val/reconstructions": grid}
 
 
-def validate_transfers(
-    model: ExperimentStage2,
-    contents: PackedPictures,
-    styles: PackedPictures,
-    pairs: Pairs,
-    side: int,
-    scale: float,
-    device: torch.device,
-) -> Validated:
-    """Latent distances on validation pairs, in units of the latents' variance; a grid of content, style, output.
-
-    Args:
-        side: of the central squares that are painted, in pixels.
-        scale: one over the latents' variance.
-    """
-    photographs = pixels_to_float(contents.centre([content for content, _ in pairs], side))
-    paintings = pixels_to_float(styles.centre([style for _, style in pairs], side))
-    content_distances, style_distances, outputs = [], [], []
-    for x, y in zip(photographs.to(device).split(_BATCH), paintings.to(device).split(_BATCH), strict=True):
-        content, style = model.content_latents(x), model.style_latents(y)
-        z = model.transfer(content, style).z
-        content_distances.append(latent_content(z, content) * scale)
-        style_distances.append(latent_style(z, style) * scale)
-        outputs.append(model.decode(z).float().clamp(-1, 1).cpu())
-    metrics = {
-        "val/latent_content": float(torch.cat(content_distances).mean()),
-        "val/latent_style": float(torch.cat(style_distances).mean()),
-    }
-    columns = {"content": photographs, "style": paintings, "output": torch.cat(outputs)}
-    return metrics, {"val/transfers": _grid({name: part[:_GRID_ROWS] for name, part in columns.items()})}
-
-
-def _grid(columns: Mapping[str, Tensor]) -> Picture:
+def grid_of(columns: Mapping[str, Tensor]) -> Picture:
     """One row for each picture of a column."""
     rows = zip(*map(to_arrays, columns.values()), strict=True)
     return picture_grid([list(row) for row in rows], list(columns))

@@ -14,7 +14,7 @@ from quantart.data.batches import CodeBatches
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs
 from quantart.data.pictures import PackedPictures
-from quantart.evaluation.validation import validate_transfers
+from quantart.evaluation.transfer_validation import validate_transfers
 from quantart.losses.decoded import DecodedLoss
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_2 import Stage2Loss
