@@ -140,7 +140,7 @@ def serve(
     Example: quantart serve --port 5001 --limit max_rows=8
     """
     from quantart.registry.versions import default_address
-    from quantart.serving.limits import parse_limits
+    from quantart.serving.requests import parse_limits
     from quantart.serving.server import serve as run_server
 
     limits = parse_limits(limit or [])

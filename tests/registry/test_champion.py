@@ -1,5 +1,5 @@
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
@@ -7,19 +7,20 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import RegisteredModel
 
 from quantart.errors import UserError
-from quantart.registry.champion import champion_of, history, move, restore
+from quantart.project import Project
+from quantart.registry.promotion import champion_of, history, move, rollback
 
 from .versions import add_version, own_store
 
 
-@pytest.fixture(scope="module", autouse=True)
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with own_store(tmp_path_factory.mktemp("project")):
-        yield
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with own_store(tmp_path_factory.mktemp("project")) as project:
+        yield project
 
 
 @pytest.fixture
-def name() -> str:
+def name(project: Project) -> str:
     """A registered model of its own for each test, with three versions, none of them champion."""
     name = uuid4().hex
     for _ in range(3):
@@ -31,8 +32,10 @@ def model(name: str) -> RegisteredModel:
     return MlflowClient().get_registered_model(name)
 
 
-def back(name: str) -> str:
-    return restore(model(name), ["1", "2", "3"]).version
+@pytest.fixture
+def back(project: Project) -> Callable[[str], str]:
+    """Rolls a model back; the version that is then its champion."""
+    return lambda name: rollback(project, name).version
 
 
 def test_the_first_champion_has_none_before_it(name: str) -> None:
@@ -44,7 +47,7 @@ def test_the_first_champion_has_none_before_it(name: str) -> None:
     assert str(made).endswith("UTC  version 2 promoted as the first")
 
 
-def test_rollback_goes_back_step_by_step_and_is_part_of_the_history(name: str) -> None:
+def test_rollback_goes_back_step_by_step_and_is_part_of_the_history(name: str, back: Callable[[str], str]) -> None:
     for version in ("1", "2", "3", "2"):
         move(model(name), version)
     assert [back(name), back(name), back(name)] == ["3", "2", "1"]
@@ -60,7 +63,7 @@ def test_rollback_goes_back_step_by_step_and_is_part_of_the_history(name: str) -
     ]
 
 
-def test_after_a_rollback_a_promotion_goes_on_from_there(name: str) -> None:
+def test_after_a_rollback_a_promotion_goes_on_from_there(name: str, back: Callable[[str], str]) -> None:
     for version in ("1", "2"):
         move(model(name), version)
     assert back(name) == "1"
@@ -68,14 +71,14 @@ def test_after_a_rollback_a_promotion_goes_on_from_there(name: str) -> None:
     assert [back(name), champion_of(model(name))] == ["1", "1"]
 
 
-def test_a_deleted_version_is_passed_over(name: str) -> None:
+def test_a_deleted_version_is_passed_over(name: str, back: Callable[[str], str]) -> None:
     for version in ("1", "2", "3"):
         move(model(name), version)
     MlflowClient().delete_model_version(name, "2")
-    assert restore(model(name), ["1", "3"]).version == "1"
+    assert back(name) == "1"
 
 
-def test_of_two_promotions_at_once_the_last_wins_and_either_leads_back(name) -> None:
+def test_of_two_promotions_at_once_the_last_wins_and_either_leads_back(name: str, back: Callable[[str], str]) -> None:
     move(model(name), "1")
     seen = model(name)
     move(seen, "2")
@@ -88,7 +91,9 @@ def test_of_two_promotions_at_once_the_last_wins_and_either_leads_back(name) -> 
 
 
 @pytest.mark.parametrize("killed_in", ["set_registered_model_alias", "set_registered_model_tag"])
-def test_killed_in_between_the_way_back_stays(name: str, killed_in: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_in_between_the_way_back_stays(
+    name: str, back: Callable[[str], str], killed_in: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -104,7 +109,7 @@ def test_killed_in_between_the_way_back_stays(name: str, killed_in: str, monkeyp
     assert champion_of(model(name)) == "1"
 
 
-def test_without_a_champion_there_is_nothing_to_roll_back(name) -> None:
+def test_without_a_champion_there_is_nothing_to_roll_back(name: str, back: Callable[[str], str]) -> None:
     with pytest.raises(UserError) as refused:
         back(name)
     assert name in refused.value.fault

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from quantart.errors import UserError
-from quantart.serving.limits import Limits, parse_limits
+from quantart.serving.requests import Limits, parse_limits
 
 
 def test_what_is_not_named_keeps_its_default() -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from quantart.images.arrays import Picture
 from quantart.images.write import encode_png
-from quantart.serving.limits import Limits
-from quantart.serving.requests import RequestError, read_fidelity, read_rows, read_size
+from quantart.serving.requests import Limits, RequestError, read_fidelity, read_rows, read_size
 
 LIMITS = Limits()
 

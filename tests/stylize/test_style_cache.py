@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from quantart.stylize.style_cache import StyleCache, content_hash
+from quantart.stylize.stylizer import StyleCache, content_hash
 
 FOUR_BYTES = torch.zeros(1)
 

@@ -121,15 +121,15 @@ def test_a_style_sent_again_is_not_encoded_again(
     settings: list[dict[str, Any]] = [{}, {"alpha": 0.5}, {"alpha": 0.5, "beta": 0.3, "size": 64}, {"beta": 0.0}]
     without = Stylizer(control, style_cache=0)
     expected = [without.stylize(content, style, **setting) for setting in settings]
-    assert without.cache_figures() == (0, 5, 0, 0)
+    assert without.styles.figures() == (0, 5, 0, 0)
     cached = Stylizer(control)
     for setting, picture in zip(settings * 2, expected * 2, strict=True):
         assert np.array_equal(cached.stylize(content, style.copy(), **setting), picture)
-    figures = cached.cache_figures()
+    figures = cached.styles.figures()
     assert (figures.hits, figures.misses, figures.entries) == (8, 2, 2)  # of two variants each
     assert figures.bytes == 2 * 4 * 8 * np.prod([-(-side // 2) for side in cached.seen_of(style).shape[:2]])
     cached.stylize(content, 255 - style)
-    assert cached.cache_figures().misses == 3
+    assert cached.styles.figures().misses == 3
 
 
 def test_padding_does_not_show_in_what_is_kept(network: ExperimentStage2, noise: Picture) -> None:

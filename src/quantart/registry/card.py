@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from quantart.evaluation.resampling import Estimate
 from quantart.models.fidelity import ALPHA_OF
-from quantart.registry.gates import unjudged
 from quantart.stylize.sizes import DEFAULT_SIZE, MIN_SIDE
 from quantart.tracking.lineage import DataUsed
 from quantart.vocabulary.metrics import larger_is_better
@@ -68,7 +67,6 @@ def model_card(
     """The card in Markdown.
 
     Args:
-        name: of the registered model.
         runs: each variant's run, by name and id; the first variant paints where no alpha is given.
         resolution: side in pixels of the squares that the networks were trained on.
         data: the licences of the pictures that the networks were trained and measured on, by set.
@@ -89,6 +87,16 @@ def model_card(
         side=MIN_SIDE,
         lineage="\n".join(f"- {fact}: {value}" for fact, value in {**networks, **lineage}.items()),
         size=DEFAULT_SIZE,
+    )
+
+
+def unjudged(variant: Variant, others: Sequence[Variant]) -> str:
+    """A sentence on what the gates do not look at: `variant` was evaluated, the `others` are packaged with it."""
+    if not others:
+        return "Measured and judged by the gates at beta = 1 alone."
+    return (
+        f"Only the {variant} network was measured and judged by the gates, at beta = 1; the "
+        f"{' and the '.join(others)} one and every alpha in between were not."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ from quantart.evaluation.resampling import Estimate
 from quantart.params.evaluation import PromoteParams
 from quantart.registry.versions import Evaluation, Version
 from quantart.reporting.comparison.compare import EvaluatedRun, compare
-from quantart.reporting.record import NEEDED, Record, read_record
+from quantart.reporting.record import NEEDED, read_record
 from quantart.reporting.run_metrics import EVALUATION
 from quantart.tracking.lineage import upstream_of
 from quantart.vocabulary.limits import Limit
@@ -26,16 +26,11 @@ FEWEST_PAIRS = 8
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one gate.
+    """The outcome of one gate."""
 
-    Attributes:
-        gate: as params.yaml writes it.
-        figures: what was measured, in words.
-    """
-
-    gate: str
+    gate: str  # as params.yaml writes it
     passed: bool
-    figures: str
+    figures: str  # what was measured, in words
 
     def __str__(self) -> str:
         return f"{'passed' if self.passed else 'FAILED'}  {self.gate}: {self.figures}"
@@ -52,13 +47,20 @@ def check(version: Version, champion: Version | None, gates: PromoteParams) -> l
     checks = check_limits(limits, _judged(version, [limit.metric for limit in limits]).measured)
     if champion is None or not gates.not_worse:
         return checks
-    theirs, ours = _judged(champion, gates.not_worse), _judged(version, gates.not_worse)
-    if ours.digest != theirs.digest:
+    data = [str(_judged(each, gates.not_worse).digest) for each in (champion, version)]
+    if data[0] != data[1]:
         raise UserError(
-            f"{version} was evaluated on data {_short(ours)}, {champion}, the champion, on data {_short(theirs)}",
+            f"{version} was evaluated on data {data[1][:8]}, {champion}, the champion, on data {data[0][:8]}",
             f"evaluate both on the same: `{version.evaluate}` and `{champion.evaluate}`",
         )
-    return checks + _comparison(champion, version, gates.not_worse)
+    (pair,) = compare([_evaluated(champion), _evaluated(version)]).pairs
+    found = {each.metric: each for each in pair.differences}
+    if missing := [metric for metric in gates.not_worse if metric not in found]:
+        raise UserError(f"{version} and the champion have no common {', '.join(missing)}: {pair.sentence}")
+    for each in (found[metric] for metric in gates.not_worse):
+        difference = Estimate(each.difference, each.low, each.high)
+        checks.append(check_difference(each.metric, difference, each.verdict, str(champion)))
+    return checks
 
 
 def check_limits(limits: Sequence[Limit], measured: Mapping[str, Estimate]) -> list[Check]:
@@ -74,28 +76,12 @@ def check_difference(metric: str, difference: Estimate, verdict: str, champion: 
 
     Args:
         difference: the candidate's value minus the champion's, on the same pairs.
-        verdict: of the comparison: `better`, `worse`, `not told apart`, or empty where there is no interval, which
-            fails like `worse`.
+        verdict: of the comparison; empty where there is no interval, which fails like `worse`.
         champion: the version in words, e.g. `version 2`.
     """
     sign = "+" if difference.value >= 0 else ""
     figures = f"{sign}{difference} against {champion}, pair by pair: {verdict or 'no interval'}"
     return Check(f"{metric} not worse than the champion", verdict in {"better", "not told apart"}, figures)
-
-
-def unjudged(variant: str, others: Collection[str]) -> str:
-    """A sentence on what the gates do not look at in a package.
-
-    Args:
-        variant: the network that was evaluated, at its own alpha and beta 1.
-        others: the other networks of the package.
-    """
-    if not others:
-        return "Measured and judged by the gates at beta = 1 alone."
-    return (
-        f"Only the {variant} network was measured and judged by the gates, at beta = 1; the "
-        f"{' and the '.join(others)} one and every alpha in between were not."
-    )
 
 
 def _judged(version: Version, metrics: Sequence[str]) -> Evaluation:
@@ -123,39 +109,18 @@ def _judged(version: Version, metrics: Sequence[str]) -> Evaluation:
     return evaluation
 
 
-def _comparison(champion: Version, version: Version, metrics: Sequence[str]) -> list[Check]:
-    """Each metric of the version against the champion's, as `quantart compare` judges it."""
-    (pair,) = compare([_evaluated(champion), _evaluated(version)]).pairs
-    found = {each.metric: each for each in pair.differences}
-    if missing := [metric for metric in metrics if metric not in found]:
-        raise UserError(f"{version} and the champion have no common {', '.join(missing)}: {pair.sentence}")
-    return [
-        check_difference(each.metric, Estimate(each.difference, each.low, each.high), each.verdict, str(champion))
-        for each in (found[metric] for metric in metrics)
-    ]
-
-
 def _evaluated(version: Version) -> EvaluatedRun:
-    record, upstream = _record(version), upstream_of(version.tags)
-    return EvaluatedRun(version.run_id, str(version), version.created, parameters={}, upstream=upstream, record=record)
-
-
-def _record(version: Version) -> Record:
+    """A version's run with the record of its evaluation."""
     with TemporaryDirectory() as folder:
         try:
-            # not the whole folder: it also has pictures, and evaluations at other settings
-            paths = [f"{EVALUATION}/{name}" for name in NEEDED]
-            copies = [
-                mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=path, dst_path=folder)
-                for path in paths
-            ]
-            return read_record(Path(copies[0]).parent)
+            for name in NEEDED:  # not the whole folder: it also has pictures, and evaluations at other settings
+                path = f"{EVALUATION}/{name}"
+                copy = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=path, dst_path=folder)
+            record = read_record(Path(copy).parent)
         except (MlflowException, OSError, UserError) as error:
             raise UserError(
                 f"{version}: the record of its evaluation can't be read ({' '.join(str(error).split())})",
                 f"run `{version.evaluate}` again",
             ) from None
-
-
-def _short(evaluation: Evaluation) -> str:
-    return str(evaluation.digest)[:8]
+    upstream = upstream_of(version.tags)
+    return EvaluatedRun(version.run_id, str(version), version.created, parameters={}, upstream=upstream, record=record)

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from quantart.evaluation.resampling import Estimate
 from quantart.params.evaluation import PromoteParams
-from quantart.registry.champion import history
-from quantart.registry.gates import unjudged
+from quantart.registry.card import unjudged
+from quantart.registry.promotion import history
 from quantart.registry.versions import JUDGED_BY, JUDGED_ON, Evaluation, Registry, Version
 from quantart.tracking.lineage import UPSTREAM
 from quantart.vocabulary.metrics import FEW_HEADLINES
@@ -33,8 +33,7 @@ def print_versions(registry: Registry, console: Console) -> None:
     console.print(_versions(versions, headlines))
     if headlines:
         console.print(f"\n{', '.join(headlines)}; `quantart registry show` has all", highlight=False)
-    moves = history(registry.model)
-    if moves:
+    if moves := history(registry.model):
         console.print("\nchampion, the latest first")
     for each in reversed(moves[-_MOVES:]):
         console.print(f"  {each}", highlight=False, soft_wrap=True)

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
@@ -24,25 +23,18 @@ from quantart.reporting.run_metrics import EVALUATION, count_name, digest_name, 
 from quantart.tracking.find import run_if_there
 
 CHALLENGER = "challenger"
-JUDGED_BY = "promoted.digest"
-"""Tag of a promoted version: digest of the pictures and pairs that it was judged by."""
-JUDGED_ON = "promoted.pairs"
-"""Tag of a promoted version: how many pairs these were."""
+JUDGED_BY, JUDGED_ON = "promoted.digest", "promoted.pairs"
+"""Tags of a promoted version: digest of the pictures and pairs that it was judged by, and how many pairs these were."""
 
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """What an export registered.
-
-    Attributes:
-        alias: what pointed to it when it was made; a later version may have it by now.
-        run_id: of the training run it was exported from.
-    """
+    """What an export registered."""
 
     name: str
     version: str
-    alias: str
-    run_id: str
+    alias: str  # pointed to it when it was made; a later version may have it by now
+    run_id: str  # of the training run it was exported from
 
     @property
     def uri(self) -> str:
@@ -76,37 +68,25 @@ def default_address(project: Project) -> str:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `quantart evaluate` logged of a network at its own settings.
+    """What `quantart evaluate` logged of a network at its own settings."""
 
-    Attributes:
-        measured: by metric.
-        n: number of pairs.
-        digest: of the evaluated pictures and pairs; None: logged before there were digests.
-    """
-
-    measured: Mapping[str, Estimate]
-    n: int
-    digest: str | None
+    measured: Mapping[str, Estimate]  # by metric
+    n: int  # pairs
+    digest: str | None  # of the evaluated pictures and pairs; None: logged before there were digests
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a registered model.
-
-    Attributes:
-        run_id: of the training run it was exported from.
-        run_name: None: that run is not in the store.
-        evaluation: None: that run has not been evaluated.
-    """
+    """A version of a registered model."""
 
     name: str
     number: str
     aliases: tuple[str, ...]
     created: datetime
     tags: Mapping[str, str]
-    run_id: str
-    run_name: str | None
-    evaluation: Evaluation | None
+    run_id: str  # of the training run it was exported from
+    run_name: str | None  # None: that run is not in the store
+    evaluation: Evaluation | None  # None: that run has not been evaluated
 
     def __str__(self) -> str:
         return f"version {self.number}"
@@ -157,8 +137,12 @@ class Registry:
         return sorted(found, key=lambda each: int(each.version), reverse=True)
 
     def _version(self, found: ModelVersion) -> Version:
-        run = run_if_there(found.run_id) if found.run_id else None
         number = str(found.version)
+        run = run_if_there(found.run_id) if found.run_id else None
+        evaluation = None
+        if run and (n := run.data.metrics.get(count_name(EVALUATION))) is not None:
+            digest = run.data.tags.get(digest_name(EVALUATION))
+            evaluation = Evaluation(measured_in(run.data.metrics), int(n), digest)
         return Version(
             name=self.name,
             number=number,
@@ -167,7 +151,7 @@ class Registry:
             tags=found.tags,
             run_id=found.run_id or "",
             run_name=run.info.run_name if run else None,
-            evaluation=_evaluation(run) if run else None,
+            evaluation=evaluation,
         )
 
 
@@ -182,10 +166,3 @@ def chosen_version(project: Project, registry: Registry, wanted: str | None) -> 
         exported = read_registered(project)
         wanted = exported.version if exported and exported.name == registry.name else CHALLENGER
     return registry.find(wanted)
-
-
-def _evaluation(run: Run) -> Evaluation | None:
-    n = run.data.metrics.get(count_name(EVALUATION))
-    if n is None:
-        return None
-    return Evaluation(measured_in(run.data.metrics), int(n), run.data.tags.get(digest_name(EVALUATION)))

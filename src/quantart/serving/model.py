@@ -22,8 +22,7 @@ from quantart.machine.device import default_device
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.serving.folder import SUMS, check_networks, served_version
-from quantart.serving.limits import Limits
-from quantart.serving.requests import Row, read_fidelity, read_rows, read_size
+from quantart.serving.requests import Limits, Row, read_fidelity, read_rows, read_size
 from quantart.stylize.stylizer import Stylizer
 from quantart.vocabulary.names import VARIANTS
 
@@ -62,10 +61,9 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
         except UserError as error:
             # MLflow's server answers 400 to this code, and a traceback to any other error
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
-        seconds = sum(answer["seconds"] for answer in answers)
-        hits, misses, kept, size_kept = self._stylizer.cache_figures()
+        seconds, styles = sum(answer["seconds"] for answer in answers), self._stylizer.styles.figures()
         text = "%d painted in %.3f s; styles so far: %d found, %d encoded, %d kept in %.1f MB"
-        log.info(text, len(answers), seconds, hits, misses, kept, size_kept / 1e6)
+        log.info(text, len(answers), seconds, styles.hits, styles.misses, styles.entries, styles.bytes / 1e6)
         return pd.DataFrame(answers)
 
     def _answer(self, row: Row, fidelity: Fidelity, deadline: float) -> dict[str, Any]:
@@ -75,9 +73,11 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
                 # MLflow answers 504 to a client that still waits; nothing more is painted for it
                 fault = f"row {row.number}: not started after {self._seconds} s"
                 raise MlflowException(f"{fault}; send fewer or smaller pictures, or try again later", DEADLINE_EXCEEDED)
-            pictures = row.decode(self._limits)  # not earlier: decoded pictures take far more memory than their files
+            content, style = row.decode(
+                self._limits
+            )  # not earlier: decoded pictures take far more memory than their files
             start = time.monotonic()
-            image = self._stylizer.stylize(*pictures, *fidelity, size=max(row.height, row.width))
+            image = self._stylizer.stylize(content, style, *fidelity, size=max(row.height, row.width))
             seconds = time.monotonic() - start
         finally:
             if free:

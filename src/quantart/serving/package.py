@@ -13,7 +13,7 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
 from quantart.images.arrays import Picture
 from quantart.images.write import encode_png
@@ -23,19 +23,14 @@ from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import CHALLENGER, RegisteredVersion
 from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
-from quantart.serving.limits import Limits
-from quantart.serving.requests import COLUMNS
+from quantart.serving.requests import COLUMNS, Limits
 from quantart.vocabulary.names import Variant
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyyaml", "safetensors", "torch")
 MODEL = "quantart.serving.model"
 CARD = "README.md"
-INPUTS = Schema([ColSpec(DataType.binary, column) for column in COLUMNS])
-_ANSWER = {
-    **{"image": DataType.string, "width": DataType.long, "height": DataType.long},
-    **{"model_version": DataType.string, "seconds": DataType.double},
-}
-OUTPUTS = Schema([ColSpec(kind, name) for name, kind in _ANSWER.items()])
+_INPUTS = {column: "binary" for column in COLUMNS}
+_OUTPUTS = {"image": "string", "width": "long", "height": "long", "model_version": "string", "seconds": "double"}
 
 
 def log_and_register(
@@ -85,7 +80,7 @@ def log_and_register(
             code_paths=[str(code)],
             pip_requirements=requirements(),
             model_config=asdict(Limits()),
-            signature=signature(ALPHA_OF[variant]),
+            signature=_signature(ALPHA_OF[variant]),
             input_example=frame,
         )
     mlflow.pyfunc.load_model(info.model_uri).predict(frame)
@@ -95,13 +90,14 @@ def log_and_register(
     return RegisteredVersion(name, str(number), CHALLENGER, run_id)
 
 
-def signature(alpha: float) -> ModelSignature:
+def _signature(alpha: float) -> ModelSignature:
     """What the model takes and answers, with the default of the parameter `alpha`.
 
     The default of `size` is null, which MLflow accepts for any type; any number could be mistaken for a size.
     """
-    params = (("alpha", DataType.double, alpha), ("beta", DataType.double, 1.0), ("size", DataType.long, None))
-    return ModelSignature(INPUTS, OUTPUTS, ParamSchema([ParamSpec(*param) for param in params]))
+    inputs, outputs = (Schema([ColSpec(kind, name) for name, kind in each.items()]) for each in (_INPUTS, _OUTPUTS))
+    params = (("alpha", "double", alpha), ("beta", "double", 1.0), ("size", "long", None))
+    return ModelSignature(inputs, outputs, ParamSchema([ParamSpec(*param) for param in params]))
 
 
 def requirements() -> list[str]:

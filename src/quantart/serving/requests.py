@@ -1,4 +1,4 @@
-"""Rows of a request and their pictures: whatever a client may send is checked here."""
+"""What the served model accepts: its limits, and rows, pictures and parameters of a request checked against them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import binascii
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
@@ -15,10 +15,60 @@ import pandas as pd
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
 from quantart.images.decode import ImageError, decode_image, stored_size
-from quantart.serving.limits import Limits
-from quantart.stylize.sizes import MIN_SIDE, check_sides, painted_size
+from quantart.stylize.sizes import MAX_PIXELS, MIN_SIDE, check_sides, painted_size
+from quantart.stylize.stylizer import STYLE_CACHE
 
 COLUMNS = ("content", "style")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The model's configuration (`model_config` of MLflow): integers of at least 1, with safe defaults."""
+
+    max_rows: int = 64
+    """Pictures in one request."""
+    max_bytes: int = 32_000_000
+    """Bytes of one picture file, before base64."""
+    max_pixels: int = MAX_PIXELS
+    """Pixels of one picture sent; larger ones are refused from their header, undecoded."""
+    max_size: int = 2048
+    """Pixels of a painted picture's long side, whether a request asks for a size or not."""
+    max_sent: int = 200_000_000
+    """Pixels of all pictures in a request, content and style; larger requests are refused from the headers."""
+    max_painted: int = 2**24
+    """Pixels painted in one request, of all rows: 64 pictures of 512², 16 of 1024², 4 of 2048²."""
+    max_seconds: int = 300
+    """From when the model gets a request to when it starts the last picture; none is started later."""
+    at_once: int = 1
+    """Pictures painted at the same time; each uses all threads of torch, and memory of its own."""
+    style_cache: int = STYLE_CACHE
+    """Bytes for the latents of style pictures, kept for the next request with the same picture."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{name} = {value!r}: must be an integer of at least 1")
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any] | None) -> Limits:
+        """The limits that `config` names, and the defaults of the others."""
+        known = asdict(cls())
+        if unknown := [name for name in config or {} if name not in known]:
+            raise UserError(f"{unknown[0]}: there is no such limit", f"there are {', '.join(known)}")
+        return cls(**config or {})
+
+
+def parse_limits(texts: list[str]) -> dict[str, int]:
+    """`["max_rows=8"]` as `{"max_rows": 8}`, checked."""
+    values: dict[str, int] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            values[name] = int(value)
+        except ValueError:
+            raise UserError(f"--limit {text}: must be NAME=NUMBER, such as max_rows=8") from None
+    Limits.of(values)
+    return values
 
 
 class RequestError(UserError):
@@ -27,29 +77,22 @@ class RequestError(UserError):
 
 @dataclass(frozen=True)
 class Row:
-    """One row, its pictures not yet decoded.
+    """One row, its pictures not yet decoded."""
 
-    Attributes:
-        number: from 0.
-        sent: pixels of both pictures.
-        height, width: pixels to paint, by the file's header: decoding may turn the picture.
-    """
-
-    number: int
+    number: int  # from 0
     content: Any
     style: Any
-    sent: int
-    height: int
+    height: int  # to paint, in pixels, by the file's header: decoding may turn the picture
     width: int
 
-    def decode(self, limits: Limits) -> tuple[Picture, Picture]:
+    def decode(self, limits: Limits) -> list[Picture]:
         """Content and style, uint8 `(h, w, 3)`; a `RequestError` says which one is broken behind its header."""
-
-        def decoded(cell: Any, column: str) -> Picture:
+        pictures: list[Picture] = []
+        for column, cell in zip(COLUMNS, (self.content, self.style), strict=True):
             with _named(self.number, column):
-                return decode_image(_file_bytes(cell, limits.max_bytes), max_pixels=limits.max_pixels, still=True)
-
-        return decoded(self.content, "content"), decoded(self.style, "style")
+                data = _file_bytes(cell, limits.max_bytes)
+                pictures.append(decode_image(data, max_pixels=limits.max_pixels, still=True))
+        return pictures
 
 
 def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits) -> list[Row]:
@@ -70,18 +113,21 @@ def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits) -> list[Row
     rows: list[Row] = []
     sent = painted = 0
     for number, (content, style) in enumerate(zip(*(frame[column] for column in COLUMNS), strict=True)):
-        row = _row(number, content, style, size, limits)
-        sent, painted = sent + row.sent, painted + row.height * row.width
+        with _named(number, "content"):
+            content_sides = _stored_size(content, limits)
+            height, width = painted_size(*content_sides, size, limits.max_size)
+        with _named(number, "style"):
+            style_sides = _stored_size(style, limits)
+            check_sides(*style_sides)
+        sent += math.prod(content_sides) + math.prod(style_sides)
+        painted += height * width
         if sent > limits.max_sent:
-            raise RequestError(
-                f"row {number}: {sent} pixels sent up to here", f"a request holds at most {limits.max_sent}"
-            )
+            fault = f"row {number}: {sent} pixels sent up to here"
+            raise RequestError(fault, f"a request holds at most {limits.max_sent}")
         if painted > limits.max_painted:
-            raise RequestError(
-                f"row {number}: {painted} pixels to paint up to here",
-                f"a request may have at most {limits.max_painted}: send fewer rows, or a size",
-            )
-        rows.append(row)
+            fault = f"row {number}: {painted} pixels to paint up to here"
+            raise RequestError(fault, f"a request may have at most {limits.max_painted}: send fewer rows, or a size")
+        rows.append(Row(number, content, style, height, width))
     return rows
 
 
@@ -108,16 +154,6 @@ def read_size(params: Mapping[str, Any], limits: Limits) -> int | None:
             "leave it out for the content picture's own",
         )
     return size
-
-
-def _row(number: int, content: Any, style: Any, size: int | None, limits: Limits) -> Row:
-    with _named(number, "content"):
-        content_sides = _stored_size(content, limits)
-        height, width = painted_size(*content_sides, size, limits.max_size)
-    with _named(number, "style"):
-        style_sides = _stored_size(style, limits)
-        check_sides(*style_sides)
-    return Row(number, content, style, math.prod(content_sides) + math.prod(style_sides), height, width)
 
 
 def _stored_size(cell: Any, limits: Limits) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from quantart.errors import UserError
 from quantart.machine.loopback import reachable
 from quantart.models.pretrained import file_sha256
 from quantart.serving.folder import SHA256_TAG, SUMS, check_networks
-from quantart.serving.limits import Limits
+from quantart.serving.requests import Limits
 from quantart.vocabulary.names import VARIANTS
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,12 @@ def fetch_model(uri: str) -> Path:
         UserError: nothing is registered or stored at `uri`, or it is not what was packaged.
     """
     try:
-        expected = _registered_sha256(uri) if uri.startswith("models:/") else None
+        expected = None
+        if uri.startswith("models:/"):
+            # by the address, not by what the folder says: versions that share a folder all write their number there
+            name_and_version = get_model_name_and_version(MlflowClient(), uri)
+            if len(name_and_version) == 2:  # otherwise a logged model's id
+                expected = MlflowClient().get_model_version(*name_and_version).tags.get(SHA256_TAG)
         folder = Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
@@ -48,20 +53,9 @@ def fetch_model(uri: str) -> Path:
     artifacts = folder / "artifacts"
     check_networks([artifacts / each for each in VARIANTS if (artifacts / each).is_dir()], artifacts / SUMS)
     if expected not in {None, file_sha256(artifacts / SUMS)}:
-        raise UserError(
-            f"{artifacts / SUMS}: not the checksums that the registry has of {uri}", "export the model again"
-        )
+        fault = f"{artifacts / SUMS}: not the checksums that the registry has of {uri}"
+        raise UserError(fault, "export the model again")
     return folder
-
-
-def _registered_sha256(uri: str) -> str | None:
-    """The registry's checksum of the list of checksums; None: `uri` names no version, or one without that tag."""
-    client = MlflowClient()
-    # by the address, not by what the folder says: versions that share a folder all write their number there
-    name_and_version = get_model_name_and_version(client, uri)
-    if len(name_and_version) != 2:  # a logged model's id
-        return None
-    return client.get_model_version(*name_and_version).tags.get(SHA256_TAG)
 
 
 def serve(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,6 @@ from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, painted_
 from quantart.stylize.stylizer import Stylizer
 
 GRID_CELL = 192  # pixels
-
-T = TypeVar("T")
 
 
 class Stylized(NamedTuple):
@@ -68,68 +66,52 @@ def stylize_files(plan: Plan, networks: Networks, *, beta: float = 1.0, size: in
     control = FidelityControl.of(*map(ExperimentStage2.from_pretrained, networks.folders))
     control.settle(networks.alpha, beta)
     stylizer = Stylizer(control.to(default_device()))
-    files = _Files()
-    styles = [_seen(file, files, stylizer) for file in plan.styles]
-    check = partial(painted_size, size=size)
-    rows = [row for row in zip(plan.contents, plan.outputs, strict=True) if files.fits(row[0], check)]
+    skipped: list[ImageError] = []
+    styles: dict[int, Picture] = {}  # by place in the plan, as the network sees them: so they are small
+    for place, file in enumerate(plan.styles):
+        with _skipping(file, skipped):
+            data = read_file(file)
+            check_sides(*stored_size(data, max_pixels=MAX_PIXELS))
+            styles[place] = stylizer.seen_of(decode_image(data, max_pixels=MAX_PIXELS))
+    usable: list[tuple[Path, list[Path]]] = []  # contents, by their headers, and their outputs
+    for file, outputs in zip(plan.contents, plan.outputs, strict=True):
+        with _skipping(file, skipped):
+            painted_size(*stored_size(read_file(file), max_pixels=MAX_PIXELS), size)
+            usable.append((file, [outputs[place] for place in styles]))
     grid = _Grid(plan, styles)
     written: list[Path] = []
 
     def painted() -> Iterator[None]:
-        for content_file, outputs in rows:
-            content = files.picture(content_file)
+        for file, outputs in usable:
+            content: Picture | None = None
+            with _skipping(file, skipped):
+                content = decode_image(read_file(file), max_pixels=MAX_PIXELS)
             row: list[Picture] = []
-            for style, output in zip(styles, outputs, strict=True):
-                if style is None:
-                    continue
+            for style, output in zip(styles.values(), outputs, strict=True):
                 if content is not None:
                     row.append(stylizer.stylize(content, style, networks.alpha, beta, size))
                     _write(output, row[-1])
                     written.append(output)
                 yield
             if content is not None:
-                grid.add(content_file.stem, [content, *row])
+                grid.add(file.stem, [content, *row])
 
-    pairs = len(rows) * sum(style is not None for style in styles)
+    pairs = len(usable) * len(styles)
     for _ in progress(painted(), pairs, "stylize") if pairs > 1 else painted():
         pass
     grid.close()
-    return Stylized(written + grid.written, files.skipped, len(grid.written))
+    return Stylized(written + grid.written, skipped, len(grid.written))
 
 
-class _Files:
-    """Reads pictures, and collects why some can't be used. A file that is both content and style counts once."""
-
-    def __init__(self) -> None:
-        self.skipped: list[ImageError] = []
-
-    def fits(self, file: Path, check: Callable[[int, int], object]) -> bool:
-        """Whether the picture's header can be read and `check(height, width)` passes."""
-
-        def checked(data: bytes) -> bool:
-            check(*stored_size(data, max_pixels=MAX_PIXELS))
-            return True
-
-        return self._tried(file, checked) is not None
-
-    def picture(self, file: Path) -> Picture | None:
-        """The picture in a file; None where it is broken behind its header."""
-        return self._tried(file, partial(decode_image, max_pixels=MAX_PIXELS))
-
-    def _tried(self, file: Path, use: Callable[[bytes], T]) -> T | None:
-        try:
-            with named(file):
-                return use(read_file(file))
-        except ImageError as error:
-            if str(error) not in map(str, self.skipped):
-                self.skipped.append(error)
-            return None
-
-
-def _seen(file: Path, files: _Files, stylizer: Stylizer) -> Picture | None:
-    """What the network sees of a style, which is small; None where the file can't be used."""
-    picture = files.picture(file) if files.fits(file, check_sides) else None
-    return None if picture is None else stylizer.seen_of(picture)
+@contextmanager
+def _skipping(file: Path, skipped: list[ImageError]) -> Iterator[None]:
+    """Note why the file can't be used, once where it is both content and style."""
+    try:
+        with named(file):
+            yield
+    except ImageError as error:
+        if str(error) not in map(str, skipped):
+            skipped.append(error)
 
 
 def _write(path: Path, picture: Picture) -> None:
@@ -143,22 +125,19 @@ def _write(path: Path, picture: Picture) -> None:
 class _Grid:
     """A row for each content, a column for each usable style; a grid is written when it is full."""
 
-    def __init__(self, plan: Plan, styles: list[Picture | None]) -> None:
+    def __init__(self, plan: Plan, styles: Mapping[int, Picture]) -> None:
         self.written: list[Path] = []
         self._plan = plan
-        used = [(file.stem, style) for file, style in zip(plan.styles, styles, strict=True) if style is not None]
-        self._columns = ["", *(title for title, _ in used)]
+        self._columns = ["", *(plan.styles[place].stem for place in styles)]
         corner = np.full((1, 1, 3), 255, np.uint8)
-        self._header = [_thumbnail(picture) for picture in (corner, *(style for _, style in used))]
-        self._titles: list[str] = []
-        self._rows: list[list[Picture]] = []
+        self._header = [_thumbnail(picture) for picture in (corner, *styles.values())]
+        self._rows: list[tuple[str, list[Picture]]] = []
 
     def add(self, title: str, row: list[Picture]) -> None:
         """A content, and what it became in each style."""
-        if len(self._columns) < 3:  # fewer than two styles
+        if len(self._header) < 3:  # fewer than two styles
             return
-        self._titles.append(title)
-        self._rows.append([_thumbnail(picture) for picture in row])
+        self._rows.append((title, [_thumbnail(picture) for picture in row]))
         if len(self._rows) == self._plan.grid_rows:
             self.close()
 
@@ -167,10 +146,10 @@ class _Grid:
         if not self._rows:
             return
         path = self._plan.grids[len(self.written)]
-        rows, titles = [self._header, *self._rows], ["", *self._titles]
+        titles, rows = zip(("", self._header), *self._rows, strict=True)
         _write(path, picture_grid(rows, self._columns, titles, cell=GRID_CELL))
         self.written.append(path)
-        self._titles, self._rows = [], []
+        self._rows = []
 
 
 def _thumbnail(picture: Picture) -> Picture:

@@ -44,19 +44,20 @@ def named_networks(models: list[str], alpha: float | None) -> Networks:
         if ":/" not in model:
             found.append(Path(model))
             continue
-        package = _download(model)
+        package, default = _download(model)
         found += sorted(file.parent for file in package.rglob(WEIGHTS))
         if alpha is None and len(models) == 1:
-            alpha = _default_alpha(package)
+            alpha = default
     if len(found) > 2:
         raise UserError(f"--model {', '.join(models)}: {len(found)} networks", "give one of each variant")
     return Networks(found, alpha)
 
 
-def _download(model: str) -> Path:
-    """The folder at an MLflow address, with at least one network in it."""
+def _download(model: str) -> tuple[Path, float | None]:
+    """The folder at an MLflow address, with at least one network in it, and a packaged model's default alpha."""
     import mlflow
     from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
 
     try:
         package = Path(mlflow.artifacts.download_artifacts(model))
@@ -64,14 +65,5 @@ def _download(model: str) -> Path:
         raise UserError(f"--model {model}: {str(error).splitlines()[0]}") from None
     if not any(package.rglob(WEIGHTS)):
         raise UserError(f"--model {model}: holds no QuantArt network (no {WEIGHTS} in it)")
-    return package
-
-
-def _default_alpha(package: Path) -> float | None:
-    """The default of a packaged model; None for a bare network."""
-    from mlflow.models import Model
-
-    if not (package / "MLmodel").is_file():
-        return None
-    schema = Model.load(package).get_params_schema()
-    return next((param.default for param in schema or () if param.name == "alpha"), None)
+    schema = Model.load(package).get_params_schema() if (package / "MLmodel").is_file() else None
+    return package, next((param.default for param in schema or () if param.name == "alpha"), None)

@@ -41,17 +41,21 @@ def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, forc
     Raises:
         UserError: an argument names nothing, `out` fits neither use, or a file exists already.
     """
-    content_files, style_files = (find_pictures(arguments, without=out) for arguments in (contents, styles))
+    content_files, style_files = _find_pictures(contents, out), _find_pictures(styles, out)
     grid_rows = max(1, GRID_CELLS // (len(style_files) + 1))
     pairs = len(content_files) * len(style_files)
     if out.suffix.lower() in EXTENSIONS and not out.is_dir():
         if pairs > 1:
             raise UserError(f"--out {out}: one file's name, for {pairs} pictures", "give a folder")
-        outputs: list[list[Path]] = [[_checked_file(out)]]
+        if out.suffix.lower() not in WRITTEN_FORMATS:
+            raise UserError(f"{out}: pictures are written as {', '.join(WRITTEN_FORMATS)}, not {out.suffix}")
+        if not out.parent.is_dir():
+            raise UserError(f"{out}: the folder {out.parent} does not exist")
+        outputs: list[list[Path]] = [[out]]
         grids: list[Path] = []
+    elif out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is neither a folder nor named as a picture ({', '.join(WRITTEN_FORMATS)})")
     else:
-        if out.exists() and not out.is_dir():
-            raise UserError(f"--out {out}: is neither a folder nor named as a picture ({', '.join(WRITTEN_FORMATS)})")
         outputs, grids = _named(content_files, style_files, grid_rows, out)
     taken = [path for path in [*(path for row in outputs for path in row), *grids] if os.path.lexists(path)]
     if taken and not force:
@@ -60,17 +64,23 @@ def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, forc
     return Plan(content_files, style_files, outputs, grids, grid_rows)
 
 
-def find_pictures(arguments: Sequence[str], without: Path) -> list[Path]:
+def _find_pictures(arguments: Sequence[str], out: Path) -> list[Path]:
     """The files that arguments name, each once: in the arguments' order, sorted within folders and patterns.
 
-    A file named by itself counts whatever its ending; folders and patterns are searched for pictures' endings.
-
-    Args:
-        without: the outputs' folder, which is left out when a folder above it is searched.
+    A file named by itself counts whatever its ending. Folders and patterns are searched for pictures' endings; `out`
+    is left out when a folder above it is searched.
     """
     found: dict[Path, Path] = {}
     for argument in arguments:
-        files = _files(argument, without.resolve())
+        path = Path(argument)
+        if path.exists():
+            matches = [path]
+        elif glob.has_magic(argument):
+            matches = sorted(map(Path, glob.glob(os.path.expanduser(argument), recursive=True)))
+            matches = [match for match in matches if match.is_dir() or is_picture(match.name)]
+        else:
+            raise UserError(f"{argument}: no such file or folder")
+        files = [file for match in matches for file in (_below(match, out.resolve()) if match.is_dir() else [match])]
         if not files:
             raise UserError(f"{argument}: no picture there (endings: {', '.join(EXTENSIONS)})")
         for file in files:
@@ -78,33 +88,14 @@ def find_pictures(arguments: Sequence[str], without: Path) -> list[Path]:
     return list(found.values())
 
 
-def _files(argument: str, without: Path) -> list[Path]:
-    path = Path(argument)
-    if path.exists() and not path.is_dir():
-        return [path]
-    if not path.exists() and not glob.has_magic(argument):
-        raise UserError(f"{argument}: no such file or folder")
-    matches = [path] if path.exists() else sorted(map(Path, glob.glob(os.path.expanduser(argument), recursive=True)))
-    found = [_below(match, without) if match.is_dir() else [match] for match in matches]
-    return [file for files in found for file in files if is_picture(file.name)]
-
-
 def _below(folder: Path, without: Path) -> list[Path]:
-    """Files in a folder and below it, except hidden ones and those in `without`."""
+    """Pictures in a folder and below it, except hidden ones and those in `without`."""
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != without]
-        found += [here / name for name in names if not name.startswith(".")]
+        found += [here / name for name in names if is_picture(name) and not name.startswith(".")]
     return sorted(found)
-
-
-def _checked_file(out: Path) -> Path:
-    if out.suffix.lower() not in WRITTEN_FORMATS:
-        raise UserError(f"{out}: pictures are written as {', '.join(WRITTEN_FORMATS)}, not {out.suffix}")
-    if not out.parent.is_dir():
-        raise UserError(f"{out}: the folder {out.parent} does not exist")
-    return out
 
 
 def _named(

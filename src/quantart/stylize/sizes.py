@@ -32,9 +32,8 @@ def check_size(size: int | None) -> None:
     if size is None:
         return
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not MIN_SIDE <= size <= MAX_SIZE:
-        raise UserError(
-            f"size = {size!r}: must be a whole number from {MIN_SIDE} to {MAX_SIZE}, the pixels of the long side"
-        )
+        limits = f"{MIN_SIDE} to {MAX_SIZE}"
+        raise UserError(f"size = {size!r}: must be a whole number from {limits}, the pixels of the long side")
 
 
 def painted_size(height: int, width: int, size: int | None, max_size: int = MAX_SIZE) -> tuple[int, int]:
@@ -58,18 +57,12 @@ def painted_size(height: int, width: int, size: int | None, max_size: int = MAX_
     if least > most:
         raise ImageError(given, f"one side may be at most {MAX_SIZE // MIN_SIDE} times the other")
     if least > max_size:
-        raise ImageError(
-            given,
-            f"each side is painted with at least {MIN_SIDE} pixels, the long side with at least {least}, and the limit "
-            f"is max_size = {max_size}",
-        )
+        needed = f"each side is painted with at least {MIN_SIDE} pixels, the long side with at least {least}"
+        raise ImageError(given, f"{needed}, and the limit is max_size = {max_size}")
     most = min(most, max_size)
     if size is None:
         size = min(max(min(long, DEFAULT_SIZE), least), most)
     if not least <= size <= most:
-        raise ImageError(
-            f"{given}, size = {size}",
-            f"for this picture it may be {least} to {most}: each side at least {MIN_SIDE} pixels, {MAX_PAINTED} "
-            "pixels in all",
-        )
+        reason = f"each side at least {MIN_SIDE} pixels, {MAX_PAINTED} pixels in all"
+        raise ImageError(f"{given}, size = {size}", f"for this picture it may be {least} to {most}: {reason}")
     return max(MIN_SIDE, round(height * size / long)), max(MIN_SIDE, round(width * size / long))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from functools import partial
+from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +22,6 @@ from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.stylize.sizes import check_sides, painted_size
 from quantart.stylize.strips import allow_large_pictures
-from quantart.stylize.style_cache import CacheFigures, StyleCache, content_hash
 from quantart.vocabulary.names import Variant
 
 STYLE_ASPECT = 2.0  # longer style pictures lose both ends, as in training
@@ -38,7 +43,7 @@ class Stylizer:
         shape = self._model.ddconfig
         self._side = int(shape["resolution"])
         self._multiple = 2 ** (len(shape["ch_mult"]) - 1)
-        self._styles = StyleCache(style_cache)
+        self.styles = StyleCache(style_cache)
         self._device = next(self._model.parameters()).device
         self._autocast = autocast(self._device)
 
@@ -53,12 +58,7 @@ class Stylizer:
     ) -> Picture:
         """Paint `content` in the manner of `style`, both uint8 `(h, w, 3)` of any size.
 
-        Args:
-            alpha, beta: visual and style fidelity, see `FidelityControl`.
-            size: pixels of the painted picture's long side, see `painted_size`.
-
-        Returns:
-            uint8 `(h, w, 3)` with the content's aspect.
+        The result has the content's aspect; see `painted_size` on `size`, `FidelityControl` on `alpha` and `beta`.
 
         Raises:
             ImageError: a picture is too small or too long, or can't be painted at that size.
@@ -80,16 +80,13 @@ class Stylizer:
         """What the network sees of a style picture: its middle, at most 2 : 1, its short side at the resolution."""
         return resize_short_side(crop_to_aspect(style, STYLE_ASPECT), self._side)
 
-    def cache_figures(self) -> CacheFigures:
-        return self._styles.figures()
-
     def _style_latents(self, style: Picture, variants: tuple[Variant, ...]) -> dict[Variant, Tensor]:
         digest = content_hash(style)
 
         def encoded(variant: Variant) -> Tensor:
             return self._model.style_latents(self._padded(self.seen_of(style)), variant)
 
-        return {variant: self._styles.get((digest, variant), partial(encoded, variant)) for variant in variants}
+        return {variant: self.styles.get((digest, variant), partial(encoded, variant)) for variant in variants}
 
     def _padded(self, picture: Picture) -> Tensor:
         """`(1, 3, h, w)` in [-1, 1], mirrored on the right and below up to the network's multiple."""
@@ -97,3 +94,67 @@ class Stylizer:
         # numpy's mirror goes back and forth where a picture is narrower than its padding; torch's refuses it
         padded = np.pad(picture, ((0, -height % self._multiple), (0, -width % self._multiple), (0, 0)), mode="reflect")
         return to_tensor(padded).to(self._device)
+
+
+class CacheFigures(NamedTuple):
+    """Counts since the cache was made, and what it holds now."""
+
+    hits: int
+    misses: int
+    entries: int
+    bytes: int
+
+
+class StyleCache:
+    """Latents of style pictures by key; the least recently used are dropped first. Threads may share it.
+
+    A tensor that several threads ask for at once is computed once; the others wait for it.
+
+    Args:
+        max_bytes: of all tensors together; a single tensor that is larger is not kept.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._lock = Lock()
+        self._kept: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._pending: dict[Hashable, Future[Tensor]] = {}
+        self._bytes = self._hits = self._misses = 0
+
+    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """The tensor kept under `key`, else `make()`, which is then kept. Callers must not write into it."""
+        with self._lock:
+            if key in self._kept:
+                self._hits += 1
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            if pending := self._pending.get(key):
+                self._hits += 1
+            else:
+                self._misses += 1
+                ours = self._pending[key] = Future[Tensor]()
+        if pending:
+            return pending.result()
+        try:
+            ours.set_result(make())
+        except BaseException as error:
+            ours.set_exception(error)
+        with self._lock:
+            del self._pending[key]
+            if not ours.exception() and ours.result().nbytes <= self._max_bytes:
+                self._kept[key] = ours.result()
+                self._bytes += ours.result().nbytes
+                while self._bytes > self._max_bytes:
+                    self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return ours.result()
+
+    def figures(self) -> CacheFigures:
+        with self._lock:
+            return CacheFigures(self._hits, self._misses, len(self._kept), self._bytes)
+
+
+def content_hash(picture: Picture) -> str:
+    """SHA-256 of the shape and the pixels of `(h, w, 3)`."""
+    digest = hashlib.sha256(repr(picture.shape).encode())
+    digest.update(np.ascontiguousarray(picture).data)
+    return digest.hexdigest()
