@@ -13,7 +13,7 @@ from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstructi
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.set_distances import frechet_distance
-from quantart.evaluation.summary import by_method, rows_of
+from quantart.evaluation.summary import rows_of
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images.arrays import pixels_to_float, to_arrays
 from quantart.losses.colour import to_lab
@@ -52,8 +52,8 @@ def test_every_method_is_measured_on_every_pair(
         assert part["style"].tolist() == [task.styles.files[style] for _, style in task.pairs]
         assert evaluation.features[method].shape == (10, 512)
     assert np.isfinite(evaluation.table.select_dtypes("number")).all(axis=None)
-    scores = by_method(evaluation.summary)
-    assert {score.n for of_method in scores.values() for score in of_method.values()} == {10}
+    scores = evaluation.summary
+    assert evaluation.n == 10
     assert ("usage" in scores[MODEL]) == (model.variant == "discrete")
     assert evaluation.digest == task.digest
 
@@ -65,7 +65,7 @@ def test_a_copy_is_at_distance_zero_from_its_original(evaluate: Evaluate) -> Non
     assert style[[GRAM, "meanstd_squeezenet1_1", "colour_rgb", "latent_style"]].max(axis=None) == 0
     assert content[GRAM].min() > 0.01
     assert style[LPIPS_NAME].min() > 0.1
-    scores = by_method(evaluation.summary)
+    scores = evaluation.summary
     assert scores["copied_style"][FD].value == pytest.approx(0.0, abs=1e-3)
     assert scores["copied_content"][FD].value > 1.0
 
@@ -74,7 +74,7 @@ def test_composites_are_products_of_one_plus_each_distance(evaluate: Evaluate) -
     evaluation = evaluate()
     own = rows(evaluation, MODEL)
     np.testing.assert_allclose(own["pair_composite_squeezenet1_1"], (1 + own[LPIPS_NAME]) * (1 + own[GRAM]), rtol=1e-5)
-    for scores in by_method(evaluation.summary).values():
+    for scores in evaluation.summary.values():
         composite = (1 + scores[LPIPS_NAME].value) * (1 + scores[FD].value)
         assert scores[COMPOSITE].value == pytest.approx(composite)
         assert scores[COMPOSITE].low <= composite <= scores[COMPOSITE].high
@@ -117,7 +117,7 @@ def test_a_pair_measured_alone_by_hand_gives_the_same_numbers(
     for name, values in expected.items():
         np.testing.assert_allclose(measured[name], values, rtol=1e-3, atol=1e-7, err_msg=name)
     assert transferred.indices is not None
-    scores = by_method(evaluation.summary)[MODEL]
+    scores = evaluation.summary[MODEL]
     assert scores["usage"].value == len(transferred.indices.unique()) / 16
     assert scores[FD].value == pytest.approx(distance, rel=1e-3)
     for sample, picture in zip(evaluation.samples.values(), to_arrays(output[:3]), strict=True):
@@ -161,9 +161,9 @@ def test_reconstruction_of_every_picture(
     np.testing.assert_allclose(evaluation.table["ssim"], ssim, rtol=1e-3)
     colours = (to_lab(outputs) - to_lab(targets)).square().sum(1).sqrt().mean((1, 2))
     np.testing.assert_allclose(evaluation.table["delta_e"], colours, rtol=1e-3)
-    score = by_method(evaluation.summary)[MODEL]
+    score = evaluation.summary[MODEL]
     assert score["psnr"].value == pytest.approx(evaluation.table["psnr"].mean())
-    assert score["psnr"].n == len(contents)
+    assert evaluation.n == len(contents)
     assert score[FD].value == pytest.approx(distance, rel=1e-3)
     assert score["usage"].value == len(quantized.indices.unique()) / 16
     assert 1 < score["perplexity"].value <= 16

@@ -2,27 +2,25 @@ import math
 
 import pytest
 
-from quantart.evaluation.summary import Score
+from quantart.evaluation.resampling import Estimate
 from quantart.reporting.run_metrics import count_name, digest_name, logged_values, measured_in, outdated
 
 NAN = math.nan
-SCORES = [
-    Score("model", "gram_net", 0.5, 0.4, 0.6, 8),
-    Score("model", "usage", 0.9, NAN, NAN, 8),
-    Score("model", "kd_net", NAN, NAN, NAN, 8),
-    Score("adain", "gram_net", 0.7, 0.6, 0.8, 8),
-]
+SUMMARY = {
+    "model": {"gram_net": Estimate(0.5, 0.4, 0.6), "usage": Estimate(0.9), "kd_net": Estimate(NAN)},
+    "adain": {"gram_net": Estimate(0.7, 0.6, 0.8)},
+}
 
 
-def test_scores_are_logged_in_three_groups_under_the_settings_name() -> None:
-    assert logged_values(SCORES, "eval") == {
+def test_metrics_are_logged_in_three_groups_under_the_settings_name() -> None:
+    assert logged_values(SUMMARY, "eval") == {
         "eval/gram_net": 0.5,
         "eval_interval/gram_net_low": 0.4,
         "eval_interval/gram_net_high": 0.6,
         "eval/usage": 0.9,
         "eval_baselines/gram_net.adain": 0.7,
     }
-    assert list(logged_values(SCORES[:1], "eval/a0.50_b1.00")) == [
+    assert list(logged_values({"model": {"gram_net": Estimate(0.5, 0.4, 0.6)}}, "eval/a0.50_b1.00")) == [
         "eval/a0.50_b1.00/gram_net",
         "eval_interval/a0.50_b1.00/gram_net_low",
         "eval_interval/a0.50_b1.00/gram_net_high",
@@ -33,7 +31,7 @@ def test_scores_are_logged_in_three_groups_under_the_settings_name() -> None:
 def test_outdated_are_metrics_of_the_same_prefix_that_the_latest_evaluation_lacks() -> None:
     known = {"eval/old": 1.0, "eval/gone": NAN, "eval_interval/old_low": 0.5, "eval_baselines/old.adain": 2.0}
     others = {"eval/gram_net": 0.4, "eval/style/old": 1.0, "loss": 3.0}
-    found = outdated({**known, **others}, logged_values(SCORES, "eval"), "eval")
+    found = outdated({**known, **others}, logged_values(SUMMARY, "eval"), "eval")
     assert found == ["eval/old", "eval_interval/old_low", "eval_baselines/old.adain"]
 
 

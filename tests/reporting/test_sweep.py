@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from quantart.evaluation.summary import Score
+from quantart.evaluation.resampling import Estimate
 from quantart.images.decode import read_image
 from quantart.losses.lpips import LPIPS
 from quantart.models.fidelity import Fidelity
@@ -31,7 +31,8 @@ def curves(figure: Figure) -> dict[str, np.ndarray]:
 
 def test_a_sweep_has_a_row_for_each_method_with_its_setting() -> None:
     settings = [Fidelity(0.0, 0.5), Fidelity(1.0, 1.0)]
-    summary = [Score(f.name, CONTENT, f.beta, 0.0, 1.0, 4) for f in settings] + [Score("adain", CONTENT, 3.0, 0, 1, 4)]
+    values = {**{fidelity.name: fidelity.beta for fidelity in settings}, "adain": 3.0}
+    summary = {method: {CONTENT: Estimate(value, 0.0, 1.0)} for method, value in values.items()}
     made = Sweep.of(replace(transfer_result(), summary=summary), settings, LPIPS("squeezenet1_1"))
     assert (made.content, made.style) == (CONTENT, STYLE)
     assert made.table["method"].tolist() == [*(f.name for f in settings), "adain"]

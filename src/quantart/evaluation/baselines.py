@@ -1,7 +1,4 @@
-"""How each method of an evaluation makes its pictures: the model itself, and the baselines that it must beat.
-
-A baseline does without the trained style transfer network; most baselines use the model's own VQGANs.
-"""
+"""How each method of an evaluation makes its pictures: the model, and baselines without its style transfer network."""
 
 from __future__ import annotations
 
@@ -28,8 +25,6 @@ MAGENTA = "magenta"
 
 
 class Rendering(NamedTuple):
-    """Pictures that a method made."""
-
     pictures: Tensor
     """`(b, 3, h, w)` in [-1, 1], clamped."""
     latents: Tensor
@@ -57,7 +52,7 @@ def mixed(control: FidelityControl, fidelity: Fidelity, photographs: Tensor, pai
 def adain(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:
     """Content latents given the mean and standard deviation of the style's, then quantised; no training.
 
-    For the continuous variant, which has no codebook, the latents are not quantised.
+    The continuous variant has no codebook, so its latents are not quantised.
     """
     return _quantise(model, style_transfer.adain(content, style))
 
@@ -91,14 +86,8 @@ def match_colours(photographs: Tensor, paintings: Tensor) -> Tensor:
 
     After Reinhard et al. (IEEE Computer Graphics and Applications 2001), in CIELAB instead of the paper's lαβ, whose
     logarithms are undefined for black. On the sample pictures CIELAB also came closer to the paintings' colours.
-
-    Args:
-        photographs: `(b, 3, h, w)` sRGB in [-1, 1].
-        paintings: `(b, 3, h2, w2)` sRGB in [-1, 1].
-
-    Returns:
-        `(b, 3, h, w)` in [-1, 1]. Colours outside sRGB are clamped, so the result's statistics can differ a little from
-        the painting's.
+    From `(b, 3, h, w)` and `(b, 3, h2, w2)` to `(b, 3, h, w)`, sRGB in [-1, 1]. Colours outside sRGB are clamped, so
+    the result's statistics can differ a little from the painting's.
     """
     return from_lab(style_transfer.adain(to_lab(photographs), to_lab(paintings)))
 

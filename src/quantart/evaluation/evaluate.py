@@ -22,7 +22,8 @@ from quantart.evaluation.baselines import COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.latents import latent_content, latent_style
 from quantart.evaluation.observed import Observed, Perception
 from quantart.evaluation.rendering import PairRenderer
-from quantart.evaluation.summary import Measurement, Score, measurements, rows_of, summarise
+from quantart.evaluation.resampling import Estimate, Summary
+from quantart.evaluation.summary import Measurement, measurements, rows_of, summarise
 from quantart.evaluation.task import ReconstructionTask, split_into_batches
 from quantart.images.arrays import Picture, pixels_to_float, to_arrays
 from quantart.losses.statistics import moments, relative_distance
@@ -34,43 +35,43 @@ from quantart.vocabulary.metrics import MODEL
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """A model measured on held-out pictures.
-
-    Attributes:
-        digest: of the task.
-        table: a row for each method and pair: `method`, `pair` (its number), `content`, `style` (file names), then a
-            column for each metric. For a reconstruction: `method`, `file` and the metrics.
-        summary: a score for each method and metric.
-        measured: the same values, with the pairs' influences.
-        features: by method `(n, d)`, in the order of the table's rows; for a reconstruction `copied_content` holds
-            those of the originals.
-        samples: the first pairs' pictures, uint8 `(h, w, 3)`, by the pair's number, then method.
-    """
+    """A model measured on held-out pictures."""
 
     digest: str
+    """Of the task."""
     table: pd.DataFrame
-    summary: list[Score]
+    """A row for each method and pair: `method`, `pair` (its number), `content`, `style` (file names), then a column for
+    each metric. For a reconstruction: `method`, `file` and the metrics."""
+    summary: Summary
     measured: dict[str, dict[str, Measurement]]
+    """The same values, with the pairs' influences."""
     features: dict[str, NDArray[np.float32]]
+    """By method `(n, d)`, in the order of the table's rows; a reconstruction's `copied_content` are the originals."""
     samples: dict[int, dict[str, Picture]] = field(default_factory=dict)
+    """The first pairs' pictures, uint8 `(h, w, 3)`, by the pair's number, then method."""
+
+    @property
+    def n(self) -> int:
+        """Number of pairs, that is of pictures that each method made."""
+        return len(next(iter(self.features.values())))
+
+    def summary_table(self) -> pd.DataFrame:
+        """The summary with a row for each method and metric: `method`, `metric`, `value`, `low`, `high`, `n`."""
+        rows = [(method, name, *each) for method, found in self.summary.items() for name, each in found.items()]
+        return pd.DataFrame(rows, columns=["method", "metric", *Estimate._fields]).assign(n=self.n)
 
 
 @torch.inference_mode()
 def evaluate_transfer(render: PairRenderer, *, samples: int = 0) -> EvaluationResult:
     """Measure style transfer, and every baseline, on pairs of pictures.
 
-    Memory grows with the number of pairs only by their features (`benchmarks/evaluation_memory.py`).
-
-    Args:
-        render: the names of its perception's networks become part of the metrics' names.
-        samples: number of first pairs whose pictures are returned.
+    Memory grows with the number of pairs only by their features (`benchmarks/evaluation_memory.py`). The pictures of as
+    many first pairs as `samples` says are returned.
     """
     keep_no_large_blocks()
     render.model.eval()
     batches = render.task.batches(render.batch_size)
-    measured = [
-        _measure_pairs(render, numbers, samples) for numbers in _own_part(batches, f"evaluate {render.model.variant}")
-    ]
+    measured = [_measure_pairs(render, n, samples) for n in _own_part(batches, f"evaluate {render.model.variant}")]
     return _joined(gather_object(measured), render.task.digest, COPIED_STYLE, render.perception)
 
 
@@ -110,7 +111,7 @@ def measure(perception: Perception, output: Observed, content: Observed, style: 
 
 @dataclass
 class _MeasuredBatch:
-    """Measurements of one batch of pairs or pictures, on the CPU; by method where there are several."""
+    """Measurements of one batch of pairs or pictures, on the CPU, by method."""
 
     numbers: list[int]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -125,7 +126,7 @@ class _MeasuredBatch:
 
 
 def _own_part(batches: list[list[int]], title: str) -> Iterator[list[int]]:
-    """The batches that this process measures; the first process shows its progress."""
+    """The batches that this process measures, with a progress bar in the first process."""
     state = PartialState()
     with state.split_between_processes(batches) as own:
         yield from progress(own, len(own), title) if state.is_main_process else own
@@ -182,16 +183,15 @@ def _joined(batches: list[_MeasuredBatch], digest: str, reference: str, percepti
     if style_moments:
         table[["latent_content", "latent_style"]] /= _variance(torch.cat(style_moments))
     features = {name: np.concatenate([b.features[name] for b in batches])[order] for name in batches[0].features}
-    measured = {}
-    for method in methods:
-        rows = rows_of(table, method)
-        found = measurements(rows, features[method], features[reference], perception.set_metrics)
-        if method in batches[0].code_counts:
-            use = codebook_statistics(torch.stack([batch.code_counts[method] for batch in batches]).sum(0))
-            found |= {name: Measurement(value.item()) for name, value in use.items()}
-        measured[method] = found
-    samples = {number: pictures for batch in batches for number, pictures in batch.samples.items()}
-    samples = dict(sorted(samples.items()))
+    measured = {
+        method: measurements(rows_of(table, method), features[method], features[reference], perception.set_metrics)
+        for method in methods
+    }
+    for method in batches[0].code_counts:
+        use = codebook_statistics(torch.stack([batch.code_counts[method] for batch in batches]).sum(0))
+        measured[method] |= {name: Measurement(value.item()) for name, value in use.items()}
+    found = {number: pictures for batch in batches for number, pictures in batch.samples.items()}
+    samples = dict(sorted(found.items()))
     return EvaluationResult(digest, table, summarise(table, measured), measured, features, samples)
 
 

@@ -41,22 +41,21 @@ class MagentaStylizer:
         self._transform = _session(*_TRANSFORM)
 
     def __call__(self, photographs: Tensor, paintings: Tensor) -> Tensor:
-        """Stylised photographs, on their device.
+        """Stylised photographs `(b, 3, h, w)` in [-1, 1], on their device.
 
-        Args:
-            photographs: `(b, 3, h, w)` in [-1, 1]; scaled to 384 pixels for the network, and back.
-            paintings: `(b, 3, h2, w2)` in [-1, 1]; the network sees the central square of each, at 256 pixels.
-
-        Returns:
-            `(b, 3, h, w)` in [-1, 1].
+        The network sees photographs at 384 pixels, and the central square of each painting at 256.
         """
         height, width = photographs.shape[2:]
         scale = _PHOTOGRAPH_SIDE / max(height, width)
         rows, columns = (max(1, round(length * scale)) for length in (height, width))
         margins = ((0, 0), (0, _PHOTOGRAPH_SIDE - rows), (0, _PHOTOGRAPH_SIDE - columns), (0, 0))
-        squares = _channels_last(_scaled(_central_squares(paintings), _PAINTING_SIDE, _PAINTING_SIDE))
+        side = min(paintings.shape[2:])
+        top, left = ((length - side) // 2 for length in paintings.shape[2:])
+        squares = paintings[:, :, top : top + side, left : left + side]
         painted = []
-        for photograph, square in zip(_channels_last(_scaled(photographs, rows, columns)), squares, strict=True):
+        contents = _channels_last(_scaled(photographs, rows, columns))
+        styles = _channels_last(_scaled(squares, _PAINTING_SIDE, _PAINTING_SIDE))
+        for photograph, square in zip(contents, styles, strict=True):
             style = _run(self._predict, square).reshape(1, 1, 1, -1)
             # mirrored, because the network normalises by the statistics of the whole square
             painted.append(_run(self._transform, np.pad(photograph, margins, mode="reflect"), style))
@@ -84,13 +83,6 @@ def _run(session: Any, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     names = [given.name for given in session.get_inputs()]
     (output,) = session.run(None, dict(zip(names, inputs, strict=True)))
     return output
-
-
-def _central_squares(pictures: Tensor) -> Tensor:
-    height, width = pictures.shape[2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return pictures[:, :, top : top + side, left : left + side]
 
 
 def _channels_last(pictures: Tensor) -> list[NDArray[np.float32]]:

@@ -32,10 +32,7 @@ def ssim(pictures: Tensor, targets: Tensor) -> Tensor:
 
 
 def delta_e(pictures: Tensor, targets: Tensor) -> Tensor:
-    """Mean over pixels of the colour difference ΔE (CIE 1976), `(b,)`; black and white are 100 apart.
-
-    Pictures are `(b, 3, h, w)` sRGB clamped to [-1, 1].
-    """
+    """Mean ΔE (CIE 1976), `(b,)`, of sRGB `(b, 3, h, w)` clamped to [-1, 1]; black and white are 100 apart."""
     return (to_lab(pictures) - to_lab(targets)).norm(dim=1).flatten(1).mean(1)
 
 
@@ -60,9 +57,7 @@ def cfsd(outputs: Tensor, contents: Tensor) -> Tensor:
 
     Rows are processed in blocks, so memory does not grow with the square of the number of positions.
     """
-    return torch.stack(
-        [_structural_distance(output, content) for output, content in zip(outputs, contents, strict=True)]
-    )
+    return torch.stack([_structural_distance(*maps) for maps in zip(outputs, contents, strict=True)])
 
 
 def _structural_distance(output: Tensor, content: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.transforms.v2 import Resize
 
 from quantart.errors import UserError
 from quantart.losses.backbones import architecture, check_known, layers_of
@@ -34,9 +34,7 @@ class FeatureNetwork(nn.Module):
     With the published FID network, given as a file, the distances are called `fid` and `kid`. torch-fidelity runs it:
     it rounds pictures to 8 bits and resizes them as TensorFlow 1 did. With any other network or weights the distances
     are called `fd_…` and `kd_…`, followed by the network's name.
-
-    Args:
-        weights: a file with the network's weights; None: those that are shipped or that torchvision downloads.
+    Without a file of weights, those are used that are shipped or that torchvision downloads.
 
     Raises:
         UserError: an unknown network, its weights are not available, or the file does not fit it.
@@ -81,20 +79,18 @@ def assign_weights(files: Sequence[Path], networks: Iterable[FeatureNetworkName]
             use = f"use weights of {' or '.join(wanted)} (evaluate.network and evaluate.features in params.yaml)"
             raise UserError(f"--weights: {error.fault}", "; ".join([use, *places])) from None
         if network in found:
-            raise UserError(
-                f"{file}: {found[network]} already gives the weights of {network}", "give one file for each"
-            )
+            raise UserError(f"{file}: {found[network]} already holds the weights of {network}", "give one of the two")
         found[network] = file
     return found
 
 
 def _network_of(file: Path, wanted: Sequence[FeatureNetworkName]) -> FeatureNetworkName:
     state = read_weights(file)
-    fitting = next((network for network in (*wanted, *get_args(FeatureNetworkName)) if _fits(state, network)), None)
-    if fitting is not None:
-        if fitting in wanted:
-            return fitting
-        raise UserError(f"{file}: holds the weights of {fitting}, which is not in use")
+    for network in (*wanted, *get_args(FeatureNetworkName)):
+        if _fits(state, network):
+            if network in wanted:
+                return network
+            raise UserError(f"{file}: holds the weights of {network}, which is not in use")
     nearest = max(wanted, key=lambda network: len(state.keys() & architecture(network).state_dict().keys()))
     # raises, naming what differs
     load_strictly(architecture(nearest), used_for_features(state), str(file), assign=True)
@@ -111,7 +107,8 @@ def _fits(state: dict[str, Tensor], network: FeatureNetworkName) -> bool:
 def _layers(network: FeatureNetworkName, weights: Path | None) -> nn.Module:
     """To features `(b, width)`, or `(b, width, h, w)` before their mean over space."""
     if network == "inception_v3":
-        return nn.Sequential(_Resized(), load_backbone(network, weights))
+        resize = Resize((_INCEPTION_SIDE, _INCEPTION_SIDE))  # bilinear, antialiased
+        return nn.Sequential(resize, load_backbone(network, weights))
     if network == "efficientnet_lite0":
         model = load_backbone(network, weights)
         head = dict(model.named_children())
@@ -126,11 +123,6 @@ class _LastCompared(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.lpips.features(pictures)[-1]
-
-
-class _Resized(nn.Module):
-    def forward(self, pictures: Tensor) -> Tensor:
-        return F.interpolate(pictures, size=(_INCEPTION_SIDE, _INCEPTION_SIDE), mode="bilinear", antialias=True)
 
 
 def _is_fid_network(state: dict[str, Tensor]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -30,38 +29,33 @@ class Perception(NamedTuple):
         return frechet, self.features.kernel, f"composite_{self.lpips.network}_{frechet.removeprefix('fd_')}"
 
 
-@dataclass(frozen=True)
-class Observed:
+class Observed(NamedTuple):
     """A batch of pictures and their statistics. Lists have one entry for each layer of the perceptual network."""
 
     pictures: Tensor
     """`(b, 3, h, w)` in [-1, 1]."""
     latents: Tensor
-    """`(b, c, h, w)`, see `Rendering`."""
     indices: Tensor | None
-    """`(b, h, w)`, see `Rendering`."""
+    """Both as in `Rendering`."""
     features: list[Tensor]
     """`(b, c, h, w)` each."""
     grams: list[Tensor]
-    """`(b, c, c)` each, see `gram_matrix`."""
+    """`(b, c, c)` each."""
     moments: list[Tensor]
-    """`(b, 2c)` each, see `moments`."""
+    """`(b, 2c)` each."""
     colours: Tensor
-    """`(b, 6)`, see `colour_statistics`."""
+    """`(b, 6)`, from `colour_statistics`."""
     pooled: Tensor
-    """`(b, d)`, see `FeatureNetwork`."""
+    """`(b, d)`, from the `FeatureNetwork`."""
 
     def rows(self) -> list[Observed]:
         """The pictures one by one, each as a batch of one."""
-        return [
-            Observed(**{f.name: _row(getattr(self, f.name), i) for f in fields(self)})
-            for i in range(len(self.pictures))
-        ]
+        return [Observed(*(_row(value, i) for value in self)) for i in range(len(self.pictures))]
 
     @classmethod
     def join(cls, rows: Sequence[Observed]) -> Observed:
         """The reverse of `rows`."""
-        return cls(**{f.name: _join([getattr(row, f.name) for row in rows]) for f in fields(cls)})
+        return cls(*map(_join, zip(*rows, strict=True)))
 
 
 def observe(perception: Perception, pictures: Tensor, latents: Tensor, indices: Tensor | None = None) -> Observed:
@@ -80,10 +74,7 @@ def observe(perception: Perception, pictures: Tensor, latents: Tensor, indices: 
 
 
 class RecentlyUsed(Generic[Value]):
-    """Values by index, computed in batches; the `keep` most recently used ones are kept.
-
-    So memory does not grow with the number of pictures.
-    """
+    """Values by index, computed in batches. Only the `keep` most recently used ones stay in memory."""
 
     def __init__(self, compute: Callable[[list[int]], list[Value]], keep: int) -> None:
         self._compute = compute
@@ -106,7 +97,7 @@ def _row(value: Any, index: int) -> Any:
     return None if value is None else value[index : index + 1].clone()
 
 
-def _join(values: list[Any]) -> Any:
+def _join(values: tuple[Any, ...]) -> Any:
     if isinstance(values[0], list):
         return [torch.cat(layer) for layer in zip(*values, strict=True)]
     return None if values[0] is None else torch.cat(values)

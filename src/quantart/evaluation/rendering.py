@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines
 from quantart.evaluation.baselines import (
     ADAIN,
@@ -32,21 +33,17 @@ _STYLES_KEPT = 16
 
 @dataclass(frozen=True)
 class PairRenderer:
-    """Turns pairs of held-out pictures into observed pictures of every method.
-
-    Attributes:
-        perception: its networks observe the pictures.
-        batch_size: largest number of pairs in a call.
-        painters: by method, in place of the model's own transfer; they come first.
-        extras: by method, further baselines; they come last.
-    """
+    """Turns pairs of held-out pictures into observed pictures of every method."""
 
     model: ExperimentStage2
     task: TransferTask
     perception: Perception
     batch_size: int
+    """Largest number of pairs in a call."""
     painters: Mapping[str, Painter] = field(default_factory=dict)
+    """By method, in place of the model's own transfer."""
     extras: Mapping[str, Painter] = field(default_factory=dict)
+    """By method, further baselines."""
 
     def originals(self, numbers: Sequence[int]) -> tuple[Observed, Observed]:
         """Photographs and paintings of the pairs with these numbers."""
@@ -54,23 +51,20 @@ class PairRenderer:
         return self._of_contents(COPIED_CONTENT, numbers), Observed.join(styles)
 
     def __call__(self, numbers: Sequence[int], content: Observed, style: Observed) -> Iterator[tuple[str, Observed]]:
-        """Each method with its pictures of the pairs with these numbers.
-
-        Args:
-            content, style: what `originals` gave for these numbers.
-        """
+        """Each method with its pictures of the pairs with these numbers, given their `originals`."""
+        model, pictures, latents = self.model, (content.pictures, style.pictures), (content.latents, style.latents)
         for method, paint in self.painters.items():
-            yield method, self._observe(paint(content.pictures, style.pictures))
+            yield method, self._observe(paint(*pictures))
         if not self.painters:
-            yield MODEL, self._observe(baselines.transfer(self.model, content.latents, style.latents))
-        yield ADAIN, self._observe(baselines.adain(self.model, content.latents, style.latents))
+            yield MODEL, self._observe(baselines.transfer(model, *latents))
+        yield ADAIN, self._observe(baselines.adain(model, *latents))
         for method in (CONTENT_DECODED, STYLE_VQGAN):
             yield method, self._of_contents(method, numbers)
-        yield COLOUR_MATCHED, self._observe(baselines.colour_matched(self.model, content.pictures, style.pictures))
+        yield COLOUR_MATCHED, self._observe(baselines.colour_matched(model, *pictures))
         yield COPIED_CONTENT, content
         yield COPIED_STYLE, style
         for method, paint in self.extras.items():
-            yield method, self._observe(paint(content.pictures, style.pictures))
+            yield method, self._observe(paint(*pictures))
 
     @torch.inference_mode()
     def paint(self, numbers: Sequence[int]) -> dict[int, dict[str, Picture]]:
@@ -96,7 +90,7 @@ class PairRenderer:
         return Observed.join([by_method[method] for by_method in contents])
 
     def _render_contents(self, indices: list[int]) -> list[dict[str, Observed]]:
-        photographs = self._pixels(self.task.contents.centre(indices, self.task.side))
+        photographs = self._squares(self.task.contents, indices)
         latents = self.model.content_latents(photographs)
         by_method = {
             COPIED_CONTENT: observe(self.perception, photographs, latents),
@@ -107,11 +101,11 @@ class PairRenderer:
         return [dict(zip(by_method, row, strict=True)) for row in rows]
 
     def _observe_styles(self, indices: list[int]) -> list[Observed]:
-        paintings = self._pixels(self.task.styles.centre(indices, self.task.side))
+        paintings = self._squares(self.task.styles, indices)
         return observe(self.perception, paintings, self.model.style_latents(paintings)).rows()
 
-    def _pixels(self, pictures: Tensor) -> Tensor:
-        return pixels_to_float(pictures.to(next(self.model.parameters()).device))
+    def _squares(self, pictures: PackedPictures, indices: list[int]) -> Tensor:
+        return pixels_to_float(pictures.centre(indices, self.task.side).to(next(self.model.parameters()).device))
 
     def _observe(self, rendering: Rendering) -> Observed:
         return observe(self.perception, *rendering)

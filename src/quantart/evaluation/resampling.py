@@ -10,7 +10,7 @@ plus the variance by paintings minus the variance by pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple, Self
 
@@ -39,6 +39,10 @@ class Estimate(NamedTuple):
         return f"{self.value:.4g}{ends}"
 
 
+Summary = Mapping[str, Mapping[str, Estimate]]
+"""Estimates by method, then metric."""
+
+
 class Sharing(NamedTuple):
     """Which pairs share a picture: the numbers, from 0, of their photographs and paintings, `(n,)` int64 each."""
 
@@ -46,7 +50,7 @@ class Sharing(NamedTuple):
     styles: Tensor
 
     @classmethod
-    def of(cls, contents: Sequence[object], styles: Sequence[object]) -> Self:
+    def of(cls, contents: Iterable[object], styles: Iterable[object]) -> Self:
         """From anything that identifies the pairs' photographs and paintings."""
         return cls(
             *(torch.from_numpy(np.unique(list(map(str, s)), return_inverse=True)[1]) for s in (contents, styles))
@@ -68,13 +72,12 @@ class Sharing(NamedTuple):
         return (self.styles[:, None] != self.styles).double()
 
 
-def estimate(value: float, influence: Tensor, sharing: Sharing) -> Estimate:
+def estimate(value: float, influence: Tensor | None, sharing: Sharing) -> Estimate:
     """A statistic with its 95 % interval: percentiles of its resampled values, centred on its own value.
 
-    Args:
-        influence: of each pair, `(n,)`, summing to 0.
+    The pairs' influences `(n,)` sum to 0; there is no interval where they are unknown.
     """
-    if len(influence) < FEWEST_PAIRS or influence.isnan().any():
+    if influence is None or len(influence) < FEWEST_PAIRS or influence.isnan().any():
         return Estimate(value)
     changes = resampled_changes(influence, sharing)
     low, high = np.quantile((changes - changes.mean()).numpy(), [0.025, 0.975])
@@ -100,7 +103,6 @@ def resampled_changes(influence: Tensor, sharing: Sharing) -> Tensor:
 
 
 def _sums(influence: Tensor, ids: Tensor) -> Tensor:
-    """The sum of each cluster: `(n,)` → `(k,)`."""
     return torch.zeros(int(ids.max()) + 1, dtype=torch.float64).index_add_(0, ids, influence)
 
 

@@ -29,11 +29,8 @@ def frechet_distance(outputs: Tensor, references: Tensor) -> tuple[float, Tensor
     the distance of larger sets. The weights enter A and B by their square roots. The term by which the means shift
     inside A and B vanishes, because the columns of U and V with non-zero singular values sum to 0.
 
-    Args:
-        outputs, references: features `(n, d)` of the pairs' pictures, n at least 2.
-
-    Returns:
-        The distance, at least 0, and its derivatives by the pairs' weights, `(n,)` float64, summing to 0.
+    From the features `(n, d)` of the pairs' pictures, n at least 2, come the distance, at least 0, and its derivatives
+    by the pairs' weights, `(n,)` float64, summing to 0.
     """
     x, y = outputs.double().cpu(), references.double().cpu()
     n = len(x)
@@ -56,23 +53,14 @@ def kernel_distance(outputs: Tensor, references: Tensor, sharing: Sharing) -> tu
     than their own. So the estimate is unbiased however the pairs were made. It is not clipped: for two sets from one
     distribution it is negative as often as positive.
 
-    Args:
-        outputs, references: features `(n, d)` of the pairs' pictures.
-
-    Returns:
-        The distance, and each pair's influence on it, `(n,)` float64, summing to 0. Both are NaN where all pairs share
-        a photograph or a painting.
+    From the features `(n, d)` of the pairs' pictures come the distance and each pair's influence on it, `(n,)` float64,
+    summing to 0. Both are NaN where all pairs share a photograph or a painting.
     """
     x, y = outputs.double().cpu(), references.double().cpu()
     apart, other_style = sharing.apart, sharing.other_style
-    parts = (
-        (poly_kernel(x, x), apart, 1.0),
-        (poly_kernel(y, y), other_style, 1.0),
-        (poly_kernel(x, y), other_style, -2.0),
-    )
     value, influence = 0.0, torch.zeros(len(x), dtype=torch.float64)
-    for kernel, counted, factor in parts:
-        total = counted.sum()
+    for one, other, counted, factor in ((x, x, apart, 1.0), (y, y, other_style, 1.0), (x, y, other_style, -2.0)):
+        kernel, total = poly_kernel(one, other), counted.sum()
         mean = (kernel * counted).sum() / total
         excess = (kernel - mean) * counted
         value += factor * float(mean)

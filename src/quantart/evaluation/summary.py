@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantart.evaluation.resampling import Estimate, Sharing, estimate
+from quantart.evaluation.resampling import Estimate, Sharing, Summary, estimate
 from quantart.evaluation.set_distances import frechet_distance, kernel_distance
 from quantart.vocabulary.metrics import (
     COMPOSITE_NAMES,
@@ -26,22 +26,8 @@ Verdict = Literal["better", "worse", "not told apart", ""]
 """Of a difference, by whether its interval contains 0; "" where there is no interval."""
 
 
-class Score(NamedTuple):
-    """One metric of one method."""
-
-    method: str
-    metric: str
-    value: float
-    """Mean over pairs, or one value of all pictures together."""
-    low: float
-    """Ends of the bootstrap 95 % interval; NaN where there is none."""
-    high: float
-    n: int
-    """Number of pairs, that is of pictures that the method made."""
-
-
 class Measurement(NamedTuple):
-    """A metric of a method on all pairs."""
+    """A metric of a method: the mean over all pairs, or one value of all pictures together."""
 
     value: float
     influence: Tensor | None = None
@@ -58,8 +44,7 @@ def measurements(
     where all pairs share a picture.
 
     Args:
-        rows: in the order of the pairs; every numeric column except `pair` is a metric.
-        outputs, references: features `(n, d)` of the pairs' pictures.
+        rows: in the order of the pairs, as are the features `(n, d)`; every numeric column except `pair` is a metric.
         set_metrics: names of the metrics of whole sets.
     """
     n = len(rows)
@@ -90,39 +75,24 @@ def rows_of(table: pd.DataFrame, method: str = MODEL) -> pd.DataFrame:
 
 def sharing_of(rows: pd.DataFrame) -> Sharing:
     """Which rows of a method share a photograph or a painting; in a reconstruction none do."""
-    if "content" not in rows:
-        return Sharing.none(len(rows))
-    return Sharing.of(rows["content"].tolist(), rows["style"].tolist())
+    return Sharing.of(rows["content"], rows["style"]) if "content" in rows else Sharing.none(len(rows))
 
 
-def summarise(table: pd.DataFrame, measured: Mapping[str, Mapping[str, Measurement]]) -> list[Score]:
-    """A score for each method and metric.
-
-    Args:
-        table: a row for each method and pair, with the same order of pairs for each method.
-        measured: by method, then metric.
-    """
-    scores: list[Score] = []
-    for method, metrics in measured.items():
-        rows = rows_of(table, method)
-        sharing = sharing_of(rows)
-        scores += [Score(method, name, *_estimate(each, sharing), len(rows)) for name, each in metrics.items()]
-    return scores
-
-
-def by_method(summary: Sequence[Score]) -> dict[str, dict[str, Score]]:
-    """Scores by method, then metric, in their order."""
-    scores: dict[str, dict[str, Score]] = {}
-    for score in summary:
-        scores.setdefault(score.method, {})[score.metric] = score
-    return scores
+def summarise(table: pd.DataFrame, measured: Mapping[str, Mapping[str, Measurement]]) -> Summary:
+    """Estimates from measurements by method, then metric; `table` has the same order of pairs for each method."""
+    sharing = sharing_of(rows_of(table, next(iter(measured))))
+    return {
+        method: {metric: estimate(*each, sharing) for metric, each in found.items()}
+        for method, found in measured.items()
+    }
 
 
 def difference(first: Measurement, second: Measurement, sharing: Sharing) -> Estimate:
     """The second minus the first, both on the same pairs; without an interval where an influence is unknown."""
-    known = first.influence is not None and second.influence is not None
-    influence = second.influence - first.influence if known else None  # type: ignore[operator]
-    return _estimate(Measurement(second.value - first.value, influence), sharing)
+    influence = None
+    if first.influence is not None and second.influence is not None:
+        influence = second.influence - first.influence
+    return estimate(second.value - first.value, influence, sharing)
 
 
 def verdict(metric: str, difference: Estimate) -> Verdict:
@@ -132,8 +102,3 @@ def verdict(metric: str, difference: Estimate) -> Verdict:
     if difference.low <= 0 <= difference.high:
         return "not told apart"
     return "better" if (difference.low > 0) == larger_is_better(metric) else "worse"
-
-
-def _estimate(measured: Measurement, sharing: Sharing) -> Estimate:
-    value, influence = measured
-    return Estimate(value) if influence is None else estimate(value, influence, sharing)

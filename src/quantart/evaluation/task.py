@@ -12,17 +12,12 @@ from quantart.data.pictures import PackedPictures
 
 @dataclass(frozen=True)
 class TransferTask:
-    """Pairs of pictures for style transfer.
-
-    Attributes:
-        contents, styles: of one split each, with short sides of at least `side` pixels.
-        pairs: indices `(content, style)` into the two.
-        side: of the central squares that are evaluated, in pixels.
-    """
+    """Pairs of pictures for style transfer: their central squares of `side` pixels."""
 
     contents: PackedPictures
     styles: PackedPictures
     pairs: Pairs
+    """Indices `(content, style)` into the two."""
     side: int
 
     @property

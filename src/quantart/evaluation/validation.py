@@ -34,17 +34,12 @@ def validate_reconstructions(
 ) -> Validated:
     """PSNR, ΔE, perceptual distance and codebook use on validation pictures; a grid of inputs and reconstructions.
 
-    Args:
-        side: of the central squares that are reconstructed, in pixels.
-        quantize: whether training already uses the codebook; if not, latents are decoded unquantised.
+    The pictures are central squares of `side` pixels. Before training uses the codebook, nothing is quantised.
     """
     each = MOST_PICTURES // len(pictures)
     inputs = torch.cat([p.centre(range(min(each, len(p))), side) for p in pictures])
-    measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        "psnr": psnr,
-        "delta_e": delta_e,
-        perceptual.metric: perceptual,
-    }
+    measures: dict[str, Callable[[Tensor, Tensor], Tensor]]
+    measures = {"psnr": psnr, "delta_e": delta_e, perceptual.metric: perceptual}
     values: dict[str, list[Tensor]] = {name: [] for name in measures}
     codes, outputs = [], []
     for part in pixels_to_float(inputs).to(device).split(BATCH):

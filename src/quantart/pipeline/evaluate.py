@@ -204,7 +204,7 @@ class _Evaluation:
                 result.evaluation,
                 about,
                 prefix,
-                scores=[] if result.name == SWEPT else result.evaluation.summary,
+                summary={} if result.name == SWEPT else result.evaluation.summary,
                 images=result.images,
                 datasets=[data.used(domain) for domain in domains],
                 sweep=result.sweep,
@@ -216,7 +216,7 @@ class _Evaluation:
         content, style, *_ = [*map(data.source, domains), ""]
         kind: Literal["transfer", "reconstruction"] = "transfer" if result.transfer else "reconstruction"
         names = (self._judge.perception.lpips.network, self._judge.perception.features.network)
-        digest, n = task_digest(result, self._weights), result.evaluation.summary[0].n
+        digest, n = task_digest(result, self._weights), result.evaluation.n
         return About(kind, digest, n, *names, result.side, *result.fidelity, content, style)
 
     def _settings(self, trained: Trained, network: ExperimentStage2, other: Trained | None) -> Settings | None:

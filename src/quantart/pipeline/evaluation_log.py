@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.evaluate import EvaluationResult
-from quantart.evaluation.summary import Score
+from quantart.evaluation.resampling import Summary
 from quantart.images.arrays import Picture
 from quantart.reporting.record import NEEDED, About, Record, write_record
 from quantart.reporting.run_metrics import count_name, digest_name, logged_values, outdated
@@ -33,7 +33,7 @@ def log_evaluation(
     about: About,
     prefix: str,
     *,
-    scores: Sequence[Score],
+    summary: Summary,
     images: Mapping[str, Picture],
     datasets: Sequence[DataUsed],
     sweep: Sweep | None = None,
@@ -44,7 +44,7 @@ def log_evaluation(
     in which what it did not measure is NaN. While they are replaced, the run has no digest.
 
     Args:
-        scores: those that become metrics of the run.
+        summary: what becomes metrics of the run.
         images: by name, shown with the run as `<prefix>/<name>`.
 
     Returns:
@@ -52,7 +52,7 @@ def log_evaluation(
     """
     client = MlflowClient()
     known = client.get_run(run.run_id).data
-    values = {count_name(prefix): float(about.n)} | logged_values(scores, prefix)
+    values = {count_name(prefix): float(about.n)} | logged_values(summary, prefix)
     old = outdated(known.metrics, values, prefix)
     same = known.tags.get(digest_name(prefix)) == about.digest and not old and _alike(values, known.metrics)
     if same and record_files(run.run_id, prefix) >= set(NEEDED):
@@ -63,7 +63,7 @@ def log_evaluation(
     record = Record(
         about,
         evaluation.table,
-        pd.DataFrame(evaluation.summary),
+        evaluation.summary_table(),
         evaluation.features,
         {pair: {m: each[m] for m in _KEPT_PICTURES if m in each} for pair, each in evaluation.samples.items()},
     )

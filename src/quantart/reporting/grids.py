@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -29,22 +30,15 @@ _GUTTER = 24
 def transfer_grid(samples: Sequence[Mapping[str, Picture]]) -> Picture:
     """Each pair in a row: content, style, the model's output, then the baselines that every sample has.
 
-    The rows stand in two blocks side by side, because web pages and MLflow's square cards show a tall picture small.
-
-    Args:
-        samples: pictures by method, as in `EvaluationResult.samples`; they fill the left block from top to bottom, then
-            the right one.
+    The rows fill two blocks, the left one first, because web pages and MLflow's square cards show a tall picture small.
     """
-    height = -(-len(samples) // 2)
-    blocks = [_grid(samples[top : top + height], _columns(samples)) for top in range(0, len(samples), height)]
-    sheet = np.full(
-        (blocks[0].shape[0], sum(b.shape[1] for b in blocks) + _GUTTER * (len(blocks) - 1), 3), 255, np.uint8
-    )
-    left = 0
-    for block in blocks:
-        sheet[: block.shape[0], left : left + block.shape[1]] = block
-        left += block.shape[1] + _GUTTER
-    return sheet
+    height, columns = math.ceil(len(samples) / 2), _columns(samples)
+    left = _grid(samples[:height], columns)
+    if len(samples) == 1:
+        return left
+    right = _grid(samples[height:], columns)
+    right = np.pad(right, ((0, len(left) - len(right)), (_GUTTER, 0), (0, 0)), constant_values=255)
+    return np.concatenate([left, right], axis=1)
 
 
 def ranked_pairs(table: pd.DataFrame, column: str, each: int = 3) -> dict[str, list[int]]:
@@ -52,12 +46,8 @@ def ranked_pairs(table: pd.DataFrame, column: str, each: int = 3) -> dict[str, l
 
     Each list goes from better to worse. With fewer than `3 * each` pairs each list gets a third of them, or one while
     any are left, so no pair is in two lists.
-
-    Args:
-        table: a row for each method and pair, with the columns `method`, `pair` and `column`.
     """
-    values = _model_values(table, column)
-    in_order = [int(pair) for pair in values.index[np.argsort(values.to_numpy(), kind="stable")]]
+    in_order = _model_values(table, column).sort_values(kind="stable").index.tolist()
     count = min(each, max(1, len(in_order) // 3))
     best, rest = in_order[:count], in_order[count:]
     between, worst = rest[:-count], rest[-count:]
@@ -70,9 +60,7 @@ def ranked_grid(
 ) -> Picture:
     """The pairs of `ranked_pairs`, each in a row titled with its rank and value; columns as in `transfer_grid`.
 
-    Args:
-        pictures: by the pair's number, then method; at least the ranked pairs.
-        table, column, each: as in `ranked_pairs`.
+    The pictures, by the pair's number, then method, include the ranked pairs'.
     """
     values = _model_values(table, column)
     ranked = [(rank, pair) for rank, pairs in ranked_pairs(table, column, each).items() for pair in pairs]

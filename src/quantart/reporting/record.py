@@ -42,7 +42,6 @@ class About:
     Attributes:
         kind: `transfer` of stage 2 on pairs, or `reconstruction` of stage 1 on pictures.
         digest: hex sha256 over the evaluated pictures and their pairing; equal digests mean the same task.
-        n: number of pairs or pictures.
         network: the perceptual network.
         features: the network of the Fréchet and kernel distances.
         resolution: side of the evaluated squares, in pixels.
@@ -64,15 +63,7 @@ class About:
 
 @dataclass(frozen=True)
 class Record:
-    """A finished evaluation.
-
-    Attributes:
-        about: what was evaluated.
-        table: as in `EvaluationResult`.
-        summary: the columns of `Score`.
-        features: by method `(n, d)` float32, in the order of the pairs.
-        pictures: of the first pairs, uint8 `(h, w, 3)`, by the pair's number, then method.
-    """
+    """A finished evaluation: its table, `summary_table`, features and samples as in `EvaluationResult`."""
 
     about: About
     table: pd.DataFrame

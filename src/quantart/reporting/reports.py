@@ -9,13 +9,30 @@ from typing import Any
 
 import pandas as pd
 
+from quantart.evaluation import baselines
 from quantart.evaluation.evaluate import EvaluationResult
-from quantart.evaluation.summary import Score, by_method, rows_of
+from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.summary import Verdict, difference, rows_of, sharing_of, verdict
 from quantart.images.write import write_image
 from quantart.reporting.grids import transfer_grid
-from quantart.reporting.markdown import reconstruction_section, transfer_section
+from quantart.reporting.words import NO_INTERVAL, depends_on_set_size, number, too_few_pictures
 from quantart.vocabulary.metrics import CONTENT_DISTANCES, HEADLINES, MODEL
 
+_TITLES = {
+    MODEL: "the model",
+    baselines.ADAIN: "AdaIN on the latents, untrained",
+    baselines.CONTENT_DECODED: "content latents decoded as a painting",
+    baselines.STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
+    baselines.COLOUR_MATCHED: "the photograph with the painting's colour statistics",
+    baselines.MAGENTA: "Magenta's arbitrary style transfer",
+    baselines.COPIED_CONTENT: "the photograph itself",
+    baselines.COPIED_STYLE: "the painting itself",
+}
+_PHRASES: dict[Verdict, str] = {
+    "better": "beats it on",
+    "worse": "does not beat it on",
+    "not told apart": "cannot be told apart from it on",
+}
 _CSV: dict[str, Any] = {"index": False, "float_format": "%.6g"}
 
 
@@ -34,26 +51,22 @@ def write_reports(
     - `plots/<variant>.csv`: a row for each pair, a column for each metric of the model
     - in both plots, `content_distance` repeats the perceptual distance, whose name depends on the network
 
-    Args:
-        transfers: by variant.
-        reconstructions: by domain.
-
-    Returns:
-        All values: as in `metrics.json`, with every metric, and each variant's `baselines`.
+    The results come by variant and by domain. All values are returned: as in `metrics.json`, with every metric, and
+    each variant's `baselines`.
     """
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    metrics: dict[str, Any] = {variant: _nested(result.summary) for variant, result in transfers.items()}
-    baselines = {variant: found["baselines"] for variant, found in metrics.items()}
+    metrics: dict[str, Any] = {variant: _nested(result) for variant, result in transfers.items()}
+    of_baselines = {variant: found["baselines"] for variant, found in metrics.items()}
     sections = [transfer_section(variant, result) for variant, result in transfers.items()]
     if reconstructions:
-        metrics["reconstruction"] = {domain: _nested(result.summary) for domain, result in reconstructions.items()}
+        metrics["reconstruction"] = {domain: _nested(result) for domain, result in reconstructions.items()}
         sections.append(reconstruction_section(reconstructions))
-    for name, values in (("metrics", metrics), ("baselines", baselines)):
+    for name, values in (("metrics", metrics), ("baselines", of_baselines)):
         _write(folder / f"{name}.json", json.dumps(headlines(values), indent=2, allow_nan=False))
     _write(folder / "summary.md", "\n\n".join(["# Evaluation on held-out pictures", *sections]))
     everything = {**transfers, **{f"reconstruction, {domain}": r for domain, r in reconstructions.items()}}
-    rows = [{"variant": name} | score._asdict() for name, result in everything.items() for score in result.summary]
-    pd.DataFrame(rows).to_csv(folder / "summary.csv", **_CSV)
+    tables = {name: result.summary_table() for name, result in everything.items()}
+    pd.concat(tables, names=["variant"]).reset_index("variant").to_csv(folder / "summary.csv", **_CSV)
     if transfers:
         _write_transfers(folder, transfers)
     return metrics
@@ -65,9 +78,9 @@ def _write_transfers(folder: Path, transfers: Mapping[str, EvaluationResult]) ->
     for variant, result in transfers.items():
         write_image(folder / "grids" / f"{variant}.png", transfer_grid(list(result.samples.values())))
         _write_plot(folder / "plots" / f"{variant}.csv", rows_of(result.table))
-        for method, scores in by_method(result.summary).items():
+        for method, found in result.summary.items():
             name = variant if method == MODEL else f"{method} ({variant})"
-            methods.append({"method": name} | {metric: score.value for metric, score in scores.items()})
+            methods.append({"method": name} | {metric: each.value for metric, each in found.items()})
     _write_plot(folder / "plots" / "methods.csv", pd.DataFrame(methods))
 
 
@@ -88,12 +101,11 @@ def _write_plot(path: Path, frame: pd.DataFrame) -> None:
     frame.assign(content_distance=frame[column]).to_csv(path, **_CSV)
 
 
-def _nested(summary: Sequence[Score]) -> dict[str, Any]:
+def _nested(result: EvaluationResult) -> dict[str, Any]:
     """`{metric: value, n: pictures, baselines: {method: {metric: value, n: pictures}}}`."""
     values = {
-        method: {metric: float(f"{score.value:.6g}") for metric, score in scores.items()}
-        | {"n": next(iter(scores.values())).n}
-        for method, scores in by_method(summary).items()
+        method: {metric: float(f"{each.value:.6g}") for metric, each in found.items()} | {"n": result.n}
+        for method, found in result.summary.items()
     }
     model = values.pop(MODEL)
     return model | {"baselines": values} if values else model
@@ -101,3 +113,81 @@ def _nested(summary: Sequence[Score]) -> dict[str, Any]:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text + "\n", encoding="utf8")
+
+
+def verdicts(result: EvaluationResult) -> dict[str, dict[str, Verdict]]:
+    """How the model compares with each baseline on the same pairs: by baseline, then metric.
+
+    Metrics without an influence of each pair, such as `usage`, are left out.
+    """
+    model = result.measured[MODEL]
+    sharing = sharing_of(rows_of(result.table))
+    return {
+        baseline: {
+            metric: verdict(metric, difference(measured[metric], model[metric], sharing)) or "not told apart"
+            for metric in measured
+            if metric in model and model[metric].influence is not None
+        }
+        for baseline, measured in result.measured.items()
+        if baseline != MODEL
+    }
+
+
+def transfer_section(variant: str, result: EvaluationResult) -> str:
+    """A table of means, then a sentence on each baseline."""
+    pairs = rows_of(result.table)
+    rows = [(_TITLES[method], found, result.n) for method, found in result.summary.items()]
+    sentences = "\n".join(_sentence(baseline, found) for baseline, found in verdicts(result).items())
+    return f"""## Style transfer, {variant}
+
+{len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
+Smaller is better. `perceptual` (or `lpips`), `cfsd` and `latent_content` are distances to the photograph. `fd` and `kd`
+are distances of all pictures to all paintings, and the others are distances to the painting. `usage` and `perplexity`
+say how much of the style codebook the pictures use. ± is half the bootstrap 95 % interval over photographs and
+paintings. docs/evaluation.md explains each metric.
+{_warning(result)}
+{_table(rows)}
+
+{sentences}
+
+Nothing can beat a copy in its distance to its own original, which is 0."""
+
+
+def reconstruction_section(results: Mapping[str, EvaluationResult]) -> str:
+    """A table of how well the VQGANs reconstruct held-out pictures, by domain."""
+    rows = [(domain, result.summary[MODEL], result.n) for domain, result in results.items()]
+    warnings = "".join(_warning(result) for result in results.values())
+    return (
+        "## Reconstruction\n\n`psnr` is in dB. Larger is better for `psnr`, `ssim` and `usage`. "
+        f"`delta_e` is in CIELAB, where black and white are 100 apart.\n{warnings}\n{_table(rows)}"
+    )
+
+
+def _warning(result: EvaluationResult) -> str:
+    """On its own line; empty where there are enough pictures for a Fréchet distance."""
+    warning = too_few_pictures(result.features[MODEL].shape, filter(depends_on_set_size, result.measured[MODEL]))
+    return f"\n{warning}\n" if warning else ""
+
+
+def _sentence(baseline: str, found: Mapping[str, Verdict]) -> str:
+    metrics = {phrase: [f"`{m}`" for m in found if found[m] == verdict] for verdict, phrase in _PHRASES.items()}
+    parts = [f"{phrase} {', '.join(names)}" for phrase, names in metrics.items() if names]
+    return f"- Against {_TITLES[baseline]}: the model {'; '.join(parts)}."
+
+
+def _table(rows: Sequence[tuple[str, Mapping[str, Estimate], int]]) -> str:
+    metrics = list(dict.fromkeys(metric for _, found, _ in rows for metric in found))
+    lines = [f"| | {' | '.join(metrics)} | n |", "|---" * (len(metrics) + 2) + "|"]
+    for title, found, n in rows:
+        cells = [_cell(found[metric]) if metric in found else "–" for metric in metrics]
+        lines.append(f"| {title} | {' | '.join(cells)} | {n} |")
+    return "\n".join(lines)
+
+
+def _cell(found: Estimate) -> str:
+    if not found.has_interval:
+        return f"{number(found.value)} ({NO_INTERVAL})"
+    half = (found.high - found.low) / 2
+    # a value that is 0 to rounding has an interval of rounding errors
+    half = half if half > 1e-9 else 0.0
+    return f"{number(found.value)} ± {half:.2g}" if half < 99.5 else f"{number(found.value)} ± {half:.0f}"

@@ -12,14 +12,10 @@ under the same prefix measured it and the latest one did not.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.resampling import Estimate, Summary
 from quantart.vocabulary.metrics import METRICS, MODEL
-
-if TYPE_CHECKING:  # a served model reads these names, and lacks the libraries that an evaluation needs
-    from quantart.evaluation.summary import Score
 
 EVALUATION = "eval"
 """Prefix of metrics, tags and artifacts of an evaluation with the network's own settings."""
@@ -40,29 +36,28 @@ def digest_name(prefix: str) -> str:
     return prefix + DIGEST
 
 
-def logged_values(scores: Sequence[Score], prefix: str) -> dict[str, float]:
-    """Names and values of the network's scores, their intervals and the baselines' scores; NaNs are left out.
+def logged_values(summary: Summary, prefix: str) -> dict[str, float]:
+    """Names and values of the network's metrics, their intervals and the baselines' metrics; NaNs are left out.
 
-    Args:
-        prefix: `eval` or `eval/<setting>`.
+    The prefix is `eval` or `eval/<setting>`.
     """
     setting = prefix.removeprefix(EVALUATION)
     values: dict[str, float] = {}
-    for method, metric, value, low, high, _ in scores:
-        if method != MODEL:
-            values[f"{_BASELINES}{setting}/{metric}.{method}"] = value
-            continue
-        values[f"{prefix}/{metric}"] = value
-        values |= {f"{_INTERVAL}{setting}/{metric}_{end}": v for end, v in (("low", low), ("high", high))}
+    for method, found in summary.items():
+        for metric, each in found.items():
+            if method == MODEL:
+                values[f"{prefix}/{metric}"] = each.value
+                values[f"{_INTERVAL}{setting}/{metric}_low"] = each.low
+                values[f"{_INTERVAL}{setting}/{metric}_high"] = each.high
+            else:
+                values[f"{_BASELINES}{setting}/{metric}.{method}"] = each.value
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def outdated(known: Mapping[str, float], values: Mapping[str, float], prefix: str) -> list[str]:
-    """Names of a run's metrics that an earlier evaluation under `prefix` left and that are not among `values`.
+    """Names of a run's `known` metrics that an earlier evaluation under `prefix` left and that are not among `values`.
 
-    Args:
-        known: the run's metrics; those that are NaN were found outdated before and are left out.
-        values: `logged_values` of the latest evaluation, and the count.
+    Metrics that are NaN were found outdated before and are left out.
     """
     setting = prefix.removeprefix(EVALUATION)
     groups = {prefix, _INTERVAL + setting, _BASELINES + setting}
@@ -74,10 +69,7 @@ def outdated(known: Mapping[str, float], values: Mapping[str, float], prefix: st
 
 
 def measured_in(metrics: Mapping[str, float]) -> dict[str, Estimate]:
-    """From a run's metrics, those of the network with its own settings, by metric.
-
-    Left out are names that only older versions logged, and NaNs.
-    """
+    """The network's metrics with its own settings, without names that only older versions logged and NaNs."""
     found = {}
     for name, value in sorted(metrics.items()):
         group, _, metric = name.rpartition("/")

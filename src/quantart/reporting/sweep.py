@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from matplotlib.lines import Line2D
 
 from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, STYLE_VQGAN
 from quantart.evaluation.evaluate import EvaluationResult
-from quantart.evaluation.summary import by_method
 from quantart.losses.lpips import LPIPS
 from quantart.models.fidelity import Fidelity
 
@@ -25,45 +23,37 @@ _SHOWN = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, MAGENTA)
 
 @dataclass(frozen=True)
 class Sweep:
-    """What each setting gave.
-
-    Attributes:
-        table: a row for each setting, then for each baseline: `method`, `alpha`, `beta` (empty for a baseline), and a
-            column for each metric's mean.
-        content, style: names of the two metrics that are plotted against each other.
-    """
+    """What each setting gave."""
 
     table: pd.DataFrame
+    """A row for each setting, then for each baseline: `method`, `alpha`, `beta` (empty for a baseline), and a column
+    for each metric's mean."""
     content: str
     style: str
+    """The two metrics that are plotted against each other."""
 
     @classmethod
     def of(cls, result: EvaluationResult, fidelities: Sequence[Fidelity], lpips: LPIPS) -> Self:
         """Of an evaluation in which each setting is a method with the setting's name."""
         settings = {fidelity.name: fidelity for fidelity in fidelities}
         rows: list[dict[str, Any]] = []
-        for method, scores in by_method(result.summary).items():
+        for method, found in result.summary.items():
             alpha, beta = settings.get(method, (None, None))
-            means = {name: score.value for name, score in scores.items()}
+            means = {name: each.value for name, each in found.items()}
             rows.append({"method": method, "alpha": alpha, "beta": beta} | means)
         return cls(pd.DataFrame(rows), lpips.metric, f"gram_{lpips.network}")
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write `sweep.csv`, and the plot as `sweep.png` and `sweep.svg`, into `folder`, which is made if absent.
 
-        The same table gives the same bytes.
-
-        Returns:
-            Both plotted metrics by setting.
+        The same table gives the same bytes. Both plotted metrics are returned by setting.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.table.to_csv(folder / "sweep.csv", index=False, float_format="%.6g")
         figure = self.plot()
         for ending, metadata in (("png", {}), ("svg", {"Date": None})):
-            data = io.BytesIO()
             with mpl.rc_context({"svg.hashsalt": "quantart"}):
-                figure.savefig(data, format=ending, dpi=120, metadata=metadata)
-            (folder / f"sweep.{ending}").write_bytes(data.getvalue())
+                figure.savefig(folder / f"sweep.{ending}", dpi=120, metadata=metadata)
         settings = self.table.dropna(subset=["alpha"])
         both = settings[[self.content, self.style]].to_dict("records")
         return {str(method): values for method, values in zip(settings["method"], both, strict=True)}

@@ -5,27 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from quantart.evaluation.baselines import (
-    ADAIN,
-    COLOUR_MATCHED,
-    CONTENT_DECODED,
-    COPIED_CONTENT,
-    COPIED_STYLE,
-    MAGENTA,
-    STYLE_VQGAN,
-)
-from quantart.vocabulary.metrics import COMPOSITE_NAMES, FRECHET_NAMES, MODEL
+from quantart.vocabulary.metrics import COMPOSITE_NAMES, FRECHET_NAMES
 
-TITLES = {
-    MODEL: "the model",
-    ADAIN: "AdaIN on the latents, untrained",
-    CONTENT_DECODED: "content latents decoded as a painting",
-    STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
-    COLOUR_MATCHED: "the photograph with the painting's colour statistics",
-    MAGENTA: "Magenta's arbitrary style transfer",
-    COPIED_CONTENT: "the photograph itself",
-    COPIED_STYLE: "the painting itself",
-}
 UNITS = {"transfer": "pairs", "reconstruction": "pictures"}
 NO_INTERVAL = "no interval"
 
@@ -49,11 +30,7 @@ def depends_on_set_size(metric: str) -> bool:
 
 
 def too_few_pictures(shape: tuple[int, ...], metrics: Iterable[str]) -> str:
-    """A warning about Fréchet distances, and metrics made of them, on fewer pictures than features; "" otherwise.
-
-    Args:
-        shape: of the features, `(pictures, width)`.
-    """
+    """A warning about Fréchet distances on fewer pictures than features, given their `(n, d)`; "" otherwise."""
     pictures, width = shape
     named = " and ".join(f"`{name}`" for name in metrics)
     if pictures >= width or not named:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from html.parser import HTMLParser
 
 import numpy as np
 
 from quantart.images.decode import decode_image
-from quantart.reporting.comparison.compare import compare
-from quantart.reporting.comparison.page import page
+from quantart.reporting.comparison.compare import Difference, compare
+from quantart.reporting.comparison.page import forest_plot, page
 from tests.reporting.comparison.records import comparison, evaluated, record
 
 EVIL = '<script>alert(1)</script>"onload="x'
@@ -63,3 +64,16 @@ def test_runs_on_different_data_have_galleries_of_their_own_and_no_plot() -> Non
     assert "Pictures, 2" in made
     assert "<svg" not in made
     assert "can&#39;t be compared" in made
+
+
+def test_a_huge_difference_hides_no_other() -> None:
+    def row(metric: str, percent: float) -> Difference:
+        return Difference(metric, 1.0, percent / 100, percent / 110, percent / 90, "worse")
+
+    assert "logarithmic" not in forest_plot([row("small", 2), row("large", 80)])
+    drawn = forest_plot([row("small", 2), row("huge", 400)])
+    assert "logarithmic beyond 10 %" in drawn
+    view = float(re.search(r'viewBox="0 0 (\S+) ', drawn)[1])  # type: ignore[index]
+    small, huge = (float(x) for x in re.findall(r'<use xlink:href="#m\w+" x="(\S+)" y="\S+" style="fill: #', drawn))
+    assert huge + 0.1 * view < small < view
+    assert huge > 0

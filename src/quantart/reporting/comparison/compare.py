@@ -30,19 +30,15 @@ _IN_LATENTS = "latent_"
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A run and its evaluation.
-
-    Attributes:
-        run_id, name, started: of the tracked run.
-        parameters: by name, of the run and of the runs that it builds on.
-        upstream: ids of the runs that it builds on, by stage.
-    """
+    """A tracked run and its evaluation."""
 
     run_id: str
     name: str
     started: datetime
     parameters: Mapping[str, str]
+    """Of the run and of the runs that it builds on."""
     upstream: Mapping[str, str]
+    """Ids of the runs that it builds on, by stage."""
     record: Record
 
 
@@ -76,19 +72,14 @@ class PairOfRuns(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` finds.
-
-    Attributes:
-        runs: by letter; A is the first that was named.
-        parameters: a row for each parameter that differs, a column for each letter; "" where a run lacks it.
-        metrics: `run` (letter), `metric`, `value`, `low`, `high` (bootstrap 95 % interval, NaN where there is none),
-            `n` (pairs or pictures).
-        pairs: every pair of runs.
-    """
+    """What `compare` finds."""
 
     runs: Mapping[str, EvaluatedRun]
+    """By letter; A is the first that was named."""
     parameters: pd.DataFrame
+    """A row for each parameter that differs, a column for each letter; "" where a run lacks it."""
     metrics: pd.DataFrame
+    """`run` (letter), `metric`, `value`, `low`, `high` (bootstrap 95 % interval, NaN where there is none), `n`."""
     pairs: list[PairOfRuns]
 
     def by_metric(self) -> list[tuple[str, list[Estimate | None]]]:
@@ -106,10 +97,11 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
     what makes a pair hard for both of them cancels. Each interval is 95 % for its metric alone.
     """
     lettered = {_letter(place): run for place, run in enumerate(runs)}
+    metrics = pd.concat([rows_of(run.record.summary).assign(run=letter) for letter, run in lettered.items()])
     return Comparison(
         runs=lettered,
-        parameters=_differing({letter: run.parameters for letter, run in lettered.items()}),
-        metrics=_metrics({letter: run.record for letter, run in lettered.items()}),
+        parameters=_differing_parameters(lettered),
+        metrics=metrics[["run", "metric", *Estimate._fields, "n"]].reset_index(drop=True),
         pairs=[_compare_pair(*first, *second) for first, second in combinations(lettered.items(), 2)],
     )
 
@@ -192,14 +184,9 @@ def _cautions(one: Record, two: Record, found: Sequence[Difference]) -> Iterator
         yield f"The other metrics come from different networks ({networks[0]}; {networks[1]}) and can't be compared."
 
 
-def _differing(parameters: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    names = dict.fromkeys(name for of_run in parameters.values() for name in of_run)
-    rows = {name: [of_run.get(name, "") for of_run in parameters.values()] for name in names}
+def _differing_parameters(runs: Mapping[str, EvaluatedRun]) -> pd.DataFrame:
+    names = dict.fromkeys(name for run in runs.values() for name in run.parameters)
+    rows = {name: [run.parameters.get(name, "") for run in runs.values()] for name in names}
     differing = {name: values for name, values in rows.items() if len(set(values)) > 1}
-    table = pd.DataFrame.from_dict(differing, orient="index", columns=list(parameters), dtype=object)
+    table = pd.DataFrame.from_dict(differing, orient="index", columns=list(runs), dtype=object)
     return table.rename_axis("parameter")
-
-
-def _metrics(records: Mapping[str, Record]) -> pd.DataFrame:
-    parts = [rows_of(record.summary).assign(run=letter) for letter, record in records.items()]
-    return pd.concat(parts, ignore_index=True)[["run", "metric", "value", "low", "high", "n"]]

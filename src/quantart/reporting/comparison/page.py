@@ -6,23 +6,25 @@ import base64
 import io
 from collections.abc import Sequence
 
+import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.summary import rows_of
 from quantart.images.arrays import Picture, to_pillow
 from quantart.reporting.comparison.compare import Comparison, Difference, EvaluatedRun
-from quantart.reporting.comparison.plot import forest_plot
 from quantart.reporting.comparison.tables import MANY_METRICS
 from quantart.reporting.words import NO_INTERVAL, UNITS, number, signed
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.metrics import MODEL, larger_is_better
 
 _QUALITY = 90
-
-
-_Gallery = tuple[list[str], list[list[tuple[str, str]]]]
-"""Column titles, then rows of pictures, as data URIs, with captions; both "" where there are none."""
+_WIDEST, _LINEAR = 100.0, 10.0
+"""Per cent. If a bar is longer than the first, the scale is logarithmic beyond the second, to hide no other bar."""
+_INK = "#010203"  # replaced by the page's own text colour
+_COLOURS = {"better": "#2e9d5b", "worse": "#d5533f", "not told apart": "#8a8a8a"}
 
 
 def page(comparison: Comparison) -> str:
@@ -34,7 +36,8 @@ def page(comparison: Comparison) -> str:
     return environment.get_template("compare.html").render(
         comparison=comparison,
         metrics=comparison.by_metric(),
-        plots=[_plot(pair.differences) for pair in comparison.pairs],
+        # Matplotlib escapes its texts
+        plots=[Markup(forest_plot(pair.differences)) for pair in comparison.pairs],  # noqa: S704
         galleries=[_gallery(group) for group in _same_task(comparison)],
         many_metrics=MANY_METRICS,
         no_interval=NO_INTERVAL,
@@ -42,9 +45,41 @@ def page(comparison: Comparison) -> str:
     )
 
 
-def _plot(differences: Sequence[Difference]) -> Markup:
-    shown = [each for each in differences if each.verdict and each.first]
-    return Markup(forest_plot(shown)) if shown else Markup("")  # noqa: S704 - Matplotlib escapes its texts
+def forest_plot(differences: Sequence[Difference]) -> str:
+    """An SVG element: each metric's difference with its interval, in per cent of the first run's value.
+
+    Right of 0 the second run is better, whichever direction is better for the metric. "" where nothing can be drawn,
+    because no difference has an interval and a first value other than 0.
+    """
+    differences = [each for each in differences if each.verdict and each.first]
+    if not differences:
+        return ""
+    figure = Figure(figsize=(6.0, 0.6 + 0.26 * len(differences)), layout="constrained")
+    axes = figure.add_subplot()
+    widest = 1.0
+    for place, row in enumerate(differences):
+        scale = (100 if larger_is_better(row.metric) else -100) / abs(row.first)
+        centre, ends = row.difference * scale, sorted((row.low * scale, row.high * scale))
+        widest = max(widest, *(abs(end) for end in ends))
+        hollow = row.verdict == "not told apart"
+        axes.plot(ends, [place, place], color=_COLOURS[row.verdict], linewidth=2.2, solid_capstyle="round")
+        axes.plot(centre, place, "o", ms=6, mew=1.6, color=_COLOURS[row.verdict], mfc="none" if hollow else None)
+    if logarithmic := widest > _WIDEST:
+        axes.set_xscale("symlog", linthresh=_LINEAR)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    reach = (1.3 if logarithmic else 1.05) * widest
+    axes.set(xlim=(-reach, reach), ylim=(len(differences) - 0.4, -0.6), yticks=range(len(differences)))
+    axes.set_yticklabels([row.metric for row in differences], parse_math=False)
+    axes.axvline(0, color=_INK, linewidth=0.9)
+    axes.set_xlabel("better by, %" + (f" (logarithmic beyond {_LINEAR:.0f} %)" if logarithmic else ""), color=_INK)
+    axes.tick_params(colors=_INK, labelsize=9, length=3)
+    for side, spine in axes.spines.items():
+        spine.set(visible=side == "bottom", color=_INK)
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :].replace(_INK, "currentColor")
 
 
 def _same_task(comparison: Comparison) -> list[dict[str, EvaluatedRun]]:
@@ -56,7 +91,8 @@ def _same_task(comparison: Comparison) -> list[dict[str, EvaluatedRun]]:
     return list(groups.values())
 
 
-def _gallery(runs: dict[str, EvaluatedRun]) -> _Gallery:
+def _gallery(runs: dict[str, EvaluatedRun]) -> tuple[list[str], list[list[tuple[str, str]]]]:
+    """Column titles, then rows of pictures, as data URIs, with captions; both "" where there are none."""
     pictures = {letter: run.record.pictures for letter, run in runs.items()}
     first = next(iter(runs))
     columns = {"content": (first, COPIED_CONTENT), "style": (first, COPIED_STYLE)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -56,10 +57,9 @@ def csv_text(comparison: Comparison) -> str:
             both[f"{place}_run"], both[f"{place}_name"] = run.run_id, run.name
         differences = pd.DataFrame(pair.differences, columns=list(Difference._fields))
         parts.append(both.merge(differences, on="metric", how="left"))
-    table = pd.concat(parts, ignore_index=True)
     names = ["first_run", "first_name", "second_run", "second_name", "metric"]
     values = [f"{column}_{place}" for place in ("first", "second") for column in ("value", "low", "high", "n")]
-    table = table[names + values + ["difference", "low", "high", "verdict", "caution"]]
+    table = pd.concat(parts, ignore_index=True)[names + values + ["difference", "low", "high", "verdict", "caution"]]
     text = table.select_dtypes(exclude="number").columns
     table[text] = table[text].map(_no_formula, na_action="ignore")
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
@@ -83,11 +83,12 @@ def _parameters(comparison: Comparison) -> Table:
 
 def _metrics(comparison: Comparison) -> Table:
     table = _table("Metrics, with 95 % intervals")
+    short = partial(number, digits=3)
     table.add_column("metric", no_wrap=True)
     for letter in comparison.runs:
         table.add_column(letter, justify="right", overflow="fold")
     for metric, found in comparison.by_metric():
-        cells = [each and number(each.value) + _interval(each.low, each.high, _three_digits) for each in found]
+        cells = [each and number(each.value) + _interval(each.low, each.high, short) for each in found]
         table.add_row(escape(metric), *cells)
     return table
 
@@ -104,12 +105,7 @@ def _differences(pair: PairOfRuns) -> Table:
     return table
 
 
-def _three_digits(value: float) -> str:
-    return number(value, 3)
-
-
 def _interval(low: float, high: float, written: Callable[[float], str]) -> str:
-    """On a line of its own."""
     return f"\n[dim]{NO_INTERVAL if np.isnan(low) else f'{written(low)} … {written(high)}'}[/]"
 
 
