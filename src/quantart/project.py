@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from quantart.errors import UserError
-from quantart.machine.writable import check_writable
+from quantart.machine.disk import check_writable
 from quantart.params import Params
 from quantart.params.file import load_params
 from quantart.vocabulary.names import Domain, Stage1Domain, Variant

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantart.data.contact_sheet import CELL, COLUMNS, ROWS_PER_SPLIT, contact_sheet
 from quantart.data.index import IndexRow, write_index
+from quantart.data.prepare import CELL, COLUMNS, ROWS_PER_SPLIT, contact_sheet
 
 
 def test_it_shows_pictures_spread_over_each_split(tmp_path):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -48,23 +49,16 @@ class CodeWriter:
             fresh_folder(folder)
 
     def write(self, split: str, rows: int, batches: Iterator[tuple[Tensor, Tensor]], first: int = 0) -> None:
-        """Write this process's slice of `rows` rows, from row `first` on.
-
-        Args:
-            batches: of codes `(b, h, w)` and latents `(b, c, h, w)`.
-        """
-        codes: np.ndarray | None = None
-        latents: np.ndarray | None = None
-        done = first
-        for batch_codes, batch_latents in batches:
-            if codes is None or latents is None:
-                shapes = (rows, *batch_codes.shape[1:]), (rows, *batch_latents.shape[1:])
-                codes, latents = self._open(split, *shapes)
-            end = done + len(batch_codes)
-            codes[done:end] = batch_codes.cpu().numpy()
-            latents[done:end] = batch_latents.to(torch.bfloat16).cpu().contiguous().view(torch.uint16).numpy()
-            done = end
-        if codes is None:
+        """Write this process's slice of `rows` rows, from row `first` on, in batches as `encoded` yields them."""
+        files: list[np.ndarray] = []
+        for codes, latents in batches:
+            if not files:
+                files = self._open(split, (rows, *codes.shape[1:]), (rows, *latents.shape[1:]))
+            end = first + len(codes)
+            files[0][first:end] = codes.cpu().numpy()
+            files[1][first:end] = latents.to(torch.bfloat16).cpu().contiguous().view(torch.uint16).numpy()
+            first = end
+        if not files:
             self._state.wait_for_everyone()  # as the processes that have rows do
 
     def finish(self, index: dict[str, Any]) -> None:
@@ -76,23 +70,18 @@ class CodeWriter:
             put_in_place(self._folder)
         self._state.wait_for_everyone()
 
-    def _open(self, split: str, codes: tuple[int, ...], latents: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    def _open(self, split: str, codes: tuple[int, ...], latents: tuple[int, ...]) -> list[np.ndarray]:
         """The files of codes and latents; the first process makes them, all write into them."""
-        open_memmap = np.lib.format.open_memmap
         files = [fresh_place(self._folder) / name.format(split=split) for name in (CODES, LATENTS)]
         if self._state.is_main_process:
-            open_memmap(files[0], mode="w+", dtype=self._dtype, shape=codes)
-            open_memmap(files[1], mode="w+", dtype=np.uint16, shape=latents)
+            for file, dtype, shape in zip(files, (self._dtype, np.uint16), (codes, latents), strict=True):
+                open_memmap(file, mode="w+", dtype=dtype, shape=shape)
         self._state.wait_for_everyone()
-        return open_memmap(files[0], mode="r+"), open_memmap(files[1], mode="r+")
+        return [open_memmap(file, mode="r+") for file in files]
 
 
 class StoredCodes:
-    """Reads one split of a folder of codes.
-
-    Raises:
-        UserError: the folder holds no such codes.
-    """
+    """Reads one split of a folder of codes; UserError where it holds none."""
 
     def __init__(self, folder: Path, split: str) -> None:
         self.folder = folder
@@ -101,9 +90,8 @@ class StoredCodes:
             self._codes = np.load(folder / CODES.format(split=split), mmap_mode="r", allow_pickle=False)
             self._latents = np.load(folder / LATENTS.format(split=split), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{folder}: no stored codes of split {split!r} ({error})", "run `quantart encode`"
-            ) from None
+            fault = f"{folder}: no stored codes of split {split!r} ({error})"
+            raise UserError(fault, "run `quantart encode`") from None
 
     def __len__(self) -> int:
         return len(self._codes)
@@ -128,7 +116,7 @@ class StoredCodes:
         if crop > min(height, width):
             raise UserError(
                 f"{self.folder}: {height} × {width} codes per picture are too few for crops of {crop} "
-                "(stage2.train.crop); they were made at another resolution",
+                "(stage2.train.crop)",
                 "run `quantart encode` again",
             )
 
@@ -146,9 +134,5 @@ class StoredCodes:
 def _cut(array: np.ndarray, rows: np.ndarray, crop: int | None, draws: np.ndarray | None) -> np.ndarray:
     if crop is None or draws is None:
         return np.asarray(array[rows])
-    room_y, room_x = (side - crop + 1 for side in array.shape[-2:])
-    cut = [
-        array[row][..., y : y + crop, x : x + crop]
-        for row, y, x in zip(rows, (draws[:, 0] * room_y).astype(int), (draws[:, 1] * room_x).astype(int), strict=True)
-    ]
-    return np.stack(cut)
+    corners = (draws * [side - crop + 1 for side in array.shape[-2:]]).astype(int)
+    return np.stack([array[row][..., y : y + crop, x : x + crop] for row, (y, x) in zip(rows, corners, strict=True)])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from accelerate import PartialState
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quantart.data.batches import process_slice
@@ -26,29 +27,23 @@ from quantart.models.stage_1 import ExperimentStage1
 if TYPE_CHECKING:
     from quantart.params import Params
 
-_Part = tuple[int, Sequence[int]]
+_Part = tuple[int, NDArray[np.int64]]
 """What is encoded together: the number of the copy, and the pictures."""
 
 
 def encode_domain(params: Params, network: Path, prepared: Path, out: Path, *, name: str, state: PartialState) -> None:
-    """Write the codes of all training pictures: `encode.copies` rows for each.
+    """Write the codes of all training pictures, `encode.copies` rows for each, into the folder `out`.
 
-    Args:
-        network: folder of the trained VQGAN.
-        prepared: the domain's prepared folder.
-        out: the folder of codes, replaced when all is done.
-        name: of the domain, for the progress bar.
-        state: the device, and which of several processes this is.
-
-    Raises:
-        UserError: the network or the prepared pictures are missing.
+    The progress bar shows the domain's `name`. UserError where the network or the prepared pictures are missing.
     """
     model = ExperimentStage1.from_pretrained(network).eval().to(state.device)
     writer = CodeWriter(out, model.config["n_embed"])
     pictures = PackedPictures(prepared, "train")
-    parts = _parts(len(pictures), params)
+    batches_of_copy = np.array_split(np.arange(len(pictures)), -(-len(pictures) // params.encode.batch_size))
+    # all pictures of a copy come before those of the next
+    parts = [(copy, part) for copy in range(params.encode.copies) for part in batches_of_copy]
     own = parts[process_slice(len(parts), state.process_index, state.num_processes)]
-    first = own[0][0] * len(pictures) + own[0][1][0] if own else 0
+    first = own[0][0] * len(pictures) + int(own[0][1][0]) if own else 0
     batches = encoded(model, _rows(pictures, own, params), state.device)
     if state.is_main_process:
         batches = progress(batches, len(own), f"encode {name}")
@@ -61,12 +56,6 @@ def encode_domain(params: Params, network: Path, prepared: Path, out: Path, *, n
             "paired": params.data.paired,
         }
     )
-
-
-def _parts(pictures: int, params: Params) -> list[_Part]:
-    """All pictures of a copy before those of the next."""
-    parts = np.array_split(np.arange(pictures), -(-pictures // params.encode.batch_size))
-    return [(copy, part.tolist()) for copy in range(params.encode.copies) for part in parts]
 
 
 def _rows(pictures: PackedPictures, parts: Sequence[_Part], params: Params) -> Iterator[Tensor]:

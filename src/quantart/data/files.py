@@ -13,20 +13,15 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture that a source names.
-
-    Attributes:
-        name: its path inside the source, as `table_name` writes it.
-        path: the file that holds its bytes.
-        offset, size: its part of that file in bytes; size None: all of it.
-        fault: why it can't be used, where that is known without opening it.
-    """
+    """A picture that a source names: its bytes are `size` bytes (None: all) of the file `path`, from `offset` on."""
 
     name: str
+    """Its path inside the source, as `table_name` writes it."""
     path: Path
     offset: int = 0
     size: int | None = None
     fault: str | None = None
+    """Why it can't be used, where that is known without opening it."""
 
 
 def table_name(name: str) -> str:

@@ -12,6 +12,7 @@ from quantart.vocabulary.names import Split
 
 PIXELS_FILE = "pictures.bin"
 INDEX_FILE = "index.csv"
+REPORT_FILE = "report.json"
 PREPARE_AGAIN = "run `quantart prepare` again"
 
 
@@ -31,7 +32,6 @@ class IndexRow(NamedTuple):
 
 
 def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
-    """Write `index.csv`."""
     write_table(folder / INDEX_FILE, IndexRow._fields, rows)
 
 
@@ -44,16 +44,15 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str 
 
 
 def read_index(folder: Path) -> list[IndexRow]:
-    """Read `index.csv` and check the packed file's size against it.
-
-    Raises:
-        UserError: the folder was not prepared, or is damaged.
-    """
+    """Read `index.csv`; UserError where the folder was not prepared, or the packed file's size does not fit it."""
     path = folder / INDEX_FILE
     try:
-        with path.open(encoding="utf8", newline="") as file:
-            header, *lines = csv.reader(file)
-        rows = [_row(line) for line in lines]
+        with path.open(encoding="utf8", newline="") as table:
+            header, *lines = csv.reader(table)
+        rows = [
+            IndexRow(file, sha256, cast(Split, split), int(height), int(width), int(offset))
+            for file, sha256, split, height, width, offset in lines
+        ]
     except FileNotFoundError:
         raise UserError(f"{folder}: no prepared pictures here", "run `quantart prepare` first") from None
     except (ValueError, csv.Error):
@@ -65,8 +64,3 @@ def read_index(folder: Path) -> list[IndexRow]:
     if actual != expected:
         raise UserError(f"{pixels}: has {actual} bytes instead of {expected}", PREPARE_AGAIN)
     return rows
-
-
-def _row(line: list[str]) -> IndexRow:
-    file, sha256, split, height, width, offset = line
-    return IndexRow(file, sha256, cast(Split, split), int(height), int(width), int(offset))

@@ -15,11 +15,7 @@ VALUES_SHOWN = 10
 
 
 def listed_pictures(path: Path, root: Path) -> list[PictureFile]:
-    """The pictures of a list: one path per line, relative to `root`; blank lines and comments (#) are skipped.
-
-    Raises:
-        UserError: the list can't be read, is no UTF-8 text, or names nothing.
-    """
+    """The pictures of a list: one path per line, relative to `root`; blank lines and comments (#) are skipped."""
     lines = (line.strip() for line in _read_text(path).replace("\r\n", "\n").split("\n"))
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
@@ -32,9 +28,6 @@ def tabled_pictures(path: Path, root: Path, column: str, where: str | None) -> l
     """The pictures in the rows of a CSV table that match a filter (see `parse_where`); None: in all rows.
 
     A row whose number of cells differs from the header's is set aside, since its columns are uncertain.
-
-    Raises:
-        UserError: the table can't be read or is no UTF-8 text, lacks a column, or no row matches.
     """
     clauses = parse_where(where) if where is not None else []
     base = _resolved_root(root)
@@ -84,14 +77,12 @@ def _read_text(path: Path) -> str:
 
 def _resolved_root(root: Path) -> Path:
     if not root.is_dir():
-        raise UserError(
-            f"{root}: no such folder, though the pictures' names are relative to it", "correct `root` of this source"
-        )
+        fault = f"{root}: no such folder, though the pictures' names are relative to it"
+        raise UserError(fault, "correct `root` of this source")
     return root.resolve()
 
 
 def _picture(name: str, root: Path) -> PictureFile:
-    """One named picture; `root` is already resolved."""
     path = root / name
     fault = leads_outside(name)
     if fault is None:

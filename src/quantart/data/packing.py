@@ -1,8 +1,10 @@
-"""Pictures into one packed file, read in several processes."""
+"""From picture files to one packed file: read, decoded, cropped and scaled in several processes."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,39 +15,94 @@ from pathlib import Path
 
 from quantart.data.files import PictureFile, pair_name
 from quantart.data.index import IndexRow
-from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
 from quantart.errors import UserError
+from quantart.images.arrays import Picture
+from quantart.images.decode import ImageError, decode_image, read_file
+from quantart.images.geometry import crop_to_aspect, resize, resize_short_side
 
 PICTURES_PER_WORKER = 100  # fewer are done before a process has started
 BATCH = 512  # pictures that may wait in memory for their turn
 
+# a picture enlarged more than this shows the resampling's pattern rather than a photograph or a painting
+MAX_ENLARGEMENT = 4
+
+# JPEGs far larger than their stored size are decoded at a smaller scale, whose short side is at least this many times
+# the stored one: three times as fast, and invisible after scaling down to the stored size
+DECODED = 2
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How pictures are stored: with a short side of `short_side` pixels; larger ones than `max_pixels` are rejected."""
+
+    short_side: int
+    max_aspect: float
+    """Long over short side; both ends of longer pictures are cut off."""
+    max_pixels: int
+    squash: bool = False
+    """Scale every picture to a square of `short_side` whatever its aspect, as the reference does."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A usable picture with its file's sha256 (hex)."""
+
+    sha256: str
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that can't be used, and why."""
+
+    reason: str
+
+
+def load_picture(file: PictureFile, geometry: Geometry) -> Loaded | Rejected:
+    """Read, decode, crop and scale one picture. Never raises for what is in the file."""
+    if file.fault is not None:
+        return Rejected(file.fault)
+    try:
+        # read once, so that the hash is of the decoded bytes even if the file changes meanwhile
+        data = read_file(file.path, file.offset, file.size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata would break the progress bar
+            picture = decode_image(data, max_pixels=geometry.max_pixels, least_side=DECODED * geometry.short_side)
+        return Loaded(hashlib.sha256(data).hexdigest(), _fit(picture, geometry))
+    except ImageError as error:
+        return Rejected(str(error))
+
+
+def _fit(picture: Picture, geometry: Geometry) -> Picture:
+    height, width = picture.shape[:2]
+    smallest = -(-geometry.short_side // MAX_ENLARGEMENT)
+    if min(height, width) < smallest:
+        raise ImageError(
+            f"too small: {width} × {height} pixels; the short side must have at least {smallest}, "
+            f"1/{MAX_ENLARGEMENT} of the {geometry.short_side} that are stored"
+        )
+    if geometry.squash:
+        return resize(picture, geometry.short_side, geometry.short_side)
+    # cropped first: a picture 30,000 pixels wide and one pixel high would not fit into memory when scaled
+    return resize_short_side(crop_to_aspect(picture, geometry.max_aspect), geometry.short_side)
+
 
 @dataclass
 class Packed:
-    """What has been packed so far; the rows' splits are set afterwards, since they depend on all hashes.
-
-    Attributes:
-        file_of: the kept file of each sha256.
-        file_named: for paired data, the kept file of each name that partners share.
-        duplicates: (file, the file kept in its place).
-        rejected: (file, reason).
-        bytes: written to the packed file.
-    """
+    """What has been packed; the rows' splits are set afterwards, since they depend on all hashes."""
 
     rows: list[IndexRow] = field(default_factory=list)
     file_of: dict[str, str] = field(default_factory=dict)
-    file_named: dict[str, str] = field(default_factory=dict)
+    """The kept file of each sha256."""
     duplicates: list[tuple[str, str]] = field(default_factory=list)
+    """(file, the file kept in its place)."""
     rejected: list[tuple[str, str]] = field(default_factory=list)
+    """(file, reason)."""
     bytes: int = 0
 
 
 def load_all(files: list[PictureFile], geometry: Geometry, workers: int | None) -> Iterator[Loaded | Rejected]:
-    """The pictures in the order of `files`, read in several processes where that is faster.
-
-    Args:
-        workers: processes; None: one per core, fewer for few pictures.
-    """
+    """The pictures in the order of `files`, read by `workers` processes; None: one per core, fewer for few pictures."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = workers or max(1, min(cores, len(files) // PICTURES_PER_WORKER))
     load = partial(load_picture, geometry=geometry)
@@ -66,15 +123,16 @@ def load_all(files: list[PictureFile], geometry: Geometry, workers: int | None) 
 
 
 def pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path, paired: bool) -> Packed:
-    """Write the usable pictures to the file `path`, each once; `results` are named by their file."""
+    """Write the usable pictures to the file `path`, each once; `results` are named by their files."""
     packed = Packed()
+    file_named: dict[str, str] = {}
     with path.open("wb") as file:
         for name, result in results:
             if isinstance(result, Rejected):
                 packed.rejected.append((name, result.reason))
             elif result.sha256 in packed.file_of:
                 packed.duplicates.append((name, packed.file_of[result.sha256]))
-            elif paired and (other := packed.file_named.setdefault(pair_name(name), name)) != name:
+            elif paired and (other := file_named.setdefault(pair_name(name), name)) != name:
                 packed.rejected.append((name, f"has the same name as {other}; partners are found by name"))
             else:
                 height, width = result.picture.shape[:2]

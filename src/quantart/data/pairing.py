@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from quantart.data.files import pair_name
-from quantart.data.index import read_index, write_table
+from quantart.data.index import REPORT_FILE, read_index, write_table
 from quantart.data.pairs import Pairs, partners, write_pairs
 from quantart.data.pictures import PackedPictures
-from quantart.data.report import REPORT_FILE
 from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
 from quantart.vocabulary.names import DOMAINS, SPLITS, Domain, Split
@@ -32,22 +31,25 @@ log = logging.getLogger(__name__)
 
 
 def pair_domains(folder: Path, prepared: Mapping[Domain, Path], *, paired: bool, test_pairs: int, seed: int) -> None:
-    """Write the folder of pairs.
+    """Write the folder of pairs of the domains' `prepared` pictures; UserError where a split has no picture or pair.
 
-    Args:
-        prepared: the domains' prepared folders.
-        paired: whether pictures of the same name in both domains belong together.
-        test_pairs: how many pairs are evaluated.
-
-    Raises:
-        UserError: a split has no picture or no pair.
+    `paired`: pictures of the same name in both domains belong together.
     """
     counts: dict[Split, int] = {"val": VALIDATION_PAIRS, "test": test_pairs}
     with whole_folder(folder) as fresh:
         for split in SPLITS if paired else counts:
             contents, styles = (PackedPictures(prepared[domain], split) for domain in DOMAINS)
             known = partners(contents.files, styles.files) if paired else None
-            _check(prepared, split, contents, styles, known)
+            for domain, pictures in zip(DOMAINS, (contents, styles), strict=True):
+                if not len(pictures):
+                    fault = f"{prepared[domain]}: no picture in split {split!r}"
+                    raise UserError(fault, f"raise data.{split}_share or add pictures")
+            if known == []:
+                raise UserError(
+                    f"data.paired: no picture of split {split!r} has a partner, {contents.files[0]!r} and "
+                    f"{styles.files[0]!r} for example have none",
+                    "give partners the same path inside data.content and data.style, except for the file's ending",
+                )
             if split in counts:
                 pairs = choose_pairs(contents, styles, known, counts[split], seed)
                 write_pairs(fresh / f"{split}.csv", contents, styles, pairs)
@@ -69,9 +71,6 @@ def held_out_pairs(n_content: int, n_style: int, pairs: int, seed: int) -> Pairs
     Every picture is used about equally often (the numbers of uses differ by at most one), and no pair repeats before
     all `n_content · n_style` of them were used. With fewer pairs than pictures of a domain, the seed decides which
     pictures take part. The first pairs go through the photographs in order, each with another painting.
-
-    Raises:
-        ValueError: a domain without a picture, or no pair.
     """
     if min(n_content, n_style, pairs) < 1:
         raise ValueError(f"{pairs} pairs of {n_content} photographs and {n_style} paintings: each must be at least 1")
@@ -95,28 +94,8 @@ def _apart(pairs: Pairs, contents: Sequence[str], styles: Sequence[str]) -> Pair
     return list(zip(left, right, strict=True))
 
 
-def _check(
-    prepared: Mapping[Domain, Path],
-    split: Split,
-    contents: PackedPictures,
-    styles: PackedPictures,
-    known: Pairs | None,
-) -> None:
-    for domain, pictures in zip(DOMAINS, (contents, styles), strict=True):
-        if not len(pictures):
-            raise UserError(
-                f"{prepared[domain]}: no picture in split {split!r}", f"raise data.{split}_share or add pictures"
-            )
-    if known == []:
-        raise UserError(
-            f"data.paired: no picture of split {split!r} has a partner, {contents.files[0]!r} and {styles.files[0]!r} "
-            "for example have none",
-            "give partners the same path inside data.content and data.style, except for the file's ending",
-        )
-
-
 def _report_unpaired(prepared: Mapping[Domain, Path], path: Path, shown_as: Path) -> None:
-    """Write the pictures that have no partner, with the reason, and name the first of them."""
+    """Write the pictures that have no partner, with the reason, and warn of the first of them."""
     files = {domain: [row.file for row in read_index(prepared[domain])] for domain in DOMAINS}
     alone: list[tuple[Domain, str, str]] = []
     for domain, other in (DOMAINS, DOMAINS[::-1]):
@@ -135,9 +114,6 @@ def _report_unpaired(prepared: Mapping[Domain, Path], path: Path, shown_as: Path
 def _lost(prepared: Path) -> dict[str, str]:
     """Why pictures that a domain's source names were not kept, by the name that partners share."""
     report: dict[str, Any] = json.loads((prepared / REPORT_FILE).read_text(encoding="utf8"))
-    rejected = {pair_name(each["file"]): f"its partner was set aside: {each['reason']}" for each in report["rejected"]}
-    duplicates = {
-        pair_name(each["file"]): f"its partner is the same picture as {each['same_as']}"
-        for each in report["duplicates"]
-    }
-    return rejected | duplicates
+    lost = {each["file"]: f"its partner was set aside: {each['reason']}" for each in report["rejected"]}
+    lost |= {each["file"]: f"its partner is the same picture as {each['same_as']}" for each in report["duplicates"]}
+    return {pair_name(file): reason for file, reason in lost.items()}

@@ -34,17 +34,12 @@ def name_number(file: str) -> int:
 
 
 def write_pairs(path: Path, contents: PackedPictures, styles: PackedPictures, pairs: Pairs) -> None:
-    """Write pairs of indices into the two splits."""
     rows = [(contents.files[c], contents.sha256[c], styles.files[s], styles.sha256[s]) for c, s in pairs]
     write_table(path, COLUMNS, rows)
 
 
 def read_pairs(path: Path, contents: PackedPictures, styles: PackedPictures) -> Pairs:
-    """The file's pairs as indices into the two splits.
-
-    Raises:
-        UserError: there is no such file, it is damaged, or it names a picture that a split does not have.
-    """
+    """The file's pairs as indices; UserError where it is missing or damaged, or a split lacks one of its pictures."""
     try:
         with path.open(encoding="utf8", newline="") as file:
             header, *rows = csv.reader(file)

@@ -23,18 +23,15 @@ Indices = Sequence[int] | NDArray[np.integer]
 
 
 class PackedPictures:
-    """The pictures of one split of a prepared folder, in the order of their file names.
+    """The pictures of one split of a prepared folder, in the order of their file names (see `read_index` for errors).
 
-    Their short sides are all `short_side` pixels long. Crops are cut at the stored scale: nothing is resized here.
+    Crops are cut at the stored scale: nothing is resized here.
 
     Attributes:
         files: path of each picture relative to the folder it came from.
         sha256: hex digest of each picture's original file.
-        short_side: in pixels; 0 where the split is empty.
+        short_side: of every picture, in pixels; 0 where the split is empty.
         digest: hex sha256 over the split's pictures (content and stored size), which identifies the data of a run.
-
-    Raises:
-        UserError: the folder was not prepared, or is damaged.
     """
 
     def __init__(self, folder: Path, split: Split) -> None:

@@ -13,31 +13,81 @@ The same pictures and parameters give the same bytes.
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantart.data.contact_sheet import contact_sheet
-from quantart.data.files import PictureFile, pair_name
-from quantart.data.index import PIXELS_FILE, IndexRow, write_index, write_table
-from quantart.data.loading import Geometry
-from quantart.data.packing import Packed, load_all, pack
-from quantart.data.report import REPORT_FILE, PrepareReport
+from quantart.data.files import pair_name
+from quantart.data.index import PIXELS_FILE, REPORT_FILE, IndexRow, write_index, write_table
+from quantart.data.packing import Geometry, Packed, load_all, pack
+from quantart.data.pictures import PackedPictures
 from quantart.data.sources import find_pictures
 from quantart.data.splits import assign_splits, split_of_name
 from quantart.errors import UserError
+from quantart.images.arrays import Picture
+from quantart.images.grid import picture_grid
 from quantart.images.write import write_image
 from quantart.machine.progress import progress
 from quantart.machine.whole import whole_folder
-from quantart.vocabulary.names import SPLITS
+from quantart.vocabulary.names import SPLITS, Domain, Split
 
 if TYPE_CHECKING:
     from quantart.params.data import DataParams
-    from quantart.vocabulary.names import Domain
 
 REJECTED_FILE = "rejected.csv"
 CONTACT_SHEET_FILE = "contact_sheet.jpg"
 
 REASONS_SHOWN = 10
+
+COLUMNS = 10  # of the contact sheet
+ROWS_PER_SPLIT = 3
+CELL = 112
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What became of each picture: `found = kept + duplicates + rejected`."""
+
+    domain: str
+    found: int
+    kept: int
+    splits: dict[Split, int]
+    """Kept pictures per split; where only one is kept, it is in every split."""
+    duplicates: list[tuple[str, str]]
+    """(file, the file kept in its place)."""
+    rejected: list[tuple[str, str]]
+    """(file, reason)."""
+    short_side: int
+    """Of every kept picture, in pixels."""
+    longest_side: int
+    """The longest of all, in pixels."""
+    bytes: int
+    """Size of `pictures.bin`."""
+
+    def summary(self) -> str:
+        """One line for the terminal."""
+        splits = ", ".join(f"{count} {split}" for split, count in self.splits.items())
+        return (
+            f"{self.domain}: {self.found} pictures found, {self.kept} kept ({splits}), "
+            f"{len(self.duplicates)} duplicates, {len(self.rejected)} rejected"
+        )
+
+    def to_json(self) -> str:
+        report = {
+            "domain": self.domain,
+            "counts": {
+                "found": self.found,
+                "kept": self.kept,
+                "duplicates": len(self.duplicates),
+                "rejected": len(self.rejected),
+            },
+            "splits": self.splits,
+            "sizes": {"short_side": self.short_side, "longest_side": self.longest_side, "bytes": self.bytes},
+            "duplicates": [{"file": file, "same_as": kept} for file, kept in self.duplicates],
+            "rejected": [{"file": file, "reason": reason} for file, reason in self.rejected],
+        }
+        return json.dumps(report, indent=2) + "\n"
 
 
 def prepare_domain(
@@ -53,12 +103,10 @@ def prepare_domain(
     """Prepare all pictures of `source` into the folder `out`, which is replaced as a whole at the end.
 
     Args:
-        source: folder, list, table, shard or one picture, see `find_pictures`.
+        source, root: see `find_pictures`.
         out: a new folder, an empty one, or an earlier prepared one.
-        params: size, splits and limits.
         domain: named in the report; selects the table in `params` that describes the source.
         called: the option that gave the source, e.g. `--content`, for messages; None: `data.<domain>` of params.yaml.
-        root: folder that the names of a list or table are relative to; None: the one it is in.
         workers: see `load_all`.
 
     Raises:
@@ -69,30 +117,23 @@ def prepare_domain(
         files = find_pictures(source, params.table(domain), root)
     except UserError as error:
         raise UserError(f"{called or f'data.{domain}'}: {error.fault}", error.remedy) from error
-    with whole_folder(out) as fresh:
-        return _fill(fresh, files, params, domain, called, workers)
-
-
-def _fill(
-    folder: Path,
-    files: list[PictureFile],
-    params: DataParams,
-    domain: Domain,
-    called: str | None,
-    workers: int | None,
-) -> PrepareReport:
     geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels, params.resize == "squash")
     results = progress(load_all(files, geometry, workers), len(files), f"preparing {domain}")
-    packed = pack(zip((file.name for file in files), results, strict=True), folder / PIXELS_FILE, params.paired)
-    _check_rejected(packed.rejected, len(files), params.max_rejected_share, domain, called)
+    with whole_folder(out) as fresh:
+        packed = pack(zip((file.name for file in files), results, strict=True), fresh / PIXELS_FILE, params.paired)
+        _check_rejected(packed.rejected, len(files), params.max_rejected_share, domain, called)
+        return _finish(fresh, packed, len(files), params, domain)
 
+
+def _finish(folder: Path, packed: Packed, found: int, params: DataParams, domain: Domain) -> PrepareReport:
+    """Write all but the packed file."""
     alone = len(packed.rows) == 1
     rows = _in_every_split(packed, folder / PIXELS_FILE) if alone else _split(packed, params, domain)
     write_index(folder, rows)
     write_table(folder / REJECTED_FILE, ("file", "reason"), packed.rejected)
     report = PrepareReport(
         domain=domain,
-        found=len(files),
+        found=found,
         kept=len(packed.rows),
         splits={split: [row.split for row in rows].count(split) for split in SPLITS},
         duplicates=packed.duplicates,
@@ -104,6 +145,20 @@ def _fill(
     (folder / REPORT_FILE).write_text(report.to_json(), encoding="utf8")
     write_image(folder / CONTACT_SHEET_FILE, contact_sheet(folder))
     return report
+
+
+def contact_sheet(folder: Path) -> Picture:
+    """Pictures spread evenly over each split of a prepared folder."""
+    rows: list[list[Picture]] = []
+    titles: list[str] = []
+    for split in SPLITS:
+        pictures = PackedPictures(folder, split)
+        shown = min(len(pictures), COLUMNS * ROWS_PER_SPLIT)
+        chosen = [pictures.picture(i * len(pictures) // shown) for i in range(shown)]
+        for start in range(0, shown, COLUMNS):
+            rows.append(chosen[start : start + COLUMNS])
+            titles.append(split if start == 0 else "")
+    return picture_grid(rows, row_titles=titles, cell=CELL)
 
 
 def _split(packed: Packed, params: DataParams, domain: Domain) -> list[IndexRow]:

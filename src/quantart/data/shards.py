@@ -5,7 +5,6 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from quantart.data.files import PictureFile, leads_outside, table_name
 from quantart.errors import UserError
@@ -25,16 +24,16 @@ def shard_pictures(path: Path, prefix: str = "") -> Iterator[PictureFile]:
     """The members of a tar that are named like pictures, in their order; their names get the `prefix`.
 
     Hidden members are skipped, as in folders. Links, devices, sparse files and names that lead out of the archive are
-    yielded with their fault.
-
-    Raises:
-        UserError: it can't be read, is compressed, or is damaged.
+    yielded with their fault. UserError where the tar can't be read, is compressed or damaged.
     """
     try:
         if not path.is_file():
             raise UserError(f"{path}: no regular file", "give a plain .tar")
         length = path.stat().st_size
-        with path.open("rb") as file, tarfile.open(fileobj=_plain(file, path), mode="r:") as archive:
+        with path.open("rb") as file:
+            if file.read(6).startswith(_MAGIC):
+                raise UserError(f"{path}: compressed in spite of its name", "decompress it to a plain .tar")
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             while (member := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined]  # it would keep them all
                 if is_picture(member.name) and not _is_hidden(member.name):
@@ -47,13 +46,6 @@ def shard_pictures(path: Path, prefix: str = "") -> Iterator[PictureFile]:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
         raise UserError(f"{path}: no tar, damaged or cut off ({error})", "make it again") from None
-
-
-def _plain(file: BinaryIO, path: Path) -> BinaryIO:
-    if file.read(6).startswith(_MAGIC):
-        raise UserError(f"{path}: compressed in spite of its name", "decompress it to a plain .tar")
-    file.seek(0)
-    return file
 
 
 def _picture(member: tarfile.TarInfo, path: Path, prefix: str, length: int) -> PictureFile:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 LIST, TABLE = ".txt", ".csv"
 FILENAME_COLUMN = "filename"
+SOURCES = (
+    f"give a folder of pictures, a list ({LIST}), a table ({TABLE}), a shard ({SHARD}) or one picture "
+    f"({', '.join(EXTENSIONS)})"
+)
 
 
 def find_pictures(source: Path, table: TableParams | None = None, root: Path | None = None) -> list[PictureFile]:
@@ -38,34 +42,24 @@ def find_pictures(source: Path, table: TableParams | None = None, root: Path | N
     root = root or source.parent
     kind = source.suffix.lower()
     if source.is_dir():
-        return _sorted(_in_folder(source))
-    refuse_compressed(source)
-    if not source.is_file():
-        raise UserError(
-            f"{source}: no such folder or file",
-            f"give a folder of pictures, a list ({LIST}), a table ({TABLE}), a shard ({SHARD}) or one picture",
-        )
-    if kind == LIST:
-        pictures = listed_pictures(source, root)
-    elif kind == TABLE:
-        column = (table and table.column) or FILENAME_COLUMN
-        pictures = tabled_pictures(source, root, column, table.where if table else None)
-    elif kind == SHARD:
-        pictures = list(shard_pictures(source))
-    elif is_picture(source.name):
-        pictures = [PictureFile(table_name(source.name), source)]
+        pictures = _in_folder(source)
     else:
-        raise UserError(
-            f"{source}: unknown kind of file",
-            f"give a folder of pictures, a list ({LIST}), a table ({TABLE}), a shard ({SHARD}) or one picture "
-            f"({', '.join(EXTENSIONS)})",
-        )
-    if not pictures:
-        raise UserError(f"{source}: no picture in it", f"pictures end in {', '.join(EXTENSIONS)}")
-    return _sorted(pictures)
-
-
-def _sorted(pictures: list[PictureFile]) -> list[PictureFile]:
+        refuse_compressed(source)
+        if not source.is_file():
+            raise UserError(f"{source}: no such folder or file", SOURCES)
+        if kind == LIST:
+            pictures = listed_pictures(source, root)
+        elif kind == TABLE:
+            column = (table and table.column) or FILENAME_COLUMN
+            pictures = tabled_pictures(source, root, column, table.where if table else None)
+        elif kind == SHARD:
+            pictures = list(shard_pictures(source))
+        elif is_picture(source.name):
+            pictures = [PictureFile(table_name(source.name), source)]
+        else:
+            raise UserError(f"{source}: unknown kind of file", SOURCES)
+        if not pictures:
+            raise UserError(f"{source}: no picture in it", f"pictures end in {', '.join(EXTENSIONS)}")
     return sorted(pictures, key=lambda picture: picture.name)
 
 

@@ -24,7 +24,7 @@ def split_of(sha256_hex: str, val_share: float, test_share: float) -> Split:
 
 
 def split_of_name(name: str, val_share: float, test_share: float) -> Split:
-    """The split of a picture by its name alone, so that partners, which share a name, share a split."""
+    """The split of a picture by its name alone: partners share both."""
     return split_of(hashlib.sha256(name.encode()).hexdigest(), val_share, test_share)
 
 

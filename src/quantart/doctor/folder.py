@@ -12,7 +12,7 @@ from dvc.config import Config
 
 from quantart.doctor.finding import Finding, fails, ok, warning
 from quantart.errors import UserError
-from quantart.machine.writable import check_writable
+from quantart.machine.disk import check_writable
 from quantart.project import WRITTEN, Project
 from quantart.vocabulary.names import DOMAINS
 

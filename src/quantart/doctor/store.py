@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from quantart.doctor.finding import Finding, fails, ok, warning
 from quantart.errors import UserError
-from quantart.machine.writable import check_writable
+from quantart.machine.disk import check_writable
 from quantart.project import Project
 from quantart.tracking.spool import find_spools
 from quantart.tracking.store import SQLITE, impatient, real_root, tracking_uri, without_password

@@ -17,11 +17,7 @@ Picture = NDArray[np.uint8]
 
 
 def to_pillow(array: Picture) -> Image.Image:
-    """A uint8 `(h, w, 3)` array as a Pillow image.
-
-    Raises:
-        ValueError: another type or shape.
-    """
+    """A picture as a Pillow image; ValueError where the array has another type or shape."""
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(f"expected a uint8 array (h, w, 3), got {array.dtype} {array.shape}")
     return Image.fromarray(array)

@@ -58,7 +58,6 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_sid
     """Decode a picture of any of `FORMATS`: the first frame, upright, in sRGB, transparency on white.
 
     Args:
-        data: the encoded file.
         max_pixels: larger pictures are refused by their header alone. Pillow's own limit (179 million pixels unless
             the process changed it) applies as well.
         still: refuse animations instead of taking their first frame.
@@ -66,7 +65,7 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_sid
             as long as its short side keeps this many pixels. None: always at its whole size.
 
     Returns:
-        uint8 `(h, w, 3)`, writable.
+        A writable array.
 
     Raises:
         ImageError: the only error, whatever the bytes are.
@@ -82,8 +81,7 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_sid
 def stored_size(data: bytes, *, max_pixels: int, still: bool = False) -> tuple[int, int]:
     """Height and width from a picture's header, as stored; `decode_image` may turn the picture upright.
 
-    Raises:
-        ImageError: the only error. What follows the header may still be broken.
+    ImageError is the only error; what follows the header may still be broken.
     """
     with _opened(data, max_pixels=max_pixels, still=still) as picture:
         return picture.height, picture.width
@@ -96,7 +94,9 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
         raise ImageError("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            _check_size(picture, max_pixels)
+            if picture.width * picture.height > max_pixels:
+                size = f"{picture.width} × {picture.height} pixels"
+                raise ImageError(f"too large: {size}, the limit is {max_pixels} pixels")
             if data.startswith(_JPEG_START):
                 _check_scans(data)
             if still and picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
@@ -138,22 +138,13 @@ def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
 
 
 def read_image(path: Path, *, max_pixels: int) -> Picture:
-    """Read and decode one file; see `decode_image`.
-
-    Raises:
-        ImageError: naming the file.
-    """
+    """`decode_image` of a file; an ImageError names it."""
     with named(path):
         return decode_image(read_file(path), max_pixels=max_pixels)
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _check_size(picture: Image.Image, max_pixels: int) -> None:
-    if picture.width * picture.height > max_pixels:
-        raise ImageError(f"too large: {picture.width} × {picture.height} pixels, the limit is {max_pixels} pixels")
 
 
 def _upright(picture: Image.Image) -> Image.Image:

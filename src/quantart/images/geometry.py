@@ -1,4 +1,4 @@
-"""Scaling and cropping pictures, uint8 `(h, w, 3)`."""
+"""Scaling and cropping pictures."""
 
 from __future__ import annotations
 

@@ -20,9 +20,6 @@ def picture_grid(
 
     Titles are above the columns and left of the rows. The ends of shorter rows stay white.
 
-    Returns:
-        uint8 `(h, w, 3)`.
-
     Raises:
         ValueError: no picture, or the number of titles differs from the number of rows or columns.
     """
@@ -44,7 +41,9 @@ def picture_grid(
     for row, title in enumerate(row_titles):
         draw.text((2 * gap, top + row * step + cell // 2), title, fill="black", font=font, anchor="lm")
         for column, array in enumerate(rows[row]):
-            _paste_fitted(sheet, array, (left + column * step, top + row * step), cell)
+            picture = ImageOps.contain(to_pillow(array), (cell, cell), Image.Resampling.LANCZOS)
+            x, y = left + column * step, top + row * step
+            sheet.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
     return np.array(sheet)
 
 
@@ -54,11 +53,6 @@ def _titles(titles: Sequence[str] | None, count: int, what: str) -> list[str]:
     if len(titles) != count:
         raise ValueError(f"{len(titles)} {what} titles for {count} {what}s")
     return [" ".join(title.split()) for title in titles]
-
-
-def _paste_fitted(sheet: Image.Image, array: Picture, corner: tuple[int, int], cell: int) -> None:
-    picture = ImageOps.contain(to_pillow(array), (cell, cell), Image.Resampling.LANCZOS)
-    sheet.paste(picture, (corner[0] + (cell - picture.width) // 2, corner[1] + (cell - picture.height) // 2))
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

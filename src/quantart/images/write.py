@@ -13,16 +13,11 @@ WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEB
 
 
 def encode_png(array: Picture) -> bytes:
-    """`(h, w, 3)` as the bytes of a PNG."""
     return _encode(array, "PNG")
 
 
 def write_image(path: Path, array: Picture) -> None:
-    """Write `(h, w, 3)`, whole or not at all, in the format that the file name's ending selects.
-
-    Raises:
-        UserError: an ending that is not in `WRITTEN_FORMATS`, or nothing can be written there.
-    """
+    """Write a picture, whole or not at all, in the format of `WRITTEN_FORMATS` that the file name's ending selects."""
     file_format = WRITTEN_FORMATS.get(path.suffix.lower())
     if file_format is None:
         raise UserError(f"{path}: no format has this ending", f"use one of {', '.join(WRITTEN_FORMATS)}")

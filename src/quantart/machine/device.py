@@ -14,22 +14,14 @@ from quantart.errors import UserError
 
 
 def default_device() -> torch.device:
-    """The first GPU, or the CPU where there is no GPU or the CPU is asked for.
-
-    `ACCELERATE_USE_CPU`, then `use_cpu` in Accelerate's configuration file, ask for the CPU, for training and for
-    everything else.
+    """The first GPU, or the CPU where there is none or `ACCELERATE_USE_CPU`, else Accelerate's `use_cpu`, asks for it.
 
     Raises:
-        UserError: `ACCELERATE_CONFIG_FILE` names a missing file, or `CUDA_VISIBLE_DEVICES` a missing GPU.
+        UserError: see `configured`, or `CUDA_VISIBLE_DEVICES` names a missing GPU.
     """
     asked = os.environ.get("ACCELERATE_USE_CPU") or configured("use_cpu") or ""
     if asked.lower() in {"1", "true", "yes"}:
         return torch.device("cpu")
-    _check_visible()
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _check_visible() -> None:
     # CUDA silently ignores the first missing GPU and all after it: training would run on the CPU
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     named = list(takewhile(lambda name: name not in {"", "-1"}, (name.strip() for name in visible.split(","))))
@@ -39,14 +31,11 @@ def _check_visible() -> None:
             f"CUDA_VISIBLE_DEVICES={visible}: there is no GPU {named[here]} here",
             "correct it, or unset it to use the GPUs there are",
         )
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def chosen_device(name: str) -> torch.device:
-    """The device of this name: `cpu`, `cuda` or `cuda:1`.
-
-    Raises:
-        UserError: this machine has no such device.
-    """
+    """The device of this name: `cpu`, `cuda` or `cuda:1`; UserError where this machine has no such device."""
     here = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     here += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if name not in here:
@@ -55,11 +44,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 def precision(cpu: bool) -> str:
-    """`bf16` or `no` as Accelerate's configuration asks for, else `default_precision`.
-
-    Raises:
-        UserError: it asks for another precision.
-    """
+    """`bf16` or `no` as Accelerate's configuration says, else `default_precision`; UserError where it says another."""
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or configured("mixed_precision") or default_precision(cpu)
     if asked not in {"no", "bf16"}:
         raise UserError(f"mixed precision {asked!r} is not supported", "use 'bf16' or 'no'")
@@ -79,20 +64,13 @@ def autocast(device: torch.device) -> Callable[[], torch.autocast]:
     """A function that makes contexts in which networks run in this device's `precision`, as they do in training.
 
     The configuration is read once, here. Each thread needs a context of its own.
-
-    Raises:
-        UserError: see `precision`.
     """
     half = precision(cpu=device.type == "cpu") == "bf16"
     return partial(torch.autocast, device.type, torch.bfloat16, enabled=half)
 
 
 def configured(key: str) -> str | None:
-    """A value of Accelerate's configuration file, as text.
-
-    Raises:
-        UserError: `ACCELERATE_CONFIG_FILE` names a missing file, or the file is not a configuration.
-    """
+    """A value of Accelerate's configuration file, as text; UserError where it is none or the one named is missing."""
     import yaml
 
     chosen = os.environ.get("ACCELERATE_CONFIG_FILE")

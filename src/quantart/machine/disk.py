@@ -1,9 +1,10 @@
-"""Report a full disk: what needed how much room, and what to do now."""
+"""Report a disk that is full or can't be written to: what needed how much room, and what to do now."""
 
 from __future__ import annotations
 
 import errno
 import shutil
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,11 +19,21 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 WORDS = ("No space left on device", "database or disk is full", *(f"os error {number}" for number in FULL))
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Whether a failure, or one that caused it, means that a disk or a quota is full."""
-    if isinstance(error, OSError) and error.errno in FULL:
-        return True
-    return any(words in line for line in traceback.format_exception(error) for words in WORDS)
+def check_writable(folder: Path) -> None:
+    """Check that files can be made in `folder`, or in its nearest parent that exists; none is left behind.
+
+    Raises:
+        UserError: it is read-only, belongs to somebody else, is a file, or its disk is full.
+    """
+    there = _existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{there}: no file can be made in it ({error.strerror or error})",
+            "make it writable for this user, or move the project to a folder that is",
+        ) from None
 
 
 @contextmanager
@@ -32,11 +43,7 @@ def writing(what: str, size: int, folder: Path, advice: Callable[[], str]) -> It
     Args:
         what: is written in the block, e.g. `the checkpoint of step 500`.
         size: bytes it needs, about.
-        folder: it is written to.
         advice: returns what to do once the disk can be written to.
-
-    Raises:
-        UserError: it could not be written.
     """
     try:
         with room_for(what, size, folder, advice):
@@ -53,30 +60,27 @@ def room_for(what: str, size: int, folder: Path, advice: Callable[[], str]) -> I
     except UserError:
         raise
     except Exception as error:
-        # SQLite has many names for it
-        if not is_disk_full(error) and free_bytes(folder) > 2**16:
+        free = shutil.disk_usage(_existing(folder)).free
+        if not _is_disk_full(error) and free > 2**16:  # SQLite has many names for a full disk
             raise
-        if reported := _reported_before(error):
-            raise reported from None
+        before = error.__context__
+        while before is not None:
+            if isinstance(before, UserError):  # raised already, and the disk was still full while it was handled
+                raise before from None
+            before = before.__context__
         raise UserError(
-            f"{what} needs about {megabytes(size)} in {folder}, where {megabytes(free_bytes(folder))} are free",
+            f"{what} needs about {size / 1e6:.1f} MB in {folder}, where {free / 1e6:.1f} MB are free",
             f"make room, then {advice()}",
         ) from error
 
 
-def _reported_before(error: BaseException) -> UserError | None:
-    """The UserError during whose handling this error was raised: the disk is then still full."""
-    before = error.__context__
-    while before is not None and not isinstance(before, UserError):
-        before = before.__context__
-    return before
+def _is_disk_full(error: Exception) -> bool:
+    """Whether a failure, or one that caused it, means that a disk or a quota is full."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    return any(words in line for line in traceback.format_exception(error) for words in WORDS)
 
 
-def free_bytes(folder: Path) -> int:
-    """Bytes free for files in `folder`, or in its nearest parent that exists."""
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    return shutil.disk_usage(there).free
-
-
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _existing(folder: Path) -> Path:
+    """The folder, or its nearest parent that exists."""
+    return next(each for each in (folder, *folder.absolute().parents) if each.exists())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 
 _M_MMAP_THRESHOLD = -3
-_LARGE = 4 * 2**20
 
 
 def keep_no_large_blocks() -> None:
@@ -13,10 +13,7 @@ def keep_no_large_blocks() -> None:
 
     By default glibc raises this limit from 128 KB up to 32 MB. Results that are kept then lie between the tensors of
     their batch, and the next batch does not fit into the gaps: evaluation grew by 6 MB for each pair, of which it keeps
-    40 KB. The price is that pages are cleared again. Other C libraries are left as they are.
+    40 KB. The price is that pages are cleared again.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # not glibc, or no C library under this name
-        return
-    mallopt(_M_MMAP_THRESHOLD, _LARGE)
+    with suppress(AttributeError, OSError, TypeError):  # not glibc, or no C library under this name
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)

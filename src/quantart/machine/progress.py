@@ -5,19 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 Item = TypeVar("Item")
@@ -27,15 +18,12 @@ def progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
     """Yield `items` under a bar on standard error, or with a line for each tenth where that is no terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield from _lines(items, total, title, console)
+        for count, item in enumerate(items, start=1):
+            yield item
+            if count * 10 // total > (count - 1) * 10 // total:
+                console.print(f"{title}: {count} of {total}", highlight=False)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as bar:
         yield from bar.track(items, total=total, description=title)
 
@@ -47,13 +35,6 @@ class _RateColumn(ProgressColumn):
         return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
-def _lines(items: Iterable[Item], total: int, title: str, console: Console) -> Iterator[Item]:
-    for count, item in enumerate(items, start=1):
-        yield item
-        if count * 10 // total > (count - 1) * 10 // total:
-            console.print(f"{title}: {count} of {total}", highlight=False)
-
-
 class TrainingBar:
     """Step, loss, pictures per second and time left of a training run: a bar on a terminal, elsewhere lines."""
 
@@ -62,16 +43,16 @@ class TrainingBar:
         self._first = first
         self._total = total
         self._began = time.perf_counter()
-        self._console = Console(stderr=True)
-        self._lines = enabled and not self._console.is_terminal
+        console = Console(stderr=True)
+        self._lines = enabled and not console.is_terminal
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[values]}"),
             TimeRemainingColumn(),
-            console=self._console,
-            disable=not (enabled and self._console.is_terminal),
+            console=console,
+            disable=not (enabled and console.is_terminal),
         )
         self._task = self._bar.add_task(name, total=total, completed=first, values="")
 
@@ -91,5 +72,5 @@ class TrainingBar:
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.stop()

@@ -17,11 +17,7 @@ _NAME_SHOWN = 40  # the name itself may be as long as the file system allows
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write or replace a file in a folder that exists.
-
-    Raises:
-        UserError: nothing can be written there; an earlier file is unchanged.
-    """
+    """Write or replace a file in a folder that exists; after a UserError an earlier file is unchanged."""
     beside = path.with_name(f".{path.stem[:_NAME_SHOWN]}.{os.getpid()}.partial")
     try:
         beside.unlink(missing_ok=True)

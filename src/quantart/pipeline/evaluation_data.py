@@ -15,8 +15,7 @@ from accelerate.utils import broadcast_object_list
 from quantart.data.pairing import choose_pairs
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
-from quantart.data.prepare import prepare_domain
-from quantart.data.report import PrepareReport
+from quantart.data.prepare import PrepareReport, prepare_domain
 from quantart.data.splits import IN_WORDS
 from quantart.errors import UserError
 from quantart.evaluation.task import ReconstructionTask, TransferTask

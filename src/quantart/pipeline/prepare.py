@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from quantart.data.prepare import prepare_domain
-from quantart.data.report import PrepareReport
+from quantart.data.prepare import PrepareReport, prepare_domain
 from quantart.pipeline.code import begin
 from quantart.project import Project
 from quantart.vocabulary.names import Domain

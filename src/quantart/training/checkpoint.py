@@ -34,8 +34,6 @@ TENSORS, META = "state.safetensors", "state.json"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a checkpoint holds."""
-
     step: nn.Module
     optimizers: Mapping[Any, torch.optim.Optimizer]
     averaged: nn.Module | None
@@ -71,23 +69,19 @@ def fingerprint(**parts: Any) -> str:
 
 
 class Checkpoints:
-    """The checkpoints of one stage in `folder`, all of one run.
-
-    Args:
-        folder: made when first needed.
-        fingerprint: of parameters and data; what a run with another fingerprint left is kept aside, never mixed in.
-    """
+    """The checkpoints of one stage in `folder`, all of one run; those of another `fingerprint` are kept aside."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
+        self._run = folder / "run.json"
         self._damaged: list[Path] = []
 
     def prepare(self) -> None:
         """Move aside what another run left here, and remove what a killed run left half written."""
         for half in self.folder.glob(".step-*"):
             remove(half)
-        owner = self._run().get("fingerprint")
+        owner = _read_json(self._run).get("fingerprint")
         if self.last_step() and owner != self.fingerprint:
             aside = self.folder.with_name(f"{self.folder.name}.before-{self.fingerprint}")
             remove(aside)
@@ -98,16 +92,16 @@ class Checkpoints:
             _tell(logging.WARNING, f"{why}: starting afresh (the old checkpoints are in {aside})")
         self.folder.mkdir(parents=True, exist_ok=True)
         if owner != self.fingerprint:
-            self._set_run({"fingerprint": self.fingerprint})
+            write_whole(self._run, json.dumps({"fingerprint": self.fingerprint}).encode())
 
     @property
     def run_id(self) -> str | None:
         """Id of the tracked run these checkpoints belong to."""
-        return self._run().get("run_id")
+        return _read_json(self._run).get("run_id")
 
     @run_id.setter
     def run_id(self, value: str) -> None:
-        self._set_run({"fingerprint": self.fingerprint, "run_id": value})
+        write_whole(self._run, json.dumps({"fingerprint": self.fingerprint, "run_id": value}).encode())
 
     def last_step(self) -> int:
         """Step of the newest checkpoint that is not known to be damaged; 0 without one."""
@@ -150,8 +144,7 @@ class Checkpoints:
         """Write the checkpoint of `step`, then remove all but the newest ones.
 
         Raises:
-            UserError: the state is not finite, so that nothing could resume from it, or the disk is full. Earlier
-                checkpoints stay intact.
+            UserError: the state is not finite, or the disk is full; earlier checkpoints stay intact.
         """
         tensors = state.tensors()
         if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
@@ -190,15 +183,8 @@ class Checkpoints:
     def _found(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
 
-    def _run(self) -> dict[str, Any]:
-        return _read_json(self.folder / "run.json")
-
-    def _set_run(self, value: Mapping[str, str]) -> None:
-        write_whole(self.folder / "run.json", json.dumps(value).encode())
-
 
 def _damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint; None where it is intact."""
     meta = _read_json(folder / META)
     if meta.get("step") != _step_of(folder) or "sha256" not in meta:
         return f"{META} can't be read"
@@ -218,7 +204,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _tell(level: int, sentence: str) -> None:
-    """Log from the first process alone."""
     if rank() == 0:
         log.log(level, sentence)
 

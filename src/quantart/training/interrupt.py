@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType, TracebackType
+from typing import Any
 
 from quantart.errors import StoppedBySignal
 
@@ -13,7 +13,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._signum: int | None = None
-        self._before: dict[int, signal.Handlers | int | object] = {}
+        self._before: dict[int, Any] = {}
 
     @property
     def requested(self) -> bool:
@@ -35,14 +35,11 @@ class Interrupt:
             self._before[signum] = signal.signal(signum, self._note)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._restore()
-
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        self._signum = signum
-        self._restore()
-
-    def _restore(self) -> None:
+    def __exit__(self, *error: object) -> None:
         for signum, handler in self._before.items():
-            signal.signal(signum, handler)  # type: ignore[arg-type]
+            signal.signal(signum, handler)
         self._before.clear()
+
+    def _note(self, signum: int, frame: object) -> None:
+        self._signum = signum
+        self.__exit__()

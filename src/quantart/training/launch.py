@@ -87,9 +87,8 @@ def _exit_code(module: str, arguments: list[str], processes: int, cpu: bool) -> 
         rank, failure = error.get_first_failure()
         if failure.exitcode > 0:
             return failure.exitcode
-        name = signal.Signals(-failure.exitcode).name
-        advice = "the others were stopped: run the same command again to go on"
-        log.error("process %d of %d died of %s; %s", rank, processes, name, advice)
+        died = f"process {rank} of {processes} died of {signal.Signals(-failure.exitcode).name}"
+        log.error(f"{died}; the others were stopped: run the same command again to go on")
         return 1
     except SignalException as stopped:
         return 128 + int(stopped.sigval)
@@ -97,11 +96,7 @@ def _exit_code(module: str, arguments: list[str], processes: int, cpu: bool) -> 
 
 
 def make_accelerator(seed: int) -> Accelerator:
-    """An Accelerator with device and precision settled, and every process seeded alike.
-
-    Raises:
-        UserError: the precision asked for is not one the device can do.
-    """
+    """An Accelerator on `default_device` with its `precision`; every process is seeded alike."""
     cpu = default_device().type == "cpu"
     accelerator = Accelerator(
         cpu=cpu,

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,9 +25,9 @@ from torch import nn
 from quantart.errors import UserError
 from quantart.machine.progress import TrainingBar
 from quantart.training.checkpoint import Checkpoints, TrainingState
+from quantart.training.failures import memory_advice
 from quantart.training.interrupt import Interrupt
 from quantart.training.means import Means
-from quantart.training.memory import memory_advice
 from quantart.training.step import AdversarialStep
 from quantart.training.update import Update, learning_rate
 
@@ -37,8 +38,6 @@ Pictures = Mapping[str, np.ndarray]
 
 
 class Logger(Protocol):
-    """Where a training run reports to."""
-
     def metrics(self, values: Mapping[str, float], step: int) -> None: ...
 
     def image(self, key: str, array: np.ndarray, step: int) -> None: ...
@@ -68,19 +67,12 @@ class Task:
 
 
 def train(
-    task: Task,
-    params: TrainingParams,
-    *,
-    seed: int,
-    accelerator: Accelerator,
-    checkpoints: Checkpoints,
-    logger: Logger,
+    task: Task, params: TrainingParams, *, seed: int, accelerator: Accelerator, checkpoints: Checkpoints, logger: Logger
 ) -> nn.Module:
     """Train `task` to its last step and return the model on the CPU, with averaged weights if they are on.
 
     Raises:
-        UserError: a loss is not finite (names it, the step and the pictures), memory ran out (names the parameter to
-            lower), or a checkpoint could not be written.
+        UserError: a loss is not finite, memory ran out, or a checkpoint could not be written.
         StoppedBySignal: SIGTERM or SIGINT came; a checkpoint was written first.
     """
     update = Update(task.step, params, accelerator, task.discriminator_learning_rate_factor)
@@ -88,42 +80,36 @@ def train(
     state = TrainingState(update.step, update.optimizers, update.averaged, totals)
     first = checkpoints.restore(state)
 
-    waited = 0.0
-    logged = first
     with (
         memory_advice(*_sizes(task.section, params), checkpoints.advice),
         Interrupt() as interrupt,
         TrainingBar(task.name, first, params.steps, accelerator.is_main_process) as bar,
     ):
-        began = time.perf_counter()
+        speed = _Speed(first)
         for step in range(first, params.steps):
             torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))  # dropout
-
-            fetch = time.perf_counter()
-            batch = task.batch(step)
-            waited += time.perf_counter() - fetch
-
+            with speed.waiting():
+                batch = task.batch(step)
             update(batch, step, totals)
 
             done = step + 1
-            if done % params.log_every == 0 or done == params.steps:
+            last = done == params.steps
+            if done % params.log_every == 0 or last:
                 _stop_if_not_finite(task, totals, accelerator, checkpoints)
-                values = totals.take(accelerator)
-                elapsed, began = time.perf_counter() - began, time.perf_counter()
-                values["learning_rate"] = learning_rate(params, step)
-                values["images_per_second"] = (done - logged) * params.batch_size / elapsed
-                values["data_wait_share"] = waited / elapsed
-                logged, waited = done, 0.0
+                values = totals.take(accelerator) | {"learning_rate": learning_rate(params, step)}
+                values |= speed.means(done, params.batch_size)
+                speed = _Speed(done)
                 logger.metrics({f"train/{name}": value for name, value in values.items()}, done)
                 bar.show(done, values)
             else:
                 bar.advance(done)
-            if done % params.validate_every == 0 or done == params.steps:
-                with memory_advice(*_validation_sizes(task, done), checkpoints.advice):
+            if (done % params.validate_every == 0 or last) and accelerator.is_main_process:
+                doing = f"the validation after step {done} with data.resolution {task.resolution}"
+                with memory_advice(doing, "data.resolution", checkpoints.advice):
                     _validate(task, update.best, accelerator, logger, done)
             if _on_any(interrupt.requested, accelerator):
                 interrupt.request()  # also where only another process got the signal
-            if done % params.checkpoint_every == 0 or done == params.steps or interrupt.requested:
+            if done % params.checkpoint_every == 0 or last or interrupt.requested:
                 _stop_if_not_finite(task, totals, accelerator, checkpoints)
                 if accelerator.is_main_process:
                     checkpoints.save(state, done)
@@ -140,8 +126,6 @@ def _on_any(flag: bool, accelerator: Accelerator) -> bool:
 
 
 def _validate(task: Task, model: nn.Module, accelerator: Accelerator, logger: Logger, done: int) -> None:
-    if not accelerator.is_main_process:
-        return
     was_training = model.training
     model.eval()
     with torch.inference_mode(), accelerator.autocast():
@@ -172,5 +156,20 @@ def _sizes(section: str, params: TrainingParams) -> tuple[str, str]:
     return f"a training step with {keys[0]} {params.batch_size} and {keys[1]} {params.crop}", " or ".join(keys)
 
 
-def _validation_sizes(task: Task, done: int) -> tuple[str, str]:
-    return f"the validation after step {done} with data.resolution {task.resolution}", "data.resolution"
+class _Speed:
+    """Pictures per second, and the share of the time that waits for data, from step `done` on."""
+
+    def __init__(self, done: int) -> None:
+        self._done = done
+        self._began = time.perf_counter()
+        self._waited = 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - began
+
+    def means(self, done: int, batch_size: int) -> dict[str, float]:
+        steps, elapsed = done - self._done, time.perf_counter() - self._began
+        return {"images_per_second": steps * batch_size / elapsed, "data_wait_share": self._waited / elapsed}

@@ -7,8 +7,6 @@ Each phase uses only some of the parameters: wrap it with `find_unused_parameter
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -43,23 +41,23 @@ class AdversarialStep(nn.Module, ABC):
 
     def forward(self, batch: Any, phase: Phase, step: int) -> StepOutput:
         """The loss of one phase of a step; `step` counts from 0."""
-        if phase == "generator":
-            with frozen(self.loss.discriminator):
-                return self._generator(batch, step)
-        return self._discriminator(batch, step)
+        if phase == "discriminator":
+            return self._discriminator(batch, step)
+        discriminator = self.loss.discriminator or nn.Identity()
+        discriminator.requires_grad_(False)  # gradients pass through it, but its own parameters get none
+        try:
+            return self._generator(batch, step)
+        finally:
+            discriminator.requires_grad_(True)
 
     def discriminator_runs(self, step: int) -> bool:
         """Whether this step has a discriminator's phase."""
-        if self.loss.discriminator is None:
-            return False
-        return self.reference_order or self.loss.factor(step) > 0.0
+        return self.loss.discriminator is not None and (self.reference_order or self.loss.factor(step) > 0.0)
 
     def generator_parameters(self) -> list[nn.Parameter]:
-        """The parameters that the generator's phase trains."""
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def discriminator_parameters(self) -> list[nn.Parameter]:
-        """The parameters that the discriminator's phase trains; empty without a discriminator."""
         return [] if self.loss.discriminator is None else list(self.loss.discriminator.parameters())
 
     @abstractmethod
@@ -75,16 +73,3 @@ class AdversarialStep(nn.Module, ABC):
         if self._fake is None:
             raise RuntimeError("the generator's phase must come before the discriminator's")
         return self._fake
-
-
-@contextmanager
-def frozen(module: nn.Module | None) -> Iterator[None]:
-    """In the block gradients pass through `module`, but its own parameters get none."""
-    if module is None:
-        yield
-        return
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from quantart.components.codebook import CodeWindow
 from quantart.data.batches import CodeBatch
-from quantart.losses.adversarial import Logs
 from quantart.losses.decoded import DecodedLoss
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2, Transferred
@@ -18,7 +17,6 @@ class Stage2Step(AdversarialStep):
     """Trains `model.model_x2y` and the discriminator alone; the rest of the model is frozen here.
 
     Args:
-        reference_order: see `AdversarialStep`.
         decoded: additional losses of the decoded pictures; None: losses of the latents alone, as published.
     """
 
@@ -47,20 +45,17 @@ class Stage2Step(AdversarialStep):
             output.z, content, style, output.loss, step, adversarial=self.discriminator_runs(step)
         )
         if self.decoded is not None:
-            seen, seen_logs = self._seen(self.decoded, output.z, content, style, batch.painting)
+            with torch.no_grad():
+                style_features = self.decoded.targets(self.model.decode(style))
+                perceptual = self.decoded.perceptual_weight
+                content_features = self.decoded.targets(self.model.decode(content)) if perceptual else None
+            picture = self.model.decode(output.z)
+            seen, seen_logs = self.decoded(picture, content_features, style_features, batch.painting)
             total, logs = total + seen, logs | seen_logs | {"total_loss": (total + seen).detach()}
         if self.window is not None and output.indices is not None:
             self.window.add(output.indices)
             logs |= self.window.statistics()
         return StepOutput(total, logs)
-
-    def _seen(
-        self, loss: DecodedLoss, output: Tensor, content: Tensor, style: Tensor, painting: Tensor | None
-    ) -> tuple[Tensor, Logs]:
-        with torch.no_grad():
-            style_features = loss.targets(self.model.decode(style))
-            content_features = loss.targets(self.model.decode(content)) if loss.perceptual_weight else None
-        return loss(self.model.decode(output), content_features, style_features, painting)
 
     def _discriminator(self, batch: CodeBatch, step: int) -> StepOutput:
         content, style = self._latents(batch)

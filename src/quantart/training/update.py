@@ -20,13 +20,8 @@ if TYPE_CHECKING:
 class Update:
     """Trains the networks of a step on the accelerator's device, together with its other processes.
 
-    Args:
-        step: moved to the device.
-        factor: ratio of the discriminator's learning rate to the generator's.
-
-    Attributes:
-        optimizers: one for each phase that trains something.
-        averaged: the model with averaged weights; None where `params.weight_ema` is 0.
+    There is an optimiser for each phase that trains something; `factor` is the ratio of the discriminator's learning
+    rate to the generator's. `averaged` is the model with averaged weights, None where `params.weight_ema` is 0.
     """
 
     def __init__(self, step: AdversarialStep, params: TrainingParams, accelerator: Accelerator, factor: float) -> None:

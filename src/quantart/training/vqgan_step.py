@@ -20,7 +20,6 @@ class Stage1Step(AdversarialStep):
             earlier steps decode the latents as they are. 0: quantise from the start, with the codebook as given.
         codebook: initialises the codes by k-means. An `EmaCodebook` also updates them by moving averages; with another
             the codebook loss updates them. May be None where `quantize_from` is 0.
-        reference_order: see `AdversarialStep`.
     """
 
     model: ExperimentStage1
@@ -44,7 +43,11 @@ class Stage1Step(AdversarialStep):
 
     def _generator(self, x: Tensor, step: int) -> StepOutput:
         z = self.model.latents(x)
-        quantized = self._quantize(z, step)
+        quantized: Quantized | None = None
+        if step >= self.quantize_from:
+            if self.codebook is not None and step == self.quantize_from > 0:
+                self.codebook.initialise()
+            quantized = self.model.quantize(z)
         reconstruction = self.model.decode(z if quantized is None else quantized.z_q)
         self._keep_fake(reconstruction)
         total, logs = self.loss.generator(
@@ -58,21 +61,13 @@ class Stage1Step(AdversarialStep):
         return StepOutput(total, logs | self._codebook_logs(z, quantized, step))
 
     def _discriminator(self, x: Tensor, step: int) -> StepOutput:
-        fake = self._reconstruct(x, step) if self.reference_order else self._kept_fake()
+        if self.reference_order:
+            with torch.no_grad():
+                z = self.model.latents(x)
+                fake = self.model.decode(z if step < self.quantize_from else self.model.quantize(z).z_q)
+        else:
+            fake = self._kept_fake()
         return StepOutput(*self.loss.discriminator_loss(x, fake, step))
-
-    @torch.no_grad()
-    def _reconstruct(self, x: Tensor, step: int) -> Tensor:
-        z = self.model.latents(x)
-        return self.model.decode(z if step < self.quantize_from else self.model.quantize(z).z_q)
-
-    def _quantize(self, z: Tensor, step: int) -> Quantized | None:
-        if step < self.quantize_from:
-            return None
-        if self.codebook is not None and step == self.quantize_from > 0:
-            self.codebook.initialise()
-        quantized: Quantized = self.model.quantize(z)
-        return quantized
 
     def _codebook_logs(self, z: Tensor, quantized: Quantized | None, step: int) -> dict[str, Tensor]:
         """Statistics of the codes, after the codebook was updated by the batch."""

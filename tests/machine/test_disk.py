@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantart.errors import UserError
-from quantart.machine.writable import check_writable
+from quantart.machine.disk import check_writable
 from quantart.project import Project
 
 from ..unprivileged import open_folder, without_privileges

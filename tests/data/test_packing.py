@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from quantart.data.files import PictureFile
-from quantart.data.loading import Geometry, Loaded, Rejected, load_picture
+from quantart.data.packing import Geometry, Loaded, Rejected, load_picture
 from quantart.images.decode import decode_image
 
 PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
