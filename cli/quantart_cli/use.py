@@ -106,8 +106,7 @@ def stylize(
 
     Example: quantart stylize photos --style a.jpg b.jpg --out painted
     """
-    from quantart.stylize.files import stylize_files
-    from quantart.stylize.networks import named_networks, project_networks
+    from quantart.stylize.files import named_networks, project_networks, stylize_files
     from quantart.stylize.plan import make_plan
 
     plan = make_plan(content, style, out, force=force)

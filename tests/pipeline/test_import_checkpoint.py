@@ -27,8 +27,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline import encode, evaluate, export, pair, stage1, stage2
 from quantart.pipeline.import_checkpoint import run
 from quantart.project import Project
-from quantart.stylize.files import stylize_files
-from quantart.stylize.networks import named_networks
+from quantart.stylize.files import named_networks, stylize_files
 from quantart.stylize.plan import make_plan
 from quantart.tracking.delivery import Delivery
 from quantart.tracking.links import read_link

@@ -15,8 +15,7 @@ from quantart.images.decode import read_image
 from quantart.images.write import write_image
 from quantart.models.fidelity import FidelityControl
 from quantart.project import Project
-from quantart.stylize.files import stylize_files
-from quantart.stylize.networks import Networks, named_networks, project_networks
+from quantart.stylize.files import Networks, named_networks, project_networks, stylize_files
 from quantart.stylize.plan import make_plan
 from quantart.stylize.stylizer import Stylizer
 

@@ -69,10 +69,9 @@ def model_card(
     Args:
         runs: each variant's run, by name and id; the first variant paints where no alpha is given.
         resolution: side in pixels of the squares that the networks were trained on.
-        data: the licences of the pictures that the networks were trained and measured on, by set.
+        data: the licences of the pictures that they were trained and measured on.
         metrics: of the first variant on held-out pairs; empty: it was not evaluated.
         pairs: how many these were; None: not known.
-        lineage: further facts by name, such as the git commit.
     """
     default, *others = runs
     alpha = f"{ALPHA_OF[default]:g}"

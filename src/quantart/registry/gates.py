@@ -20,8 +20,7 @@ from quantart.reporting.run_metrics import EVALUATION
 from quantart.tracking.lineage import upstream_of
 from quantart.vocabulary.limits import Limit
 
-FEWEST_PAIRS = 8
-"""An evaluation on fewer pairs judges no version."""
+FEWEST_PAIRS = 8  # an evaluation on fewer pairs judges no version
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,8 @@ def check_limits(limits: Sequence[Limit], measured: Mapping[str, Estimate]) -> l
 def check_difference(metric: str, difference: Estimate, verdict: str, champion: str) -> Check:
     """Whether a metric is no worse than the champion's, beyond noise.
 
-    Args:
-        difference: the candidate's value minus the champion's, on the same pairs.
-        verdict: of the comparison; empty where there is no interval, which fails like `worse`.
-        champion: the version in words, e.g. `version 2`.
+    The difference is the candidate's value minus the champion's, on the same pairs. The verdict is that of the
+    comparison, empty where there is no interval, which fails like `worse`.
     """
     sign = "+" if difference.value >= 0 else ""
     figures = f"{sign}{difference} against {champion}, pair by pair: {verdict or 'no interval'}"
@@ -118,9 +115,7 @@ def _evaluated(version: Version) -> EvaluatedRun:
                 copy = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=path, dst_path=folder)
             record = read_record(Path(copy).parent)
         except (MlflowException, OSError, UserError) as error:
-            raise UserError(
-                f"{version}: the record of its evaluation can't be read ({' '.join(str(error).split())})",
-                f"run `{version.evaluate}` again",
-            ) from None
+            fault = f"{version}: the record of its evaluation can't be read ({' '.join(str(error).split())})"
+            raise UserError(fault, f"run `{version.evaluate}` again") from None
     upstream = upstream_of(version.tags)
     return EvaluatedRun(version.run_id, str(version), version.created, parameters={}, upstream=upstream, record=record)

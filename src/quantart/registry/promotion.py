@@ -70,11 +70,8 @@ class Promotion:
 def promote(project: Project, wanted: str | None = None, name: str | None = None) -> Promotion:
     """Make a version the champion if its evaluation passes all gates of `promote` in `params.yaml`.
 
-    Its tags `promoted.digest` and `promoted.pairs` then say which evaluation it was judged by.
-
-    Args:
-        wanted: a version's number or an alias; default: see `chosen_version`.
-        name: of the registered model; default: `export.name`.
+    Its tags `promoted.digest` and `promoted.pairs` then say which evaluation it was judged by. See `chosen_version` on
+    `wanted`.
 
     Raises:
         UserError: wrong parameters, no such version, or one that can't be judged; see `check`.
@@ -115,10 +112,8 @@ def rollback(project: Project, name: str | None = None) -> Move:
     while not taken_back or target not in existing:
         last = next((each for each in reversed(left) if each.version == target), None)
         if last is None or last.before is None:
-            raise UserError(
-                f"{registry.name}: nothing to roll back to",
-                f"version {champion} is the champion, and no earlier one that still exists is known",
-            )
+            remedy = f"version {champion} is the champion, and no earlier one that still exists is known"
+            raise UserError(f"{registry.name}: nothing to roll back to", remedy)
         left = left[: left.index(last)]
         taken_back.append(last.at)
         target = last.before

@@ -113,10 +113,8 @@ class Registry:
             if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                 raise
             there = ", ".join(sorted(each.name for each in client.search_registered_models())) or "none"
-            raise UserError(
-                f"no registered model {name!r}",
-                f"there are: {there}; `quantart export` registers one under export.name of params.yaml",
-            ) from None
+            remedy = f"there are: {there}; `quantart export` registers one under export.name of params.yaml"
+            raise UserError(f"no registered model {name!r}", remedy) from None
 
     def versions(self) -> list[Version]:
         """All versions, the newest first."""

@@ -54,9 +54,8 @@ def served_version(folder: Path) -> str:
     meta = folder / REGISTERED_MODEL_META_FILE_NAME
     if meta.is_file():
         return str(yaml.safe_load(meta.read_text(encoding="utf8"))["model_version"])
-    if (folder / MLMODEL_FILE_NAME).is_file():
-        return Model.load(folder).model_id or "unregistered"
-    return "unregistered"
+    model_id = Model.load(folder).model_id if (folder / MLMODEL_FILE_NAME).is_file() else None
+    return model_id or "unregistered"
 
 
 def _digests(networks: Iterable[Path]) -> dict[str, str]:

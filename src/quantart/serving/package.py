@@ -27,7 +27,6 @@ from quantart.serving.requests import COLUMNS, Limits
 from quantart.vocabulary.names import Variant
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyyaml", "safetensors", "torch")
-MODEL = "quantart.serving.model"
 CARD = "README.md"
 _INPUTS = {column: "binary" for column in COLUMNS}
 _OUTPUTS = {"image": "string", "width": "long", "height": "long", "model_version": "string", "seconds": "double"}
@@ -64,7 +63,7 @@ def log_and_register(
     frame = pd.DataFrame([dict(zip(COLUMNS, map(encode_png, example), strict=True))], dtype=object)
     with TemporaryDirectory() as folder:
         sums, readme, code = Path(folder, SUMS), Path(folder, CARD), Path(folder, "code", "quantart")
-        for file in checksums(MODEL):  # what the served model imports, and nothing else
+        for file in checksums("quantart.serving.model"):  # what the served model imports, and nothing else
             (code / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(PACKAGE / file, code / file)
         write_checksums(networks.values(), sums)

@@ -25,24 +25,15 @@ COLUMNS = ("content", "style")
 class Limits:
     """The model's configuration (`model_config` of MLflow): integers of at least 1, with safe defaults."""
 
-    max_rows: int = 64
-    """Pictures in one request."""
-    max_bytes: int = 32_000_000
-    """Bytes of one picture file, before base64."""
-    max_pixels: int = MAX_PIXELS
-    """Pixels of one picture sent; larger ones are refused from their header, undecoded."""
-    max_size: int = 2048
-    """Pixels of a painted picture's long side, whether a request asks for a size or not."""
-    max_sent: int = 200_000_000
-    """Pixels of all pictures in a request, content and style; larger requests are refused from the headers."""
-    max_painted: int = 2**24
-    """Pixels painted in one request, of all rows: 64 pictures of 512², 16 of 1024², 4 of 2048²."""
-    max_seconds: int = 300
-    """From when the model gets a request to when it starts the last picture; none is started later."""
-    at_once: int = 1
-    """Pictures painted at the same time; each uses all threads of torch, and memory of its own."""
-    style_cache: int = STYLE_CACHE
-    """Bytes for the latents of style pictures, kept for the next request with the same picture."""
+    max_rows: int = 64  # pictures in one request
+    max_bytes: int = 32_000_000  # of one picture file, before base64
+    max_pixels: int = MAX_PIXELS  # of one picture sent; larger ones are refused from their header, undecoded
+    max_size: int = 2048  # pixels of a painted picture's long side, whether a request asks for a size or not
+    max_sent: int = 200_000_000  # pixels of all pictures sent in a request; more are refused from the headers
+    max_painted: int = 2**24  # pixels painted in one request: 64 pictures of 512², 16 of 1024², 4 of 2048²
+    max_seconds: int = 300  # from when the model gets a request to when it starts the last picture; no later start
+    at_once: int = 1  # pictures painted at the same time; each uses all threads of torch, and memory of its own
+    style_cache: int = STYLE_CACHE  # bytes for the latents of style pictures, for the next request with the same one
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -149,10 +140,8 @@ def read_size(params: Mapping[str, Any], limits: Limits) -> int | None:
     if size is None:
         return None
     if isinstance(size, bool) or not isinstance(size, int) or not MIN_SIDE <= size <= limits.max_size:
-        raise RequestError(
-            f"params: size = {size!r}: must be a whole number of pixels from {MIN_SIDE} to {limits.max_size}",
-            "leave it out for the content picture's own",
-        )
+        fault = f"params: size = {size!r}: must be a whole number of pixels from {MIN_SIDE} to {limits.max_size}"
+        raise RequestError(fault, "leave it out for the content picture's own")
     return size
 
 

@@ -67,9 +67,9 @@ def serve(
 
     Args:
         uri: e.g. `models:/quantart@champion`; the tracking store must be configured.
-        host: address to listen at. The server asks for no password: anyone who can reach the address can use it.
+        host: the server asks for no password, so anyone who can reach this address can use it.
         port: 0 takes a free one.
-        limits: override those of the model, see `Limits`.
+        limits: override those of the model.
         threads: of each network; 0: one per core.
 
     Raises:

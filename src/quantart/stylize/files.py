@@ -1,4 +1,4 @@
-"""Photographs and paintings on disk to painted pictures on disk."""
+"""Pictures on disk to painted pictures on disk, by the networks of a project, of folders or of MLflow addresses."""
 
 from __future__ import annotations
 
@@ -17,25 +17,77 @@ from quantart.images.grid import picture_grid
 from quantart.images.write import write_image
 from quantart.machine.device import default_device
 from quantart.machine.progress import progress
-from quantart.models.fidelity import FidelityControl
+from quantart.models.fidelity import FidelityControl, settle
+from quantart.models.pretrained import WEIGHTS
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.stylize.networks import Networks
+from quantart.project import Project
 from quantart.stylize.plan import Plan
 from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, painted_size
 from quantart.stylize.stylizer import Stylizer
+from quantart.vocabulary.names import VARIANTS
 
 GRID_CELL = 192  # pixels
+
+
+class Networks(NamedTuple):
+    """Stage-2 networks on disk, and the alpha they are used with."""
+
+    folders: list[Path]  # one for each variant
+    alpha: float | None  # visual fidelity; None: the default of `FidelityControl`
+
+
+def project_networks(project: Project, alpha: float | None) -> Networks:
+    """The trained networks of a project that `alpha` needs; by default the one that the project exports."""
+    default = project.params().export.variant
+    trained = [variant for variant in VARIANTS if project.stage2_model(variant).is_dir()]
+    if not trained:
+        folder = project.stage2_model(default)
+        raise UserError(f"{folder}: not trained yet", "`make run` or `dvc repro` trains it, or give --model")
+    fidelity = settle(alpha, 1.0, trained, default)
+    return Networks([project.stage2_model(variant) for variant in fidelity.variants], fidelity.alpha)
+
+
+def named_networks(models: list[str], alpha: float | None) -> Networks:
+    """The networks in folders, or at MLflow addresses (`models:/…`, `runs:/…`), each of which may hold both variants.
+
+    Without `alpha` it is the default of the model, where a single packaged one is given, else of `FidelityControl`.
+    """
+    found: list[Path] = []
+    for model in models:
+        if ":/" not in model:
+            found.append(Path(model))
+            continue
+        package, default = _download(model)
+        found += sorted(file.parent for file in package.rglob(WEIGHTS))
+        if alpha is None and len(models) == 1:
+            alpha = default
+    if len(found) > 2:
+        raise UserError(f"--model {', '.join(models)}: {len(found)} networks", "give one of each variant")
+    return Networks(found, alpha)
+
+
+def _download(model: str) -> tuple[Path, float | None]:
+    """The folder at an MLflow address, with at least one network in it, and a packaged model's default alpha."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    try:
+        package = Path(mlflow.artifacts.download_artifacts(model))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"--model {model}: {str(error).splitlines()[0]}") from None
+    if not any(package.rglob(WEIGHTS)):
+        raise UserError(f"--model {model}: holds no QuantArt network (no {WEIGHTS} in it)")
+    schema = Model.load(package).get_params_schema() if (package / "MLmodel").is_file() else None
+    return package, next((param.default for param in schema or () if param.name == "alpha"), None)
 
 
 class Stylized(NamedTuple):
     """What became of a plan."""
 
-    written: list[Path]
-    """Painted pictures, then grids."""
-    skipped: list[ImageError]
-    """Why files could not be used; each fault begins with the file's name."""
-    grids: int
-    """How many of `written` are grids."""
+    written: list[Path]  # painted pictures, then grids
+    skipped: list[ImageError]  # why files could not be used; each fault begins with the file's name
+    grids: int  # how many of `written` are grids
 
     @property
     def summary(self) -> str:
@@ -52,11 +104,8 @@ class Stylized(NamedTuple):
 def stylize_files(plan: Plan, networks: Networks, *, beta: float = 1.0, size: int | None = None) -> Stylized:
     """Paint each content of the plan in the manner of each style, and write the pictures and the grids.
 
-    Files that can't be read or have an unsuitable size are skipped; all others are painted.
-
-    Args:
-        beta: style fidelity.
-        size: pixels of the painted pictures' long side, see `painted_size`.
+    Files that can't be read or have an unsuitable size are skipped; all others are painted. See `painted_size` on
+    `size`, `FidelityControl` on `beta`.
 
     Raises:
         UserError: a folder holds no model, the models can't use that alpha or beta, no picture can have that size, or

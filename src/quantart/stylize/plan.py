@@ -12,8 +12,7 @@ from quantart.errors import UserError
 from quantart.images.write import WRITTEN_FORMATS
 from quantart.vocabulary.pictures import EXTENSIONS, is_picture
 
-GRID_CELLS = 400
-"""Most pictures in one grid; further contents go to further grids."""
+GRID_CELLS = 400  # most pictures in one grid; further contents go to further grids
 STEM_BYTES = 100  # of each of the two names in an output's name: file systems allow 255 bytes in all
 
 
@@ -22,12 +21,9 @@ class Plan(NamedTuple):
 
     contents: list[Path]
     styles: list[Path]
-    outputs: list[list[Path]]
-    """For each content, one for each style."""
-    grids: list[Path]
-    """None where there is one style."""
-    grid_rows: int
-    """Contents in each grid."""
+    outputs: list[list[Path]]  # for each content, one for each style
+    grids: list[Path]  # none where there is one style
+    grid_rows: int  # contents in each grid
 
 
 def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, force: bool = False) -> Plan:
@@ -36,7 +32,6 @@ def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, forc
     Args:
         contents, styles: files, folders (searched recursively) and patterns such as `photos/*.jpg`.
         out: a folder, which need not exist; for one content and one style it may be a picture's file name.
-        force: overwrite existing files.
 
     Raises:
         UserError: an argument names nothing, `out` fits neither use, or a file exists already.

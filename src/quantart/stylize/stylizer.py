@@ -31,10 +31,8 @@ STYLE_CACHE = 64 * 2**20  # bytes: at least 128 styles at the presets' 256 pixel
 class Stylizer:
     """Trained stage-2 networks as a function of pictures, on the device that holds them. Threads may share it.
 
-    Everything up to the codes is computed in float32, the decoder in the device's `precision`.
-
-    Args:
-        style_cache: bytes for the latents of styles, so that a style that comes again is not encoded again.
+    Everything up to the codes is computed in float32, the decoder in the device's `precision`. Up to `style_cache`
+    bytes of latents of styles are kept, so that a style that comes again is not encoded again.
     """
 
     def __init__(self, model: ExperimentStage2 | FidelityControl, *, style_cache: int = STYLE_CACHE) -> None:
@@ -49,12 +47,7 @@ class Stylizer:
 
     @torch.inference_mode()
     def stylize(
-        self,
-        content: Picture,
-        style: Picture,
-        alpha: float | None = None,
-        beta: float = 1.0,
-        size: int | None = None,
+        self, content: Picture, style: Picture, alpha: float | None = None, beta: float = 1.0, size: int | None = None
     ) -> Picture:
         """Paint `content` in the manner of `style`, both uint8 `(h, w, 3)` of any size.
 
@@ -62,8 +55,7 @@ class Stylizer:
 
         Raises:
             ImageError: a picture is too small or too long, or can't be painted at that size.
-            UserError: `alpha` or `beta` is not in [0, 1], the networks can't use that alpha, or no picture can have
-                that size.
+            UserError: wrong `alpha` or `beta`, networks that can't use that alpha, or a size that no picture can have.
         """
         fidelity = self._model.settle(alpha, beta)
         with named("content"):
@@ -108,10 +100,8 @@ class CacheFigures(NamedTuple):
 class StyleCache:
     """Latents of style pictures by key; the least recently used are dropped first. Threads may share it.
 
-    A tensor that several threads ask for at once is computed once; the others wait for it.
-
-    Args:
-        max_bytes: of all tensors together; a single tensor that is larger is not kept.
+    A tensor that several threads ask for at once is computed once; the others wait for it. All tensors together have
+    at most `max_bytes`; a single tensor that is larger is not kept.
     """
 
     def __init__(self, max_bytes: int) -> None:
