@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -9,11 +11,10 @@ from typer.core import TyperGroup
 
 from quantart import __version__
 from quantart_cli import pipeline, registry, set_up, use
-from quantart_cli.logs import set_up_logging
 from quantart_cli.options import USE
 
 ORDER = (
-    *("doctor", "preset", "prepare", "pair", "train", "encode", "evaluate", "export"),
+    *("doctor", "preset", "code", "prepare", "pair", "train", "encode", "evaluate", "export"),
     *("compare", "import-checkpoint", "stylize", "serve", "registry", "ui", "sync", "summary"),
 )
 """The commands in the order in which one meets them."""
@@ -42,12 +43,15 @@ app = typer.Typer(
 )
 for commands in (set_up, pipeline, use):
     app.add_typer(commands.app)
-app.add_typer(
-    registry.app,
-    name="registry",
-    rich_help_panel=USE,
-    help="List registered versions and choose the champion.",
-)
+app.add_typer(registry.app, name="registry", rich_help_panel=USE)
+
+
+class _StandardError(logging.Handler):
+    """Writes to what `sys.stderr` is at that moment: a progress bar takes its place while it is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        print(kind + record.getMessage(), file=sys.stderr, flush=True)
 
 
 def _version(wanted: bool) -> None:
@@ -64,4 +68,6 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    set_up_logging(quiet=quiet, verbose=verbose)
+    logger = logging.getLogger("quantart")
+    logger.handlers = [_StandardError()]
+    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)

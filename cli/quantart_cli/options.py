@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
@@ -16,10 +17,11 @@ USE = "Use"
 
 Alpha = Annotated[
     float | None,
-    typer.Option(help="Visual fidelity, from 1 (discrete) to 0 (continuous). Default: what the model was trained for."),
+    Option(help="Visual fidelity, from 1 (discrete) to 0 (continuous). Default: what the model was trained for."),
 ]
-Beta = Annotated[float, typer.Option(help="Style fidelity, from 1 (style) to 0 (content).")]
-Host = Annotated[str, typer.Option(help="Address to listen on. The default is reachable from this machine only.")]
+Beta = Annotated[float, Option(help="Style fidelity, from 1 (style) to 0 (content).")]
+Port = Annotated[int, Option(min=0, max=65535)]
+Host = Annotated[str, Option(help="Address to listen on. The default is reachable from this machine only.")]
 
 
 class SeveralStyles(TyperCommand):
@@ -54,3 +56,13 @@ def use_store() -> Project:
     project = current_project()
     configure(project.root)
     return project
+
+
+def in_processes() -> None:
+    """Start this command in several processes where Accelerate's configuration asks for them, and exit as they do.
+
+    It returns in a process that is to do the work itself.
+    """
+    from quantart.training.launch import launch_if_wanted
+
+    launch_if_wanted("quantart_cli", sys.argv[1:])

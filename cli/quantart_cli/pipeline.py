@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option, Typer
 
 from quantart.vocabulary.names import Domain, Split, Stage1Domain, Variant
-from quantart_cli.options import PIPELINE, Alpha, Beta, current_project
+from quantart_cli.options import PIPELINE, Alpha, Beta, current_project, in_processes
 
-app = typer.Typer()
-train_app = typer.Typer(no_args_is_help=True)
-app.add_typer(
-    train_app,
-    name="train",
-    rich_help_panel=PIPELINE,
-    help="Train a stage: the VQGANs (stage1) or the style transfer network (stage2).",
-)
+OneDomain = Annotated[Domain, Option(help="Photographs (content) or paintings (style).")]
+
+app = Typer()
+train_app = Typer(no_args_is_help=True)
+TRAIN = "Train a stage: the VQGANs (stage1) or the style transfer network (stage2)."
+app.add_typer(train_app, name="train", rich_help_panel=PIPELINE, help=TRAIN)
 
 
 @app.command(rich_help_panel=PIPELINE)
@@ -34,8 +31,8 @@ def code() -> None:
 
 @app.command(rich_help_panel=PIPELINE)
 def prepare(
-    domain: Annotated[Domain, typer.Option(help="Photographs (content) or paintings (style).")],
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes. Default: one per core.")] = None,
+    domain: OneDomain,
+    workers: Annotated[int | None, Option(min=1, help="Worker processes. Default: one per core.")] = None,
 ) -> None:
     """Decode, check, resize, split and pack pictures.
 
@@ -59,18 +56,13 @@ def pair() -> None:
 
 @train_app.command("stage1")
 def train_stage1(
-    domain: Annotated[
-        Stage1Domain,
-        typer.Option(help="base: both domains together. Else: one, from the base."),
-    ],
+    domain: Annotated[Stage1Domain, Option(help="base: both domains together. Else: one, from the base.")],
 ) -> None:
     """Train a VQGAN. If it was stopped, it resumes from its last checkpoint.
 
     Example: quantart train stage1 --domain base
     """
-    from quantart.training.launch import launch_if_wanted
-
-    launch_if_wanted("quantart_cli", sys.argv[1:])
+    in_processes()
     from quantart.pipeline import stage1
 
     stage1.run(current_project(), domain)
@@ -78,31 +70,25 @@ def train_stage1(
 
 @train_app.command("stage2")
 def train_stage2(
-    variant: Annotated[Variant, typer.Option(help="Train on codes (discrete) or on latents (continuous).")],
+    variant: Annotated[Variant, Option(help="Train on codes (discrete) or on latents (continuous).")],
 ) -> None:
     """Train the style transfer network on stored codes. If it was stopped, it resumes from its last checkpoint.
 
     Example: quantart train stage2 --variant discrete
     """
-    from quantart.training.launch import launch_if_wanted
-
-    launch_if_wanted("quantart_cli", sys.argv[1:])
+    in_processes()
     from quantart.pipeline import stage2
 
     stage2.run(current_project(), variant)
 
 
 @app.command(rich_help_panel=PIPELINE)
-def encode(
-    domain: Annotated[Domain, typer.Option(help="Photographs (content) or paintings (style).")],
-) -> None:
+def encode(domain: OneDomain) -> None:
     """Run the frozen encoder once over a domain and store its codes.
 
     Example: quantart encode --domain style
     """
-    from quantart.training.launch import launch_if_wanted
-
-    launch_if_wanted("quantart_cli", sys.argv[1:])
+    in_processes()
     from quantart.pipeline import encode as stage
 
     stage.run(current_project(), domain)
@@ -111,24 +97,23 @@ def encode(
 @app.command(rich_help_panel=PIPELINE)
 def evaluate(
     run_id: Annotated[
-        str | None,
-        typer.Option(help="A training run in MLflow: id, start of the id, or name. Default: this project's."),
+        str | None, Option(help="A training run in MLflow: id, start of the id, or name. Default: this project's.")
     ] = None,
     alpha: Alpha = None,
     beta: Beta = 1.0,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Measure a grid of alpha and beta, and plot it.")] = False,
-    pairs: Annotated[int | None, typer.Option(min=2, help="Number of pairs, drawn with the seed.")] = None,
-    split: Annotated[Split, typer.Option(help="Which of the project's pictures to measure on.")] = "test",
-    content: Annotated[Path | None, typer.Option(help="Folder of your own photographs; needs --style.")] = None,
-    style: Annotated[Path | None, typer.Option(help="Folder of your own paintings; needs --content.")] = None,
+    sweep: Annotated[bool, Option("--sweep", help="Measure a grid of alpha and beta, and plot it.")] = False,
+    pairs: Annotated[int | None, Option(min=2, help="Number of pairs, drawn with the seed.")] = None,
+    split: Annotated[Split, Option(help="Which of the project's pictures to measure on.")] = "test",
+    content: Annotated[Path | None, Option(help="Folder of your own photographs; needs --style.")] = None,
+    style: Annotated[Path | None, Option(help="Folder of your own paintings; needs --content.")] = None,
     weights: Annotated[
-        list[Path] | None, typer.Option(help="File with the weights of a network to measure with (repeatable).")
+        list[Path] | None, Option(help="File with the weights of a network to measure with (repeatable).")
     ] = None,
     magenta: Annotated[
-        bool | None, typer.Option("--magenta/--no-magenta", help="Add Magenta's network as a baseline.")
+        bool | None, Option("--magenta/--no-magenta", help="Add Magenta's network as a baseline.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Pairs per batch.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1. Default: a GPU if there is one.")] = None,
+    batch_size: Annotated[int | None, Option(min=1, help="Pairs per batch.")] = None,
+    device: Annotated[str | None, Option(help="cpu, cuda or cuda:1. Default: a GPU if there is one.")] = None,
 ) -> None:
     """Measure models on held-out pairs beside baselines, and log the results to their runs.
 
@@ -136,14 +121,11 @@ def evaluate(
 
     Example: quantart evaluate --run-id 3f2a9c --content my/photos --style my/paintings
     """
-    from quantart.training.launch import launch_if_wanted
-
-    launch_if_wanted("quantart_cli", sys.argv[1:])
+    in_processes()
     from quantart.pipeline import evaluate as stage
-    from quantart.pipeline.evaluate import Options
     from quantart.project import project_if_any
 
-    options = Options(
+    options = stage.Options(
         alpha=alpha,
         beta=beta,
         sweep=sweep,
@@ -162,7 +144,7 @@ def evaluate(
 @app.command(rich_help_panel=PIPELINE)
 def export(
     run_id: Annotated[
-        str | None, typer.Option(help="A stage-2 run in MLflow. Default: this project's models, both variants.")
+        str | None, Option(help="A stage-2 run in MLflow. Default: this project's models, both variants.")
     ] = None,
 ) -> None:
     """Package the trained variants as one model, register it, and move the alias `challenger` to it.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Exit, Option, Typer
 
 from quantart_cli.options import current_project, use_store
 
-app = typer.Typer(no_args_is_help=True)
-Name = Annotated[str | None, typer.Option(help="Name of the registered model. Default: export.name of params.yaml.")]
+app = Typer(no_args_is_help=True, help="List registered versions and choose the champion.")
+Name = Annotated[str | None, Option(help="Name of the registered model. Default: export.name of params.yaml.")]
 WhichVersion = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         metavar="VERSION",
         help="Number or alias. Default: the version in runs/export.json, else the alias `challenger`.",
     ),
@@ -30,8 +30,7 @@ def list_versions(name: Name = None) -> None:
     from quantart.registry.tables import print_versions
     from quantart.registry.versions import open_registry
 
-    use_store()
-    print_versions(open_registry(current_project(), name), Console())
+    print_versions(open_registry(use_store(), name), Console())
 
 
 @app.command("show")
@@ -60,11 +59,10 @@ def promote_version(version: WhichVersion = None, name: Name = None) -> None:
     """
     from quantart.registry.promotion import promote
 
-    use_store()
-    done = promote(current_project(), version, name)
+    done = promote(use_store(), version, name)
     print(done)
     if done.refused:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 @app.command("rollback")
@@ -75,6 +73,5 @@ def rollback_champion(name: Name = None) -> None:
     """
     from quantart.registry.promotion import rollback
 
-    use_store()
-    moved = rollback(current_project(), name)
+    moved = rollback(use_store(), name)
     print(f"version {moved.version} is champion again; version {moved.before} was until now")

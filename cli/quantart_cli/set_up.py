@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+from typer import Argument, Exit, Typer
 
 from quantart_cli.options import SET_UP, current_project
 
-app = typer.Typer()
-preset_app = typer.Typer(no_args_is_help=True)
-app.add_typer(
-    preset_app,
-    name="preset",
-    rich_help_panel=SET_UP,
-    help="Fill params.yaml for a task of the paper, or for your own pictures.",
-)
+PresetName = Annotated[str, Argument(help="One of `quantart preset list`.")]
+
+app = Typer()
+preset_app = Typer(no_args_is_help=True)
+PRESET = "Fill params.yaml for a task of the paper, or for your own pictures."
+app.add_typer(preset_app, name="preset", rich_help_panel=SET_UP, help=PRESET)
 
 
 @app.command(rich_help_panel=SET_UP)
@@ -26,15 +24,16 @@ def doctor() -> None:
 
     Example: quantart doctor
     """
-    from quantart.doctor.checks import examine, print_findings
-    from quantart.doctor.finding import State
+    from rich.console import Console
+
+    from quantart.doctor import State, examine, print_findings
     from quantart.project import project_if_any
 
     project = project_if_any()
     findings = examine(project.root if project else None)
-    print_findings(findings)
+    print_findings(findings, Console())
     if any(finding.state is State.fails for finding in findings.values()):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 @preset_app.command("list")
@@ -51,7 +50,7 @@ def list_presets() -> None:
 
 
 @preset_app.command("show")
-def show_preset(name: Annotated[str, typer.Argument(help="One of `quantart preset list`.")]) -> None:
+def show_preset(name: PresetName) -> None:
     """Print the params.yaml that a preset would write, with the changes marked.
 
     Example: quantart preset show coco2art
@@ -62,7 +61,7 @@ def show_preset(name: Annotated[str, typer.Argument(help="One of `quantart prese
 
 
 @preset_app.command("use")
-def use_preset(name: Annotated[str, typer.Argument(help="One of `quantart preset list`.")]) -> None:
+def use_preset(name: PresetName) -> None:
     """Write params.yaml from a preset, keep the old file beside it, and report what changed.
 
     The preset sets data, model, stage1, encode and stage2. Your seed, evaluate and export stay, except for keys that

@@ -6,26 +6,25 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Exit, Option, Typer
 
-from quantart_cli.options import USE, Alpha, Beta, Host, SeveralStyles, current_project, use_store
+from quantart_cli.options import USE, Alpha, Beta, Host, Port, SeveralStyles, current_project, use_store
 
-app = typer.Typer()
+app = Typer()
 
 
 @app.command(rich_help_panel=USE)
 def compare(
     runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs in MLflow: id, start of the id, or name."),
+        list[str] | None, Argument(metavar="[RUN]...", help="Runs in MLflow: id, start of the id, or name.")
     ] = None,
-    last: Annotated[int | None, typer.Option(min=1, help="Compare the last N finished stage-2 runs.")] = None,
-    experiment: Annotated[str | None, typer.Option(help="Only runs of this MLflow experiment.")] = None,
+    last: Annotated[int | None, Option(min=1, help="Compare the last N finished stage-2 runs.")] = None,
+    experiment: Annotated[str | None, Option(help="Only runs of this MLflow experiment.")] = None,
     filter: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only runs that match this filter in MLflow's search syntax.")
+        str | None, Option(metavar="TEXT", help="Only runs that match this filter in MLflow's search syntax.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML page with pictures.")] = None,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
+    html: Annotated[Path | None, Option(metavar="FILE", help="Write an HTML page with pictures.")] = None,
+    csv: Annotated[Path | None, Option(metavar="FILE", help="Write the table as CSV.")] = None,
 ) -> None:
     """Say which of several evaluated runs is better beyond noise.
 
@@ -41,19 +40,19 @@ def compare(
 
 @app.command("import-checkpoint", rich_help_panel=USE)
 def import_checkpoint(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the QuantArt reference or of Taming Transformers.")],
-    out: Annotated[Path, typer.Argument(help="New or empty folder for the model.")],
-    config: Annotated[Path | None, typer.Option(help="YAML file that it was trained with.")] = None,
-    resolution: Annotated[int | None, typer.Option(min=1, help="Side in pixels of its training pictures.")] = None,
+    checkpoint: Annotated[Path, Argument(help="Checkpoint of the QuantArt reference or of Taming Transformers.")],
+    out: Annotated[Path, Argument(help="New or empty folder for the model.")],
+    config: Annotated[Path | None, Option(help="YAML file that it was trained with.")] = None,
+    resolution: Annotated[int | None, Option(min=1, help="Side in pixels of its training pictures.")] = None,
     legacy: Annotated[
-        bool, typer.Option("--legacy/--no-legacy", help="Form of the codebook loss that it was trained with.")
+        bool, Option("--legacy/--no-legacy", help="Form of the codebook loss that it was trained with.")
     ] = True,
     residual: Annotated[
         bool | None,
-        typer.Option("--residual/--no-residual", help="Whether attention blocks are residual. Default: they are."),
+        Option("--residual/--no-residual", help="Whether attention blocks are residual. Default: they are."),
     ] = None,
     continuous: Annotated[
-        bool, typer.Option("--continuous", help="It was trained without codebooks; none are missing.")
+        bool, Option("--continuous", help="It was trained without codebooks; none are missing.")
     ] = False,
 ) -> None:
     """Convert a checkpoint to a model folder and, inside a project, to a run.
@@ -77,14 +76,15 @@ def import_checkpoint(
 
 @app.command(rich_help_panel=USE, cls=SeveralStyles)
 def stylize(
-    content: Annotated[list[str], typer.Argument(help="Photographs: files, folders, patterns such as 'photos/*.jpg'.")],
-    style: Annotated[list[str], typer.Option(help="Paintings, given likewise: all words up to the next option.")],
+    content: Annotated[list[str], Argument(help="Photographs: files, folders, patterns such as 'photos/*.jpg'.")],
+    style: Annotated[list[str], Option(help="Paintings, given likewise: all words up to the next option.")],
     out: Annotated[
-        Path, typer.Option(help="Folder for the results, or a file for one photograph and one painting.")
+        Path,
+        Option(help="Folder for the results, or a file for one photograph and one painting."),
     ] = Path("stylized"),
     model: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             help="Model folder, or an address such as models:/quantart@champion. Give it twice for a discrete and a "
             "continuous model. Default: this project's models."
         ),
@@ -93,12 +93,12 @@ def stylize(
     beta: Beta = 1.0,
     size: Annotated[
         int | None,
-        typer.Option(
+        Option(
             help="Long side in pixels, 32 to 8192, with at most 2048 × 2048 pixels in all. Default: that of the "
             "photograph, at most 1024."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing pictures.")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite existing pictures.")] = False,
 ) -> None:
     """Paint each photograph in the manner of each painting. With several paintings, add a grid of all results.
 
@@ -118,21 +118,21 @@ def stylize(
         print(f"skipped {reason}", file=sys.stderr)
     print(stylized.summary)
     if stylized.skipped:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 @app.command(rich_help_panel=USE)
 def serve(
     model: Annotated[
         str | None,
-        typer.Option(help="Registry address. Default: the version in runs/export.json, else the alias `challenger`."),
+        Option(help="Registry address. Default: the version in runs/export.json, else the alias `challenger`."),
     ] = None,
     host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 5001,
+    port: Port = 5001,
     limit: Annotated[
-        list[str] | None, typer.Option(help="Override a limit of the model, such as max_rows=8 (repeatable).")
+        list[str] | None, Option(help="Override a limit of the model, such as max_rows=8 (repeatable).")
     ] = None,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the network. 0: one per core.")] = 0,
+    threads: Annotated[int, Option(min=0, help="Threads of the network. 0: one per core.")] = 0,
 ) -> None:
     """Serve a registered model over HTTP.
 
@@ -149,10 +149,7 @@ def serve(
 
 
 @app.command(rich_help_panel=USE)
-def ui(
-    host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 5000,
-) -> None:
+def ui(host: Host = "127.0.0.1", port: Port = 5000) -> None:
     """Open the MLflow UI on this project's runs.
 
     Example: quantart ui
@@ -172,7 +169,7 @@ def sync() -> None:
     from quantart.tracking.delivery import sync as work
 
     if not work(current_project().root):
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 @app.command(rich_help_panel=USE)

@@ -8,9 +8,8 @@ import signal
 class UserError(Exception):
     """Something the user can fix. The command line prints it without a traceback and exits with code 2.
 
-    Attributes:
-        fault: what is wrong and where, e.g. `params.yaml: stage1.base.steps = -1 is below 1`.
-        remedy: what would be right, e.g. `use at least 1`; empty where the fault already says it.
+    The fault says what is wrong and where, e.g. `params.yaml: stage1.base.steps = -1 is below 1`; the remedy what would
+    be right, e.g. `use at least 1`, and is empty where the fault already says it.
     """
 
     def __init__(self, fault: str, remedy: str = "") -> None:

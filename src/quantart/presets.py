@@ -23,7 +23,7 @@ from rich.table import Table
 from quantart.errors import UserError
 from quantart.machine.whole import write_whole
 from quantart.params import Params
-from quantart.params.file import Change, as_yaml, changes, descriptions, faults, read_comments, read_mapping, render
+from quantart.params.file import as_yaml, changes, descriptions, faults, flat, read_comments, read_mapping, render
 from quantart.project import Project
 
 TASK_SECTIONS = ("data", "model", "stage1", "encode", "stage2")
@@ -31,15 +31,12 @@ TASK_SECTIONS = ("data", "model", "stage1", "encode", "stage2")
 
 @dataclass(frozen=True)
 class Preset:
-    """A task's parameters, as its files have them.
-
-    Attributes:
-        layers: file and parameters, the outermost base first, the preset's own last.
-    """
+    """A task's parameters, as its files have them."""
 
     name: str
     summary: str
     layers: tuple[tuple[Path, dict[str, Any]], ...]
+    """file and parameters, the outermost base first, the preset's own last"""
 
     @property
     def file(self) -> Path:
@@ -47,16 +44,12 @@ class Preset:
 
 
 def presets_of(project: Project) -> list[Preset]:
-    """All presets of the project, by name.
-
-    Raises:
-        UserError: the project has no `presets/`, or one of them is broken.
-    """
+    """All presets of the project, by name."""
     return [_read(path) for path in _files(project)]
 
 
 def preset_table(project: Project) -> Table:
-    """Name and summary of each preset; raises as `presets_of`."""
+    """Name and summary of each preset."""
     table = Table("preset", "what it is", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
     for preset in presets_of(project):
@@ -65,11 +58,7 @@ def preset_table(project: Project) -> Table:
 
 
 def find_preset(project: Project, name: str) -> Preset:
-    """The preset of that name.
-
-    Raises:
-        UserError: it is broken, or there is none; then the remedy names similar ones.
-    """
+    """The preset of that name; if there is none, the error's remedy names similar ones."""
     files = {path.stem: path for path in _files(project)}
     if name not in files:
         near = difflib.get_close_matches(name, files, n=3, cutoff=0.5)
@@ -79,12 +68,8 @@ def find_preset(project: Project, name: str) -> Preset:
 
 
 def params_with(preset: Preset, current: Params) -> Params:
-    """The parameters of `preset`, with what stays the user's from `current`.
-
-    Raises:
-        UserError: a key is unknown or missing, or a value is wrong; one line for each fault, with its file.
-    """
-    merged = {name: value for name, value in current.model_dump().items() if name not in TASK_SECTIONS}
+    """The parameters of `preset`, with what stays the user's from `current`; one line for each fault, with its file."""
+    merged = current.model_dump(exclude=set(TASK_SECTIONS))
     for _, values in preset.layers:
         merged = _laid_over(merged, values)
     try:
@@ -95,11 +80,7 @@ def params_with(preset: Preset, current: Params) -> Params:
 
 
 def show_preset(project: Project, name: str) -> str:
-    """The whole `params.yaml` that the preset gives, with the present value beside each one that differs.
-
-    Raises:
-        UserError: the preset or the present params.yaml is broken.
-    """
+    """The whole `params.yaml` that the preset gives, with the present value beside each one that differs."""
     preset, current = find_preset(project, name), project.params()
     new = params_with(preset, current)
     differing = changes(current.model_dump(), new.model_dump())
@@ -109,16 +90,10 @@ def show_preset(project: Project, name: str) -> str:
 
 
 def use_preset(project: Project, name: str) -> str:
-    """Write the project's `params.yaml` from the preset; the previous one is kept as `params.before-<name>.yaml`.
+    """Write the project's `params.yaml` from the preset, and say what changed; after an error nothing has.
 
-    A value that stays keeps its comment; a value that changes gets the parameter's description. A kept file is never
-    overwritten: the next one is `params.before-<name>-2.yaml`.
-
-    Returns:
-        What was done: a line for each value that changed, and where the previous params.yaml is now.
-
-    Raises:
-        UserError: the preset or the present params.yaml is broken, or the folder is not writable; nothing has changed.
+    A value that stays keeps its comment; a value that changes gets the parameter's description. The previous file is
+    kept as `params.before-<name>.yaml`, the next one as `params.before-<name>-2.yaml`.
     """
     preset, current = find_preset(project, name), project.params()
     new = params_with(preset, current)
@@ -131,7 +106,9 @@ def use_preset(project: Project, name: str) -> str:
         f"Preset {preset.name}: {preset.summary}. What it needs and how to run it: {_shown(preset.file)}.\n"
         "Everything that decides the result of a run. What each parameter means, with its range: src/quantart/params/."
     )
-    text = render(new, _comments(before.decode(), new, differing), head)
+    changed = tuple(f"{change.key}." for change in differing)
+    own = {key: text for key, text in read_comments(before.decode()).items() if not f"{key}.".startswith(changed)}
+    text = render(new, descriptions(new) | own, head)
     kept = _keep(path, before, name)
     try:
         write_whole(path, text.encode())
@@ -167,7 +144,6 @@ def _read(path: Path) -> Preset:
 
 
 def _layer(path: Path) -> dict[str, Any]:
-    """What one file holds."""
     try:
         values = read_mapping(path)
     except IsADirectoryError:
@@ -178,36 +154,23 @@ def _layer(path: Path) -> dict[str, Any]:
     return values
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _laid_over(below: Any, above: Any) -> Any:
     """`below` with the values of `above`, section by section."""
-    result = dict(below)
-    for key, value in above.items():
-        under = result.get(key)
-        both = isinstance(under, Mapping) and isinstance(value, Mapping)
-        result[key] = _laid_over(under, value) if both else value  # type: ignore[arg-type]
-    return result
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return above
+    return {**below, **{key: _laid_over(below.get(key), value) for key, value in above.items()}}
 
 
 def _origin(preset: Preset, key: str) -> str:
     """The file that a fault is in: the last one that sets the key, else the preset's own."""
-    setting = [path for path, values in preset.layers if _sets(values, key.split("."))]
-    return _shown(setting[-1] if setting else preset.file)
-
-
-def _sets(values: Any, parts: list[str]) -> bool:
-    if not parts or not isinstance(values, Mapping):  # the rest of the key is a part of this value
-        return True
-    return parts[0] in values and _sets(values[parts[0]], parts[1:])
+    for path, values in reversed(preset.layers):
+        if any(f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.") for each in flat(values)):
+            return _shown(path)
+    return _shown(preset.file)
 
 
 def _shown(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
-
-
-def _comments(before: str, new: Params, differing: list[Change]) -> dict[str, str]:
-    changed = tuple(f"{change.key}." for change in differing)
-    kept = {key: text for key, text in read_comments(before).items() if not f"{key}.".startswith(changed)}
-    return descriptions(new) | kept
 
 
 def _keep(path: Path, content: bytes, name: str) -> Path:

@@ -26,11 +26,7 @@ class Project:
         return load_params(self.root / "params.yaml")
 
     def check_writable(self) -> None:
-        """Check before the work that its results can be saved.
-
-        Raises:
-            UserError: the project, or one of the folders that stages write to, is not writable.
-        """
+        """Check before the work that its results can be saved: the project and the folders that stages write to."""
         for name in ("", *WRITTEN):
             check_writable(self.root / name)
 
@@ -77,11 +73,7 @@ class Project:
 
 
 def find_project() -> Project:
-    """The project in `$QUANTART_PROJECT`, or else the one that the current folder is in.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The project in `$QUANTART_PROJECT`, or else the one that the current folder is in."""
     chosen = os.environ.get("QUANTART_PROJECT")
     start = Path(chosen or Path.cwd()).resolve()
     for folder in [start] if chosen else [start, *start.parents]:
@@ -93,12 +85,7 @@ def find_project() -> Project:
 def tracked_root(project: Project | None, *, otherwise: str = "", enough: bool = True) -> Path:
     """The folder whose tracking store is used: the project's, or the current one if MLFLOW_TRACKING_URI is set.
 
-    Args:
-        otherwise: what else must be given outside a project, for the remedy.
-        enough: whether it was given.
-
-    Raises:
-        UserError: there is no project, and MLFLOW_TRACKING_URI is not set or not enough was given.
+    Without a project, `enough` says whether all else was given that is needed then; `otherwise` names it in the remedy.
     """
     if project is not None:
         return project.root

@@ -7,8 +7,7 @@ import logging
 import pytest
 from typer.testing import CliRunner
 
-from quantart_cli.app import app
-from quantart_cli.logs import set_up_logging
+from quantart_cli.app import app, root
 
 
 def say_all() -> None:
@@ -27,7 +26,7 @@ def say_all() -> None:
     ],
 )
 def test_notes_go_to_standard_error(options: dict[str, bool], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    set_up_logging(**options)
+    root(**options)
     say_all()
     assert tuple(capsys.readouterr()) == ("", said)
 

@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from quantart.doctor import folder, machine
-from quantart.doctor.checks import CHECKS, examine, print_findings
-from quantart.doctor.finding import State, fails, ok
+from quantart.doctor import CHECKS, State, examine, fails, folder, machine, ok, print_findings
 
 
 def files(folder: Path) -> dict[Path, bytes]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quantart.doctor.finding import State
+from quantart.doctor import State
 from quantart.doctor.folder import check_dvc, check_git, check_params, check_permission
 from quantart.errors import UserError
 

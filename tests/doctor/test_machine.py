@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from quantart.doctor import machine
-from quantart.doctor.finding import State
+from quantart.doctor import State, machine
 from quantart.doctor.machine import check_devices, check_disk, check_memory, check_precision, check_threads
 from quantart.errors import UserError
 

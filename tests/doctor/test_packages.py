@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantart.doctor.finding import State
+from quantart.doctor import State
 from quantart.doctor.packages import check_lock, check_packages, check_python
 
 

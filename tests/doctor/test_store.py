@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from quantart.doctor.finding import Finding, State
+from quantart.doctor import Finding, State
 from quantart.doctor.store import check_delivered, check_registry, check_schema, check_tracking
 from quantart.errors import UserError
 from quantart.tracking.spool import Spool

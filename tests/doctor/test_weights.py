@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from quantart.doctor.finding import State
+from quantart.doctor import State
 from quantart.doctor.weights import check_weights
 from quantart.losses import weights
 

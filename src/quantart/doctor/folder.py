@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import yaml
 from dvc.config import Config
 
-from quantart.doctor.finding import Finding, fails, ok, warning
+from quantart.doctor import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.machine.disk import check_writable
 from quantart.project import WRITTEN, Project
@@ -62,20 +61,15 @@ def check_dvc(root: Path) -> Finding:
         check_writable(cache)
     except UserError as error:
         return fails(error.fault, f"{error.remedy}; or `dvc cache dir --local DIR`")
-    made = _outputs(root / "dvc.lock")
+    lock = root / "dvc.lock"
+    listed = yaml.safe_load(lock.read_text(encoding="utf8")) if lock.is_file() else None
+    outs = [out for stage in (listed or {}).get("stages", {}).values() for out in stage.get("outs", [])]
+    made = {out["path"]: out["md5"] for out in outs if "md5" in out}
     lost = [path for path, md5 in made.items() if not (cache / "files" / "md5" / md5[:2] / md5[2:]).exists()]
     if lost:
         found = f"{len(lost)} of {len(made)} outputs are not in {cache}: {lost[0]}{', …' if len(lost) > 1 else ''}"
         return warning(found, "nothing if these outputs are in the project; otherwise `dvc repro` makes them again")
     return ok(f"{cache}: {len(made)} outputs" if made else f"{cache}: empty, no stage has run")
-
-
-def _outputs(lock: Path) -> dict[str, str]:
-    """Digest of each cached output of the pipeline, by path."""
-    if not lock.is_file():
-        return {}
-    stages: dict[str, Any] = (yaml.safe_load(lock.read_text(encoding="utf8")) or {}).get("stages", {})
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -10,16 +10,14 @@ from pathlib import Path
 import psutil
 import torch
 
-from quantart.doctor.finding import Finding, fails, ok, warning
+from quantart.doctor import Finding, fails, ok, warning
 from quantart.machine.device import default_device, default_precision, precision
 from quantart.training.launch import processes_wanted
 
-GB = 1e9
-# Measured: training the default's base takes 1.24 GB; the default's files, with DVC's cache and MLflow's, 0.27 GB.
-MEMORY_NEEDED, MEMORY_WANTED = 1.5 * GB, 4 * GB
-DISK_NEEDED, DISK_WANTED = 0.5 * GB, 5 * GB
+# GB. Measured: training the default's base takes 1.24; the default's files, with DVC's cache and MLflow's, 0.27.
+MEMORY_NEEDED, MEMORY_WANTED = 1.5, 4.0
+DISK_NEEDED, DISK_WANTED = 0.5, 5.0
 CGROUP = Path("/sys/fs/cgroup")
-TENSOR_CORES = (7, 0)  # compute capability of the first GPUs that have them
 
 
 def check_threads(root: Path | None) -> Finding:
@@ -47,7 +45,11 @@ def check_devices(root: Path | None) -> Finding:
 
 def check_precision(root: Path | None) -> Finding:
     cpu = default_device().type == "cpu"
-    units = _cpu_units() if cpu else _gpu_units()
+    if cpu:
+        known = {"AMX": torch.cpu._is_amx_tile_supported(), "AVX-512 BF16": torch.cpu._is_avx512_bf16_supported()}
+        units = ", ".join(name for name, there in known.items() if there) or "no AMX and no AVX-512 BF16"
+    else:
+        units = "tensor cores" if torch.cuda.get_device_capability() >= (7, 0) else "no tensor cores"
     chosen = precision(cpu)
     if chosen == "bf16" and default_precision(cpu) != "bf16":
         found = f"bf16 is requested, but this device only emulates it ({units})"
@@ -56,11 +58,10 @@ def check_precision(root: Path | None) -> Finding:
 
 
 def check_memory(root: Path | None) -> Finding:
-    free = min(float(psutil.virtual_memory().available), _container_limit())
-    found = f"{free / GB:.1f} GB free"
+    free = min(float(psutil.virtual_memory().available), _container_limit()) / 1e9
+    found = f"{free:.1f} GB free"
     if free < MEMORY_NEEDED:
-        needed = f"the default needs {MEMORY_NEEDED / GB:.1f} GB"
-        return fails(found, f"stop other programs, or give the container more: {needed}")
+        return fails(found, f"stop other programs, or give the container more: the default needs {MEMORY_NEEDED} GB")
     if free < MEMORY_WANTED:
         return warning(found, "enough for the default; for larger networks lower batch_size or data.resolution")
     return ok(found)
@@ -69,23 +70,14 @@ def check_memory(root: Path | None) -> Finding:
 def check_disk(root: Path | None) -> Finding:
     """Free space for the project (or the current folder) and for temporary files."""
     places = {"here": root or Path.cwd(), "temporary files": Path(tempfile.gettempdir())}
-    free = {name: shutil.disk_usage(place).free for name, place in places.items()}
-    found = ", ".join(f"{name} {amount / GB:.1f} GB free" for name, amount in free.items())
+    free = {name: shutil.disk_usage(place).free / 1e9 for name, place in places.items()}
+    found = ", ".join(f"{name} {amount:.1f} GB free" for name, amount in free.items())
     if min(free.values()) < DISK_NEEDED:
-        needed = f"the default needs {DISK_NEEDED / GB:.1f} GB"
-        return fails(found, f"free space: {needed} (`dvc gc -w`, `mlflow gc`; TMPDIR moves temporary files)")
+        ways = "`dvc gc -w`, `mlflow gc`; TMPDIR moves temporary files"
+        return fails(found, f"free space: the default needs {DISK_NEEDED} GB ({ways})")
     if min(free.values()) < DISK_WANTED:
         return warning(found, "enough for the default; your own pictures and larger networks need more")
     return ok(found)
-
-
-def _cpu_units() -> str:
-    units = {"AMX": torch.cpu._is_amx_tile_supported(), "AVX-512 BF16": torch.cpu._is_avx512_bf16_supported()}
-    return ", ".join(name for name, there in units.items() if there) or "no AMX and no AVX-512 BF16"
-
-
-def _gpu_units() -> str:
-    return "tensor cores" if torch.cuda.get_device_capability() >= TENSOR_CORES else "no tensor cores"
 
 
 def _container_limit() -> float:

@@ -10,10 +10,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from quantart.doctor.finding import Finding, fails, ok, warning
+from quantart.doctor import Finding, fails, ok, warning
 
 NAME = "quantart"
-SHOWN = 5
+SHOWN = 5  # faults
 
 
 def check_python(root: Path | None) -> Finding:
@@ -27,11 +27,10 @@ def check_python(root: Path | None) -> Finding:
 def check_packages(root: Path | None) -> Finding:
     """The packages that `pyproject.toml` requires, or outside of this project those that the installed package does."""
     _, requirements = _required(root)
-    needed = [each for each in requirements if each.marker is None or each.marker.evaluate({"extra": ""})]
-    faults = [fault for each in needed if (fault := _fault(each))]
+    needed, faults, said = _compared(requirements)
     if faults:
-        return fails(_some(faults), "`make setup`, or `pip install -e .`")
-    return ok(f"all {len(needed)} that {NAME} requires")
+        return fails(said, "`make setup`, or `pip install -e .`")
+    return ok(f"all {needed} that {NAME} requires")
 
 
 def check_lock(root: Path) -> Finding:
@@ -40,18 +39,15 @@ def check_lock(root: Path) -> Finding:
     if not lock.is_file():
         return ok("no requirements.lock here")
     lines = (line.strip() for line in lock.read_text(encoding="utf8").splitlines())
-    locked = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    here = [each for each in locked if each.marker is None or each.marker.evaluate()]
-    faults = [fault for each in here if (fault := _fault(each))]
+    needed, faults, said = _compared([Requirement(line) for line in lines if line and not line.startswith("#")])
     if faults:
-        return warning(f"{len(faults)} of {len(here)} differ: {_some(faults)}", "`make setup`")
-    return ok(f"all {len(here)} of requirements.lock")
+        return warning(f"{faults} of {needed} differ: {said}", "`make setup`")
+    return ok(f"all {needed} of requirements.lock")
 
 
 def _required(root: Path | None) -> tuple[str, list[Requirement]]:
     """Python's versions and the packages; the project's own file may be newer than the installed package."""
-    pyproject = root / "pyproject.toml" if root else None
-    if pyproject is not None and pyproject.is_file():
+    if root and (pyproject := root / "pyproject.toml").is_file():
         project = tomllib.loads(pyproject.read_text(encoding="utf8")).get("project", {})
         if project.get("name") == NAME:
             return project["requires-python"], [Requirement(each) for each in project["dependencies"]]
@@ -59,16 +55,16 @@ def _required(root: Path | None) -> tuple[str, list[Requirement]]:
     return installed["Requires-Python"], [Requirement(each) for each in metadata.requires(NAME) or []]
 
 
-def _fault(requirement: Requirement) -> str | None:
-    try:
-        version = metadata.version(requirement.name)
-    except metadata.PackageNotFoundError:
-        return f"{requirement.name} is missing"
-    if requirement.specifier.contains(version, prereleases=True):
-        return None
-    return f"{requirement.name} is {version}, not {requirement.specifier}"
-
-
-def _some(faults: list[str]) -> str:
+def _compared(requirements: list[Requirement]) -> tuple[int, int, str]:
+    """How many packages are needed here, how many of them are missing or of another version, and the first of these."""
+    needed = [each for each in requirements if each.marker is None or each.marker.evaluate({"extra": ""})]
+    faults = []
+    for each in needed:
+        try:
+            version = metadata.version(each.name)
+            if not each.specifier.contains(version, prereleases=True):
+                faults.append(f"{each.name} is {version}, not {each.specifier}")
+        except metadata.PackageNotFoundError:
+            faults.append(f"{each.name} is missing")
     more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-    return ", ".join(faults[:SHOWN]) + more
+    return len(needed), len(faults), ", ".join(faults[:SHOWN]) + more

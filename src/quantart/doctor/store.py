@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from quantart.doctor.finding import Finding, fails, ok, warning
+from quantart.doctor import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.machine.disk import check_writable
 from quantart.project import Project
@@ -62,14 +62,14 @@ def check_schema(root: Path) -> Finding:
     uri = tracking_uri(real_root(root))
     if uri.startswith("http"):
         return ok("managed by the tracking server")
+    address = uri
     if uri.startswith(SQLITE):
         database = _database(uri)
         if not database.is_file() or not database.stat().st_size:
             return ok(f"{database}: {NOT_YET}")
         address = f"{SQLITE}file:{database}?mode=ro&uri=true"
-    else:
-        address = uri
-    found, wanted = _revision(address), _newest_revision()
+    found = _revision(address)
+    wanted = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations")).get_current_head()
     if found == wanted:
         return ok(f"{wanted}, as MLflow {mlflow.__version__} expects")
     if found is None:
@@ -115,8 +115,8 @@ def _file(database: Path) -> Finding:
         check_writable(database.parent)
         return ok(f"{database}: {NOT_YET}")
     with database.open("rb") as file:
-        begins = file.read(16)
-    if begins not in {b"", b"SQLite format 3\0"}:
+        is_database = file.read(16) in {b"", b"SQLite format 3\0"}
+    if not is_database:
         return fails(f"{database}: is not a database", "move it away, or set MLFLOW_TRACKING_URI to another one")
     if not os.access(database, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         return fails(f"{database}: is read-only", f"`chmod u+w {database}` as its owner")
@@ -136,11 +136,6 @@ def _revision(address: str) -> str | None:
         raise UserError(f"the database cannot be read: {without_password(_line(error))}") from None
     finally:
         engine.dispose()
-
-
-def _newest_revision() -> str | None:
-    folder = Path(mlflow.__file__).parent / "store" / "db_migrations"
-    return ScriptDirectory(str(folder)).get_current_head()
 
 
 def _line(error: Exception) -> str:

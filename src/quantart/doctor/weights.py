@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quantart.doctor.finding import Finding, fails, ok, warning
+from quantart.doctor import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.losses.weights import SHIPPED, is_torchvisions, shipped_file, torchvision_file
-from quantart.params import Params
 from quantart.params.file import load_params
 from quantart.vocabulary.names import FeatureNetworkName
 
 
 def check_weights(root: Path | None) -> Finding:
     """Those of the networks that the project's parameters name; outside of a project, the shipped ones."""
-    networks = _networks(load_params(root / "params.yaml")) if root else tuple(SHIPPED)
+    networks: list[FeatureNetworkName] = list(SHIPPED)
+    if root:
+        params = load_params(root / "params.yaml")
+        decoded = [params.stage2.loss.perceptual_network] if any(params.stage2.loss.decoded.values()) else []
+        named = [params.stage1.loss.perceptual_network, params.evaluate.network, params.evaluate.features, *decoded]
+        networks = list(dict.fromkeys(named))
     faults, absent = [], []
     for network in networks:
         if network in SHIPPED:
@@ -33,9 +37,3 @@ def check_weights(root: Path | None) -> Finding:
     if absent:
         return warning(f"{len(absent)} of {len(networks)} not downloaded", "; ".join(absent))
     return ok(f"{', '.join(networks)}: sha256 correct")
-
-
-def _networks(params: Params) -> tuple[FeatureNetworkName, ...]:
-    decoded = [params.stage2.loss.perceptual_network] if any(params.stage2.loss.decoded.values()) else []
-    named = [params.stage1.loss.perceptual_network, params.evaluate.network, params.evaluate.features, *decoded]
-    return tuple(dict.fromkeys(named))

@@ -40,11 +40,7 @@ class Params(Section):
         return self.data.resolution // self.model.downsampling
 
     def select(self, keys: Iterable[str]) -> dict[str, Any]:
-        """The values of dotted keys, each a section or a single parameter, as nested plain dicts.
-
-        Raises:
-            KeyError: no parameter has this key.
-        """
+        """The values of dotted keys, each a section or a single parameter, as nested plain dicts; else `KeyError`."""
         selected: dict[str, Any] = {}
         everything = self.model_dump()
         for key in keys:
@@ -61,11 +57,8 @@ class Params(Section):
     @model_validator(mode="after")
     def _check_crops(self) -> Params:
         down = self.model.downsampling
-        for key, pixels in {
-            "data.resolution": self.data.resolution,
-            "stage1.base.crop": self.stage1.base.crop,
-            "stage1.domain.crop": self.stage1.domain.crop,
-        }.items():
+        crops = {"stage1.base.crop": self.stage1.base.crop, "stage1.domain.crop": self.stage1.domain.crop}
+        for key, pixels in {"data.resolution": self.data.resolution, **crops}.items():
             if pixels % down:
                 raise ValueError(
                     f"{key} {pixels} is not divisible by the downsampling {down} "

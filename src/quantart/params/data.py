@@ -61,7 +61,7 @@ class DataParams(Section):
     """the stage fails if a larger fraction of the pictures is rejected"""
 
     @model_validator(mode="after")
-    def _check_sizes_and_splits(self) -> DataParams:
+    def _check_together(self) -> DataParams:
         if self.short_side < self.resolution:
             raise ValueError(
                 f"short_side {self.short_side} is smaller than resolution {self.resolution}; "
@@ -72,10 +72,6 @@ class DataParams(Section):
                 f"val_share {self.val_share} and test_share {self.test_share} leave nothing to train on; "
                 "their sum must be below 1"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_sources(self) -> DataParams:
         for domain in DOMAINS:
             source, table = self.folder(domain), self.table(domain)
             kind = Path(source).suffix.lower()

@@ -34,11 +34,7 @@ _Loader.add_implicit_resolver(
 
 
 def load_params(path: Path) -> Params:
-    """Read and check a parameter file.
-
-    Raises:
-        UserError: the file is missing or not YAML, or a value is wrong; one line for each fault.
-    """
+    """Read and check a parameter file."""
     try:
         raw = read_mapping(path)
     except FileNotFoundError:
@@ -50,12 +46,7 @@ def load_params(path: Path) -> Params:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The parameters in a YAML file, unchecked and perhaps not all.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        UserError: it is not YAML, or not a mapping.
-    """
+    """The parameters in a YAML file, unchecked and perhaps not all; `FileNotFoundError` if there is no such file."""
     try:
         raw = yaml.load(path.read_text(encoding="utf8"), _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -67,19 +58,25 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 def faults(error: ValidationError) -> list[tuple[str, str]]:
     """(dotted key, sentence) of each fault; the key is empty if several sections contradict each other."""
-    keys = [".".join(map(str, each["loc"])) for each in error.errors()]
-    return [(key, _sentence(key, each)) for key, each in zip(keys, error.errors(), strict=True)]
+    found = []
+    for each in error.errors():
+        key, message = ".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")
+        unknown = f"is now called {RENAMED[key]}" if key in RENAMED else "unknown key"
+        said = {"extra_forbidden": unknown, "missing": "missing", "value_error": message}.get(each["type"])
+        if said is None:
+            found.append((key, f"{key} = {each['input']!r}: {message[0].lower()}{message[1:]}"))
+        else:
+            found.append((key, f"{key}: {said}" if key else said))
+    return found
 
 
-def _sentence(key: str, error: Any) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return f"{key}: is now called {RENAMED[key]}" if key in RENAMED else f"{key}: unknown key"
-    if error["type"] == "missing":
-        return f"{key}: missing"
-    if error["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one with dotted keys."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = isinstance(value, Mapping) and value
+        found |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
 
 
 @dataclass(frozen=True)
@@ -114,30 +111,25 @@ def as_yaml(value: Any) -> str:
 
 def read_comments(text: str) -> dict[str, str]:
     """The comment at the end of a line, by the dotted key of the line; the text must be valid parameters."""
-    root = yaml.compose(text, yaml.SafeLoader)
-    return dict(_comments(text, root, "")) if root is not None else {}
-
-
-def _comments(text: str, node: yaml.Node, prefix: str) -> Iterator[tuple[str, str]]:
-    for key, value in node.value:
-        name = f"{prefix}{key.value}"
-        section = isinstance(value, yaml.MappingNode) and not value.flow_style
-        if comment := _COMMENT.match(text, (key if section else value).end_mark.index):
-            yield name, comment[1].strip()
-        if section:
-            yield from _comments(text, value, f"{name}.")
-
-
-def descriptions(section: BaseModel, prefix: str = "") -> dict[str, str]:
-    """The description of each parameter, by dotted key."""
     found: dict[str, str] = {}
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
-            found |= descriptions(value, f"{prefix}{name}.")
-        elif field.description:
-            found[f"{prefix}{name}"] = " ".join(field.description.split())
+
+    def walk(node: Any, prefix: str) -> None:
+        for key, value in node.value:
+            name = f"{prefix}{key.value}"
+            section = isinstance(value, yaml.MappingNode) and not value.flow_style
+            if comment := _COMMENT.match(text, (key if section else value).end_mark.index):
+                found[name] = comment[1].strip()
+            if section:
+                walk(value, f"{name}.")
+
+    walk(yaml.compose(text, yaml.SafeLoader), "")
     return found
+
+
+def descriptions(params: Params) -> dict[str, str]:
+    """The description of each parameter, by dotted key."""
+    described = ((key, text) for key, value, text in _walk(params) if text and not isinstance(value, BaseModel))
+    return {key: " ".join(text.split()) for key, text in described}
 
 
 def render(params: Params, comments: Mapping[str, str], head: str = "") -> str:
@@ -148,26 +140,27 @@ def render(params: Params, comments: Mapping[str, str], head: str = "") -> str:
         head: lines for the top of the file, without `#`.
     """
     lines = [f"# {line}" for line in head.splitlines()]
-    return "\n".join([*lines, *_render(params, comments, "", "")]) + "\n"
+    for key, value, _ in _walk(params):
+        *sections, name = key.split(".")
+        indent, comment = "  " * len(sections), comments.get(key, "")
+        line = f"{indent}{name}:"
+        if not isinstance(value, BaseModel):
+            line += f" {as_yaml(value)}"
+        elif not sections:
+            lines.append("")
+        beside = f"{line:<34} # {comment}" if comment else line
+        if len(beside) > WIDTH and comment:
+            above = textwrap.wrap(comment, WIDTH - len(indent) - 2, break_long_words=False, break_on_hyphens=False)
+            lines += [*(f"{indent}# {part}" for part in above), line]
+        else:
+            lines.append(beside)
+    return "\n".join(lines) + "\n"
 
 
-def _render(section: BaseModel, comments: Mapping[str, str], prefix: str, indent: str) -> Iterator[str]:
-    for name in type(section).model_fields:
-        key, value = f"{prefix}{name}", getattr(section, name)
-        nested = isinstance(value, BaseModel)
-        if nested and not indent:
-            yield ""
-        line = f"{indent}{name}:" if nested else f"{indent}{name}: {as_yaml(value)}"
-        yield from _commented(line, comments.get(key, ""), indent)
-        if nested:
-            yield from _render(value, comments, f"{key}.", f"{indent}  ")
-
-
-def _commented(line: str, comment: str, indent: str) -> list[str]:
-    if not comment:
-        return [line]
-    beside = f"{line:<34} # {comment}"
-    if len(beside) <= WIDTH:
-        return [beside]
-    above = textwrap.wrap(comment, WIDTH - len(indent) - 2, break_long_words=False, break_on_hyphens=False)
-    return [*(f"{indent}# {part}" for part in above), line]
+def _walk(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str | None]]:
+    """Key, value and description of each section and parameter, a section before what is in it."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        yield f"{prefix}{name}", value, field.description
+        if isinstance(value, BaseModel):
+            yield from _walk(value, f"{prefix}{name}.")

@@ -12,8 +12,6 @@ from quantart.vocabulary.names import PerceptualNetworkName, Stage1Domain
 
 
 class Stage1TrainingParams(TrainingParams):
-    """Adds when the codebook and the discriminator are switched on."""
-
     quantize_from: int = Field(0, ge=0)
     """step at which k-means initialises the codebook and quantisation begins; 0: quantise from the start with the
     codebook as it is"""
@@ -99,10 +97,8 @@ class Stage1Params(Section):
             self.discriminator.check_input(self.base.crop)
         for name, training in {"base": self.base, "domain": self.domain}.items():
             if self.loss.perceptual_weight and training.crop < SMALLEST_PERCEPTUAL:
-                raise ValueError(
-                    f"{name}.crop {training.crop} is too small for the perceptual loss; "
-                    f"use at least {SMALLEST_PERCEPTUAL}, or set loss.perceptual_weight to 0"
-                )
+                better = f"use at least {SMALLEST_PERCEPTUAL}, or set loss.perceptual_weight to 0"
+                raise ValueError(f"{name}.crop {training.crop} is too small for the perceptual loss; {better}")
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ class TrainingParams(Section):
     crop: Count
     """side of the training crops: pixels in stage 1, codes in stage 2"""
     learning_rate: float = Field(gt=0.0)
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    betas: list[Fraction] = Field(min_length=2, max_length=2)
     weight_decay: Weight = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     grad_clip: float | None = Field(None, gt=0.0)
@@ -36,9 +36,7 @@ class TrainingParams(Section):
     def _check_intervals(self) -> TrainingParams:
         # otherwise a resumed run would log other means than an uninterrupted one
         if self.checkpoint_every % self.log_every:
-            raise ValueError(
-                f"checkpoint_every {self.checkpoint_every} is not a multiple of log_every {self.log_every}"
-            )
+            raise ValueError(f"checkpoint_every {self.checkpoint_every} is no multiple of log_every {self.log_every}")
         return self
 
 
@@ -59,11 +57,7 @@ class DiscriminatorParams(Section):
     before it is switched on; false: one forward pass per step, and none before it is switched on"""
 
     def check_input(self, side: int) -> None:
-        """Check that inputs of this side are large enough for all layers.
-
-        Raises:
-            ValueError: they are too small.
-        """
+        """Raise `ValueError` if inputs of this side are too small for all layers."""
         # one strided layer, n_layers - 1 more, then two 4 × 4 layers that each take one off the side
         if side // 2 ** max(self.n_layers, 1) - 2 < 1:
             raise ValueError(

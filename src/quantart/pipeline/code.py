@@ -16,7 +16,7 @@ from quantart.errors import UserError
 from quantart.imports import PACKAGE, checksums
 from quantart.machine.whole import whole_folder
 from quantart.params import Params
-from quantart.params.file import read_mapping
+from quantart.params.file import flat, read_mapping
 from quantart.pipeline.stages import STAGES, Stage
 from quantart.project import Project
 from quantart.vocabulary.names import DOMAINS
@@ -69,18 +69,8 @@ def _code(stage: Stage, package: Path = PACKAGE) -> dict[str, str]:
 def _defaults(stage: Stage, params: Params, written: Mapping[str, Any]) -> dict[str, str]:
     """Parameters that the stage reads with another value than params.yaml has, which mostly is none: defaults."""
     keys = dict.fromkeys(key for item in DOMAINS for key in stage.keys(item))
-    return {key: json.dumps(value) for key, value in _differing(params.select(keys), written)}
-
-
-def _differing(values: Mapping[str, Any], written: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        other = written.get(name) if isinstance(written, Mapping) else None
-        if isinstance(value, Mapping):
-            found += _differing(value, other, f"{prefix}{name}.")
-        elif value != other:
-            found.append((f"{prefix}{name}", value))
-    return found
+    given = flat(written)
+    return {key: json.dumps(value) for key, value in flat(params.select(keys)).items() if value != given.get(key)}
 
 
 def _text(lines: Mapping[str, str]) -> str:

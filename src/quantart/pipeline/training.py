@@ -17,6 +17,7 @@ from quantart.machine.disk import room_for, writing
 from quantart.machine.whole import whole_folder
 from quantart.models.pretrained import WEIGHTS, Pretrained, file_sha256
 from quantart.params import Params
+from quantart.params.file import flat
 from quantart.params.training import TrainingParams
 from quantart.pipeline.pair import log_pairs
 from quantart.pipeline.stages import find_stage
@@ -123,16 +124,9 @@ def logged_parameters(params: Params, stage: str) -> dict[str, Any]:
     """
     declared, item = find_stage(stage)
     section, _, _ = stage.partition("_")
-    flat = _flat(params.select(declared.keys(item)))
+    values = flat(params.select(declared.keys(item)))
     which = {"variant": item} if section == "stage2" else {"domain": item}
-    return which | {key.removeprefix(f"{section}."): value for key, value in flat.items()}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
+    return which | {key.removeprefix(f"{section}."): value for key, value in values.items()}
 
 
 def _fingerprint(params: Params, training: Training) -> str:

@@ -27,13 +27,10 @@ class Clause:
 
 
 def parse_where(text: str) -> list[Clause]:
-    """The clauses of a filter, all of which must hold for a row.
+    """The clauses of a filter, all of which must hold for a row; `ValueError` if it is not a filter.
 
     Values are compared as text. Quotes are needed only around a value that contains ` and `, begins with a quote, or
     begins or ends with a space.
-
-    Raises:
-        ValueError: it is not `column == value` or `column != value`, or several of these joined by ` and `.
     """
     clauses: list[Clause] = []
     place = 0

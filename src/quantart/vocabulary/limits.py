@@ -26,11 +26,7 @@ class Limit:
 
 
 def parse_limit(text: str) -> Limit:
-    """Read `gram_squeezenet1_1 <= 1.1`, or `usage >= 0.5` for a metric where larger is better.
-
-    Raises:
-        ValueError: it is not a limit, the metric is unknown, or the limit would refuse good values.
-    """
+    """Read `gram_squeezenet1_1 <= 1.1`, or `usage >= 0.5` for a metric where larger is better; else `ValueError`."""
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a limit; write `metric <= number`, or `usage >= number`")

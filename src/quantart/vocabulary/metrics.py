@@ -38,11 +38,7 @@ METRICS: Final = frozenset(
 
 
 def check_metric(name: str) -> str:
-    """`name`, if it is a metric that an evaluation of style transfer measures.
-
-    Raises:
-        ValueError: it is not; the message has similar names.
-    """
+    """`name`, if it is a metric that an evaluation measures; else `ValueError`, whose message has similar names."""
     if name in METRICS:
         return name
     near = difflib.get_close_matches(name, sorted(METRICS), n=3, cutoff=0.6)
