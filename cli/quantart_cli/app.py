@@ -10,8 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from quantart import __version__
-from quantart_cli import pipeline, registry, set_up, use
-from quantart_cli.options import USE
+from quantart_cli import pipeline, set_up, use
 
 ORDER = (
     *("doctor", "preset", "code", "prepare", "pair", "train", "encode", "evaluate", "export"),
@@ -43,7 +42,6 @@ app = typer.Typer(
 )
 for commands in (set_up, pipeline, use):
     app.add_typer(commands.app)
-app.add_typer(registry.app, name="registry", rich_help_panel=USE)
 
 
 class _StandardError(logging.Handler):

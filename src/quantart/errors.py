@@ -22,6 +22,5 @@ class StoppedBySignal(Exception):
     """Work stopped in good order on SIGTERM or SIGINT; `exit_code` is 128 + the signal's number."""
 
     def __init__(self, signum: int, message: str) -> None:
-        self.signum = signum
         self.exit_code = 128 + signum
         super().__init__(f"stopped by {signal.Signals(signum).name}: {message}")

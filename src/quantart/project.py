@@ -13,8 +13,6 @@ from quantart.params import Params
 from quantart.params.file import load_params
 from quantart.vocabulary.names import Domain, Stage1Domain, Variant
 
-WRITTEN = ("data", "models", "reports", "runs", ".quantart")  # the folders that stages write to
-
 
 @dataclass(frozen=True)
 class Project:
@@ -27,7 +25,7 @@ class Project:
 
     def check_writable(self) -> None:
         """Check before the work that its results can be saved: the project and the folders that stages write to."""
-        for name in ("", *WRITTEN):
+        for name in ("", "data", "models", "reports", "runs", ".quantart"):
             check_writable(self.root / name)
 
     def source(self, domain: Domain) -> Path:

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from quantart.doctor import State
-from quantart.doctor.weights import check_weights
+from quantart.doctor.machine import check_weights
 from quantart.losses import weights
 
 

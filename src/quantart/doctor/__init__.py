@@ -31,7 +31,7 @@ CHECKS = {
     "logged runs": ("store", "check_delivered", True),
     "database schema": ("store", "check_schema", True),
     "registry": ("store", "check_registry", True),
-    "perceptual weights": ("weights", "check_weights", False),
+    "perceptual weights": ("machine", "check_weights", False),
     "DVC cache": ("folder", "check_dvc", True),
     "git": ("folder", "check_git", True),
 }

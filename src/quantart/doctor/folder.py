@@ -12,7 +12,7 @@ from dvc.config import Config
 from quantart.doctor import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.machine.disk import check_writable
-from quantart.project import WRITTEN, Project
+from quantart.project import Project
 from quantart.vocabulary.names import DOMAINS
 
 
@@ -31,8 +31,8 @@ def check_params(root: Path) -> Finding:
 
 def check_permission(root: Path) -> Finding:
     """Whether files can be made in the project and in each folder that the pipeline writes to."""
-    for name in ("", *WRITTEN, ".dvc"):
-        check_writable(root / name)
+    Project(root).check_writable()
+    check_writable(root / ".dvc")
     return ok(f"{root} and the folders in it that the pipeline writes to")
 
 

@@ -1,4 +1,4 @@
-"""Cores, devices, half precision, memory and disk."""
+"""Cores, devices, half precision, memory, disk, and the ImageNet weights of the perceptual losses and distances."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import psutil
 import torch
 
 from quantart.doctor import Finding, fails, ok, warning
+from quantart.errors import UserError
+from quantart.losses.weights import SHIPPED, is_torchvisions, shipped_file, torchvision_file
 from quantart.machine.device import default_device, default_precision, precision
+from quantart.params.file import load_params
 from quantart.training.launch import processes_wanted
+from quantart.vocabulary.names import FeatureNetworkName
 
 # GB. Measured: training the default's base takes 1.24; the default's files, with DVC's cache and MLflow's, 0.27.
 MEMORY_NEEDED, MEMORY_WANTED = 1.5, 4.0
@@ -78,6 +82,34 @@ def check_disk(root: Path | None) -> Finding:
     if min(free.values()) < DISK_WANTED:
         return warning(found, "enough for the default; your own pictures and larger networks need more")
     return ok(found)
+
+
+def check_weights(root: Path | None) -> Finding:
+    """Those of the networks that the project's parameters name; outside of a project, the shipped ones."""
+    networks: list[FeatureNetworkName] = list(SHIPPED)
+    if root:
+        params = load_params(root / "params.yaml")
+        decoded = [params.stage2.loss.perceptual_network] if any(params.stage2.loss.decoded.values()) else []
+        named = [params.stage1.loss.perceptual_network, params.evaluate.network, params.evaluate.features, *decoded]
+        networks = list(dict.fromkeys(named))
+    faults, absent = [], []
+    for network in networks:
+        if network in SHIPPED:
+            try:
+                shipped_file(network)
+            except UserError as error:
+                faults.append(error.fault)
+            continue
+        file, url = torchvision_file(network)
+        if not file.is_file():
+            absent.append(f"put {url} to {file}, or let the first run download it")
+        elif not is_torchvisions(network, file):
+            return fails(f"{file}: damaged, or another file (sha256 differs)", f"`rm {file}`")
+    if faults:
+        return fails("; ".join(faults), "install quantart again, or `git checkout` the files in a clone")
+    if absent:
+        return warning(f"{len(absent)} of {len(networks)} not downloaded", "; ".join(absent))
+    return ok(f"{', '.join(networks)}: sha256 correct")
 
 
 def _container_limit() -> float:

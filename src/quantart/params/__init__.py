@@ -66,12 +66,10 @@ class Params(Section):
                 )
             if pixels > self.data.short_side:
                 raise ValueError(f"{key} {pixels} is larger than data.short_side {self.data.short_side}")
-        crop = self.stage2.train.crop
-        if crop > self.latent_side:
-            raise ValueError(
-                f"stage2.train.crop {crop} is larger than the latents "
-                f"({self.latent_side} codes: data.resolution {self.data.resolution} / {down})"
-            )
+        crop, pixels = self.stage2.train.crop, self.data.resolution
+        if crop > pixels // down:
+            has = f"{pixels // down} codes (data.resolution {pixels} / {down})"
+            raise ValueError(f"stage2.train.crop {crop} is larger than the latents' side of {has}")
         decoded = [f"stage2.loss.{name}" for name, weight in self.stage2.loss.decoded.items() if weight]
         if decoded and crop * down < SMALLEST_PERCEPTUAL:
             raise ValueError(

@@ -63,30 +63,18 @@ class DataParams(Section):
     @model_validator(mode="after")
     def _check_together(self) -> DataParams:
         if self.short_side < self.resolution:
-            raise ValueError(
-                f"short_side {self.short_side} is smaller than resolution {self.resolution}; "
-                f"use at least {self.resolution}"
-            )
+            raise ValueError(f"short_side {self.short_side} is smaller than resolution {self.resolution}")
         if self.val_share + self.test_share >= 1.0:
-            raise ValueError(
-                f"val_share {self.val_share} and test_share {self.test_share} leave nothing to train on; "
-                "their sum must be below 1"
-            )
+            raise ValueError(f"val_share {self.val_share} and test_share {self.test_share}: their sum must be below 1")
         for domain in DOMAINS:
             source, table = self.folder(domain), self.table(domain)
             kind = Path(source).suffix.lower()
             if table is not None and kind not in {".csv", ".txt"}:
-                raise ValueError(
-                    f"{domain}_table is only for a table (.csv) or a list (.txt), but {domain} is {source!r}; "
-                    "set it to null"
-                )
+                raise ValueError(f"{domain}_table must be null: {domain} is {source!r}, no table (.csv) or list (.txt)")
             if table is not None and kind == ".txt" and (table.column is not None or table.where is not None):
                 raise ValueError(f"{domain}_table has a column or a filter, but {domain} is a list; set only its root")
             if self.paired and is_picture(source):
-                raise ValueError(
-                    f"paired pictures need two sets with the same names, but {domain} is a single picture; "
-                    "set paired to false"
-                )
+                raise ValueError(f"paired must be false: {domain} is a single picture")
         return self
 
     def folder(self, domain: Domain) -> str:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
-Folder = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from quantart.params.section import Count, Folder, Fraction, Section, Weight
+from quantart.params.section import Count, Fraction, Section, Weight
 from quantart.params.training import SMALLEST_PERCEPTUAL, DiscriminatorParams, TrainingParams
 from quantart.vocabulary.names import PerceptualNetworkName, Stage1Domain
 
@@ -59,11 +59,11 @@ VQGAN_KEYS: Final[dict[Stage1Domain, str]] = {"base": "init_from", "content": "c
 
 
 class Stage1Params(Section):
-    init_from: Folder | None = None
+    init_from: str | None = Field(None, min_length=1)
     """folder of a VQGAN, e.g. an imported one, to use as the base instead of training one"""
-    content_from: Folder | None = None
+    content_from: str | None = Field(None, min_length=1)
     """folder of a VQGAN to use for the photographs instead of training one"""
-    style_from: Folder | None = None
+    style_from: str | None = Field(None, min_length=1)
     """folder of a VQGAN to use for the paintings instead of training one"""
     colour_gain: float = Field(1.0, gt=0.0)
     """initial gain of the red-blue axis relative to brightness; the green-magenta axis gets its square; 1: as
@@ -88,10 +88,7 @@ class Stage1Params(Section):
         if self.base.batch_size < 2:
             raise ValueError("base.batch_size 1 leaves no picture for one of the two domains; use at least 2")
         if self.content_from and self.style_from and not self.init_from:
-            raise ValueError(
-                "content_from and style_from are both given, so the base would be trained without being used; "
-                "set init_from to one of the two as well"
-            )
+            raise ValueError("content_from and style_from leave the base unused; set init_from to one of them as well")
         self.discriminator.check_input(self.domain.crop)
         if self.base.discriminator_start is not None:
             self.discriminator.check_input(self.base.crop)
