@@ -3,7 +3,7 @@
 A preset is YAML with `summary` (one line), optionally `extends` (the name of the preset that it builds on), and the
 parameters that it sets. A file whose name begins with an underscore exists only to be extended.
 
-The sections data, model, stage1, encode and stage2 are the task. They come from the preset alone, so a preset gives the
+The sections data, model, stage1, encode and stage2 are the task. They come from the preset alone, so a preset gives
 the same training whatever was there before; a parameter that it does not set has its default. `seed`, `evaluate`,
 `export` and `promote` stay the user's, except for the keys that the preset sets.
 """

@@ -4,7 +4,7 @@ import pytest
 
 from quantart.evaluation.resampling import Estimate
 from quantart.registry.gates import Check, check_difference, check_limits
-from quantart.vocabulary.limits import Limit
+from quantart.vocabulary.metrics import Limit
 
 GRAM = "gram_squeezenet1_1"
 

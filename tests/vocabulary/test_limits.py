@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quantart.vocabulary.limits import Limit, parse_limit
+from quantart.vocabulary.metrics import Limit, parse_limit
 
 
 @pytest.mark.parametrize(

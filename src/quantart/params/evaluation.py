@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from quantart.params.section import Count, Section
-from quantart.vocabulary.limits import Limit, parse_limit
-from quantart.vocabulary.metrics import check_metric, larger_is_better
+from quantart.vocabulary.metrics import Limit, check_metric, larger_is_better, parse_limit
 from quantart.vocabulary.names import FeatureNetworkName, PerceptualNetworkName, Variant
 
 

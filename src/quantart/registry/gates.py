@@ -18,7 +18,7 @@ from quantart.reporting.comparison.compare import EvaluatedRun, compare
 from quantart.reporting.record import NEEDED, read_record
 from quantart.reporting.run_metrics import EVALUATION
 from quantart.tracking.lineage import upstream_of
-from quantart.vocabulary.limits import Limit
+from quantart.vocabulary.metrics import Limit
 
 FEWEST_PAIRS = 8  # an evaluation on fewer pairs judges no version
 

@@ -1,9 +1,13 @@
-"""The metrics of style transfer: their names, which come first, and whether larger or smaller is better."""
+"""The metrics of style transfer: names, which come first, whether larger or smaller is better, and limits on them."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Final
+import re
+from dataclasses import dataclass
+from typing import Final, get_args
+
+from quantart.vocabulary.names import FeatureNetworkName, PerceptualNetworkName
 
 MODEL: Final = "model"
 """The network itself among the methods of an evaluation; the others are baselines."""
@@ -21,8 +25,7 @@ HEADLINES: Final = (
 FEW_HEADLINES: Final = (*CONTENT_DISTANCES, "gram_", *KERNEL_NAMES)
 """Metrics in a row of a list."""
 
-_PERCEPTUAL = ("vgg16", "alexnet", "squeezenet1_1", "efficientnet_lite0")
-_FEATURES = (*_PERCEPTUAL, "inception_v3")
+_PERCEPTUAL, _FEATURES = get_args(PerceptualNetworkName), get_args(FeatureNetworkName)
 _LARGER_IS_BETTER: Final = frozenset({"usage", "perplexity", "psnr", "ssim"})
 
 METRICS: Final = frozenset(
@@ -35,6 +38,7 @@ METRICS: Final = frozenset(
         *("usage", "perplexity"),
     ]
 )
+_LIMIT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 
 
 def check_metric(name: str) -> str:
@@ -49,3 +53,30 @@ def check_metric(name: str) -> str:
 def larger_is_better(metric: str) -> bool:
     """True for the use of the codebook, and for PSNR and SSIM of reconstructions; all others are distances."""
     return metric in _LARGER_IS_BETTER
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`metric <= bound` or, where `at_most` is false, `metric >= bound`."""
+
+    metric: str
+    at_most: bool
+    bound: float
+
+    def holds(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+    def __str__(self) -> str:
+        return f"{self.metric} {'<=' if self.at_most else '>='} {self.bound:g}"
+
+
+def parse_limit(text: str) -> Limit:
+    """Read `gram_squeezenet1_1 <= 1.1`, or `usage >= 0.5` for a metric where larger is better; else `ValueError`."""
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a limit; write `metric <= number`, or `usage >= number`")
+    limit = Limit(check_metric(match[1]), match[2] == "<=", float(match[3]))
+    if limit.at_most == larger_is_better(limit.metric):
+        better, sign = ("larger", ">=") if limit.at_most else ("smaller", "<=")
+        raise ValueError(f"{text!r} would refuse good values: {better} {limit.metric} is better; use {sign}")
+    return limit
