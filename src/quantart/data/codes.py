@@ -74,7 +74,8 @@ class CodeWriter:
         """The files of codes and latents; the first process makes them, all write into them."""
         files = [fresh_place(self._folder) / name.format(split=split) for name in (CODES, LATENTS)]
         if self._state.is_main_process:
-            for file, dtype, shape in zip(files, (self._dtype, np.uint16), (codes, latents), strict=True):
+            dtypes: tuple[type[np.generic], ...] = (self._dtype, np.uint16)
+            for file, dtype, shape in zip(files, dtypes, (codes, latents), strict=True):
                 open_memmap(file, mode="w+", dtype=dtype, shape=shape)
         self._state.wait_for_everyone()
         return [open_memmap(file, mode="r+") for file in files]
