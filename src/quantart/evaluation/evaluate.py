@@ -126,7 +126,6 @@ class _MeasuredBatch:
 
 
 def _own_part(batches: list[list[int]], title: str) -> Iterator[list[int]]:
-    """The batches that this process measures, with a progress bar in the first process."""
     state = PartialState()
     with state.split_between_processes(batches) as own:
         yield from progress(own, len(own), title) if state.is_main_process else own
@@ -137,11 +136,8 @@ def _measure_pairs(render: PairRenderer, numbers: list[int], samples: int) -> _M
     content, style = render.originals(numbers)
     batch.style_moments = moments(style.latents).cpu()
     pairs = [task.pairs[number] for number in numbers]
-    names: dict[str, Sequence[object]] = {
-        "pair": numbers,
-        "content": [task.contents.files[c] for c, _ in pairs],
-        "style": [task.styles.files[s] for _, s in pairs],
-    }
+    contents, styles = [task.contents.files[c] for c, _ in pairs], [task.styles.files[s] for _, s in pairs]
+    names: dict[str, Sequence[object]] = {"pair": numbers, "content": contents, "style": styles}
     for method, output in render(numbers, content, style):
         batch.add_table(method, names, measure(render.perception, output, content, style))
         batch.features[method] = output.pooled.cpu().numpy()

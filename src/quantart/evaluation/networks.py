@@ -18,7 +18,6 @@ from quantart.losses.weights import SHIPPED, load_backbone, read_weights, torchv
 from quantart.models.pretrained import file_sha256, load_strictly
 from quantart.vocabulary.names import FeatureNetworkName
 
-_INCEPTION_SIDE = 299
 # the published FID network's file is named after its checksum: `…inception-2015-12-05-6726825d.pth`
 _FID_SHA256 = "6726825d"
 _FID_CLASSES = 1008  # torchvision's has 1000
@@ -33,8 +32,8 @@ class FeatureNetwork(nn.Module):
 
     With the published FID network, given as a file, the distances are called `fid` and `kid`. torch-fidelity runs it:
     it rounds pictures to 8 bits and resizes them as TensorFlow 1 did. With any other network or weights the distances
-    are called `fd_…` and `kd_…`, followed by the network's name.
-    Without a file of weights, those are used that are shipped or that torchvision downloads.
+    are called `fd_…` and `kd_…`, followed by the network's name. Without a file, the weights are those that are shipped
+    or that torchvision downloads.
 
     Raises:
         UserError: an unknown network, its weights are not available, or the file does not fit it.
@@ -105,10 +104,8 @@ def _fits(state: dict[str, Tensor], network: FeatureNetworkName) -> bool:
 
 
 def _layers(network: FeatureNetworkName, weights: Path | None) -> nn.Module:
-    """To features `(b, width)`, or `(b, width, h, w)` before their mean over space."""
     if network == "inception_v3":
-        resize = Resize((_INCEPTION_SIDE, _INCEPTION_SIDE))  # bilinear, antialiased
-        return nn.Sequential(resize, load_backbone(network, weights))
+        return nn.Sequential(Resize((299, 299)), load_backbone(network, weights))
     if network == "efficientnet_lite0":
         model = load_backbone(network, weights)
         head = dict(model.named_children())

@@ -11,16 +11,7 @@ from torch import Tensor
 
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation import baselines
-from quantart.evaluation.baselines import (
-    ADAIN,
-    COLOUR_MATCHED,
-    CONTENT_DECODED,
-    COPIED_CONTENT,
-    COPIED_STYLE,
-    STYLE_VQGAN,
-    Painter,
-    Rendering,
-)
+from quantart.evaluation.baselines import Painter, Rendering
 from quantart.evaluation.observed import Observed, Perception, RecentlyUsed, observe
 from quantart.evaluation.task import TransferTask, split_into_batches
 from quantart.images.arrays import Picture, pixels_to_float, to_arrays
@@ -48,7 +39,7 @@ class PairRenderer:
     def originals(self, numbers: Sequence[int]) -> tuple[Observed, Observed]:
         """Photographs and paintings of the pairs with these numbers."""
         styles = self._styles([self.task.pairs[number][1] for number in numbers])
-        return self._of_contents(COPIED_CONTENT, numbers), Observed.join(styles)
+        return self._of_contents(baselines.COPIED_CONTENT, numbers), Observed.join(styles)
 
     def __call__(self, numbers: Sequence[int], content: Observed, style: Observed) -> Iterator[tuple[str, Observed]]:
         """Each method with its pictures of the pairs with these numbers, given their `originals`."""
@@ -57,12 +48,12 @@ class PairRenderer:
             yield method, self._observe(paint(*pictures))
         if not self.painters:
             yield MODEL, self._observe(baselines.transfer(model, *latents))
-        yield ADAIN, self._observe(baselines.adain(model, *latents))
-        for method in (CONTENT_DECODED, STYLE_VQGAN):
+        yield baselines.ADAIN, self._observe(baselines.adain(model, *latents))
+        for method in (baselines.CONTENT_DECODED, baselines.STYLE_VQGAN):
             yield method, self._of_contents(method, numbers)
-        yield COLOUR_MATCHED, self._observe(baselines.colour_matched(model, *pictures))
-        yield COPIED_CONTENT, content
-        yield COPIED_STYLE, style
+        yield baselines.COLOUR_MATCHED, self._observe(baselines.colour_matched(model, *pictures))
+        yield baselines.COPIED_CONTENT, content
+        yield baselines.COPIED_STYLE, style
         for method, paint in self.extras.items():
             yield method, self._observe(paint(*pictures))
 
@@ -85,7 +76,6 @@ class PairRenderer:
         return RecentlyUsed(self._observe_styles, keep=max(self.batch_size, _STYLES_KEPT))
 
     def _of_contents(self, method: str, numbers: Sequence[int]) -> Observed:
-        """What a method that looks at the photograph alone makes of these pairs."""
         contents = self._contents([self.task.pairs[number][0] for number in numbers])
         return Observed.join([by_method[method] for by_method in contents])
 
@@ -93,9 +83,9 @@ class PairRenderer:
         photographs = self._squares(self.task.contents, indices)
         latents = self.model.content_latents(photographs)
         by_method = {
-            COPIED_CONTENT: observe(self.perception, photographs, latents),
-            STYLE_VQGAN: self._observe(baselines.style_vqgan(self.model, photographs)),
-            CONTENT_DECODED: self._observe(baselines.content_decoded(self.model, latents)),
+            baselines.COPIED_CONTENT: observe(self.perception, photographs, latents),
+            baselines.STYLE_VQGAN: self._observe(baselines.style_vqgan(self.model, photographs)),
+            baselines.CONTENT_DECODED: self._observe(baselines.content_decoded(self.model, latents)),
         }
         rows = zip(*(observed.rows() for observed in by_method.values()), strict=True)
         return [dict(zip(by_method, row, strict=True)) for row in rows]

@@ -92,7 +92,7 @@ def resampled_changes(influence: Tensor, sharing: Sharing) -> Tensor:
     """
     influence = influence.double()
     # where all pairs share one picture, only the pairs can be resampled
-    sums = [_sums(influence, ids if ids.max() > 0 else torch.arange(len(ids))) for ids in sharing]
+    sums = [torch.bincount(ids if ids.max() > 0 else torch.arange(len(ids)), influence) for ids in sharing]
     # resampling k clusters gives (k - 1) / k of the true variance
     changes = [_extra_draws(len(s), seed) @ s * (len(s) / max(len(s) - 1, 1)) ** 0.5 for seed, s in enumerate(sums)]
     by_content, by_style = (float(s.square().sum()) for s in sums)
@@ -100,10 +100,6 @@ def resampled_changes(influence: Tensor, sharing: Sharing) -> Tensor:
     wanted = max(by_content + by_style - by_pair, by_content, by_style, by_pair)
     both = by_content + by_style
     return (changes[0] + changes[1]) * ((wanted / both) ** 0.5 if both > 0 else 0.0)
-
-
-def _sums(influence: Tensor, ids: Tensor) -> Tensor:
-    return torch.zeros(int(ids.max()) + 1, dtype=torch.float64).index_add_(0, ids, influence)
 
 
 @lru_cache(maxsize=8)

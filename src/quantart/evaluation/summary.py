@@ -13,14 +13,8 @@ from torch import Tensor
 
 from quantart.evaluation.resampling import Estimate, Sharing, Summary, estimate
 from quantart.evaluation.set_distances import frechet_distance, kernel_distance
-from quantart.vocabulary.metrics import (
-    COMPOSITE_NAMES,
-    CONTENT_DISTANCES,
-    FRECHET_NAMES,
-    KERNEL_NAMES,
-    MODEL,
-    larger_is_better,
-)
+from quantart.vocabulary import metrics
+from quantart.vocabulary.metrics import MODEL
 
 Verdict = Literal["better", "worse", "not told apart", ""]
 """Of a difference, by whether its interval contains 0; "" where there is no interval."""
@@ -43,9 +37,7 @@ def measurements(
     2022) on other networks. Undefined metrics are left out: set distances of a single picture, and the kernel distance
     where all pairs share a picture.
 
-    Args:
-        rows: in the order of the pairs, as are the features `(n, d)`; every numeric column except `pair` is a metric.
-        set_metrics: names of the metrics of whole sets.
+    Rows and features `(n, d)` are in the order of the pairs; every numeric column except `pair` is a metric.
     """
     n = len(rows)
     columns = [str(name) for name in rows.select_dtypes("number") if name != "pair"]
@@ -56,13 +48,13 @@ def measurements(
     ours, theirs = torch.from_numpy(outputs), torch.from_numpy(references)
     frechet, influence = frechet_distance(ours, theirs)
     kernel = Measurement(*kernel_distance(ours, theirs, sharing_of(rows)))
-    content = next((found[name] for name in columns if name.startswith(CONTENT_DISTANCES)), None)
+    content = next((found[name] for name in columns if name.startswith(metrics.CONTENT_DISTANCES)), None)
     for name in set_metrics:
-        if name.startswith(FRECHET_NAMES):
+        if name.startswith(metrics.FRECHET_NAMES):
             found[name] = Measurement(frechet, influence)
-        elif name.startswith(KERNEL_NAMES) and not np.isnan(kernel.value):
+        elif name.startswith(metrics.KERNEL_NAMES) and not np.isnan(kernel.value):
             found[name] = kernel
-        elif name.startswith(COMPOSITE_NAMES) and content is not None and content.influence is not None:
+        elif name.startswith(metrics.COMPOSITE_NAMES) and content is not None and content.influence is not None:
             product = (1 + content.value) * (1 + frechet)
             found[name] = Measurement(product, (1 + frechet) * content.influence + (1 + content.value) * influence)
     return found
@@ -101,4 +93,4 @@ def verdict(metric: str, difference: Estimate) -> Verdict:
         return ""
     if difference.low <= 0 <= difference.high:
         return "not told apart"
-    return "better" if (difference.low > 0) == larger_is_better(metric) else "worse"
+    return "better" if (difference.low > 0) == metrics.larger_is_better(metric) else "worse"

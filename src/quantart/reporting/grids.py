@@ -80,5 +80,5 @@ def _grid(
 
 
 def _model_values(table: pd.DataFrame, column: str) -> pd.Series:
-    """The model's values of a metric by the pair's number, sorted by it."""
+    """By the pair's number, sorted by it."""
     return rows_of(table).set_index("pair")[column].sort_index()

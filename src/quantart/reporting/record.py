@@ -40,10 +40,9 @@ class About:
     """What was evaluated.
 
     Attributes:
-        kind: `transfer` of stage 2 on pairs, or `reconstruction` of stage 1 on pictures.
+        kind: of stage 2 on pairs, or of stage 1 on pictures.
         digest: hex sha256 over the evaluated pictures and their pairing; equal digests mean the same task.
-        network: the perceptual network.
-        features: the network of the Fréchet and kernel distances.
+        network, features: the perceptual network, and that of the Fréchet and kernel distances.
         resolution: side of the evaluated squares, in pixels.
         alpha, beta: visual and style fidelity; NaN for stage 1.
         content, style: where the pictures came from; for stage 1 the first is its domain's source, the second empty.

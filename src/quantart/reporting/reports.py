@@ -42,8 +42,7 @@ def write_reports(
     """Write what was measured into `folder`, which is made if absent.
 
     - `metrics.json`: the models' headline metrics, for `dvc metrics` and `dvc exp show`:
-      `{variant: {metric: value, n}}` and `{reconstruction: {domain: {metric: value, n}}}`, where n is the number of
-      pictures behind the values
+      `{variant: {metric: value, n}}` and `{reconstruction: {domain: {metric: value, n}}}`, with n pictures
     - `baselines.json`: the same for the baselines, on the same pairs: `{variant: {baseline: {metric: value, n}}}`
     - `summary.md`: the same in words, with intervals; `summary.csv`: a row for each of these values
     - `grids/<variant>.png`: content, style, output and AdaIN baseline of the first pairs

@@ -24,8 +24,6 @@ _PHRASES: dict[Verdict, str] = {
     "not told apart": "not told apart on",
 }
 _KINDS = {"transfer": "style transfer", "reconstruction": "reconstruction"}
-# each network has latents of its own: such numbers of two networks do not compare
-_IN_LATENTS = "latent_"
 
 
 @dataclass(frozen=True)
@@ -59,15 +57,13 @@ class Difference(NamedTuple):
 
 
 class PairOfRuns(NamedTuple):
-    """Two runs by their letters."""
+    """How the second run compares with the first, by their letters."""
 
     first: str
     second: str
     differences: list[Difference]
-    """Empty where the two were not evaluated on the same pictures. Latent distances are included only where both runs
-    build on the same VQGANs."""
+    """Empty where the two were not evaluated on the same pictures; without latent distances where the VQGANs differ."""
     sentence: str
-    """How the second compares with the first."""
 
 
 @dataclass(frozen=True)
@@ -129,31 +125,28 @@ def _pairs(record: Record) -> pd.DataFrame:
 
 def _compare_pair(first: str, one: EvaluatedRun, second: str, two: EvaluatedRun) -> PairOfRuns:
     names = f"{second} ({two.name})", f"{first} ({one.name})"
-    if obstacle := _obstacle(one.record.about, two.record.about):
+    about, other = one.record.about, two.record.about
+    obstacle = ""
+    if about.kind != other.kind:
+        obstacle = f"one evaluates {_KINDS[about.kind]}, the other {_KINDS[other.kind]}"
+    elif about.digest != other.digest:
+        obstacle = "they were measured on different pictures, pairs or sizes, or by other networks; evaluate both alike"
+    if obstacle:
         return PairOfRuns(first, second, [], f"{' and '.join(names)} can't be compared: {obstacle}.")
     found = _differences(one, two)
-    sentences = [_sentence(*names, found, one.record.about), *_cautions(one.record, two.record, found)]
+    sentences = [_sentence(*names, found, about), *_cautions(one.record, two.record, found)]
     return PairOfRuns(first, second, found, " ".join(sentences))
 
 
-def _obstacle(one: About, two: About) -> str:
-    """Why two evaluations can't be compared; "" where they can."""
-    if one.kind != two.kind:
-        return f"one evaluates {_KINDS[one.kind]}, the other {_KINDS[two.kind]}"
-    if one.digest != two.digest:
-        return "they were measured on different pictures, pairs or sizes, or by other networks; evaluate both alike"
-    return ""
-
-
 def _differences(one: EvaluatedRun, two: EvaluatedRun) -> list[Difference]:
-    """Second minus first, for the metrics that both have and that mean the same in both."""
-    same_latents = bool(one.upstream) and one.upstream == two.upstream
+    """For the metrics that both have and that mean the same in both."""
+    same_latents = one.upstream and one.upstream == two.upstream  # each VQGAN has latents of its own
     first, second = measured_in_record(one.record), measured_in_record(two.record)
     sharing = sharing_of(_pairs(one.record))
     n, width = one.record.features[MODEL].shape
     found = []
     for metric in first:
-        if metric not in second or (metric.startswith(_IN_LATENTS) and not same_latents):
+        if metric not in second or (metric.startswith("latent_") and not same_latents):
             continue
         change = difference(first[metric], second[metric], sharing)
         judged = verdict(metric, change)
@@ -174,7 +167,6 @@ def _sentence(second: str, first: str, found: Sequence[Difference], about: About
 
 
 def _cautions(one: Record, two: Record, found: Sequence[Difference]) -> Iterator[str]:
-    """Sentences on what limits the differences that were found."""
     if not found:
         return
     if warning := too_few_pictures(one.features[MODEL].shape, [each.metric for each in found if each.caution]):

@@ -33,12 +33,15 @@ def page(comparison: Comparison) -> str:
         loader=PackageLoader("quantart.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"number": number, "signed": signed}
+    same_task: dict[tuple[str, str], dict[str, EvaluatedRun]] = {}
+    for letter, run in comparison.runs.items():
+        same_task.setdefault((run.record.about.kind, run.record.about.digest), {})[letter] = run
     return environment.get_template("compare.html").render(
         comparison=comparison,
         metrics=comparison.by_metric(),
         # Matplotlib escapes its texts
         plots=[Markup(forest_plot(pair.differences)) for pair in comparison.pairs],  # noqa: S704
-        galleries=[_gallery(group) for group in _same_task(comparison)],
+        galleries=[_gallery(group) for group in same_task.values()],
         many_metrics=MANY_METRICS,
         no_interval=NO_INTERVAL,
         units=UNITS,
@@ -80,15 +83,6 @@ def forest_plot(differences: Sequence[Difference]) -> str:
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     return text[text.index("<svg") :].replace(_INK, "currentColor")
-
-
-def _same_task(comparison: Comparison) -> list[dict[str, EvaluatedRun]]:
-    """Runs by letter, in groups that were evaluated on the same pictures."""
-    groups: dict[tuple[str, str], dict[str, EvaluatedRun]] = {}
-    for letter, run in comparison.runs.items():
-        about = run.record.about
-        groups.setdefault((about.kind, about.digest), {})[letter] = run
-    return list(groups.values())
 
 
 def _gallery(runs: dict[str, EvaluatedRun]) -> tuple[list[str], list[list[tuple[str, str]]]]:

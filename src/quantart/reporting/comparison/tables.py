@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from quantart.data.files import FORMULA_STARTS
 from quantart.reporting.comparison.compare import Comparison, Difference, PairOfRuns
@@ -27,14 +28,12 @@ _COLOURS = {"better": "green", "worse": "red", "not told apart": "default", "": 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
     """Print the runs, differing parameters, metrics and differences, then which run is better in words."""
     console = console or Console()
-    tables = [_runs(comparison)]
-    if len(comparison.parameters):
-        tables.append(_parameters(comparison))
-    tables.append(_metrics(comparison))
-    tables += [_differences(pair) for pair in comparison.pairs if pair.differences]
+    tables = [_runs(comparison), _parameters(comparison), _metrics(comparison)]
+    tables += map(_differences, comparison.pairs)
     for table in tables:
-        console.print(table)
-        console.print()
+        if table.row_count:
+            console.print(table)
+            console.print()
     for pair in comparison.pairs:
         console.print(pair.sentence, markup=False, highlight=False)
     if any(pair.differences for pair in comparison.pairs):
@@ -60,13 +59,12 @@ def csv_text(comparison: Comparison) -> str:
     names = ["first_run", "first_name", "second_run", "second_name", "metric"]
     values = [f"{column}_{place}" for place in ("first", "second") for column in ("value", "low", "high", "n")]
     table = pd.concat(parts, ignore_index=True)[names + values + ["difference", "low", "high", "verdict", "caution"]]
-    text = table.select_dtypes(exclude="number").columns
-    table[text] = table[text].map(_no_formula, na_action="ignore")
+    table = table.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell)
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
 def _runs(comparison: Comparison) -> Table:
-    table = _table("Runs", ["", "run", "name", "started", "measured on"])
+    table = _table("Runs", "", "run", "name", "started", "measured on")
     for letter, run in comparison.runs.items():
         about = run.record.about
         measured = f"{about.n} {UNITS[about.kind]} at {about.resolution} px"
@@ -75,18 +73,16 @@ def _runs(comparison: Comparison) -> Table:
 
 
 def _parameters(comparison: Comparison) -> Table:
-    table = _table("Parameters that differ", ["parameter", *comparison.runs])
-    for name, row in comparison.parameters.iterrows():
-        table.add_row(escape(str(name)), *(escape(str(value)) for value in row))
+    table = _table("Parameters that differ", "parameter", *comparison.runs)
+    for name, *values in comparison.parameters.itertuples(name=None):
+        table.add_row(escape(name), *map(escape, values))
     return table
 
 
 def _metrics(comparison: Comparison) -> Table:
-    table = _table("Metrics, with 95 % intervals")
+    values = [Column(letter, justify="right", overflow="fold") for letter in comparison.runs]
+    table = _table("Metrics, with 95 % intervals", Column("metric", no_wrap=True), *values)
     short = partial(number, digits=3)
-    table.add_column("metric", no_wrap=True)
-    for letter in comparison.runs:
-        table.add_column(letter, justify="right", overflow="fold")
     for metric, found in comparison.by_metric():
         cells = [each and number(each.value) + _interval(each.low, each.high, short) for each in found]
         table.add_row(escape(metric), *cells)
@@ -94,14 +90,19 @@ def _metrics(comparison: Comparison) -> Table:
 
 
 def _differences(pair: PairOfRuns) -> Table:
-    table = _table(f"{pair.second} − {pair.first} on the same pictures, with 95 % intervals")
-    table.add_column("metric", no_wrap=True)
-    table.add_column("difference", justify="right", no_wrap=True)
-    table.add_column(f"{pair.second} is", min_width=len("not told apart"))
+    columns = [
+        Column("metric", no_wrap=True),
+        Column("difference", justify="right", no_wrap=True),
+        Column(f"{pair.second} is", min_width=len("not told apart")),
+    ]
+    table = _table(f"{pair.second} − {pair.first} on the same pictures, with 95 % intervals", *columns)
     for row in pair.differences:
-        change = signed(row.difference) + _interval(row.low, row.high, signed)
-        verdict = f"[{_COLOURS[row.verdict]}]{row.verdict}[/]" + (f"\n[dim]{row.caution}[/]" if row.caution else "")
-        table.add_row(escape(row.metric), change, verdict)
+        caution = f"\n[dim]{row.caution}[/]" if row.caution else ""
+        table.add_row(
+            escape(row.metric),
+            signed(row.difference) + _interval(row.low, row.high, signed),
+            f"[{_COLOURS[row.verdict]}]{row.verdict}[/]{caution}",
+        )
     return table
 
 
@@ -109,15 +110,8 @@ def _interval(low: float, high: float, written: Callable[[float], str]) -> str:
     return f"\n[dim]{NO_INTERVAL if np.isnan(low) else f'{written(low)} … {written(high)}'}[/]"
 
 
-def _table(title: str, columns: Iterable[str] = ()) -> Table:
+def _table(title: str, *columns: str | Column) -> Table:
     """Without lines between the columns: the longest metric, a difference and a verdict fill 80 columns."""
-    table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
-    )
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _no_formula(text: object) -> object:
-    return f"'{text}" if isinstance(text, str) and text.startswith(FORMULA_STARTS) else text
+    folded = [Column(each, overflow="fold") if isinstance(each, str) else each for each in columns]
+    style: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    return Table(*folded, title=title, title_justify="left", **style)
