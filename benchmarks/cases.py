@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from quantart.data.batches import CodeBatch
 from quantart.data.encoding import encoded
 from quantart.data.prepare import prepare_domain
-from quantart.images.arrays import Picture, to_arrays, to_tensor
+from quantart.images.arrays import Picture, crop_to_aspect, resize_short_side, to_arrays, to_tensor
 from quantart.images.decode import read_image
-from quantart.images.geometry import crop_to_aspect, resize_short_side
 from quantart.machine.device import default_device
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2

@@ -45,8 +45,8 @@ def peak(size: int, threads: int) -> int:
     import torch
     import yaml
 
+    from quantart.images.arrays import resize
     from quantart.images.decode import read_image
-    from quantart.images.geometry import resize
     from quantart.models.fidelity import FidelityControl
     from quantart.models.stage_1 import ExperimentStage1
     from quantart.models.stage_2 import ExperimentStage2

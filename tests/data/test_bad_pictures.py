@@ -20,8 +20,8 @@ import yaml
 from PIL import Image
 
 from quantart.data.files import PictureFile, table_name
-from quantart.data.index import read_index
 from quantart.data.packing import Geometry, Loaded, Rejected, load_picture
+from quantart.data.pictures import read_index
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
 from quantart.images.arrays import Picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantart.data.index import IndexRow, write_index
+from quantart.data.pictures import IndexRow, write_index
 from quantart.data.prepare import CELL, COLUMNS, ROWS_PER_SPLIT, contact_sheet
 
 

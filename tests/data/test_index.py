@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quantart.data.index import IndexRow, read_index, write_index
+from quantart.data.pictures import IndexRow, read_index, write_index
 from quantart.errors import UserError
 
 ROWS = [

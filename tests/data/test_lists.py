@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantart.data.files import PictureFile
-from quantart.data.lists import listed_pictures, tabled_pictures
+from quantart.data.sources import listed_pictures, tabled_pictures
 from quantart.errors import UserError
 
 WIKIART = 'filename,artist,title,genre\n1.jpg,van Gogh,"Sea, with boats",landscape\n2.jpg,Degas,Two,genre painting\n'

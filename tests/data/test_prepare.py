@@ -17,13 +17,11 @@ import pytest
 from PIL import Image
 
 from quantart.data import packing
-from quantart.data.index import read_index
-from quantart.data.pictures import PackedPictures
+from quantart.data.pictures import PackedPictures, read_index
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
-from quantart.images.arrays import Picture
+from quantart.images.arrays import Picture, resize_short_side
 from quantart.images.decode import decode_image, read_image
-from quantart.images.geometry import resize_short_side
 from quantart.params.data import DataParams
 from quantart.vocabulary.names import SPLITS
 

@@ -11,9 +11,8 @@ from quantart.errors import UserError
 from quantart.evaluation import magenta
 from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.metrics import colour_distance, colour_statistics
-from quantart.images.arrays import to_tensor
+from quantart.images.arrays import crop_to_aspect, resize_short_side, to_tensor
 from quantart.images.decode import read_image
-from quantart.images.geometry import crop_to_aspect, resize_short_side
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 INSTALL = 'pip install "quantart[magenta]"'

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from quantart.images.arrays import crop_to_aspect, resize, resize_short_side
 from quantart.images.decode import read_image
-from quantart.images.geometry import crop_to_aspect, resize, resize_short_side
 
 PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
 LIMIT = 1_000_000

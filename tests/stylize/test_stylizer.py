@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from quantart.images.arrays import Picture, to_arrays, to_tensor
+from quantart.images.arrays import Picture, resize, to_arrays, to_tensor
 from quantart.images.decode import ImageError, read_image
-from quantart.images.geometry import resize
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.stylize import strips

@@ -10,7 +10,7 @@ from types import FrameType
 import pytest
 
 from quantart.errors import StoppedBySignal
-from quantart.training.interrupt import Interrupt
+from quantart.training.stopping import Interrupt
 
 BOTH = pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 

@@ -19,9 +19,8 @@ from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.data.batches import CodeBatch, Schedule
 from quantart.errors import StoppedBySignal, UserError
-from quantart.images.arrays import to_tensor
+from quantart.images.arrays import crop_to_aspect, resize_short_side, to_tensor
 from quantart.images.decode import read_image
-from quantart.images.geometry import crop_to_aspect, resize_short_side
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.losses.stage_2 import Stage2Loss

@@ -108,12 +108,9 @@ class CodeBatch(NamedTuple):
 class CodeBatches:
     """Random (content, style) pairs of stored codes or latents, cut at random places.
 
-    Args:
-        pairs: indices of partners among the training pictures of both domains. A batch then holds partners only: the
-            same copy of both pictures, cut at the same place. None: content and style are drawn independently.
-
-    Raises:
-        UserError: the stored codes are smaller than `crop`.
+    `pairs` are indices of partners among the training pictures of both domains. A batch then holds partners only: the
+    same copy of both pictures, cut at the same place. Without them content and style are drawn independently.
+    UserError where the stored codes are smaller than `crop`.
     """
 
     def __init__(
@@ -155,7 +152,5 @@ class CodeBatches:
 
     def rows(self, step: int) -> list[Rows]:
         """Rows `(b,)` of the stored content and style that this process's slice of the step is read from."""
-        return [
-            rows[schedule.indices(step)[self._slice]]
-            for rows, schedule in zip(self._rows, self._schedules, strict=True)
-        ]
+        schedules = zip(self._rows, self._schedules, strict=True)
+        return [rows[schedule.indices(step)[self._slice]] for rows, schedule in schedules]

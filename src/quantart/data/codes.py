@@ -115,11 +115,8 @@ class StoredCodes:
         """Raise UserError where crops of `crop` × `crop` codes don't fit into the stored ones."""
         height, width = self._codes.shape[-2:]
         if crop > min(height, width):
-            raise UserError(
-                f"{self.folder}: {height} × {width} codes per picture are too few for crops of {crop} "
-                "(stage2.train.crop)",
-                "run `quantart encode` again",
-            )
+            fault = f"{self.folder}: {height} × {width} codes per picture are too few for crops of {crop}"
+            raise UserError(f"{fault} (stage2.train.crop)", "run `quantart encode` again")
 
     def codes(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
         """Codes of `rows`: int64 `(b, h, w)`, or `(b, crop, crop)` cut at the places `draws`, `(b, 2)` in [0, 1)."""

@@ -8,17 +8,17 @@ import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from quantart.data.files import PictureFile, pair_name
-from quantart.data.index import IndexRow
+from quantart.data.pictures import IndexRow
 from quantart.errors import UserError
-from quantart.images.arrays import Picture
+from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side
 from quantart.images.decode import ImageError, decode_image, read_file
-from quantart.images.geometry import crop_to_aspect, resize, resize_short_side
 
 PICTURES_PER_WORKER = 100  # fewer are done before a process has started
 BATCH = 512  # pictures that may wait in memory for their turn
@@ -87,18 +87,14 @@ def _fit(picture: Picture, geometry: Geometry) -> Picture:
     return resize_short_side(crop_to_aspect(picture, geometry.max_aspect), geometry.short_side)
 
 
-@dataclass
-class Packed:
+class Packed(NamedTuple):
     """What has been packed; the rows' splits are set afterwards, since they depend on all hashes."""
 
-    rows: list[IndexRow] = field(default_factory=list)
-    file_of: dict[str, str] = field(default_factory=dict)
-    """The kept file of each sha256."""
-    duplicates: list[tuple[str, str]] = field(default_factory=list)
+    rows: list[IndexRow]
+    duplicates: list[tuple[str, str]]
     """(file, the file kept in its place)."""
-    rejected: list[tuple[str, str]] = field(default_factory=list)
+    rejected: list[tuple[str, str]]
     """(file, reason)."""
-    bytes: int = 0
 
 
 def load_all(files: list[PictureFile], geometry: Geometry, workers: int | None) -> Iterator[Loaded | Rejected]:
@@ -124,19 +120,20 @@ def load_all(files: list[PictureFile], geometry: Geometry, workers: int | None) 
 
 def pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path, paired: bool) -> Packed:
     """Write the usable pictures to the file `path`, each once; `results` are named by their files."""
-    packed = Packed()
+    packed = Packed([], [], [])
+    file_of: dict[str, str] = {}
     file_named: dict[str, str] = {}
     with path.open("wb") as file:
         for name, result in results:
             if isinstance(result, Rejected):
                 packed.rejected.append((name, result.reason))
-            elif result.sha256 in packed.file_of:
-                packed.duplicates.append((name, packed.file_of[result.sha256]))
+            elif result.sha256 in file_of:
+                packed.duplicates.append((name, file_of[result.sha256]))
             elif paired and (other := file_named.setdefault(pair_name(name), name)) != name:
                 packed.rejected.append((name, f"has the same name as {other}; partners are found by name"))
             else:
                 height, width = result.picture.shape[:2]
-                packed.file_of[result.sha256] = name
-                packed.rows.append(IndexRow(name, result.sha256, "train", height, width, packed.bytes))
-                packed.bytes += file.write(result.picture.tobytes())
+                file_of[result.sha256] = name
+                packed.rows.append(IndexRow(name, result.sha256, "train", height, width, file.tell()))
+                file.write(result.picture.tobytes())
     return packed

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from quantart.data.files import pair_name
-from quantart.data.index import REPORT_FILE, read_index, write_table
 from quantart.data.pairs import Pairs, partners, write_pairs
-from quantart.data.pictures import PackedPictures
+from quantart.data.pictures import REPORT_FILE, PackedPictures, read_index, write_table
 from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
 from quantart.vocabulary.names import DOMAINS, SPLITS, Domain, Split

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quantart.data.files import pair_name
-from quantart.data.index import write_table
-from quantart.data.pictures import PackedPictures
+from quantart.data.pictures import PackedPictures, write_table
 from quantart.errors import UserError
 
 Pairs = list[tuple[int, int]]
@@ -49,10 +48,8 @@ def read_pairs(path: Path, contents: PackedPictures, styles: PackedPictures) -> 
         raise UserError(f"{path}: cannot be read ({error})", PAIR_AGAIN) from None
     if header != COLUMNS or not rows or any(len(row) != len(COLUMNS) for row in rows):
         raise UserError(f"{path}: no table of pairs", PAIR_AGAIN)
-    content, style = (
-        {key: index for index, key in enumerate(zip(each.files, each.sha256, strict=True))}
-        for each in (contents, styles)
-    )
+    content = {key: index for index, key in enumerate(zip(contents.files, contents.sha256, strict=True))}
+    style = {key: index for index, key in enumerate(zip(styles.files, styles.sha256, strict=True))}
     try:
         return [(content[row[0], row[1]], style[row[2], row[3]]) for row in rows]
     except KeyError as error:

@@ -1,25 +1,79 @@
-"""Reading prepared pictures, memory-mapped."""
+"""Prepared pictures: one packed file, memory-mapped, and the index of where each picture is in it."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantart.data.index import PIXELS_FILE, PREPARE_AGAIN, read_index
 from quantart.errors import UserError
-from quantart.images.arrays import Picture
-from quantart.images.geometry import centre_crop
+from quantart.images.arrays import Picture, centre_crop
 from quantart.vocabulary.names import SPLITS, Split
 
 if TYPE_CHECKING:
     import torch
 
 Indices = Sequence[int] | NDArray[np.integer]
+
+PIXELS_FILE = "pictures.bin"
+INDEX_FILE = "index.csv"
+REPORT_FILE = "report.json"
+PREPARE_AGAIN = "run `quantart prepare` again"
+
+
+class IndexRow(NamedTuple):
+    """One packed picture: sizes in pixels, `offset` in bytes from the start of the packed file."""
+
+    file: str
+    sha256: str
+    split: Split
+    height: int
+    width: int
+    offset: int
+
+    @property
+    def bytes(self) -> int:
+        return self.height * self.width * 3
+
+
+def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
+    write_table(folder / INDEX_FILE, IndexRow._fields, rows)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
+    """Write a CSV file; text is quoted, so that every file name can be read back."""
+    with path.open("w", encoding="utf8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def read_index(folder: Path) -> list[IndexRow]:
+    """Read `index.csv`; UserError where the folder was not prepared, or the packed file's size does not fit it."""
+    path = folder / INDEX_FILE
+    try:
+        with path.open(encoding="utf8", newline="") as table:
+            header, *lines = csv.reader(table)
+        rows = [
+            IndexRow(file, sha256, cast(Split, split), int(height), int(width), int(offset))
+            for file, sha256, split, height, width, offset in lines
+        ]
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no prepared pictures here", "run `quantart prepare` first") from None
+    except (ValueError, csv.Error):
+        raise UserError(f"{path}: damaged", PREPARE_AGAIN) from None
+    if tuple(header) != IndexRow._fields or not rows:
+        raise UserError(f"{path}: no index of prepared pictures", PREPARE_AGAIN)
+    pixels, expected = folder / PIXELS_FILE, sum(row.bytes for row in rows)
+    actual = pixels.stat().st_size if pixels.is_file() else 0
+    if actual != expected:
+        raise UserError(f"{pixels}: has {actual} bytes instead of {expected}", PREPARE_AGAIN)
+    return rows
 
 
 class PackedPictures:
@@ -61,18 +115,15 @@ class PackedPictures:
     def crops(self, indices: Indices, side: int, draws: NDArray[np.float64]) -> torch.Tensor:
         """A random square of each picture, half of them mirrored, uint8 `(b, 3, side, side)`.
 
-        Args:
-            draws: `(b, 3)` uniform in [0, 1): distance from the top and from the left; mirrored if below 0.5.
+        `draws` are `(b, 3)`, uniform in [0, 1): distance from the top and from the left; mirrored if below 0.5.
         """
         self._check_side(side)
         return _to_batch([_random_crop(self.picture(i), side, own) for i, own in zip(indices, draws, strict=True)])
 
     def _check_side(self, side: int) -> None:
         if side > self.short_side:
-            raise UserError(
-                f"crops of {side} pixels do not fit into the prepared pictures, whose short side is {self.short_side}",
-                PREPARE_AGAIN,
-            )
+            fault = f"crops of {side} pixels do not fit into the prepared pictures of short side {self.short_side}"
+            raise UserError(fault, PREPARE_AGAIN)
 
 
 def _random_crop(picture: Picture, side: int, draws: NDArray[np.float64]) -> Picture:

@@ -13,17 +13,18 @@ The same pictures and parameters give the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantart.data.files import pair_name
-from quantart.data.index import PIXELS_FILE, REPORT_FILE, IndexRow, write_index, write_table
 from quantart.data.packing import Geometry, Packed, load_all, pack
-from quantart.data.pictures import PackedPictures
+from quantart.data.pictures import PIXELS_FILE, REPORT_FILE, IndexRow, PackedPictures, write_index, write_table
 from quantart.data.sources import find_pictures
-from quantart.data.splits import assign_splits, split_of_name
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
 from quantart.images.grid import picture_grid
@@ -47,7 +48,7 @@ CELL = 112
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What became of each picture: `found = kept + duplicates + rejected`."""
+    """What became of each picture: `found = kept + duplicates + rejected`. Sizes are in pixels."""
 
     domain: str
     found: int
@@ -59,11 +60,9 @@ class PrepareReport:
     rejected: list[tuple[str, str]]
     """(file, reason)."""
     short_side: int
-    """Of every kept picture, in pixels."""
     longest_side: int
-    """The longest of all, in pixels."""
     bytes: int
-    """Size of `pictures.bin`."""
+    """Of `pictures.bin`."""
 
     def summary(self) -> str:
         """One line for the terminal."""
@@ -74,14 +73,10 @@ class PrepareReport:
         )
 
     def to_json(self) -> str:
+        duplicates, rejected = len(self.duplicates), len(self.rejected)
         report = {
             "domain": self.domain,
-            "counts": {
-                "found": self.found,
-                "kept": self.kept,
-                "duplicates": len(self.duplicates),
-                "rejected": len(self.rejected),
-            },
+            "counts": {"found": self.found, "kept": self.kept, "duplicates": duplicates, "rejected": rejected},
             "splits": self.splits,
             "sizes": {"short_side": self.short_side, "longest_side": self.longest_side, "bytes": self.bytes},
             "duplicates": [{"file": file, "same_as": kept} for file, kept in self.duplicates],
@@ -127,8 +122,12 @@ def prepare_domain(
 
 def _finish(folder: Path, packed: Packed, found: int, params: DataParams, domain: Domain) -> PrepareReport:
     """Write all but the packed file."""
-    alone = len(packed.rows) == 1
-    rows = _in_every_split(packed, folder / PIXELS_FILE) if alone else _split(packed, params, domain)
+    if len(packed.rows) == 1:  # a single picture is for training, validation and test: packed once for each
+        row, pixels = packed.rows[0], (folder / PIXELS_FILE).read_bytes()
+        (folder / PIXELS_FILE).write_bytes(pixels * len(SPLITS))
+        rows = [row._replace(split=split, offset=place * row.bytes) for place, split in enumerate(SPLITS)]
+    else:
+        rows = _split(packed.rows, params, domain)
     write_index(folder, rows)
     write_table(folder / REJECTED_FILE, ("file", "reason"), packed.rejected)
     report = PrepareReport(
@@ -140,7 +139,7 @@ def _finish(folder: Path, packed: Packed, found: int, params: DataParams, domain
         rejected=packed.rejected,
         short_side=params.short_side,
         longest_side=max(max(row.height, row.width) for row in packed.rows),
-        bytes=packed.bytes,
+        bytes=sum(row.bytes for row in rows),
     )
     (folder / REPORT_FILE).write_text(report.to_json(), encoding="utf8")
     write_image(folder / CONTACT_SHEET_FILE, contact_sheet(folder))
@@ -161,13 +160,13 @@ def contact_sheet(folder: Path) -> Picture:
     return picture_grid(rows, row_titles=titles, cell=CELL)
 
 
-def _split(packed: Packed, params: DataParams, domain: Domain) -> list[IndexRow]:
+def _split(rows: list[IndexRow], params: DataParams, domain: Domain) -> list[IndexRow]:
     """The rows with their splits: by content, or by name where partners must share one."""
     shares = params.val_share, params.test_share
     if not params.paired:
-        splits = assign_splits(packed.file_of, *shares)
-        return [row._replace(split=splits[row.sha256]) for row in packed.rows]
-    rows = [row._replace(split=split_of_name(pair_name(row.file), *shares)) for row in packed.rows]
+        splits = assign_splits((row.sha256 for row in rows), *shares)
+        return [row._replace(split=splits[row.sha256]) for row in rows]
+    rows = [row._replace(split=split_of_name(pair_name(row.file), *shares)) for row in rows]
     for split, share in zip(SPLITS, (1.0, *shares), strict=True):
         if share and split not in {row.split for row in rows}:
             raise UserError(
@@ -176,15 +175,6 @@ def _split(packed: Packed, params: DataParams, domain: Domain) -> list[IndexRow]
                 "change data.val_share or data.test_share, or add pictures",
             )
     return rows
-
-
-def _in_every_split(packed: Packed, path: Path) -> list[IndexRow]:
-    """A single picture for training, validation and test: packed once for each."""
-    (row,) = packed.rows
-    pixels = path.read_bytes()
-    path.write_bytes(pixels * len(SPLITS))
-    packed.bytes = len(pixels) * len(SPLITS)
-    return [row._replace(split=split, offset=len(pixels) * place) for place, split in enumerate(SPLITS)]
 
 
 def _check_rejected(
@@ -208,3 +198,36 @@ def _check_out(source: Path, out: Path) -> None:
         raise UserError(f"{out}: a file is in the place of the prepared folder", "remove it")
     if out.is_dir() and any(out.iterdir()) and not (out / REPORT_FILE).is_file():
         raise UserError(f"{out}: holds files other than prepared pictures and would be replaced", "empty it first")
+
+
+def split_of(sha256_hex: str, val_share: float, test_share: float) -> Split:
+    """The split of a picture by its content alone: adding or renaming pictures moves no other, in either domain.
+
+    The test pictures come first on the scale, so that changing `val_share` does not change them.
+    """
+    place = int(sha256_hex[:13], 16) / 16**13  # 52 bits: exact as a float, in [0, 1)
+    if place < test_share:
+        return "test"
+    return "val" if place < test_share + val_share else "train"
+
+
+def split_of_name(name: str, val_share: float, test_share: float) -> Split:
+    """The split of a picture by its name alone: partners share both."""
+    return split_of(hashlib.sha256(name.encode()).hexdigest(), val_share, test_share)
+
+
+def assign_splits(hashes: Iterable[str], val_share: float, test_share: float) -> dict[str, Split]:
+    """`split_of` for each picture of a domain, but with no split left empty by chance in a small collection.
+
+    An empty split whose share is not 0 takes one picture from the largest split if that has more than one. Training
+    comes first.
+    """
+    splits = {sha256: split_of(sha256, val_share, test_share) for sha256 in sorted(hashes)}
+    shares: dict[Split, float] = {"train": 1.0, "test": test_share, "val": val_share}
+    for split, share in shares.items():
+        if not share or not splits or split in splits.values():
+            continue
+        largest, size = Counter(splits.values()).most_common(1)[0]
+        if size > 1 or split == "train":
+            splits[next(sha256 for sha256, own in splits.items() if own == largest)] = split
+    return splits

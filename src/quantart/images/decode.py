@@ -64,11 +64,7 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_sid
         least_side: a JPEG may be decoded at a half, a quarter or an eighth of its size, which costs libjpeg a fraction,
             as long as its short side keeps this many pixels. None: always at its whole size.
 
-    Returns:
-        A writable array.
-
-    Raises:
-        ImageError: the only error, whatever the bytes are.
+    The array is writable. ImageError is the only error, whatever the bytes are.
     """
     with _opened(data, max_pixels=max_pixels, still=still) as picture:
         if least_side is not None:
@@ -117,9 +113,8 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
 def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
     """Read a whole regular file, or `size` bytes of it from `offset` on.
 
-    Raises:
-        ImageError: it can't be read, is a pipe, device or folder, or changed while it was read, so that half of it
-            might be old. The error does not name the file.
+    ImageError, which does not name the file, where it can't be read, is a pipe, device or folder, or changed meanwhile,
+    so that half of it might be old.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # checked first, since opening a pipe waits for its writer

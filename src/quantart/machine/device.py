@@ -16,8 +16,7 @@ from quantart.errors import UserError
 def default_device() -> torch.device:
     """The first GPU, or the CPU where there is none or `ACCELERATE_USE_CPU`, else Accelerate's `use_cpu`, asks for it.
 
-    Raises:
-        UserError: see `configured`, or `CUDA_VISIBLE_DEVICES` names a missing GPU.
+    UserError where `CUDA_VISIBLE_DEVICES` names a missing GPU.
     """
     asked = os.environ.get("ACCELERATE_USE_CPU") or configured("use_cpu") or ""
     if asked.lower() in {"1", "true", "yes"}:

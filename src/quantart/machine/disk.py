@@ -20,20 +20,14 @@ WORDS = ("No space left on device", "database or disk is full", *(f"os error {nu
 
 
 def check_writable(folder: Path) -> None:
-    """Check that files can be made in `folder`, or in its nearest parent that exists; none is left behind.
-
-    Raises:
-        UserError: it is read-only, belongs to somebody else, is a file, or its disk is full.
-    """
+    """Raise UserError where no file can be made in `folder`, or in its nearest parent that exists."""
     there = _existing(folder)
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise UserError(
-            f"{there}: no file can be made in it ({error.strerror or error})",
-            "make it writable for this user, or move the project to a folder that is",
-        ) from None
+        fault = f"{there}: no file can be made in it ({error.strerror or error})"
+        raise UserError(fault, "make it writable for this user, or move the project to a folder that is") from None
 
 
 @contextmanager

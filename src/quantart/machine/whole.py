@@ -33,10 +33,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to write into; it replaces `folder` at the end of the block.
-
-    After an exception `folder` is unchanged. What a killed run left beside it is removed.
-    """
+    """An empty folder to write into; it replaces `folder` at the end of the block, but not after an exception."""
     fresh = fresh_folder(folder)
     try:
         yield fresh

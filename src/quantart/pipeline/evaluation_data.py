@@ -16,7 +16,6 @@ from quantart.data.pairing import choose_pairs
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import PrepareReport, prepare_domain
-from quantart.data.splits import IN_WORDS
 from quantart.errors import UserError
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.params.data import DataParams
@@ -26,6 +25,7 @@ from quantart.vocabulary.names import DOMAINS, Domain, Split
 
 _OWN_SPLIT: Split = "train"  # of pictures that are not split
 _REASONS_SHOWN = 10
+_IN_WORDS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 DEFAULT_PAIRS = 48  # of one's own pictures, without a project
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class EvaluationData:
         for domain, pictures in self._pictures.items():
             if not len(pictures):
                 remedy = "add pictures" if split == "train" else f"raise data.{split}_share or add pictures"
-                raise UserError(f"{folders[domain]}: no {IN_WORDS[split]} picture; {remedy}")
+                raise UserError(f"{folders[domain]}: no {_IN_WORDS[split]} picture; {remedy}")
 
     def transfer(self, side: int) -> TransferTask:
         """The pairs, cut to squares of `side` pixels."""
@@ -82,7 +82,7 @@ class EvaluationData:
     def used(self, domain: Domain) -> DataUsed:
         """What is logged as a run's input."""
         pictures = self._pictures[domain]
-        context = "test" if self._selection.own else IN_WORDS[self._split]
+        context = "test" if self._selection.own else _IN_WORDS[self._split]
         return DataUsed(domain, pictures.digest, self.source(domain), context, len(pictures))
 
     def source(self, domain: Domain) -> str:

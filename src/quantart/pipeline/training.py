@@ -27,9 +27,9 @@ from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import TrackedRun, stage_run, stands_in
 from quantart.tracking.store import EXPERIMENT
 from quantart.training.checkpoint import Checkpoints, fingerprint
-from quantart.training.failures import lost_process
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import Task, train
+from quantart.training.stopping import lost_process
 
 WEIGHTS_TAG = "model.sha256"
 LOG_BYTES = 10_000_000  # of metrics and pictures, for what is said of a full disk

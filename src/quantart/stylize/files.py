@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from quantart.errors import UserError
-from quantart.images.arrays import Picture
+from quantart.images.arrays import Picture, resize
 from quantart.images.decode import ImageError, decode_image, named, read_file, stored_size
-from quantart.images.geometry import resize
 from quantart.images.grid import picture_grid
 from quantart.images.write import write_image
 from quantart.machine.device import default_device

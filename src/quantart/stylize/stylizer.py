@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quantart.images.arrays import Picture, to_arrays, to_tensor
+from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side, to_arrays, to_tensor
 from quantart.images.decode import named
-from quantart.images.geometry import crop_to_aspect, resize, resize_short_side
 from quantart.machine.device import autocast
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2

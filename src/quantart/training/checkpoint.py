@@ -24,6 +24,7 @@ from quantart.components.distributed import rank, world_size
 from quantart.errors import UserError
 from quantart.machine.disk import writing
 from quantart.machine.whole import remove, whole_folder, write_whole
+from quantart.models.pretrained import file_sha256
 from quantart.training.means import Means
 
 log = logging.getLogger(__name__)
@@ -110,8 +111,7 @@ class Checkpoints:
     def restore(self, state: TrainingState) -> int:
         """Load the newest undamaged checkpoint into `state` and return its step; 0 where there is none at all.
 
-        Raises:
-            UserError: there are checkpoints, but all are damaged, or they do not fit the network.
+        UserError where all are damaged, or the newest undamaged one does not fit the network.
         """
         found = self._found()
         for folder in found:
@@ -122,19 +122,13 @@ class Checkpoints:
             try:
                 state.load(load_file(folder / TENSORS))
             except (RuntimeError, KeyError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(
-                    f"checkpoint {folder} does not fit this version's network ({reason})",
-                    f"remove {self.folder} to start afresh",
-                ) from None
+                fault = f"checkpoint {folder} does not fit this version's network ({str(error).splitlines()[0]})"
+                raise UserError(fault, f"remove {self.folder} to start afresh") from None
             step = _step_of(folder)
             _tell(logging.INFO, f"resuming after step {step} from {folder}")
             if (before := _read_json(folder / META).get("processes", world_size())) != world_size():
-                _tell(
-                    logging.WARNING,
-                    f"{world_size()} processes resume what {before} began: sums are rounded in another order and "
-                    "dropout differs, so the result is not bit-identical to an uninterrupted run",
-                )
+                resumed = f"{world_size()} processes resume what {before} began"
+                _tell(logging.WARNING, f"{resumed}: the result is not bit-identical to an uninterrupted run")
             return step
         if found:
             raise UserError(f"every checkpoint in {self.folder} is damaged", "remove that folder to start afresh")
@@ -143,22 +137,19 @@ class Checkpoints:
     def save(self, state: TrainingState, step: int) -> None:
         """Write the checkpoint of `step`, then remove all but the newest ones.
 
-        Raises:
-            UserError: the state is not finite, or the disk is full; earlier checkpoints stay intact.
+        UserError where the state is not finite or can't be written; earlier checkpoints stay intact.
         """
         tensors = state.tensors()
         if bad := [name for name, value in tensors.items() if not value.isfinite().all()]:
-            raise UserError(
-                f"training stopped at step {step}: not finite, though the losses were: {', '.join(bad[:4])}",
-                self.advice(),
-            )
+            fault = f"training stopped at step {step}: not finite, though the losses were: {', '.join(bad[:4])}"
+            raise UserError(fault, self.advice())
         size = sum(value.nbytes for value in tensors.values())
         with (
             writing(f"the checkpoint of step {step}", size, self.folder, self.advice),
             whole_folder(self.folder / f"step-{step:08d}") as folder,
         ):
             save_file(tensors, folder / TENSORS)
-            meta = {"step": step, "sha256": _sha256(folder / TENSORS), "processes": world_size()}
+            meta = {"step": step, "sha256": file_sha256(folder / TENSORS), "processes": world_size()}
             (folder / META).write_text(json.dumps(meta), encoding="utf8")
         self._damaged = [folder for folder in self._damaged if _step_of(folder) != step]
         while self._damaged:
@@ -189,7 +180,7 @@ def _damage(folder: Path) -> str | None:
     if meta.get("step") != _step_of(folder) or "sha256" not in meta:
         return f"{META} can't be read"
     try:
-        return None if _sha256(folder / TENSORS) == meta["sha256"] else "its checksum differs"
+        return None if file_sha256(folder / TENSORS) == meta["sha256"] else "its checksum differs"
     except OSError as error:
         return f"{TENSORS}: {error.strerror or error}"
 
@@ -214,8 +205,3 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _step_of(folder: Path) -> int:
     return int(folder.name.removeprefix("step-"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -55,10 +55,7 @@ def launch_if_wanted(module: str, arguments: list[str]) -> None:
     if (processes := processes_wanted()) > 1:
         sys.exit(_exit_code(module, arguments, processes, cpu))
     if cpu and "MASTER_ADDR" in os.environ:
-        log.warning(
-            "one process runs: on CPUs `accelerate launch --num_processes` starts no more than one; set "
-            "ACCELERATE_NUM_PROCESSES or use torchrun"
-        )
+        log.warning("one process runs, since `accelerate launch` starts no more on CPUs; set ACCELERATE_NUM_PROCESSES")
 
 
 def _stop_with_parent() -> None:

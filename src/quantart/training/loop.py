@@ -25,10 +25,9 @@ from torch import nn
 from quantart.errors import UserError
 from quantart.machine.progress import TrainingBar
 from quantart.training.checkpoint import Checkpoints, TrainingState
-from quantart.training.failures import memory_advice
-from quantart.training.interrupt import Interrupt
 from quantart.training.means import Means
 from quantart.training.step import AdversarialStep
+from quantart.training.stopping import Interrupt, memory_advice
 from quantart.training.update import Update, learning_rate
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ class Task:
     """What one training run needs besides its parameters.
 
     Attributes:
-        section: the section of its parameters, e.g. `stage2.train`, for error messages.
-        resolution: side in pixels of the pictures it is validated on, for error messages.
+        section, resolution: of its parameters (e.g. `stage2.train`) and of the validation (pixels), for error messages.
         batch: `batch(step)` is this process's slice of the step's batch, on its device.
         files: `files(step)` are the pictures that this slice was made from.
         validate: `validate(model, done)` returns metrics (named `val/…`) and picture grids (uint8 `(h, w, 3)`) of a
@@ -79,9 +77,10 @@ def train(
     totals = Means()
     state = TrainingState(update.step, update.optimizers, update.averaged, totals)
     first = checkpoints.restore(state)
-
+    size, crop = f"{task.section}.batch_size", f"{task.section}.crop"
+    doing = f"a training step with {size} {params.batch_size} and {crop} {params.crop}"
     with (
-        memory_advice(*_sizes(task.section, params), checkpoints.advice),
+        memory_advice(doing, f"{size} or {crop}", checkpoints.advice),
         Interrupt() as interrupt,
         TrainingBar(task.name, first, params.steps, accelerator.is_main_process) as bar,
     ):
@@ -92,8 +91,7 @@ def train(
                 batch = task.batch(step)
             update(batch, step, totals)
 
-            done = step + 1
-            last = done == params.steps
+            done, last = step + 1, step + 1 == params.steps
             if done % params.log_every == 0 or last:
                 _stop_if_not_finite(task, totals, accelerator, checkpoints)
                 values = totals.take(accelerator) | {"learning_rate": learning_rate(params, step)}
@@ -148,12 +146,6 @@ def _stop_if_not_finite(task: Task, totals: Means, accelerator: Accelerator, che
         f"{checkpoints.advice()}; if it happens again, look at these pictures, lower {task.section}.learning_rate or "
         f"set {task.section}.grad_clip, which starts this stage afresh",
     )
-
-
-def _sizes(section: str, params: TrainingParams) -> tuple[str, str]:
-    """What a training step needs memory for, and the parameters that reduce it."""
-    keys = [f"{section}.batch_size", f"{section}.crop"]
-    return f"a training step with {keys[0]} {params.batch_size} and {keys[1]} {params.crop}", " or ".join(keys)
 
 
 class _Speed:

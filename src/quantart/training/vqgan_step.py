@@ -58,7 +58,14 @@ class Stage1Step(AdversarialStep):
             step=step,
             adversarial=self.discriminator_runs(step),
         )
-        return StepOutput(total, logs | self._codebook_logs(z, quantized, step))
+        if self.training and self.codebook is not None:
+            self.codebook.observe(z, step)
+        if quantized is not None:
+            self.window.add(quantized.indices)
+            logs |= self.window.statistics()
+            if self.training and isinstance(self.codebook, EmaCodebook):
+                logs["revived"] = self.codebook.update(z, quantized.indices, step)
+        return StepOutput(total, logs)
 
     def _discriminator(self, x: Tensor, step: int) -> StepOutput:
         if self.reference_order:
@@ -68,15 +75,3 @@ class Stage1Step(AdversarialStep):
         else:
             fake = self._kept_fake()
         return StepOutput(*self.loss.discriminator_loss(x, fake, step))
-
-    def _codebook_logs(self, z: Tensor, quantized: Quantized | None, step: int) -> dict[str, Tensor]:
-        """Statistics of the codes, after the codebook was updated by the batch."""
-        if self.training and self.codebook is not None:
-            self.codebook.observe(z, step)
-        if quantized is None:
-            return {}
-        self.window.add(quantized.indices)
-        logs = self.window.statistics()
-        if self.training and isinstance(self.codebook, EmaCodebook):
-            logs["revived"] = self.codebook.update(z, quantized.indices, step)
-        return logs
