@@ -35,7 +35,6 @@ from quantart.tracking.store import configure
 from quantart.vocabulary.names import DOMAINS
 
 from ..models.networks import PAINTER
-from .reads import recorded, undeclared
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,14 +100,6 @@ def test_all_runs_of_the_pipeline_are_measured_and_know_it(project: Project) -> 
         assert logged.info.status == "FINISHED"
     style = client.get_run(run_id(project, "stage1_style")).data.metrics
     assert style["eval/style/psnr"] == pytest.approx(metrics["reconstruction"]["style"]["psnr"], rel=1e-5)
-
-
-def test_what_the_evaluation_reads_is_declared(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = recorded(project, monkeypatch)
-    run(project)
-    assert "evaluate.network" in read
-    # where the pictures came from is logged with the runs, and is no part of the reports
-    assert undeclared(read, "evaluate") == {"data.content", "data.style"}
 
 
 def test_one_run_alone_leaves_the_pipelines_reports_as_they_are_and_logs_nothing_twice(project: Project) -> None:

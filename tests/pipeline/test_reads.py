@@ -18,6 +18,7 @@ MODEL = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [1
 SHORT = {"steps": 2, "log_every": 1, "validate_every": 2, "checkpoint_every": 2, "batch_size": 2}
 STAGES: dict[str, Callable[[Project], object]] = {
     "prepare_content": partial(prepare.run, domain="content"),
+    "prepare_style": partial(prepare.run, domain="style"),
     "pair": pair.run,
     "stage1_base": partial(stage1.run, domain="base"),
     "stage1_content": partial(stage1.run, domain="content"),

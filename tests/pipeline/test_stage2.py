@@ -24,14 +24,12 @@ from quantart.errors import UserError
 from quantart.evaluation.transfer_validation import validate_transfers
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.params.stage2 import DECODED
-from quantart.pipeline import encode, pair, prepare, stage2, vqgan_task
+from quantart.pipeline import encode, pair, prepare, stage2
 from quantart.pipeline.stage2 import training_partners
 from quantart.pipeline.transfer_task import make_batches, make_model, make_step, make_task
 from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.vocabulary.names import DOMAINS
-
-from .reads import recorded, undeclared
 
 ROOT = Path(__file__).parents[2]
 COPIES = 3
@@ -212,31 +210,3 @@ def test_a_batch_names_the_pictures_it_was_made_from(project, codes) -> None:
     for step in range(4):
         painted = [f"style {files[place]}" for place in task.batch(step).painting.tolist()]
         assert task.files(step)[len(painted) :] == painted
-
-
-def test_what_the_stages_read_is_declared(project, codes, tmp_path, monkeypatch) -> None:
-    copy = Project(Path(shutil.copytree(project.root, tmp_path / "copy", ignore=shutil.ignore_patterns("ml*"))))
-    read = recorded(copy, monkeypatch)
-    for domain in DOMAINS:
-        prepare.run(copy, domain, workers=1)
-        assert f"data.{domain}" in read
-        assert not undeclared(read, "prepare", domain)
-        read.clear()
-        encode.run(copy, domain)
-        assert "encode.copies" in read
-        assert not undeclared(read, "encode", domain)
-        read.clear()
-    pair.run(copy)
-    assert "evaluate.pairs" in read
-    assert not undeclared(read, "pair")
-    read.clear()
-    train, val = split(copy, "train"), split(copy, "val")
-    given = {"vqgans": vqgans(copy), "codes": codes, "partners": training_partners(codes, train)}
-    make_task(copy.params(), "discrete", **given, pictures=train, val=val, pairs=[(0, 0)], accelerator=process())
-    assert "stage2.loss.gram_weight" in read
-    assert not undeclared(read, "stage2", "discrete")
-    for stage, domain, start in (("stage1_base", "base", None), ("stage1", "style", copy.stage1_model("style"))):
-        read.clear()
-        vqgan_task.make_task(copy.params(), domain, train, val, start, process())
-        assert f"stage1.{'base' if domain == 'base' else 'domain'}.crop" in read
-        assert not undeclared(read, stage, domain)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
 from quantart.tracking.lineage import DataUsed
-from quantart.tracking.runs import TrackedRun, flatten, new_run, open_run, stage_run
+from quantart.tracking.runs import TrackedRun, logged_params, new_run, open_run, stage_run
 from quantart.tracking.spool import find_spools
 from quantart.tracking.store import configure
 
@@ -185,7 +185,7 @@ def test_many_and_long_parameters_are_logged(project: Path) -> None:
 
 
 def test_parameters_are_flattened_under_their_stage() -> None:
-    assert flatten({"a": {"b": True, "c": 2.0e-3}, "d": "text"}, "stage1") == {
+    assert logged_params({"a": {"b": True, "c": 2.0e-3}, "d": "text"}, "stage1") == {
         "stage1.a.b": "true",
         "stage1.a.c": "0.002",
         "stage1.d": "text",

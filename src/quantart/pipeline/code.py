@@ -16,9 +16,10 @@ from quantart.errors import UserError
 from quantart.imports import PACKAGE, checksums
 from quantart.machine.whole import whole_folder
 from quantart.params import Params
-from quantart.params.file import flat, read_mapping
+from quantart.params.file import read_mapping
 from quantart.pipeline.stages import STAGES, Stage
 from quantart.project import Project
+from quantart.vocabulary.keys import flatten
 from quantart.vocabulary.names import DOMAINS
 
 
@@ -30,12 +31,13 @@ def run(project: Project) -> None:
     """
     params, written = project.params(), read_mapping(project.root / "params.yaml")
     own = project.root / "src" / PACKAGE.name
-    for stage in STAGES.values():
-        if own.is_dir() and own.resolve() != PACKAGE and _code(stage, own) != _code(stage):
-            raise _another(own)
+    other = own.is_dir() and own.resolve() != PACKAGE
+    if other and any(checksums(*each.entries, package=own) != checksums(*each.entries) for each in STAGES.values()):
+        raise _another(own)
     with whole_folder(project.code) as fresh:
         for name, stage in STAGES.items():
-            (fresh / f"{name}.txt").write_text(_text(_code(stage) | _defaults(stage, params, written)), encoding="utf8")
+            lines = _code(stage) + _defaults(stage, params, written)
+            (fresh / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf8")
 
 
 def begin(project: Project, stage: str) -> Params:
@@ -49,8 +51,8 @@ def begin(project: Project, stage: str) -> Params:
     project.check_writable()
     own, recorded = project.root / "src" / PACKAGE.name, project.code / f"{stage}.txt"
     if "DVC_STAGE" in os.environ and own.is_dir() and own.resolve() != PACKAGE and recorded.is_file():
-        lines = recorded.read_text(encoding="utf8").splitlines(keepends=True)
-        if not set(_text(_code(STAGES[stage])).splitlines(keepends=True)) <= set(lines):
+        lines = recorded.read_text(encoding="utf8").splitlines()
+        if not set(_code(STAGES[stage])).issubset(lines):
             raise _another(own)
     return params
 
@@ -62,16 +64,12 @@ def _another(own: Path) -> UserError:
     )
 
 
-def _code(stage: Stage, package: Path = PACKAGE) -> dict[str, str]:
-    return checksums(*stage.entries, package=package)
+def _code(stage: Stage) -> list[str]:
+    return [f"{name} {checksum}" for name, checksum in checksums(*stage.entries).items()]
 
 
-def _defaults(stage: Stage, params: Params, written: Mapping[str, Any]) -> dict[str, str]:
+def _defaults(stage: Stage, params: Params, written: Mapping[str, Any]) -> list[str]:
     """Parameters that the stage reads with another value than params.yaml has, which mostly is none: defaults."""
-    keys = dict.fromkeys(key for item in DOMAINS for key in stage.keys(item))
-    given = flat(written)
-    return {key: json.dumps(value) for key, value in flat(params.select(keys)).items() if value != given.get(key)}
-
-
-def _text(lines: Mapping[str, str]) -> str:
-    return "".join(f"{name} {value}\n" for name, value in lines.items())
+    values = flatten(params.select(dict.fromkeys(key for item in DOMAINS for key in stage.keys(item))))
+    there = flatten(written)
+    return [f"{key} {json.dumps(value)}" for key, value in values.items() if value != there.get(key)]

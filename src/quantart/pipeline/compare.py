@@ -43,20 +43,19 @@ def run(
     html: Path | None = None,
     csv: Path | None = None,
 ) -> Comparison:
-    """Compare the evaluations of at least two runs.
+    """Compare the evaluations of at least two runs: of `runs`, see `find_run`, then of those that `select_runs` finds.
 
-    Args:
-        project: None: the tracking store is what MLFLOW_TRACKING_URI says.
-        runs: ids, beginnings of ids, or names, see `find_run`.
-        last, experiment, filter: more runs, see `select_runs`, after those named.
-        html, csv: files to write, replaced whole where they are there; see `page` and `csv_text`.
+    Without a project, the tracking store is what MLFLOW_TRACKING_URI says.
 
     Raises:
         UserError: fewer than two runs, a run that is unknown or was not evaluated, a filter that MLflow does not
             understand, or a file that can't be written.
     """
-    for file in (html, csv):
-        _check_writable(file)
+    for file in [path for path in (html, csv) if path is not None]:
+        if not file.parent.is_dir():
+            raise UserError(f"{file}: the folder {file.parent} does not exist")
+        if file.is_dir():
+            raise UserError(f"{file}: is a folder", "name a file")
     configure(tracked_root(project))
     chosen = [find_run(text) for text in runs]
     if last is not None or experiment is not None or filter is not None:
@@ -67,12 +66,8 @@ def run(
         raise UserError(f"compare: needs at least two different runs, and found {named}")
     with TemporaryDirectory() as folder:
         places = _shared_place([_places(each) for each in chosen])
-        found = compare(
-            [
-                _evaluated(each, place, Path(folder, each.info.run_id))
-                for each, place in zip(chosen, places, strict=True)
-            ]
-        )
+        runs_at = zip(chosen, places, strict=True)
+        found = compare([_evaluated(each, place, Path(folder, each.info.run_id)) for each, place in runs_at])
     if html is not None:
         write_whole(html, page(found).encode())
     if csv is not None:
@@ -106,16 +101,13 @@ def _places(run: Run) -> list[str]:
         if others:
             raise _gone(run, others[0], NEEDED)
         raise UserError(
-            f"run {run_in_words(run)}: has no evaluation to compare; `quantart evaluate --run-id {run_id}` makes one"
+            f"run {run_in_words(run)}: has no evaluation to compare", f"`quantart evaluate --run-id {run_id}` makes one"
         )
     return found
 
 
 def _shared_place(places: Sequence[list[str]]) -> list[str]:
-    """One for each run: the first that all have, or each one's own first.
-
-    A base is evaluated on both domains, and a run that went on from it on one.
-    """
+    """One for each run: the first that all have (a base is evaluated on both domains), or each one's own first."""
     shared = [place for place in places[0] if all(place in each for each in places)]
     return [shared[0] if shared else each[0] for each in places]
 
@@ -138,8 +130,8 @@ def _fetch_record(run: Run, place: str, folder: Path) -> Record:
         raise UserError(f"run {run_in_words(run)}: {error}") from None
     if run.data.tags.get(digest_name(place)) != record.about.digest:
         raise UserError(
-            f"run {run_in_words(run)}: its evaluation {place}/ was not logged to the end; `quantart evaluate --run-id "
-            f"{run_id}` logs it again"
+            f"run {run_in_words(run)}: its evaluation {place}/ was not logged to the end",
+            f"`quantart evaluate --run-id {run_id}` logs it again",
         )
     return record
 
@@ -147,7 +139,8 @@ def _fetch_record(run: Run, place: str, folder: Path) -> Record:
 def _gone(run: Run, place: str, files: Sequence[str]) -> UserError:
     return UserError(
         f"run {run_in_words(run)}: was evaluated, but {', '.join(files)} of {place}/ are gone from its artifacts at "
-        f"{without_password(run.info.artifact_uri)}; `quantart evaluate --run-id {run.info.run_id}` makes them anew"
+        f"{without_password(run.info.artifact_uri)}",
+        f"`quantart evaluate --run-id {run.info.run_id}` makes them anew",
     )
 
 
@@ -163,22 +156,9 @@ def _parameters(run: Run) -> dict[str, str]:
     """
     told: dict[str, str] = {}
     for stage, each in ancestry([run]):
-        for name, value in _told(each).items():
-            told.setdefault(f"{stage}: {name}" if stage else name, value)  # of two of a stage the nearer one
+        latest = {k.removeprefix(_LATEST): v for k, v in each.data.tags.items() if k.startswith(_LATEST)}
+        for name, value in (each.data.params | latest).items():
+            if "." in name:  # it begins with a stage; the limits of an exported model's server are parameters too
+                told.setdefault(f"{stage}: {name}" if stage else name, value)  # of two of a stage the nearer one
     tags = run.data.tags
     return told | {tag: tags[tag][:_TAG_SHOWN] for tag in _TAGS if tag in tags}
-
-
-def _told(run: Run) -> dict[str, str]:
-    """What begins with a stage; MLflow logs the limits of an exported model's server as parameters too."""
-    latest = {k.removeprefix(_LATEST): v for k, v in run.data.tags.items() if k.startswith(_LATEST)}
-    return {name: value for name, value in {**run.data.params, **latest}.items() if "." in name}
-
-
-def _check_writable(path: Path | None) -> None:
-    if path is None:
-        return
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file")

@@ -19,7 +19,6 @@ from quantart.evaluation.networks import assign_weights
 from quantart.machine.device import chosen_device, default_device
 from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, settle
 from quantart.models.pretrained import file_sha256
-from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.evaluation import EvaluateParams
 from quantart.pipeline.code import begin
@@ -35,7 +34,7 @@ from quantart.tracking.find import find_run
 from quantart.tracking.lineage import find_sibling
 from quantart.tracking.runs import open_run
 from quantart.tracking.store import configure
-from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain, Split, Variant
+from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain, Variant
 
 SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -43,30 +42,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Options:
-    """How an evaluation differs from the pipeline's own.
+class Options(Selection):
+    """How an evaluation differs from the pipeline's own: which pictures, and what follows."""
 
-    Attributes:
-        alpha, beta: visual and style fidelity, see `FidelityControl`; None: the model's own alpha.
-        sweep: measure a grid of both instead.
-        split, content, style, pairs: which pictures, see `Selection`.
-        weights: files with weights of the networks that measure.
-        magenta: Magenta's network as one more baseline; None: as params.yaml says.
-        batch_size: None: as params.yaml says.
-        device: e.g. `cpu` or `cuda:1`; None: the default.
-    """
-
-    alpha: float | None = None
-    beta: float = 1.0
-    sweep: bool = False
-    split: Split = "test"
-    content: Path | None = None
-    style: Path | None = None
-    pairs: int | None = None
-    weights: tuple[Path, ...] = ()
-    magenta: bool | None = None
-    batch_size: int | None = None
-    device: str | None = None
+    alpha: float | None = None  # visual fidelity, see `FidelityControl`; None: the model's own
+    beta: float = 1.0  # style fidelity
+    sweep: bool = False  # measure a grid of both instead
+    weights: tuple[Path, ...] = ()  # files with weights of the networks that measure
+    magenta: bool | None = None  # Magenta's network as one more baseline; None: as params.yaml says
+    batch_size: int | None = None  # None: as params.yaml says
+    device: str | None = None  # e.g. `cpu` or `cuda:1`; None: the default
 
     @property
     def controlled(self) -> bool:
@@ -82,12 +67,8 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     one network is measured, by default the one that the project exports. Metrics and reports are then kept apart under
     the setting's name, e.g. `eval/a0.50_b1.00/…` and `…/a0.50_b1.00/`, or `sweep`.
 
-    Args:
-        project: None: nothing local but pictures; then `run_id` and one's own pictures must be given.
-        run_id: of a training run in the tracking store, the beginning of one, or its name.
-
-    Returns:
-        Every value, see `write_reports`; nothing in the processes but the first.
+    Without a project, `run_id` and one's own pictures must be given; for `run_id` see `find_run`. Returns every value,
+    see `write_reports`; in the processes but the first, nothing.
 
     Raises:
         UserError: wrong parameters, no trained model, no test picture or pair, a run that is unknown or has no model,
@@ -139,9 +120,7 @@ class _Evaluation:
         settings = project.params().evaluate if project else EvaluateParams.model_validate({"pairs": DEFAULT_PAIRS})
         self._project = project
         self._options = options
-        self._selection = Selection(options.split, options.content, options.style, options.pairs)
         state = PartialState(cpu=default_device().type == "cpu")
-        several = state.num_processes > 1
         files = assign_weights(options.weights, (settings.network, settings.features))
         self._first = state.is_main_process
         self._weights = sorted(file_sha256(file) for file in files.values())
@@ -151,7 +130,7 @@ class _Evaluation:
             weights=files,
             batch_size=options.batch_size or settings.batch_size,
             magenta=settings.magenta if options.magenta is None else options.magenta,
-            device=state.device if several or not options.device else chosen_device(options.device),
+            device=chosen_device(options.device) if options.device and state.num_processes == 1 else state.device,
         )
 
     def evaluate(self, trained: Trained) -> list[Result]:
@@ -163,11 +142,16 @@ class _Evaluation:
             trained.load_stage_2("alpha or beta")
         network = self._judge.placed(trained.load())
         side = int(network.config["ddconfig"]["resolution"])
-        domains = _domains(trained, network, self._selection)
-        with open_data(self._project, self._selection, side, domains) as data:
+        domains = _domains(trained, network, self._options)
+        with open_data(self._project, self._options, side, domains) as data:
             if isinstance(network, ExperimentStage2):
                 return [self._transfer(trained, network, data, side)]
-            return [self._reconstruction(trained, network, data, domain, side) for domain in domains]
+            results = []
+            for domain in domains:
+                results.append(self._judge.reconstruction(network, data.reconstruction(domain, side), domain))
+                if self._first:
+                    self._log(trained, results[-1], data, (domain,))
+            return results
 
     def _transfer(self, trained: Trained, network: ExperimentStage2, data: EvaluationData, side: int) -> Result:
         task = data.transfer(side)
@@ -181,14 +165,6 @@ class _Evaluation:
                     run.set_tags({f"{prefix}/sibling": other.run.info.run_id})
                 if data.stored_pairs and result.own:
                     log_pairs(run, data.stored_pairs)
-        return result
-
-    def _reconstruction(
-        self, trained: Trained, network: ExperimentStage1, data: EvaluationData, domain: Domain, side: int
-    ) -> Result:
-        result = self._judge.reconstruction(network, data.reconstruction(domain, side), domain)
-        if self._first:
-            self._log(trained, result, data, (domain,))
         return result
 
     def _log(self, trained: Trained, result: Result, data: EvaluationData, domains: Sequence[Domain]) -> str:
@@ -214,9 +190,9 @@ class _Evaluation:
 
     def _about(self, result: Result, data: EvaluationData, domains: Sequence[Domain]) -> About:
         content, style, *_ = [*map(data.source, domains), ""]
-        kind: Literal["transfer", "reconstruction"] = "transfer" if result.transfer else "reconstruction"
         names = (self._judge.perception.lpips.network, self._judge.perception.features.network)
         digest, n = task_digest(result, self._weights), result.evaluation.n
+        kind: Literal["transfer", "reconstruction"] = "transfer" if result.transfer else "reconstruction"
         return About(kind, digest, n, *names, result.side, *result.fidelity, content, style)
 
     def _settings(self, trained: Trained, network: ExperimentStage2, other: Trained | None) -> Settings | None:

@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list
 from quantart.data.pairing import choose_pairs
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
-from quantart.data.prepare import PrepareReport, prepare_domain
+from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.params.data import DataParams
@@ -33,18 +33,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Selection:
-    """Which pictures, and how many pairs of them.
+    """Which pictures, and how many pairs of them."""
 
-    Attributes:
-        split: of the project's prepared pictures.
-        content, style: folders (or other sources, see `find_pictures`) of one's own in their place.
-        pairs: how many; None: those that the project has stored, or as many as params.yaml says.
-    """
-
-    split: Split = "test"
-    content: Path | None = None
+    split: Split = "test"  # of the project's prepared pictures
+    content: Path | None = None  # folder (or other source, see `find_pictures`) of one's own in their place
     style: Path | None = None
-    pairs: int | None = None
+    pairs: int | None = None  # None: those that the project has stored, or as many as params.yaml says
 
     @property
     def own(self) -> dict[Domain, Path]:
@@ -126,10 +120,9 @@ class EvaluationData:
 def open_data(
     project: Project | None, selection: Selection, side: int, domains: Sequence[Domain]
 ) -> Iterator[EvaluationData]:
-    """The selected pictures of `domains`; one's own are prepared in a temporary folder, once for all processes.
+    """The selected pictures of `domains`.
 
-    Args:
-        side: short side to which one's own pictures are scaled, in pixels.
+    One's own are scaled to a short side of `side` pixels in a temporary folder, once for all processes.
 
     Raises:
         UserError: no picture, a source that is missing, or no project to take them from.
@@ -147,8 +140,14 @@ def open_data(
         folders = {domain: Path(shared[0]) / domain for domain in own}
         if state.is_main_process:
             for domain, source in own.items():
-                params, called = _unsplit(source, side), f"--{domain}"
-                log.info(_said(called, prepare_domain(source, folders[domain], params, domain=domain, called=called)))
+                report = prepare_domain(
+                    source, folders[domain], _unsplit(source, side), domain=domain, called=f"--{domain}"
+                )
+                # their report goes with the temporary folder
+                counts = f"{report.found} pictures found, {report.kept} used, {len(report.duplicates)} duplicates"
+                log.info("--%s: %s, %d that can't be used", domain, counts, len(report.rejected))
+                for file, reason in report.rejected[:_REASONS_SHOWN]:
+                    log.info("  %r: %s", file, reason)
         state.wait_for_everyone()
         yield EvaluationData(project, selection, folders, _OWN_SPLIT)
         state.wait_for_everyone()
@@ -163,15 +162,6 @@ def _missing(missing: Sequence[Domain], needed: Sequence[Domain], project: Proje
     return f"this model is evaluated on pictures of {' and '.join(needed)}, and {lacking} is missing; give it{rest}"
 
 
-def _said(called: str, report: PrepareReport) -> str:
-    """What became of one's own pictures; their report goes with the temporary folder."""
-    reasons = [f"  {file!r}: {reason}" for file, reason in report.rejected[:_REASONS_SHOWN]]
-    counts = f"{report.found} pictures found, {report.kept} used, {len(report.duplicates)} duplicates"
-    return "\n".join([f"{called}: {counts}, {len(report.rejected)} that can't be used", *reasons])
-
-
 def _unsplit(source: Path, side: int) -> DataParams:
-    sizes = {"resolution": side, "short_side": side}
-    return DataParams.model_validate(
-        {"content": str(source), "style": str(source), "val_share": 0.0, "test_share": 0.0} | sizes
-    )
+    sources = {"content": str(source), "style": str(source), "resolution": side, "short_side": side}
+    return DataParams.model_validate(sources | {"val_share": 0.0, "test_share": 0.0})

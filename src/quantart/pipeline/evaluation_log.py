@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pandas as pd
 from mlflow import MlflowClient
 
 from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
@@ -38,17 +37,11 @@ def log_evaluation(
     datasets: Sequence[DataUsed],
     sweep: Sweep | None = None,
 ) -> bool:
-    """Log metrics with their intervals, the record, its table, pictures and the data's digest under `prefix`.
+    """Log metrics of `summary` with their intervals, the record, its table, pictures and the digest under `prefix`.
 
     Another evaluation under the same prefix takes the record's place; its metrics become the next step of the history,
-    in which what it did not measure is NaN. While they are replaced, the run has no digest.
-
-    Args:
-        summary: what becomes metrics of the run.
-        images: by name, shown with the run as `<prefix>/<name>`.
-
-    Returns:
-        False where the same was logged before, and its record is there; then nothing is.
+    in which what it did not measure is NaN. While they are replaced, the run has no digest. False where the same was
+    logged before, and its record is there; then nothing is.
     """
     client = MlflowClient()
     known = client.get_run(run.run_id).data
@@ -69,7 +62,8 @@ def log_evaluation(
     )
     with TemporaryDirectory() as folder:
         write_record(Path(folder), record)
-        _write_table(Path(folder) / "table.json", evaluation.table)
+        # as MLflow's own log_table writes it, which would add the rows to those of an evaluation before
+        evaluation.table.to_json(Path(folder) / "table.json", orient="split", index=False)
         if sweep:
             sweep.write(Path(folder))
         run.artifact(Path(folder), prefix)
@@ -97,11 +91,6 @@ def _alike(values: Mapping[str, float], known: Mapping[str, float]) -> bool:
         math.isclose(value, known.get(name, math.nan), rel_tol=_ROUNDING, abs_tol=_ROUNDING)
         for name, value in values.items()
     )
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    # as MLflow's own log_table writes it, which would add the rows to those of an evaluation before
-    path.write_text(table.to_json(orient="split", index=False), encoding="utf8")
 
 
 def _tables(known: str | None, path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,7 @@ from quantart.registry.versions import RegisteredVersion, write_registered
 from quantart.reporting.run_metrics import EVALUATION, count_name, measured_in
 from quantart.serving.package import log_and_register
 from quantart.tracking.find import find_run
-from quantart.tracking.lineage import UPSTREAM, DataUsed, ancestry, data_of, find_sibling
+from quantart.tracking.lineage import UPSTREAM, ancestry, data_of, find_sibling
 from quantart.tracking.store import configure
 from quantart.vocabulary.names import VARIANTS, Domain, Variant
 
@@ -54,7 +54,8 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
     networks: dict[Variant, Path] = {}
     with TemporaryDirectory() as folder, ExitStack() as stack:
         if run_id:
-            chosen = [stack.enter_context(run_network(each)) for each in _with_sibling(run_id)]
+            named = find_run(run_id)
+            chosen = [stack.enter_context(run_network(each)) for each in (named, find_sibling(named)) if each]
         else:
             chosen = [project_network(project, stage) for stage in _stages(project, params.variant)]
         example = _held_out(project, "content"), _held_out(project, "style")
@@ -63,7 +64,8 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
             runs[variant] = trained.run
             networks[variant] = Path(shutil.copytree(trained.folder, Path(folder, variant)))  # its name in the package
         default = next(iter(runs))
-        if not (scores := _scores(runs[default])):
+        measured = measured_in(runs[default].data.metrics)
+        if not measured:
             log.warning(
                 "%s has not been evaluated: run `quantart evaluate` first to register its metrics", chosen[0].name
             )
@@ -74,7 +76,7 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
             name=params.name,
             example=example,
             card=_card(project, params.name, runs, networks[default]),
-            tags=_tags(runs) | scores,
+            tags=_tags(runs) | {f"{EVALUATION}/{name}": f"{m.value:.6g}" for name, m in measured.items()},
         )
     if run_id is None:
         write_registered(project, registered)
@@ -88,12 +90,6 @@ def _stages(project: Project, variant: Variant) -> list[str]:
     return [f"stage2_{each}" for each in [variant, *others]]
 
 
-def _with_sibling(run_id: str) -> list[Run]:
-    run = find_run(run_id)
-    sibling = find_sibling(run)
-    return [run, sibling] if sibling else [run]
-
-
 def _held_out(project: Project, domain: Domain) -> Picture:
     pictures = PackedPictures(project.prepared(domain), "test")
     if not len(pictures):
@@ -101,18 +97,11 @@ def _held_out(project: Project, domain: Domain) -> Picture:
     return pictures.picture(0)
 
 
-def _scores(trained: Run) -> dict[str, str]:
-    return {f"{EVALUATION}/{name}": f"{m.value:.6g}" for name, m in measured_in(trained.data.metrics).items()}
-
-
 def _tags(runs: Mapping[Variant, Run]) -> dict[str, str]:
     """Which runs the networks come from and what these stand on; the first is the one that the model is logged to."""
     variant, *others = runs
-    tags = {
-        "variant": variant,
-        **{f"run.{each}": run.info.run_id for each, run in runs.items()},
-        **_lineage(runs[variant]),
-    }
+    tags = {"variant": variant, **{f"run.{each}": run.info.run_id for each, run in runs.items()}}
+    tags |= _lineage(runs[variant])
     return tags | {f"{other}.{key}": value for other in others for key, value in _lineage(runs[other]).items()}
 
 
@@ -125,23 +114,18 @@ def _card(project: Project, name: str, runs: Mapping[Variant, Run], network: Pat
     first = next(iter(runs.values()))
     pairs = first.data.metrics.get(count_name(EVALUATION))
     ancestors = [run for _, run in ancestry(runs.values())]
+    used = data_of(ancestors)
+    licence = {source: _licence(project.root / source) for source in {data.source for data in used}}
     config = json.loads((network / CONFIG).read_text(encoding="utf8"))
     return model_card(
         name=name,
         runs={variant: (run.info.run_name, run.info.run_id) for variant, run in runs.items()},
         resolution=config["ddconfig"]["resolution"],
-        data=_licensed(project, ancestors),
+        data={data: licence[data.source] for data in used},
         metrics=measured_in(first.data.metrics),
         pairs=None if pairs is None else int(pairs),
         lineage=_lineage(first) | {f"stands on {run.info.run_name}": run.info.run_id for run in ancestors[len(runs) :]},
     )
-
-
-def _licensed(project: Project, runs: Sequence[Run]) -> dict[DataUsed, str]:
-    """The data of the runs, and its licences."""
-    used = data_of(runs)
-    licence = {source: _licence(project.root / source) for source in {data.source for data in used}}
-    return {data: licence[data.source] for data in used}
 
 
 def _licence(source: Path) -> str:

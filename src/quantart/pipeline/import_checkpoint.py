@@ -1,13 +1,12 @@
 """Import: a checkpoint of the reference or of Taming Transformers as a folder our models load, and as a tracked run.
 
-It is no stage of dvc.yaml, but in this room since it does what a stage does: it reads the project's parameters and logs
-a network as a run, for which `models` may not know MLflow and `tracking` knows no network.
+It is no stage of dvc.yaml, but does what a stage does: it reads the project's parameters and logs a network as a run.
 """
 
 from __future__ import annotations
 
+import logging
 import shlex
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from safetensors import SafetensorError
 
 from quantart.errors import UserError
+from quantart.machine.whole import fresh_folder, put_in_place, remove
 from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, file_sha256, save_weights
 from quantart.models.reference import Imported, Network, open_reference
 from quantart.models.reference_config import Settings, read_config
@@ -24,8 +24,12 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Params
 from quantart.params.model import ModelParams
 from quantart.params.stage2 import TransferNetworkParams
+from quantart.pipeline.training import WEIGHTS_TAG
 from quantart.project import Project
+from quantart.tracking.links import RunLink
 from quantart.tracking.runs import new_run
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -41,13 +45,7 @@ def run(
 ) -> str | None:
     """Write the network in `checkpoint` to the folder `out`; inside a project, log it as a run like a training run.
 
-    Args:
-        project: where runs are tracked; None: only the folder is written.
-        config: YAML file in the reference's layout.
-        resolution, legacy, residual, continuous: see `Settings`.
-
-    Returns:
-        Id of the run, None without a project.
+    For `config`, a YAML file in the reference's layout, and the options see `Settings`. Returns the run's id.
 
     Raises:
         UserError: wrong parameters in the project, `out` is there already, or the checkpoint can't be opened; `out` is
@@ -72,9 +70,9 @@ def _free(out: Path) -> Path:
         folder = out.resolve()
         taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
-        raise UserError(f"{out}: cannot be written: {error}; give another folder") from None
+        raise UserError(f"{out}: cannot be written: {error}", "give another folder") from None
     if taken:
-        raise UserError(f"{out}: is there already; give a folder that is new or empty")
+        raise UserError(f"{out}: is there already", "give a folder that is new or empty")
     return folder
 
 
@@ -89,7 +87,7 @@ def _written(imported: Imported, out: Path) -> Iterator[None]:
             _write(imported, out)
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{out}: cannot be written: {reason}; give another folder") from None
+            raise UserError(f"{out}: cannot be written: {reason}", "give another folder") from None
         undo.callback(_clear, out, was_there)
         yield
         undo.pop_all()
@@ -98,20 +96,19 @@ def _written(imported: Imported, out: Path) -> Iterator[None]:
 def _write(imported: Imported, out: Path) -> None:
     """Under another name first, so that `out` is never half a model."""
     # an empty folder is filled, not replaced: it may be the current one, or the only one that may be written to
-    was_there = out.exists()
-    fresh = out / ".writing" if was_there else out.with_name(f".{out.name}.writing")
-    shutil.rmtree(fresh, ignore_errors=True)
+    place = out / "model" if out.exists() else out
+    fresh = fresh_folder(place)
     try:
         imported.network.save_pretrained(fresh)
         if imported.discriminator is not None:
             save_weights(imported.discriminator, fresh / DISCRIMINATOR)
-        if was_there:
+        if place == out:
+            put_in_place(out)
+        else:
             for file in list(fresh.iterdir()):
                 file.rename(out / file.name)
-        else:
-            fresh.rename(out)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        remove(fresh)
 
 
 def _clear(out: Path, stays: bool) -> None:
@@ -127,20 +124,24 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -> str:
-    network = imported.network
-    second = isinstance(network, ExperimentStage2)
-    ours = {"network": _transfer(network), "variant": network.variant} if isinstance(network, ExperimentStage2) else {}
-    parameters = {"resolution": network.config["ddconfig"]["resolution"], "model": _model(network), **ours}
-    name = f"import_{checkpoint.stem}"
+    network, stage = imported.network, "stage1"
+    params: dict[str, Any] = {
+        "data": {"resolution": network.config["ddconfig"]["resolution"]},
+        "model": _model(network),
+    }
+    if isinstance(network, ExperimentStage2):
+        stage = "stage2"
+        shape = {key: network.config[key] for key in TransferNetworkParams.model_fields}
+        params |= {"network": shape, "variant": network.variant}
     tags = {
         "imported.file": checkpoint.name,
         "imported.sha256": file_sha256(checkpoint),
-        "model.sha256": file_sha256(folder / WEIGHTS),
+        WEIGHTS_TAG: file_sha256(folder / WEIGHTS),
     }
     # with no store there is no import: unlike training, it is soon done again
-    with new_run(project.root, stage="stage2" if second else "stage1", name=name, params=parameters) as run:
+    with new_run(project.root, stage=stage, name=f"import_{checkpoint.stem}", params=params) as run:
         run.set_tags(tags)
-        run.artifact(folder, "model")
+        run.artifact(folder, RunLink.model)
     return run.run_id
 
 
@@ -150,55 +151,47 @@ def _model(network: Network) -> dict[str, Any]:
     return {key: arguments[key] for key in ModelParams.model_fields}
 
 
-def _in_project(project: Project, out: Path) -> Path:
-    """As params.yaml would name the folder."""
-    out = out.resolve()
-    return out.relative_to(project.root.resolve()) if out.is_relative_to(project.root.resolve()) else out
-
-
-def _transfer(network: ExperimentStage2) -> dict[str, Any]:
-    return {key: network.config[key] for key in TransferNetworkParams.model_fields}
-
-
 def _report(imported: Imported, checkpoint: Path, out: Path, run_id: str | None) -> None:
     """Say what it was, what was left out or assumed, and what can be done with it."""
     network = imported.network
     config, side = network.config, network.config["ddconfig"]["resolution"]
     kind = f"{network.variant} style transfer" if isinstance(network, ExperimentStage2) else "VQGAN"
     codes = "" if kind.startswith("continuous") else f", {config['n_embed']} codes of {config['embed_dim']}"
-    print(f"{checkpoint}: {kind}{codes}, {side} pixels -> {out}")
+    log.info("%s: %s%s, %d pixels -> %s", checkpoint, kind, codes, side, out)
     if isinstance(network, ExperimentStage2):
-        inferred = ("variant", "block_num", "use_conv", "use_selfatt")
-        print("inferred from its keys: " + ", ".join(f"{name} {config[name]}" for name in inferred))
+        inferred = ", ".join(f"{name} {config[name]}" for name in ("variant", "block_num", "use_conv", "use_selfatt"))
+        log.info("inferred from its keys: %s", inferred)
     for name, count in imported.dropped.items():
-        print(f"left out: {count} tensors of the {name}")
+        log.info("left out: %d tensors of the %s", count, name)
     for name, value in imported.assumed.items():
-        print(f"assumed, since the weights do not show it: {name} {value} (an option or --config says otherwise)")
-    print("no project here, so no run was logged" if run_id is None else f"logged as MLflow run {run_id}")
-    if run_id is not None:
-        print(f"measure it: quantart evaluate --run-id {run_id}")
+        log.info("assumed, since the weights do not show it: %s %s (an option or --config says otherwise)", name, value)
+    if run_id is None:
+        log.info("no project here, so no run was logged")
+    else:
+        log.info("logged as MLflow run %s\nmeasure it: quantart evaluate --run-id %s", run_id, run_id)
     if isinstance(network, ExperimentStage2):
         if run_id is not None:
-            print(f"register it: quantart export --run-id {run_id}")
-        print(f"use it: quantart stylize PHOTO --style PAINTING --out OUT.png --model {shlex.quote(str(out))}")
+            log.info("register it: quantart export --run-id %s", run_id)
+        model = shlex.quote(str(out))
+        log.info("use it: quantart stylize PHOTO --style PAINTING --out OUT.png --model %s", model)
 
 
 def _report_training(network: Network, folder: Path, project: Project | None, params: Params | None) -> None:
     """Say what params.yaml needs for training from a VQGAN, and what to do where it names the folder already."""
-    named = _in_project(project, folder) if project else folder
+    root = project.root.resolve() if project else folder
+    named = folder.relative_to(root) if project and folder.is_relative_to(root) else folder
     side = network.config["ddconfig"]["resolution"]
-    shape = yaml.safe_dump({"model": _model(network)}, sort_keys=False, default_flow_style=None)
-    print(f"fine-tune from it: in params.yaml set stage1.init_from: {named}, data.resolution: {side}, and")
-    print(shape, end="")
-    if project and params and (stages := _stages_of(project, params, folder)):
-        print(
-            f"params.yaml names {named} already; DVC sees only the name, so if its stages have run, run them again: "
-            f"dvc repro --single-item --force {' '.join(stages)} && dvc repro"
+    shape = yaml.safe_dump({"model": _model(network)}, sort_keys=False, default_flow_style=None).rstrip()
+    log.info(
+        "fine-tune from it: in params.yaml set stage1.init_from: %s, data.resolution: %d, and\n%s", named, side, shape
+    )
+    given = params.stage1.given_vqgans if params else {}
+    takers = [domain for domain, name in given.items() if project and (project.root / name).resolve() == folder]
+    if takers:
+        stages = ["stage1_base" if domain == "base" else f"stage1@{domain}" for domain in takers]
+        again = f"dvc repro --single-item --force {' '.join(stages)} && dvc repro"
+        log.info(
+            "params.yaml names %s already; DVC sees only the name, so if its stages have run, run them again: %s",
+            named,
+            again,
         )
-
-
-def _stages_of(project: Project, params: Params, folder: Path) -> list[str]:
-    """The stages that take this folder over."""
-    given = params.stage1.given_vqgans
-    takers = [domain for domain, name in given.items() if (project.root / name).resolve() == folder]
-    return ["stage1_base" if domain == "base" else f"stage1@{domain}" for domain in takers]

@@ -39,47 +39,31 @@ _Network = TypeVar("_Network", bound=torch.nn.Module)
 
 
 class Result(NamedTuple):
-    """One network measured.
+    """One network measured."""
 
-    Attributes:
-        name: variant, setting of the fidelity, `sweep`, or domain.
-        transfer: of stage 2, else a reconstruction.
-        own: whether the settings are the network's own.
-        side: of the squares, in pixels.
-        fidelity: NaNs of a sweep and of a reconstruction.
-        images: shown with the run, by name.
-    """
-
-    name: str
+    name: str  # variant, setting of the fidelity, `sweep`, or domain
     evaluation: EvaluationResult
-    transfer: bool
-    own: bool
-    side: int
-    fidelity: Fidelity
-    images: Mapping[str, Picture]
+    transfer: bool  # of stage 2, else a reconstruction
+    own: bool  # whether the settings are the network's own
+    side: int  # of the squares, in pixels
+    fidelity: Fidelity  # NaNs of a sweep and of a reconstruction
+    images: Mapping[str, Picture]  # shown with the run, by name
     sweep: Sweep | None = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network other than as it was trained is measured: under control of its fidelity.
-
-    Attributes:
-        fidelities: one, or those of a sweep.
-    """
+    """How a network other than as it was trained is measured: under control of its fidelity."""
 
     control: FidelityControl
-    fidelities: Sequence[Fidelity]
+    fidelities: Sequence[Fidelity]  # one, or those of a sweep
     sweep: bool
 
 
 class Judge:
     """The networks that measure others, and what does not change from one measured network to the next.
 
-    Args:
-        network, features: names of the perceptual network and of the one whose features are compared.
-        weights: file with weights of one's own, by the network's name.
-        magenta: whether Magenta's network is one more baseline.
+    These are a perceptual network and one whose features are compared; for weights of one's own `weights` has the file.
     """
 
     def __init__(
@@ -103,12 +87,7 @@ class Judge:
     def transfer(
         self, model: ExperimentStage2, task: TransferTask, settings: Settings | None, *, pictures: bool
     ) -> Result:
-        """Measure style transfer.
-
-        Args:
-            settings: None: the model as it was trained.
-            pictures: whether the result has images; a sweep has none.
-        """
+        """Measure style transfer, without settings as it was trained; a sweep has no `pictures`."""
         painters: dict[str, Painter] = {}
         if settings is not None:
             painters = {
@@ -159,11 +138,7 @@ def model_fidelity(model: ExperimentStage2) -> Fidelity:
 
 
 def task_digest(result: Result, weights: Sequence[str]) -> str:
-    """What was measured, by hash; with weights of one's own it compares with results of the same weights alone.
-
-    Args:
-        weights: their checksums, if there are any.
-    """
+    """What was measured, by hash; with the checksums of weights of one's own, if there are any."""
     own = result.evaluation.digest
     return hashlib.sha256("\n".join([own, *weights]).encode()).hexdigest() if weights else own
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from typing import get_args
-
-from accelerate import Accelerator
 
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
@@ -22,7 +21,6 @@ from quantart.project import Project
 from quantart.tracking.lineage import DataUsed
 from quantart.tracking.runs import stage_run
 from quantart.training.launch import make_accelerator
-from quantart.training.loop import Task
 from quantart.vocabulary.names import DOMAINS, Domain, Split, Stage1Domain
 
 log = logging.getLogger(__name__)
@@ -46,17 +44,13 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
     domains: tuple[Domain, ...] = DOMAINS if domain == "base" else (domain,)
     train, val = (_pictures(project, domains, split) for split in ("train", "val"))
     start = None if domain == "base" else project.stage1_model("base")
-
-    def task(accelerator: Accelerator) -> Task:
-        return make_task(params, domain, train, val, start, accelerator)
-
     run_training(
         project,
         params,
         Training(
             stage=f"stage1_{domain}",
             params=params.stage1.training(domain),
-            make_task=task,
+            make_task=partial(make_task, params, domain, train, val, start),
             datasets=[DataUsed(d, p.digest, params.data.folder(d), "training", len(p)) for d, p in train.items()],
             validated_on=[pictures.digest for pictures in val.values()],
             networks={} if start is None else {"stage1_base": start},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from accelerate import Accelerator
+from functools import partial
+from typing import Any
 
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs, partners, read_pairs
@@ -16,7 +16,6 @@ from quantart.pipeline.training import Training, run_training
 from quantart.pipeline.transfer_task import make_task
 from quantart.project import Project
 from quantart.tracking.lineage import DataUsed
-from quantart.training.loop import Task
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 
@@ -34,32 +33,17 @@ def run(project: Project, variant: Variant) -> None:
     )
     pairs = read_pairs(project.pairs("val"), val["content"], val["style"])
     known = training_partners(codes, pictures) if params.data.paired else None
-
-    def task(accelerator: Accelerator) -> Task:
-        return make_task(
-            params,
-            variant,
-            vqgans=vqgans,
-            codes=codes,
-            partners=known,
-            pictures=pictures,
-            val=val,
-            pairs=pairs,
-            accelerator=accelerator,
-        )
-
+    data: dict[str, Any] = {"codes": codes, "partners": known, "pictures": pictures, "val": val, "pairs": pairs}
     run_training(
         project,
         params,
         Training(
             stage=f"stage2_{variant}",
             params=params.stage2.train,
-            make_task=task,
+            make_task=partial(make_task, params, variant, vqgans=vqgans, **data),
             datasets=[
-                DataUsed(
-                    domain, stored.index["pictures"]["train"], params.data.folder(domain), "training", stored.pictures
-                )
-                for domain, stored in codes.items()
+                DataUsed(d, c.index["pictures"]["train"], params.data.folder(d), "training", c.pictures)
+                for d, c in codes.items()
             ],
             validated_on=[*(each.digest for each in val.values()), file_sha256(project.pairs("val"))],
             networks={f"stage1_{domain}": folder for domain, folder in vqgans.items()},

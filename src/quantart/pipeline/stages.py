@@ -11,38 +11,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of dvc.yaml, or several that differ in their domain or variant alone.
+    """One stage of dvc.yaml, or several that differ in their domain or variant alone."""
 
-    Attributes:
-        entries: dotted names of the modules that compute the result.
-        reads: keys of params.yaml that decide it, sections or single values; `{item}` stands for the domain.
-    """
-
-    entries: tuple[str, ...]
-    reads: tuple[str, ...]
+    entries: tuple[str, ...]  # dotted names of the modules that compute the result
+    reads: tuple[str, ...]  # keys of params.yaml that decide it, sections or single values; `{item}`: the domain
 
     def keys(self, item: str = "") -> list[str]:
         """The keys that decide the stage's result for a domain or variant."""
         return [key.format(item=item) for key in self.reads]
 
 
+_SIZES = ("data.short_side", "data.resize", "data.max_aspect", "data.max_pixels", "data.max_rejected_share")
 _STAGE1 = ("seed", "data.resolution", "model", "stage1.quantizer", "stage1.loss", "stage1.discriminator")
 
 STAGES = {
     "prepare": Stage(
         ("quantart.data.prepare",),
-        (
-            "data.{item}",
-            "data.{item}_table",
-            "data.paired",
-            "data.short_side",
-            "data.resize",
-            "data.max_aspect",
-            "data.val_share",
-            "data.test_share",
-            "data.max_pixels",
-            "data.max_rejected_share",
-        ),
+        ("data.{item}", "data.{item}_table", "data.paired", "data.val_share", "data.test_share", *_SIZES),
     ),
     "pair": Stage(("quantart.data.pairing",), ("seed", "data.paired", "evaluate.pairs")),
     "stage1_base": Stage(
@@ -55,10 +40,7 @@ STAGES = {
         ("quantart.pipeline.measure",),
         ("evaluate.network", "evaluate.features", "evaluate.batch_size", "evaluate.magenta"),
     ),
-    "export": Stage(
-        ("quantart.serving.model", "quantart.serving.package", "quantart.registry.card"),
-        ("export",),
-    ),
+    "export": Stage(("quantart.serving.model", "quantart.serving.package", "quantart.registry.card"), ("export",)),
 }
 """By the name of the file with the checksums of its code, which is the stage's name in dvc.yaml."""
 

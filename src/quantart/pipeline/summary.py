@@ -22,16 +22,17 @@ def print_summary(project: Project, console: Console | None = None) -> None:
         UserError: the tracking store can't be used.
     """
     console = console or Console()
-    metrics = _read(project.reports / "metrics.json")
-    if not metrics:
+    measured = project.reports / "metrics.json"
+    if not measured.is_file():
         console.print("Nothing evaluated yet: run [bold]make run[/] or [bold]dvc repro[/].")
         return
     configure(project.root)
-    console.print(_table(metrics))
+    console.print(_table(json.loads(measured.read_text(encoding="utf8"))))
     registered = read_registered(project)
+    grids = sorted((project.reports / "grids").glob("*.png"))
     places = {
-        "pictures": "  ".join(_shown(path, project) for path in sorted((project.reports / "grids").glob("*.png"))),
-        "in words": _shown(project.reports / "summary.md", project),
+        "pictures": "  ".join(str(path.relative_to(project.root)) for path in grids),
+        "in words": str((project.reports / "summary.md").relative_to(project.root)),
         "runs": f"quantart ui, then {runs_page()}",
         "plots": "dvc plots show",
     }
@@ -49,16 +50,7 @@ def _table(metrics: dict[str, Any]) -> Table:
     table.add_column("metric")
     for variant in variants:
         table.add_column(variant, justify="right")
-    names = [name for name, value in metrics[variants[0]].items() if isinstance(value, float)]
-    for name in names:
+    for name in [name for name, value in metrics[variants[0]].items() if isinstance(value, float)]:
         values = (metrics[variant].get(name) for variant in variants)
         table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
     return table
-
-
-def _shown(path: Any, project: Project) -> str:
-    return str(path.relative_to(project.root))
-
-
-def _read(path: Any) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf8"))) if path.is_file() else {}

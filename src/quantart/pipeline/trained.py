@@ -44,7 +44,6 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """For messages."""
         return f"run {run_in_words(self.run)}"
 
     def load(self) -> Network:
@@ -78,9 +77,6 @@ def project_network(project: Project, stage: str) -> Trained:
 
     Its run is the one that `runs/<stage>.json` names. If the store does not have that one (it belongs to another
     project folder or store), a run with the same network takes its place, and is made if there is none yet.
-
-    Args:
-        stage: e.g. `stage2_discrete`.
 
     Raises:
         UserError: the network is missing, or its run waits here for delivery to the store.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,6 @@ from quantart.machine.disk import room_for, writing
 from quantart.machine.whole import whole_folder
 from quantart.models.pretrained import WEIGHTS, Pretrained, file_sha256
 from quantart.params import Params
-from quantart.params.file import flat
 from quantart.params.training import TrainingParams
 from quantart.pipeline.pair import log_pairs
 from quantart.pipeline.stages import find_stage
@@ -30,6 +29,7 @@ from quantart.training.checkpoint import Checkpoints, fingerprint
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import Task, train
 from quantart.training.stopping import lost_process
+from quantart.vocabulary.keys import flatten
 
 WEIGHTS_TAG = "model.sha256"
 LOG_BYTES = 10_000_000  # of metrics and pictures, for what is said of a full disk
@@ -45,29 +45,17 @@ class _Silent:
 
 @dataclass(frozen=True)
 class Training:
-    """One training, and all that decides its result beside the parameters that its stage reads.
+    """One training, and all that decides its result beside the parameters that its stage reads."""
 
-    Attributes:
-        stage: file-safe name, e.g. `stage1_content`.
-        params: its section of the parameters.
-        make_task: builds model, losses and batches once the device is known.
-        datasets: the data trained on.
-        validated_on: digests of the validation data: with other data, the curves of one run would not fit together.
-        networks: folders of the networks that it stands on, by the stage that made them.
-        codes: how the codes were made that it trains on.
-        out: the model's folder, replaced when all is done.
-        pairs: file with the validation pairs, kept with the run.
-    """
-
-    stage: str
-    params: TrainingParams
-    make_task: Callable[[Accelerator], Task]
-    datasets: Sequence[DataUsed]
-    validated_on: Sequence[str]
-    networks: Mapping[str, Path]
-    out: Path
-    codes: Sequence[dict[str, Any]] = field(default=())
-    pairs: Path | None = None
+    stage: str  # file-safe name, e.g. `stage1_content`
+    params: TrainingParams  # its section of the parameters
+    make_task: Callable[..., Task]  # builds model, losses and batches from the keyword `accelerator`
+    datasets: Sequence[DataUsed]  # trained on
+    validated_on: Sequence[str]  # digests: with other validation data, the curves of one run would not fit together
+    networks: Mapping[str, Path]  # folders of the networks that it stands on, by the stage that made them
+    out: Path  # the model's folder, replaced when all is done
+    codes: Sequence[dict[str, Any]] = ()  # how the codes were made that it trains on
+    pairs: Path | None = None  # file with the validation pairs, kept with the run
 
 
 def run_training(project: Project, params: Params, training: Training) -> None:
@@ -82,7 +70,7 @@ def run_training(project: Project, params: Params, training: Training) -> None:
     if main:
         checkpoints.prepare()
     accelerator.wait_for_everyone()
-    task = training.make_task(accelerator)
+    task = training.make_task(accelerator=accelerator)
     with (
         lost_process(checkpoints.advice),
         room_for("the log of this run", LOG_BYTES, project.root, checkpoints.advice),
@@ -124,9 +112,9 @@ def logged_parameters(params: Params, stage: str) -> dict[str, Any]:
     """
     declared, item = find_stage(stage)
     section, _, _ = stage.partition("_")
-    values = flat(params.select(declared.keys(item)))
+    flat = flatten(params.select(declared.keys(item)))
     which = {"variant": item} if section == "stage2" else {"domain": item}
-    return which | {key.removeprefix(f"{section}."): value for key, value in values.items()}
+    return which | {key.removeprefix(f"{section}."): value for key, value in flat.items()}
 
 
 def _fingerprint(params: Params, training: Training) -> str:

@@ -42,15 +42,11 @@ def make_task(
     pairs: Pairs,
     accelerator: Accelerator,
 ) -> Task:
-    """The training of `variant`.
+    """The training of `variant` between the VQGANs in the folders `vqgans`, on `codes` of the training `pictures`.
 
     Args:
-        vqgans: folders of the trained VQGANs.
-        codes: of the training pictures.
         partners: indices of the training pictures that belong together; None: any photograph with any painting.
-        pictures: training pictures that `codes` were made from.
-        val: validation pictures.
-        pairs: indices of the validation pairs.
+        pairs: indices of pairs of the validation pictures `val`.
     """
     side = params.data.resolution
     step = make_step(make_model(params, variant, vqgans), params, latent_variance(codes["style"]))

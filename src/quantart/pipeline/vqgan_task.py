@@ -39,12 +39,7 @@ def make_task(
     start: Path | None,
     accelerator: Accelerator,
 ) -> Task:
-    """The training of `domain`.
-
-    Args:
-        train, val: pictures of the domains that are trained on.
-        start: folder of the VQGAN to continue from; None: new weights.
-    """
+    """The training of `domain`, with new weights or on from the VQGAN in the folder `start`."""
     training, side = params.stage1.training(domain), params.data.resolution
     step = make_step(make_model(params, start), params, domain)
     if start is not None and step.loss.discriminator is not None:
@@ -67,10 +62,7 @@ def make_task(
 
 
 def make_model(params: Params, start: Path | None) -> ExperimentStage1:
-    """A VQGAN of the shape and with the codebook loss of params.yaml.
-
-    Args:
-        start: folder of the VQGAN whose weights it gets; None: new weights.
+    """A VQGAN of the shape and with the codebook loss of params.yaml; its weights are new or those in `start`.
 
     Raises:
         UserError: the VQGAN in `start` has another shape; the keys are named.

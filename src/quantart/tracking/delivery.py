@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,9 @@ log = logging.getLogger(__name__)
 class Delivery:
     """Writes the events of one run to the configured store.
 
-    Args:
-        continued: what is delivered may be in the store already, because the run goes on after a stop or the answer to
-            a request was lost. Metrics and pictures that the run has for a step are then left out; MLflow would keep
-            both.
+    If it is `continued`, what is delivered may be in the store already, because the run goes on after a stop or the
+    answer to a request was lost. Metrics and pictures that the run has for a step are then left out: MLflow would keep
+    both.
     """
 
     def __init__(self, spool: Spool, *, continued: bool = True) -> None:
@@ -38,14 +37,6 @@ class Delivery:
         self._continued = continued
         self._client = MlflowClient()
         self._newest: dict[str, tuple[int, int]] = {}
-        self._handlers: dict[str, Callable[..., None]] = {
-            "start": self._start,
-            "tags": self._tags,
-            "datasets": self._datasets,
-            "metrics": self._metrics,
-            "artifact": self._artifact,
-            END: self._end,
-        }
 
     def rest(self) -> Iterator[None]:
         """Deliver what is in the spool, whose lock the caller holds; yields after each event.
@@ -69,8 +60,8 @@ class Delivery:
                 yield
 
     def deliver(self, kind: str, **values: Any) -> None:
-        """Deliver one event, which need not be in the spool."""
-        self._handlers[kind](**values)
+        """Deliver one event, which need not be in the spool; the method below with its kind's name does it."""
+        getattr(self, f"_{kind}")(**values)
 
     @property
     def _run_id(self) -> str:
@@ -138,8 +129,8 @@ class Delivery:
         """Highest step and time in the metric's history; -1 if it is empty."""
         if key not in self._newest:
             history = self._client.get_metric_history(self._run_id, key)
-            step = max((metric.step for metric in history), default=-1)
-            self._newest[key] = step, max((metric.timestamp for metric in history), default=-1)
+            points = [(-1, -1), *((metric.step, metric.timestamp) for metric in history)]
+            self._newest[key] = max(step for step, _ in points), max(time for _, time in points)
         return self._newest[key]
 
     def _artifact(self, files: str, file: str | None, folder: str | None, once: str | None = None) -> None:
@@ -195,13 +186,8 @@ def deliver_left(spool: Spool, wait: float = 0.0) -> Iterator[None]:
 def sync(project: Path, *, wait: float = 0.0, patience: int = store.REQUEST) -> bool:
     """Deliver everything that is left in a project, the oldest run first.
 
-    Args:
-        project: the project's root.
-        wait: seconds to wait for another process to let go of a run.
-        patience: seconds for each answer of the store.
-
-    Returns:
-        Whether nothing is left, apart from what belongs to another store or to a run that is still going on.
+    It waits `wait` seconds for another process to let go of a run, and `patience` seconds for each answer of the store.
+    True if nothing is left, apart from what belongs to another store or to a run that is still going on.
 
     Raises:
         UserError: the store can't be used.
@@ -225,8 +211,8 @@ def sync(project: Path, *, wait: float = 0.0, patience: int = store.REQUEST) -> 
 
 
 def _sync_run(spool: Spool, wait: float) -> bool:
-    title = spool.run_id or spool.local_id
     try:
+        title = spool.run_id or spool.local_id
         count = sum(1 for _ in progress(deliver_left(spool, wait), len(spool.events()) or 1, title))
     except Timeout:
         log.info("%s: its training is still running and delivers it", spool.folder)

@@ -35,9 +35,8 @@ _ALL = 1_000_000
 def find_run(text: str) -> Run:
     """The one run that `text` names in the configured store, in any experiment.
 
-    Args:
-        text: an id, the beginning of one (at least 4 characters), a name that no other run has, or the part of such a
-            name before its `@`.
+    It is an id, the beginning of one (at least 4 characters), a name that no other run has, or the part of such a name
+    before its `@`.
 
     Raises:
         UserError: there is none; there are several, which are listed; or it has not been delivered to the store yet.
@@ -107,12 +106,9 @@ def resolve(run_id: str) -> str:
 
 
 def select_runs(last: int | None = None, experiment: str | None = None, filter: str | None = None) -> list[Run]:
-    """Finished runs, oldest first: the latest `last` of those that match `filter`.
+    """Finished runs, oldest first: the latest `last` (or all) of those in `experiment` (or any) that match `filter`.
 
-    Args:
-        last: None: all of them.
-        experiment: name of an MLflow experiment; None: every experiment of the store.
-        filter: in MLflow's search language; None: `STAGE_2`, the style transfer networks.
+    The filter is in MLflow's search language; by default it is `STAGE_2`, the style transfer networks.
 
     Raises:
         UserError: the experiment is unknown, or MLflow does not understand the filter.
@@ -138,16 +134,14 @@ def find_model(run: Run, folder: Path) -> Path:
         UserError: the run has not finished, has no model, or the model's files are gone.
     """
     check_finished(run)
-    name = f"run {run_in_words(run)}"
-    uri = without_password(run.info.artifact_uri)
+    run_id, name, uri = run.info.run_id, f"run {run_in_words(run)}", without_password(run.info.artifact_uri)
     try:
-        if not MlflowClient().list_artifacts(run.info.run_id, RunLink.model):
+        if not MlflowClient().list_artifacts(run_id, RunLink.model):
             # a run that logged metrics while it trained has logged its model at the end
-            if run.data.metrics and not MlflowClient().list_artifacts(run.info.run_id):
+            if run.data.metrics and not MlflowClient().list_artifacts(run_id):
                 raise UserError(f"{name}: its model's files are gone: {uri} is empty")
             raise UserError(f"{name} has no model at {uri}/{RunLink.model}", "name a run that trained or imported one")
-        artifacts = mlflow.artifacts
-        return Path(artifacts.download_artifacts(None, run.info.run_id, RunLink.model, str(folder)))
+        return Path(mlflow.artifacts.download_artifacts(None, run_id, RunLink.model, str(folder)))
     except (MlflowException, OSError) as error:
         raise UserError(f"{name}: its model's files at {uri}/{RunLink.model} are gone ({_one_line(error)})") from error
 
@@ -168,14 +162,13 @@ def run_in_words(run: Run) -> str:
 
 def _search(condition: str, last: int, experiment: str | None = None) -> list[Run]:
     """The latest runs of one experiment, or of all, newest first."""
-    everywhere = experiment is None
     return mlflow.search_runs(
         filter_string=condition,
         max_results=last,
         order_by=["attributes.start_time DESC", "attributes.run_id"],
         output_format="list",
-        search_all_experiments=everywhere,
-        experiment_names=None if everywhere else [experiment],
+        search_all_experiments=experiment is None,
+        experiment_names=[experiment] if experiment else None,
     )
 
 

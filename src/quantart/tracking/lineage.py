@@ -26,21 +26,13 @@ _CONTEXT = "mlflow.data.context"
 
 @dataclass(frozen=True)
 class DataUsed:
-    """A set of pictures or codes that a run reads.
+    """A set of pictures or codes that a run reads."""
 
-    Attributes:
-        name: e.g. `content`.
-        digest: sha256 of the data, in hex.
-        source: folder, relative to the project if it lies inside.
-        context: what the run does with it: `training`, `validation` or `test`.
-        count: number of pictures.
-    """
-
-    name: str
-    digest: str
-    source: str
-    context: str
-    count: int
+    name: str  # e.g. `content`
+    digest: str  # sha256 of the data, in hex
+    source: str  # folder, relative to the project if it lies inside
+    context: str  # what the run does with it: `training`, `validation` or `test`
+    count: int  # of pictures
 
     def as_input(self) -> DatasetInput:
         """As MLflow keeps it with a run; `data_of` reads it."""
@@ -104,7 +96,7 @@ def ancestry(runs: Iterable[Run]) -> list[tuple[str, Run]]:
 
 def data_of(runs: Iterable[Run]) -> list[DataUsed]:
     """The data that the runs logged as their inputs, each set once per context."""
-    found = {_data_used(each): None for run in runs for each in run.inputs.dataset_inputs}
+    found = {_data_used(each) for run in runs for each in run.inputs.dataset_inputs}
     return sorted(found, key=lambda used: (used.context, used.name, used.source, used.digest))
 
 
@@ -117,11 +109,8 @@ def find_sibling(run: Run) -> Run | None:
     if not upstream:
         return None
     wanted = " and ".join(f"tags.`{UPSTREAM}{stage}` = '{run_id}'" for stage, run_id in upstream.items())
-    found = MlflowClient().search_runs(
-        [run.info.experiment_id],
-        f"attributes.status = 'FINISHED' and {wanted}",
-        order_by=["attributes.start_time DESC"],
-    )
+    condition, latest = f"attributes.status = 'FINISHED' and {wanted}", ["attributes.start_time DESC"]
+    found = MlflowClient().search_runs([run.info.experiment_id], condition, order_by=latest)
     return next((other for other in found if _differ_in_variant_alone(run, other)), None)
 
 

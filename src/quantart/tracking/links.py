@@ -12,19 +12,12 @@ from quantart.machine.whole import write_whole
 
 @dataclass(frozen=True)
 class RunLink:
-    """The tracked run of a stage.
+    """The tracked run of a stage."""
 
-    Attributes:
-        stage: e.g. `stage2_discrete`.
-        run_id: of the MLflow run; a local id if the run began without its tracking server, see `find.resolve`.
-        experiment: the MLflow experiment that the run belongs to.
-        model: the run's artifact folder with the trained network.
-    """
-
-    stage: str
-    run_id: str
-    experiment: str
-    model: str = "model"
+    stage: str  # e.g. `stage2_discrete`
+    run_id: str  # of the MLflow run; a local id if the run began without its tracking server, see `find.resolve`
+    experiment: str  # the MLflow experiment that the run belongs to
+    model: str = "model"  # the run's artifact folder with the trained network
 
 
 def write_link(path: Path, link: RunLink) -> None:

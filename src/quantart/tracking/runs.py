@@ -35,6 +35,7 @@ from quantart.tracking.find import find_run
 from quantart.tracking.lineage import DataUsed, tags_of
 from quantart.tracking.spool import END, Spool, find_spools, is_local_id, now
 from quantart.tracking.system import sampled_system
+from quantart.vocabulary.keys import flatten
 
 SYSTEM_METRICS_SECONDS = 5.0
 LONGEST_PARAM = 500
@@ -179,16 +180,10 @@ def stands_in(project: Path) -> Iterator[None]:
             raise
 
 
-def flatten(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    """Nested parameters as `prefix.key.subkey` to text; what is not text is written as in JSON."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}.{key}")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            flat[f"{prefix}.{key}"] = text if len(text) <= LONGEST_PARAM else f"{text[: LONGEST_PARAM - 1]}…"
-    return flat
+def logged_params(values: Mapping[str, Any], stage: str) -> dict[str, str]:
+    """Nested parameters as `stage.key.subkey` to text; what is not text is written as in JSON."""
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in flatten(values, f"{stage}.").items()}
+    return {key: f"{text[: LONGEST_PARAM - 1]}…" if len(text) > LONGEST_PARAM else text for key, text in texts.items()}
 
 
 def _start(
@@ -202,7 +197,7 @@ def _start(
     """Values of the event that begins a run."""
     tags = resolve_tags(tags_of(project, stage, upstream, datasets))
     used = [asdict(data) for data in datasets]
-    return {"name": name, "tags": tags, "params": flatten(params, stage), "datasets": used, "time": now()}
+    return {"name": name, "tags": tags, "params": logged_params(params, stage), "datasets": used, "time": now()}
 
 
 @contextmanager

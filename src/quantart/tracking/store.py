@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import mlflow
@@ -42,11 +42,7 @@ def configure(project: Path, patience: int = 15) -> str:
     """Point MLflow to the project's store, create what is missing there, and return the store's address.
 
     `MLFLOW_TRACKING_URI` decides; the default is the SQLite file `mlflow.db` at the project's root, with artifacts in
-    `mlartifacts` beside it. Child processes inherit the address.
-
-    Args:
-        project: the project's root.
-        patience: seconds for each answer of a tracking server.
+    `mlartifacts` beside it. A tracking server has `patience` seconds for each answer.
 
     Raises:
         Unreachable: the tracking server is down.
@@ -65,7 +61,9 @@ def configure(project: Path, patience: int = 15) -> str:
             database.parent.mkdir(parents=True, exist_ok=True)
             # two processes that create the schema of one database at once corrupt it
             with FileLock(f"{database}.lock"):
-                _check_file(database)
+                # MLflow would try ten times, for a minute and a half, to open a file that can't be opened
+                with closing(sqlite3.connect(database)) as connection:
+                    connection.execute("PRAGMA schema_version")
                 _open_experiment(database.parent / "mlartifacts")
         else:
             with impatient(patience):
@@ -87,15 +85,6 @@ def tracking_uri(root: Path) -> str:
     if uri.startswith(SQLITE):
         return f"{SQLITE}{(root / uri.removeprefix(SQLITE)).as_posix()}"
     return uri
-
-
-def _check_file(database: Path) -> None:
-    # MLflow would try ten times, for a minute and a half, to open a file that can't be opened
-    connection = sqlite3.connect(database)
-    try:
-        connection.execute("PRAGMA schema_version")
-    finally:
-        connection.close()
 
 
 def _open_experiment(artifacts: Path | None) -> None:
