@@ -24,11 +24,7 @@ from quantart.vocabulary.names import DOMAINS
 
 
 def run(project: Project) -> None:
-    """Write the file of every stage.
-
-    Raises:
-        UserError: wrong parameters, or the project's own copy of the package is another than the one that runs.
-    """
+    """Write the file of every stage."""
     params, written = project.params(), read_mapping(project.root / "params.yaml")
     own = project.root / "src" / PACKAGE.name
     other = own.is_dir() and own.resolve() != PACKAGE

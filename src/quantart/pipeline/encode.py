@@ -12,11 +12,7 @@ from quantart.vocabulary.names import Domain
 
 
 def run(project: Project, domain: Domain) -> None:
-    """Write `data/codes/<domain>`.
-
-    Raises:
-        UserError: wrong parameters, or the model or the prepared pictures are missing.
-    """
+    """Write `data/codes/<domain>`."""
     params = begin(project, "encode")
     state = PartialState(cpu=default_device().type == "cpu")
     encode_domain(

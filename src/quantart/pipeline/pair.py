@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(project: Project) -> None:
-    """Write `data/pairs`.
-
-    Raises:
-        UserError: wrong parameters, or a split without a picture or without a pair.
-    """
+    """Write `data/pairs`."""
     params = begin(project, "pair")
     prepared = {domain: project.prepared(domain) for domain in DOMAINS}
     folder = project.pairs("test").parent

@@ -9,14 +9,7 @@ from quantart.vocabulary.names import Domain
 
 
 def run(project: Project, domain: Domain, workers: int | None = None) -> PrepareReport:
-    """Prepare the pictures that `data.<domain>` names in the project's `params.yaml`.
-
-    Args:
-        workers: processes; None: one per core.
-
-    Raises:
-        UserError: wrong parameters, no picture, or too many that can't be used.
-    """
+    """Prepare the pictures that `data.<domain>` of params.yaml names, with `workers` processes or one per core."""
     params = begin(project, "prepare")
     return prepare_domain(
         project.source(domain),

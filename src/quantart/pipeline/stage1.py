@@ -27,11 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def run(project: Project, domain: Stage1Domain) -> None:
-    """Train the VQGAN of `domain` into `models/stage1_<domain>`, or take over the one that params.yaml names.
-
-    Raises:
-        UserError: the parameters, the prepared pictures or the VQGAN to start from are missing or don't fit.
-    """
+    """Train the VQGAN of `domain` into `models/stage1_<domain>`, or take over the one that params.yaml names."""
     params = begin(project, "stage1_base" if domain == "base" else "stage1")
     _check_given(project, params)
     if (given := params.stage1.given_vqgans.get(domain)) is None:

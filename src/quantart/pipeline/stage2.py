@@ -20,11 +20,7 @@ from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 
 def run(project: Project, variant: Variant) -> None:
-    """Train the style transfer network of `variant` into `models/stage2_<variant>`.
-
-    Raises:
-        UserError: the parameters, the stored codes, the pairs or the stage-1 models are missing or don't fit.
-    """
+    """Train the style transfer network of `variant` into `models/stage2_<variant>`."""
     params = begin(project, "stage2")
     vqgans = {domain: project.stage1_model(domain) for domain in DOMAINS}
     codes = {domain: StoredCodes(project.codes(domain), "train") for domain in DOMAINS}

@@ -16,11 +16,7 @@ from quantart.vocabulary.names import VARIANTS
 
 
 def print_summary(project: Project, console: Console | None = None) -> None:
-    """Print the held-out metrics and the places of pictures, runs and the registered model.
-
-    Raises:
-        UserError: the tracking store can't be used.
-    """
+    """Print the held-out metrics and the places of pictures, runs and the registered model."""
     console = console or Console()
     measured = project.reports / "metrics.json"
     if not measured.is_file():

@@ -13,18 +13,13 @@ from quantart.tracking.delivery import Delivery, deliver_left
 from quantart.tracking.spool import Spool, find_spools
 from quantart.tracking.store import Unreachable, configure, real_root, store_error
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0
-"""Seconds between looks into the spool, and at most between attempts to reach a store that fails."""
-GRACE = 5.0
-"""Seconds that the end of a run waits for a store that fails."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds between looks into the spool, at most if the store fails
+GRACE = 5.0  # seconds that the end of a run waits for a store that fails
 log = logging.getLogger(__name__)
 
 
 class Courier(threading.Thread):
-    """Delivers a spool while it is being written, after what earlier runs of the project left.
-
-    It takes over the spool's lock.
-    """
+    """Delivers a spool, whose lock it takes over, while it is being written; first what earlier runs left."""
 
     def __init__(self, project: Path, spool: Spool) -> None:
         super().__init__(daemon=True, name="tracking")
@@ -32,8 +27,7 @@ class Courier(threading.Thread):
         self._delivery: Delivery | None = None
         self._closing, self._stopped = threading.Event(), threading.Event()
         self._failing_since = 0.0
-        self.error: Exception | None = None
-        """Why the last attempt failed; None if it did not."""
+        self.error: Exception | None = None  # why the last attempt failed
 
     def wait(self, seconds: float) -> None:
         """Wait until everything is delivered or an attempt failed, at most `seconds`."""

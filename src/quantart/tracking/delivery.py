@@ -15,12 +15,11 @@ from mlflow.entities import Metric, Param
 
 from quantart.machine.progress import progress
 from quantart.tracking import store
-from quantart.tracking.find import LOCAL_ID, find_local, missing_run, run_if_there
+from quantart.tracking.find import LOCAL_ID, missing_run, run_if_there, store_id
 from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
-from quantart.tracking.spool import END, Spool, find_spools, is_local_id, now
+from quantart.tracking.spool import END, Spool, find_spools, now
 
-BATCH = 100
-"""Parameters that MLflow takes at once."""
+BATCH = 100  # parameters that MLflow takes at once
 log = logging.getLogger(__name__)
 
 
@@ -77,12 +76,13 @@ class Delivery:
         time: int,
     ) -> None:
         """Create the run, or set the one that goes on to RUNNING."""
-        tags = {key: _known_id(value) if key.startswith(UPSTREAM) else value for key, value in tags.items()}
+        # a local id that the store does not know yet stays as it is
+        tags = {key: (key.startswith(UPSTREAM) and store_id(value)) or value for key, value in tags.items()}
         tags |= {"mlflow.note.content": description(name, tags, [DataUsed(**data) for data in datasets])}
         run_id, named = self._spool.run_id, None
         if run_id is None:
             tags |= {LOCAL_ID: self._spool.local_id}
-            run_id = find_local(self._spool.local_id)
+            run_id = store_id(self._spool.local_id)
             if run_id is None:
                 experiment = self._client.get_experiment_by_name(store.EXPERIMENT)
                 run_id = self._client.create_run(experiment.experiment_id, time, tags, name).info.run_id
@@ -147,11 +147,6 @@ class Delivery:
 
     def _end(self, status: str, time: int) -> None:
         self._client.set_terminated(self._run_id, status, time)
-
-
-def _known_id(run_id: str) -> str:
-    """The store's id of a run; a local id that the store does not know stays as it is."""
-    return (find_local(run_id) if is_local_id(run_id) else None) or run_id
 
 
 def deliver_left(spool: Spool, wait: float = 0.0) -> Iterator[None]:

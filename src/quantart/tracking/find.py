@@ -23,9 +23,7 @@ from quantart.tracking.store import EXPERIMENT, without_password
 FINISHED = "FINISHED"
 STAGE_2 = "tags.stage = 'stage2'"
 LOCAL_ID = "local_id"
-SHORT_ID = 8
-"""Characters of an id that are shown."""
-
+SHORT_ID = 8  # characters of an id that are shown
 _SHORTEST_PREFIX = 4
 _ID = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
 _MOST, _SHOWN = 200, 8  # runs that are looked at, and named in a message, where one is wanted
@@ -71,8 +69,7 @@ def linked_run(path: Path) -> Run | None:
     """
     if not path.is_file():
         return None
-    run_id = read_link(path).run_id
-    known = find_local(run_id) if is_local_id(run_id) else run_id
+    known = store_id(read_link(path).run_id)
     run = run_if_there(known) if known else None
     return run if run and run.info.lifecycle_stage == "active" else None
 
@@ -87,18 +84,18 @@ def run_if_there(run_id: str) -> Run | None:
         return None
 
 
-def find_local(local_id: str) -> str | None:
-    """The store's id of the run with this local id, if the run is there."""
-    found = _search(f"tags.{LOCAL_ID} = '{local_id}'", 1, EXPERIMENT)
+def store_id(run_id: str) -> str | None:
+    """The store's id of a run that may have a local one; None if it has, and the run is not in the store yet."""
+    if not is_local_id(run_id):
+        return run_id
+    found = _search(f"tags.{LOCAL_ID} = '{run_id}'", 1, EXPERIMENT)
     return found[0].info.run_id if found else None
 
 
 def resolve(run_id: str) -> str:
-    """The store's id of a run that may have a local one; a `UserError` if it is not in the store yet."""
-    if not is_local_id(run_id):
-        return run_id
-    if found := find_local(run_id):
-        return found
+    """As `store_id`; a `UserError` if the run is not in the store yet."""
+    if known := store_id(run_id):
+        return known
     raise UserError(
         f"run {run_id}: it began while the tracking server was down, and is not in the store yet",
         "run `quantart sync` where it was trained; if its .quantart/spool is gone, train it again",

@@ -16,8 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Run
 from quantart.tracking.find import SHORT_ID, run_if_there
 from quantart.tracking.store import EXPERIMENT
 
-UPSTREAM = "upstream."
-"""Prefix of the tags that hold the ids of the runs that a run stands on; `upstream_of` reads them."""
+UPSTREAM = "upstream."  # prefix of the tags that hold the ids of the runs that a run stands on
 VARIANT = "stage2.variant"
 
 _DVC = {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}

@@ -40,12 +40,9 @@ from quantart.vocabulary.keys import flatten
 SYSTEM_METRICS_SECONDS = 5.0
 LONGEST_PARAM = 500
 THUMBNAIL = 256
-PROBE = 5
-"""Seconds that a stage waits for a tracking server before it trains without it."""
-LOCKED = 15.0
-"""Seconds to wait for a process that still delivers what the run logged before."""
-KILLED_LIMIT = 10.0
-"""Seconds that a run which was told to stop spends on delivering the rest."""
+PROBE = 5  # seconds that a stage waits for a tracking server before it trains without it
+LOCKED = 15.0  # seconds to wait for a process that still delivers what the run logged before
+KILLED_LIMIT = 10.0  # seconds that a run which was told to stop spends on delivering the rest
 log = logging.getLogger(__name__)
 
 
@@ -109,13 +106,11 @@ def stage_run(
     handles raises SystemExit(143) inside the `with`). If not everything is in the store by then, a warning says so.
 
     Args:
-        project: the project's root.
         stage: prefix of the parameters, e.g. `stage2`.
         name: e.g. `stage2_discrete`; for the run's name in MLflow see `run_name`.
         params: nested; logged as `stage2.train.steps`. One that a resume changes becomes the tag `latest.<parameter>`.
         run_id: continue this run instead of making one.
         upstream: ids of the runs whose models this one stands on, by stage.
-        datasets: what it reads.
 
     Raises:
         UserError: the store can't be used for another reason than an outage, or does not have `run_id`.

@@ -17,8 +17,7 @@ from mlflow.exceptions import MlflowException
 from quantart.errors import UserError
 
 EXPERIMENT = "quantart"
-REQUEST = 60
-"""Seconds for each answer of the store to work that waits for it."""
+REQUEST = 60  # seconds for each answer of the store to work that waits for it
 SQLITE = "sqlite:///"
 # MLflow raises one class of exception for a server that refuses a request and for one that can't be reached
 NO_ANSWER = ("failed with exception", "failed with timeout exception")
