@@ -37,12 +37,7 @@ def run(project: Project) -> None:
 
 
 def begin(project: Project, stage: str) -> Params:
-    """The parameters, once it is clear that the stage can keep its results and runs the code that DVC recorded.
-
-    Raises:
-        UserError: wrong parameters, a folder that can't be written to, or DVC runs the stage in a folder whose code is
-            another than the one that runs.
-    """
+    """The parameters, once it is clear that the stage can keep its results and runs the code that DVC recorded."""
     params = project.params()
     project.check_writable()
     own, recorded = project.root / "src" / PACKAGE.name, project.code / f"{stage}.txt"

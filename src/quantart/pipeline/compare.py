@@ -46,10 +46,6 @@ def run(
     """Compare the evaluations of at least two runs: of `runs`, see `find_run`, then of those that `select_runs` finds.
 
     Without a project, the tracking store is what MLFLOW_TRACKING_URI says.
-
-    Raises:
-        UserError: fewer than two runs, a run that is unknown or was not evaluated, a filter that MLflow does not
-            understand, or a file that can't be written.
     """
     for file in [path for path in (html, csv) if path is not None]:
         if not file.parent.is_dir():

@@ -25,8 +25,8 @@ from quantart.pipeline.code import begin
 from quantart.pipeline.evaluation_data import DEFAULT_PAIRS, EvaluationData, Selection, open_data
 from quantart.pipeline.evaluation_log import log_evaluation
 from quantart.pipeline.measure import SWEPT, Judge, Result, Settings, model_fidelity, report, task_digest
-from quantart.pipeline.pair import log_pairs
 from quantart.pipeline.trained import Network, Trained, project_network, run_network
+from quantart.pipeline.training import log_pairs
 from quantart.project import Project, tracked_root
 from quantart.reporting.record import About
 from quantart.reporting.run_metrics import EVALUATION
@@ -69,10 +69,6 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
 
     Without a project, `run_id` and one's own pictures must be given; for `run_id` see `find_run`. Returns every value,
     see `write_reports`; in the processes but the first, nothing.
-
-    Raises:
-        UserError: wrong parameters, no trained model, no test picture or pair, a run that is unknown or has no model,
-            or an alpha or beta that it can't do.
     """
     options = options or Options()
     if project is not None:

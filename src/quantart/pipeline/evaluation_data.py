@@ -123,9 +123,6 @@ def open_data(
     """The selected pictures of `domains`.
 
     One's own are scaled to a short side of `side` pixels in a temporary folder, once for all processes.
-
-    Raises:
-        UserError: no picture, a source that is missing, or no project to take them from.
     """
     own = {domain: source for domain, source in selection.own.items() if domain in domains}
     if project is not None and not selection.own:

@@ -43,10 +43,6 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
     variant is what the model does by default. The input example is the first held-out photograph and painting. The
     model card, which is the version's description, and the version's tags tell what it stands on and what the
     evaluation measured.
-
-    Raises:
-        UserError: wrong parameters, a stage that has not run, no held-out picture, a run that is unknown or has no
-            stage-2 network, or two networks that can't be mixed.
     """
     params = begin(project, "export").export
     configure(project.root)

@@ -45,11 +45,8 @@ def run(
 ) -> str | None:
     """Write the network in `checkpoint` to the folder `out`; inside a project, log it as a run like a training run.
 
-    For `config`, a YAML file in the reference's layout, and the options see `Settings`. Returns the run's id.
-
-    Raises:
-        UserError: wrong parameters in the project, `out` is there already, or the checkpoint can't be opened; `out` is
-            then as it was.
+    For `config`, a YAML file in the reference's layout, and the options see `Settings`. Returns the run's id. After a
+    fault, `out` is as it was.
     """
     # first, so that another program's params.yaml gets no tracking store beside it
     params = project.params() if project else None

@@ -94,7 +94,11 @@ class Judge:
                 fidelity.name if settings.sweep else MODEL: partial(baselines.mixed, settings.control, fidelity)
                 for fidelity in settings.fidelities
             }
-        render = PairRenderer(model, task, self.perception, self._batch_size, painters, self._extras(model))
+        extras: dict[str, Painter] = {}
+        if self._magenta:
+            stylizer = MagentaStylizer()
+            extras = {MAGENTA: lambda photos, paintings: baselines.repainted(model, stylizer(photos, paintings))}
+        render = PairRenderer(model, task, self.perception, self._batch_size, painters, extras)
         found = evaluate_transfer(render, samples=GRID_PAIRS)
         if settings is not None and settings.sweep:
             sweep = Sweep.of(found, list(settings.fidelities), self.perception.lpips)
@@ -124,12 +128,6 @@ class Judge:
             "transfers": transfer_grid(list(found.samples.values())),
             EXTREMES: ranked_grid(pictures, found.table, column, EACH_EXTREME),
         }
-
-    def _extras(self, model: ExperimentStage2) -> dict[str, Painter]:
-        if not self._magenta:
-            return {}
-        stylizer = MagentaStylizer()
-        return {MAGENTA: lambda photographs, paintings: baselines.repainted(model, stylizer(photographs, paintings))}
 
 
 def model_fidelity(model: ExperimentStage2) -> Fidelity:

@@ -51,11 +51,7 @@ def run(project: Project, variant: Variant) -> None:
 
 
 def training_partners(codes: Mapping[Domain, StoredCodes], pictures: Mapping[Domain, PackedPictures]) -> Pairs:
-    """Indices of partners among the training pictures that the codes were made from.
-
-    Raises:
-        UserError: the codes are of other pictures than the prepared ones, were not made for pairs, or have no partners.
-    """
+    """Indices of partners among the training pictures that the codes were made from."""
     copies = codes["content"].index["copies"]
     for domain, stored in codes.items():
         same = stored.index["pictures"]["train"] == pictures[domain].digest and stored.index["copies"] == copies

@@ -47,11 +47,7 @@ class Trained:
         return f"run {run_in_words(self.run)}"
 
     def load(self) -> Network:
-        """The network in eval mode on the CPU.
-
-        Raises:
-            UserError: the folder holds no network of stage 1 or 2.
-        """
+        """The network in eval mode on the CPU."""
         try:
             kind = json.loads((self.folder / CONFIG).read_text(encoding="utf8"))["model"]
         except (OSError, ValueError, KeyError):
@@ -61,11 +57,7 @@ class Trained:
         return _KINDS[kind].from_pretrained(self.folder)
 
     def load_stage_2(self, purpose: str) -> ExperimentStage2:
-        """As `load`, of a network of stage 2.
-
-        Raises:
-            UserError: it is of stage 1, with which `purpose` is impossible.
-        """
+        """As `load`; one of stage 1, with which `purpose` is impossible, is a `UserError`."""
         network = self.load()
         if not isinstance(network, ExperimentStage2):
             raise UserError(f"{self.name}: its model is of stage 1, and {purpose} needs one of stage 2")
@@ -77,9 +69,6 @@ def project_network(project: Project, stage: str) -> Trained:
 
     Its run is the one that `runs/<stage>.json` names. If the store does not have that one (it belongs to another
     project folder or store), a run with the same network takes its place, and is made if there is none yet.
-
-    Raises:
-        UserError: the network is missing, or its run waits here for delivery to the store.
     """
     folder = project.root / "models" / stage
     if not (folder / WEIGHTS).is_file():
@@ -92,11 +81,7 @@ def project_network(project: Project, stage: str) -> Trained:
 
 @contextmanager
 def run_network(run: Run) -> Iterator[Trained]:
-    """The network that a run logged, on disk within the block.
-
-    Raises:
-        UserError: the run has not finished or has no network.
-    """
+    """The network that a run logged, on disk within the block."""
     with TemporaryDirectory() as folder:
         yield Trained(find_model(run, Path(folder)), run)
 

@@ -18,7 +18,6 @@ from quantart.machine.whole import whole_folder
 from quantart.models.pretrained import WEIGHTS, Pretrained, file_sha256
 from quantart.params import Params
 from quantart.params.training import TrainingParams
-from quantart.pipeline.pair import log_pairs
 from quantart.pipeline.stages import find_stage
 from quantart.project import Project
 from quantart.tracking.lineage import DataUsed
@@ -103,6 +102,12 @@ def keep_model(project: Project, stage: str, folder: Path, run: TrackedRun) -> N
     run.artifact(folder, RunLink.model)
     run.set_tags({WEIGHTS_TAG: file_sha256(folder / WEIGHTS)})
     write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
+
+
+def log_pairs(run: TrackedRun, path: Path) -> None:
+    """Keep a file of pairs with a run: as the artifact `pairs/<split>.csv`, its sha256 as the tag `pairs.<split>`."""
+    run.artifact(path, "pairs")
+    run.set_tags({f"pairs.{path.stem}": file_sha256(path)})
 
 
 def logged_parameters(params: Params, stage: str) -> dict[str, Any]:

@@ -1,14 +1,18 @@
-"""The thread that delivers what a run logs, so that training never waits for a server."""
+"""The threads of a run: one delivers what it logs, so that training never waits for a server; one samples the load."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import Timeout
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+from quantart.errors import UserError
 from quantart.tracking.delivery import Delivery, deliver_left
 from quantart.tracking.spool import Spool, find_spools
 from quantart.tracking.store import Unreachable, configure, real_root, store_error
@@ -102,3 +106,30 @@ class Courier(threading.Thread):
 
     def _failed_for(self, began: float) -> float:
         return time.monotonic() - max(began, self._failing_since) if self.error is not None else 0.0
+
+
+@contextmanager
+def sampled_system(seconds: float, log: Callable[[Mapping[str, float]], None]) -> Iterator[None]:
+    """Call `log` with `system/…` values, MLflow's measures of the machine's load, every `seconds`, from a thread.
+
+    MLflow's own loop is not used: it asks the tracking server before each sample, and ends for good without an answer.
+    """
+    ended = threading.Event()
+
+    def sample() -> None:
+        monitor = SystemMetricsMonitor("")
+        monitor.collect_metrics()  # thrown away: the processor's load is measured from one call to the next
+        while not ended.wait(seconds):
+            for each in monitor.monitors:
+                each.clear_metrics()
+            monitor.collect_metrics()
+            with suppress(UserError):  # training reports a full disk
+                log({f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()})
+
+    thread = threading.Thread(target=sample, daemon=True, name="system metrics")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

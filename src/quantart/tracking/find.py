@@ -62,11 +62,7 @@ def missing_run(text: str) -> UserError:
 
 
 def linked_run(path: Path) -> Run | None:
-    """The run that the file `runs/<stage>.json` at `path` names; None without the file, or if the store lacks the run.
-
-    Raises:
-        UserError: the file is not a link.
-    """
+    """The run that `runs/<stage>.json` at `path` names; None without the file, or if the store lacks the run."""
     if not path.is_file():
         return None
     known = store_id(read_link(path).run_id)
@@ -106,9 +102,6 @@ def select_runs(last: int | None = None, experiment: str | None = None, filter: 
     """Finished runs, oldest first: the latest `last` (or all) of those in `experiment` (or any) that match `filter`.
 
     The filter is in MLflow's search language; by default it is `STAGE_2`, the style transfer networks.
-
-    Raises:
-        UserError: the experiment is unknown, or MLflow does not understand the filter.
     """
     known = sorted(each.name for each in mlflow.search_experiments())
     if experiment is not None and experiment not in known:

@@ -29,12 +29,11 @@ from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
 from quantart.tracking import store
-from quantart.tracking.courier import Courier
+from quantart.tracking.courier import Courier, sampled_system
 from quantart.tracking.delivery import Delivery, sync
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import DataUsed, tags_of
 from quantart.tracking.spool import END, Spool, find_spools, is_local_id, now
-from quantart.tracking.system import sampled_system
 from quantart.vocabulary.keys import flatten
 
 SYSTEM_METRICS_SECONDS = 5.0
@@ -134,11 +133,7 @@ def stage_run(
 def new_run(
     project: Path, *, stage: str, name: str, params: Mapping[str, Any], datasets: Sequence[DataUsed] = ()
 ) -> Iterator[TrackedRun]:
-    """As `stage_run`, for work that needs the store: each call returns when what it logs is there.
-
-    Raises:
-        UserError: the store can't be used, or does not take what a call logs.
-    """
+    """As `stage_run`, for work that needs the store: each call returns when what it logs is there, or raises."""
     store.configure(project)
     with _sigterm_raises(), store.impatient(store.REQUEST), _delivered_at_once(None) as (run, deliver):
         deliver("start", **_start(project, stage, name, params, {}, datasets))
@@ -148,21 +143,14 @@ def new_run(
 
 @contextmanager
 def open_run(run_id: str) -> Iterator[TrackedRun]:
-    """A run of the configured store to add to, each call at once; its status and times stay as they are.
-
-    Raises:
-        UserError: the store does not have this run, or does not take what a call logs.
-    """
+    """A run of the configured store to add to, as `new_run` does; its status and times stay as they are."""
     with _delivered_at_once(find_run(run_id).info.run_id) as (run, _):
         yield run
 
 
 @contextmanager
 def stands_in(project: Path) -> Iterator[None]:
-    """For the processes of a training that do not track it: if the one that does was killed, deliver what it left.
-
-    The run then ends FAILED.
-    """
+    """For the other processes of a training: if the one that tracks it was killed, deliver what it left, as FAILED."""
     with _sigterm_raises():
         try:
             yield
