@@ -203,7 +203,8 @@ def test_system_metrics_are_on(project: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_new_run_is_in_the_store_after_each_call(project: Path) -> None:
-    with new_run(project, stage="stage2", name="import_net", params={"n": 3}, datasets=[DATA]) as run:
+    with new_run(project, stage="stage2", name="import_net", params={"n": 3}) as run:
+        run.datasets([DATA])
         run.metrics({"eval/psnr": 20.0}, 0)
         during = MlflowClient().get_run(run.run_id)
         assert (during.info.status, during.data.metrics["eval/psnr"]) == ("RUNNING", 20.0)

@@ -24,7 +24,7 @@ from quantart.params.evaluation import EvaluateParams
 from quantart.pipeline.code import begin
 from quantart.pipeline.evaluation_data import DEFAULT_PAIRS, EvaluationData, Selection, open_data
 from quantart.pipeline.evaluation_log import log_evaluation
-from quantart.pipeline.measure import SWEPT, Judge, Result, Settings, model_fidelity, report, task_digest
+from quantart.pipeline.measure import Judge, Result, Settings, model_fidelity, report, task_digest
 from quantart.pipeline.trained import Network, Trained, project_network, run_network
 from quantart.pipeline.training import log_pairs
 from quantart.project import Project, tracked_root
@@ -171,16 +171,7 @@ class _Evaluation:
         name = "" if result.transfer and result.own else result.name
         prefix = "/".join(filter(None, [EVALUATION, "_".join(filter(None, [label, name]))]))
         with open_run(trained.run.info.run_id) as run:
-            new = log_evaluation(
-                run,
-                result.evaluation,
-                about,
-                prefix,
-                summary={} if result.name == SWEPT else result.evaluation.summary,
-                images=result.images,
-                datasets=[data.used(domain) for domain in domains],
-                sweep=result.sweep,
-            )
+            new = log_evaluation(run, result, about, prefix, [data.used(domain) for domain in domains])
         log.info("%s: %s/… %s", trained.name, prefix, "logged" if new else "is as it was logged before")
         return prefix
 

@@ -60,7 +60,7 @@ class EvaluationData:
         for domain, pictures in self._pictures.items():
             if not len(pictures):
                 remedy = "add pictures" if split == "train" else f"raise data.{split}_share or add pictures"
-                raise UserError(f"{folders[domain]}: no {_IN_WORDS[split]} picture; {remedy}")
+                raise UserError(f"{folders[domain]}: no {_IN_WORDS[split]} picture", remedy)
 
     def transfer(self, side: int) -> TransferTask:
         """The pairs, cut to squares of `side` pixels."""
@@ -110,10 +110,8 @@ class EvaluationData:
     def _check_side(self, side: int) -> None:
         shortest = min(pictures.short_side for pictures in self._pictures.values())
         if side > shortest:
-            raise UserError(
-                f"the model was trained at {side} pixels, the pictures are stored with {shortest}: "
-                f"set data.short_side to at least {side} and run `quantart prepare`"
-            )
+            fault = f"the model was trained at {side} pixels, the pictures are stored with {shortest}"
+            raise UserError(fault, f"set data.short_side to at least {side} and run `quantart prepare`")
 
 
 @contextmanager

@@ -11,12 +11,9 @@ from tempfile import TemporaryDirectory
 from mlflow import MlflowClient
 
 from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
-from quantart.evaluation.evaluate import EvaluationResult
-from quantart.evaluation.resampling import Summary
-from quantart.images.arrays import Picture
+from quantart.pipeline.measure import Result
 from quantart.reporting.record import NEEDED, About, Record, write_record
 from quantart.reporting.run_metrics import count_name, digest_name, logged_values, outdated
-from quantart.reporting.sweep import Sweep
 from quantart.tracking.lineage import DataUsed
 from quantart.tracking.runs import TrackedRun
 from quantart.vocabulary.metrics import MODEL
@@ -26,26 +23,16 @@ _ROUNDING = 1e-4  # by which another batch size or device may differ
 _TABLES_TAG = "mlflow.loggedArtifacts"
 
 
-def log_evaluation(
-    run: TrackedRun,
-    evaluation: EvaluationResult,
-    about: About,
-    prefix: str,
-    *,
-    summary: Summary,
-    images: Mapping[str, Picture],
-    datasets: Sequence[DataUsed],
-    sweep: Sweep | None = None,
-) -> bool:
-    """Log metrics of `summary` with their intervals, the record, its table, pictures and the digest under `prefix`.
+def log_evaluation(run: TrackedRun, result: Result, about: About, prefix: str, datasets: Sequence[DataUsed]) -> bool:
+    """Log metrics with their intervals, the record, its table, pictures and the data's digest under `prefix`.
 
-    Another evaluation under the same prefix takes the record's place; its metrics become the next step of the history,
-    in which what it did not measure is NaN. While they are replaced, the run has no digest. False where the same was
-    logged before, and its record is there; then nothing is.
+    A sweep becomes no metrics of the run. Another evaluation under the same prefix takes the record's place; its metrics
+    become the next step of the history, in which what it did not measure is NaN. While they are replaced, the run has
+    no digest. False where the same was logged before, and its record is there; then nothing is.
     """
-    client = MlflowClient()
+    client, evaluation, sweep = MlflowClient(), result.evaluation, result.sweep
     known = client.get_run(run.run_id).data
-    values = {count_name(prefix): float(about.n)} | logged_values(summary, prefix)
+    values = {count_name(prefix): float(about.n)} | logged_values({} if sweep else evaluation.summary, prefix)
     old = outdated(known.metrics, values, prefix)
     same = known.tags.get(digest_name(prefix)) == about.digest and not old and _alike(values, known.metrics)
     if same and record_files(run.run_id, prefix) >= set(NEEDED):
@@ -67,7 +54,7 @@ def log_evaluation(
         if sweep:
             sweep.write(Path(folder))
         run.artifact(Path(folder), prefix)
-    for name, picture in images.items():
+    for name, picture in result.images.items():
         run.image(f"{prefix}/{name}", picture, step)
     run.datasets(datasets)
     run.metrics(values | dict.fromkeys(old, math.nan), step)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +76,21 @@ def _free(out: Path) -> Path:
 @contextmanager
 def _written(imported: Imported, out: Path) -> Iterator[None]:
     """The folder `out` with the network; if what is done with it fails, all is as it was."""
-    was_there = out.exists()
-    with ExitStack() as undo:
-        for parent in reversed([folder for folder in out.parents if not folder.exists()]):
-            undo.callback(_remove_if_empty, parent)
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
         try:
             _write(imported, out)
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{out}: cannot be written: {reason}", "give another folder") from None
-        undo.callback(_clear, out, was_there)
         yield
-        undo.pop_all()
+    except BaseException:
+        for file in out.iterdir() if out.is_dir() else ():
+            file.unlink()
+        for folder in made:
+            with suppress(OSError):  # it is not there, or another program has filled it
+                folder.rmdir()
+        raise
 
 
 def _write(imported: Imported, out: Path) -> None:
@@ -106,18 +109,6 @@ def _write(imported: Imported, out: Path) -> None:
                 file.rename(out / file.name)
     finally:
         remove(fresh)
-
-
-def _clear(out: Path, stays: bool) -> None:
-    for file in out.iterdir():
-        file.unlink()
-    if not stays:
-        out.rmdir()
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
 
 
 def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -> str:

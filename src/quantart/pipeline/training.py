@@ -64,8 +64,7 @@ def run_training(project: Project, params: Params, training: Training) -> None:
     if size % processes:
         raise UserError(f"{training.stage}: batch_size {size} is not divisible by {processes} processes")
     main = accelerator.is_main_process
-    mark = _fingerprint(params, training)
-    checkpoints = Checkpoints(project.checkpoints(training.stage), mark)
+    checkpoints = Checkpoints(project.checkpoints(training.stage), _fingerprint(params, training))
     if main:
         checkpoints.prepare()
     accelerator.wait_for_everyone()
@@ -164,16 +163,9 @@ def _tracked(
     with opened as run:
         if run is not None:
             checkpoints.run_id = run.run_id
-            run.set_tags(_machine(accelerator))
+            machine = {"device": accelerator.device.type, "mixed_precision": accelerator.mixed_precision}
+            used = {"processes": str(accelerator.num_processes), "threads": str(torch.get_num_threads())}
+            run.set_tags(machine | used)
             if training.pairs is not None:
                 log_pairs(run, training.pairs)
         yield run
-
-
-def _machine(accelerator: Accelerator) -> dict[str, str]:
-    return {
-        "device": accelerator.device.type,
-        "mixed_precision": accelerator.mixed_precision,
-        "processes": str(accelerator.num_processes),
-        "threads": str(torch.get_num_threads()),
-    }

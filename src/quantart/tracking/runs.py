@@ -130,13 +130,11 @@ def stage_run(
 
 
 @contextmanager
-def new_run(
-    project: Path, *, stage: str, name: str, params: Mapping[str, Any], datasets: Sequence[DataUsed] = ()
-) -> Iterator[TrackedRun]:
+def new_run(project: Path, *, stage: str, name: str, params: Mapping[str, Any]) -> Iterator[TrackedRun]:
     """As `stage_run`, for work that needs the store: each call returns when what it logs is there, or raises."""
     store.configure(project)
     with _sigterm_raises(), store.impatient(store.REQUEST), _delivered_at_once(None) as (run, deliver):
-        deliver("start", **_start(project, stage, name, params, {}, datasets))
+        deliver("start", **_start(project, stage, name, params, {}, ()))
         with _ending(lambda status: deliver(END, status=status, time=now())):
             yield run
 
