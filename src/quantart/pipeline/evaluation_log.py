@@ -26,9 +26,9 @@ _TABLES_TAG = "mlflow.loggedArtifacts"
 def log_evaluation(run: TrackedRun, result: Result, about: About, prefix: str, datasets: Sequence[DataUsed]) -> bool:
     """Log metrics with their intervals, the record, its table, pictures and the data's digest under `prefix`.
 
-    A sweep becomes no metrics of the run. Another evaluation under the same prefix takes the record's place; its metrics
-    become the next step of the history, in which what it did not measure is NaN. While they are replaced, the run has
-    no digest. False where the same was logged before, and its record is there; then nothing is.
+    A sweep becomes no metrics. Another evaluation under the same prefix takes the record's place; its metrics become
+    the next step of the history, in which what it did not measure is NaN. While they are replaced, the run has no
+    digest. False where the same was logged before, and its record is there; then nothing is.
     """
     client, evaluation, sweep = MlflowClient(), result.evaluation, result.sweep
     known = client.get_run(run.run_id).data
