@@ -111,21 +111,15 @@ def _card(project: Project, name: str, runs: Mapping[Variant, Run], network: Pat
     pairs = first.data.metrics.get(count_name(EVALUATION))
     ancestors = [run for _, run in ancestry(runs.values())]
     used = data_of(ancestors)
-    licence = {source: _licence(project.root / source) for source in {data.source for data in used}}
+    known = {source: licences(project.root / source) or {} for source in {data.source for data in used}}
+    licence = {source: ", ".join(f"{name} ({n})" for name, n in counts.items()) for source, counts in known.items()}
     config = json.loads((network / CONFIG).read_text(encoding="utf8"))
     return model_card(
         name=name,
         runs={variant: (run.info.run_name, run.info.run_id) for variant, run in runs.items()},
         resolution=config["ddconfig"]["resolution"],
-        data={data: licence[data.source] for data in used},
+        data={data: licence[data.source] or "not known to this platform" for data in used},
         metrics=measured_in(first.data.metrics),
         pairs=None if pairs is None else int(pairs),
         lineage=_lineage(first) | {f"stands on {run.info.run_name}": run.info.run_id for run in ancestors[len(runs) :]},
     )
-
-
-def _licence(source: Path) -> str:
-    known = licences(source)
-    if known is None:
-        return "not known to this platform"
-    return ", ".join(f"{licence} ({count})" for licence, count in known.items())

@@ -113,10 +113,8 @@ def _write(imported: Imported, out: Path) -> None:
 
 def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -> str:
     network, stage = imported.network, "stage1"
-    params: dict[str, Any] = {
-        "data": {"resolution": network.config["ddconfig"]["resolution"]},
-        "model": _model(network),
-    }
+    side = network.config["ddconfig"]["resolution"]
+    params: dict[str, Any] = {"data": {"resolution": side}, "model": _model(network)}
     if isinstance(network, ExperimentStage2):
         stage = "stage2"
         shape = {key: network.config[key] for key in TransferNetworkParams.model_fields}

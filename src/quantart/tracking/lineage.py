@@ -69,7 +69,9 @@ def description(name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed]
     for d in datasets:
         lines.append(f"{d.context.capitalize()} data: {d.count} pictures of {d.name}, `{d.source}`, {d.digest[:12]}")
     if upstream := upstream_of(tags):
-        lines.append(f"Stands on {', '.join(_page_link(stage, run_id) for stage, run_id in upstream.items())}")
+        pages = f"#/experiments/{mlflow.get_experiment_by_name(EXPERIMENT).experiment_id}/runs"
+        links = [f"[{stage} {run_id[:SHORT_ID]}]({pages}/{run_id})" for stage, run_id in upstream.items()]
+        lines.append(f"Stands on {', '.join(links)}")
     return "\n\n".join(lines)
 
 
@@ -125,12 +127,6 @@ def _data_used(used: DatasetInput) -> DataUsed:
     context = next((tag.value for tag in used.tags if tag.key == _CONTEXT), "")
     source = json.loads(used.dataset.source)["uri"]
     return DataUsed(used.dataset.name, profile["sha256"], source, context, profile["pictures"])
-
-
-def _page_link(stage: str, run_id: str) -> str:
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-    text = f"{stage} {run_id[:SHORT_ID]}"
-    return f"[{text}](#/experiments/{experiment.experiment_id}/runs/{run_id})" if experiment else text
 
 
 def _git(project: Path) -> dict[str, str]:
