@@ -23,8 +23,9 @@ from rich.table import Table
 from quantart.errors import UserError
 from quantart.machine.whole import write_whole
 from quantart.params import Params
-from quantart.params.file import as_yaml, changes, descriptions, faults, flat, read_comments, read_mapping, render
+from quantart.params.file import as_yaml, changes, descriptions, faults, read_comments, read_mapping, render
 from quantart.project import Project
+from quantart.vocabulary.keys import flatten
 
 TASK_SECTIONS = ("data", "model", "stage1", "encode", "stage2")
 
@@ -164,7 +165,7 @@ def _laid_over(below: Any, above: Any) -> Any:
 def _origin(preset: Preset, key: str) -> str:
     """The file that a fault is in: the last one that sets the key, else the preset's own."""
     for path, values in reversed(preset.layers):
-        if any(f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.") for each in flat(values)):
+        if any(f"{key}.".startswith(f"{each}.") or each.startswith(f"{key}.") for each in flatten(values)):
             return _shown(path)
     return _shown(preset.file)
 

@@ -70,15 +70,6 @@ def faults(error: ValidationError) -> list[tuple[str, str]]:
     return found
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one with dotted keys."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        nested = isinstance(value, Mapping) and value
-        found |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
-    return found
-
-
 @dataclass(frozen=True)
 class Change:
     """A value that differs; None also stands for a missing one."""
