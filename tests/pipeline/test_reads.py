@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import yaml
+from accelerate.state import AcceleratorState
 
 from quantart.pipeline import encode, evaluate, pair, prepare, stage1, stage2
 from quantart.pipeline.stages import find_stage
@@ -52,6 +53,7 @@ def project(small_project: Project) -> Project:
 
 
 def test_no_stage_reads_a_parameter_that_it_does_not_declare(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)  # another test's may be of another precision
     undeclared = {}
     for name, run in STAGES.items():
         view, read = recording(project.params())

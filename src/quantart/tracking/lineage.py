@@ -116,7 +116,10 @@ def find_sibling(run: Run) -> Run | None:
 
 
 def _differ_in_variant_alone(run: Run, other: Run) -> bool:
-    one, two = dict(run.data.params), dict(other.data.params)
+    # a run that was exported has the served model's limits among its parameters too
+    one, two = (
+        {key: value for key, value in each.data.params.items() if key.startswith("stage2.")} for each in (run, other)
+    )
     variants = {one.pop(VARIANT, None), two.pop(VARIANT, None)}
     same_upstream = upstream_of(run.data.tags) == upstream_of(other.data.tags)
     return variants == {"discrete", "continuous"} and one == two and same_upstream
