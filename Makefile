@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test test-faults bench lint audit ui clean lock
+.PHONY: help setup run test test-quick test-faults bench lint audit ui clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ run: setup  ## run the pipeline on the pictures that params.yaml names, then say
 
 test: setup  ## run the tests
 	python -m pytest -m "not faults"
+
+test-quick: setup  ## run the tests to run while working: none that starts processes or trains
+	OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile -m "not faults and not slow"
 
 test-faults: setup  ## run the long tests of what may go wrong
 	python -m pytest -m faults

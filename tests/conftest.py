@@ -67,3 +67,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+SLOW = (
+    *("doctor/test_checks", "faults/", "images/test_fuzz", "pipeline/", "serving/", "stylize/test_stylizer"),
+    *("test_benchmarks", "test_end_to_end", "test_pipeline_deps", "test_wheel"),
+    *("tracking/test_delivery", "tracking/test_store", "tracking/test_ui"),
+    *("training/test_distributed", "training/test_launch", "training/test_loop", "training/test_transfer_step"),
+)
+"""Parts of the suite that start processes or train: `make test-quick` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
