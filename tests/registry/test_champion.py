@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -10,13 +10,7 @@ from quantart.errors import UserError
 from quantart.project import Project
 from quantart.registry.promotion import champion_of, history, move, rollback
 
-from .versions import add_version, own_store
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with own_store(tmp_path_factory.mktemp("project")) as project:
-        yield project
+from .versions import add_version
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,13 +14,7 @@ from quantart.registry.gates import FEWEST_PAIRS
 from quantart.registry.promotion import promote, rollback
 from quantart.registry.versions import RegisteredVersion, write_registered
 
-from .versions import GRAM, HARD, PERCEPTUAL, add_version, evaluate, own_store, run_id_of, values
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with own_store(tmp_path_factory.mktemp("project")) as project:
-        yield project
+from .versions import GRAM, HARD, PERCEPTUAL, add_version, evaluate, run_id_of, values
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 import io
 import re
-from collections.abc import Iterator
 from uuid import uuid4
 
-import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
@@ -12,22 +10,7 @@ from quantart.registry.promotion import promote
 from quantart.registry.tables import print_version, print_versions
 from quantart.registry.versions import Registry
 
-from .versions import COLOUR, GRAM, PAIRS, PERCEPTUAL, add_version, evaluate, own_store, run_id_of, values
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with own_store(tmp_path_factory.mktemp("project")) as project:
-        yield project
-
-
-@pytest.fixture
-def name(project: Project) -> str:
-    """A registered model with an evaluated version and one that is not."""
-    name = uuid4().hex
-    add_version(name, values())
-    add_version(name)
-    return name
+from .versions import COLOUR, GRAM, PAIRS, PERCEPTUAL, evaluate, run_id_of, values
 
 
 def printed(registry: Registry, project: Project, version: str | None = None, width: int = 160) -> str:

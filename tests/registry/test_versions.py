@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -18,22 +16,7 @@ from quantart.registry.versions import (
     write_registered,
 )
 
-from .versions import COLOUR, GRAM, PAIRS, PERCEPTUAL, ROOT, add_version, own_store, run_id_of, values
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with own_store(tmp_path_factory.mktemp("project")) as project:
-        yield project
-
-
-@pytest.fixture
-def name(project: Project) -> str:
-    """A registered model with an evaluated version and one that is not."""
-    name = uuid4().hex
-    add_version(name, values())
-    add_version(name)
-    return name
+from .versions import COLOUR, GRAM, PAIRS, PERCEPTUAL, ROOT, run_id_of
 
 
 def test_versions_come_newest_first_with_what_was_measured(name: str) -> None:
