@@ -66,6 +66,10 @@ def import_checkpoint(
     continuous: Annotated[
         bool, Option("--continuous", help="It was trained without codebooks; none are missing.")
     ] = False,
+    ema: Annotated[bool, Option("--ema", help="Take the moving averages of the weights (EMA) that it holds.")] = False,
+    prefix: Annotated[
+        str | None, Option(help="Which of several networks: what its keys begin with, such as first_stage_model.")
+    ] = None,
 ) -> None:
     """Convert a checkpoint to a model folder and, inside a project, to a run.
 
@@ -83,6 +87,8 @@ def import_checkpoint(
         legacy=legacy,
         residual=residual,
         continuous=continuous,
+        ema=ema,
+        prefix=prefix,
     )
 
 

@@ -16,6 +16,7 @@ from quantart.machine.device import (
     default_config_file,
     default_device,
     default_precision,
+    precision,
 )
 
 
@@ -36,7 +37,7 @@ def test_a_gpu_is_used_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "device"), [("1", "cpu"), ("True", "cpu"), ("yes", "cpu"), ("0", "cuda"), ("", "cuda")]
+    ("asked", "device"), [("1", "cpu"), ("True", "cpu"), ("yes", "cpu"), ("on", "cpu"), ("0", "cuda"), ("", "cuda")]
 )
 def test_the_environment_may_ask_for_the_cpu(asked: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", asked)
@@ -125,3 +126,26 @@ def test_networks_run_in_the_precision_of_training(
     with autocast(torch.device("cpu"))():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert (product.dtype == torch.bfloat16) == half
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("no", "no"), ("off", "no"), ("false", "no"), ("'no'", "no"), ("No", "no"), ("bf16", "bf16"), ("'BF16'", "bf16")],
+)
+def test_precision_needs_no_quotes_in_accelerates_file(
+    written: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "accelerate.yaml"
+    path.write_text(f"mixed_precision: {written}\n")
+    monkeypatch.setenv("ACCELERATE_CONFIG_FILE", str(path))
+    assert precision(cpu=True) == meant
+
+
+@pytest.mark.parametrize("written", ["fp16", "yes", "8"])
+def test_another_precision_is_named(written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "accelerate.yaml"
+    path.write_text(f"mixed_precision: {written}\n")
+    monkeypatch.setenv("ACCELERATE_CONFIG_FILE", str(path))
+    with pytest.raises(UserError) as error:
+        precision(cpu=True)
+    assert repr(written) in error.value.fault

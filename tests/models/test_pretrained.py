@@ -114,3 +114,30 @@ def test_a_bad_configuration_is_refused(folder: Path, text: str, said: str) -> N
     (folder / "config.json").write_text(text)
     with pytest.raises(UserError, match=f"config.json.*{said}"):
         ExperimentStage1.from_pretrained(folder)
+
+
+def test_hugging_faces_keywords_are_taken_or_named(folder: Path, tmp_path: Path) -> None:
+    opened = ExperimentStage1.from_pretrained(
+        tmp_path,
+        subfolder="model",
+        map_location=torch.device("meta"),
+        revision="main",
+        cache_dir="/nowhere",
+        token=None,
+        local_files_only=True,
+        strict=True,
+    )
+    assert opened.config == small_stage_1().config
+    assert opened.quantize.embedding.weight.is_meta
+    for wrong in ({"strict": False}, {"torch_dtype": torch.float16}, {"device_map": "auto"}, {"n_embed": 32}):
+        with pytest.raises(UserError) as error:
+            ExperimentStage1.from_pretrained(folder, **wrong)
+        assert next(iter(wrong)) in error.value.fault
+        assert "revision" in (error.value.remedy or "")
+
+
+def test_the_name_of_a_repository_is_no_folder(folder: Path) -> None:
+    with pytest.raises(UserError) as error:
+        ExperimentStage1.from_pretrained("owner/name", revision="v2")
+    assert "owner/name" in error.value.fault
+    assert "hf download" in (error.value.remedy or "")

@@ -211,7 +211,7 @@ Edit = Callable[[dict[str, Tensor]], object]
         (lambda s: s.pop("quantize.embedding.weight"), "missing: quantize.embedding.weight$"),
         (
             lambda s: s.update({"quantize.embed.weight": s.pop("quantize.embedding.weight")}),
-            "missing: quantize.embedding.weight; unexpected: quantize.embed.weight$",
+            "a kind that can't be converted: quantize.embed.weight; known are quantize.embedding.weight .*Gumbel",
         ),
         (lambda s: s.update(colorize=torch.zeros(1)), "unexpected: colorize$"),
         (
@@ -366,7 +366,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     assert "the keys of its state_dict must be names; these are not: 0" in said(path)
     for odd in (torch.eye(3).to_sparse(), torch.zeros(2, device="meta")):
         torch.save({"state_dict": stage_1_state() | {"quant_conv.weight": odd}}, path)
-        assert "must be dense and in memory; these are not: quant_conv.weight" in said(path)
+        assert "must be dense and in memory; these are not: state_dict.quant_conv.weight" in said(path)
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), path)
     assert path.name in said(path)
 

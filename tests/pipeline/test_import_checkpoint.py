@@ -397,3 +397,43 @@ def test_a_vqgan_imported_at_another_resolution_fits_where_its_attention_is_at_t
     set_params(project, stage1__init_from=str(tmp_path / "vqgan"))
     stage1.run(project, "base")
     assert ExperimentStage1.from_pretrained(project.stage1_model("base")).config["ddconfig"] == SHAPE
+
+
+def gumbel_checkpoint(folder: Path, seed: int) -> Path:
+    """A VQGAN with the codebook of Taming's GumbelVQ, inside a transformer's checkpoint."""
+    state = vqgan(seed).state_dict()
+    state["quantize.embed.weight"] = state.pop("quantize.embedding.weight")
+    state["quantize.proj.weight"], state["quantize.proj.bias"] = torch.randn(16, 8, 1, 1), torch.zeros(16)
+    beside = {"transformer.tok_emb.weight": torch.zeros(2)}
+    path = folder / f"gumbel{seed}.ckpt"
+    torch.save({"state_dict": {f"first_stage_model.{key}": value for key, value in state.items()} | beside}, path)
+    return path
+
+
+def test_gumbel_vqgans_take_the_place_of_stage_1_but_none_is_trained_from_one(
+    project: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for seed, domain in enumerate(DOMAINS):
+        run_id = run(project, gumbel_checkpoint(tmp_path, seed), tmp_path / domain, resolution=32)
+        assert run_id is not None
+        assert tracked(run_id).data.tags["imported.prefix"] == "first_stage_model."
+    assert "found under the prefix first_stage_model." in caplog.text
+    assert "Gumbel" in caplog.text
+    content, style = str(tmp_path / "content"), str(tmp_path / "style")
+
+    def given(**named: str) -> None:
+        set_params(project, **named)
+        config = yaml.safe_load((project.root / "params.yaml").read_text())
+        (project.root / "params.yaml").write_text(yaml.safe_dump(config | {"model": {**MODEL, "embed_dim": 32}}))
+
+    given(stage1__init_from=content, stage1__style_from=style)
+    with pytest.raises(UserError) as error:
+        stage1.run(project, "base")
+    assert error.value.fault.startswith(f"stage1.init_from {content}: ")
+    assert "stage1.content_from" in (error.value.remedy or "")
+    given(stage1__init_from=content, stage1__content_from=content, stage1__style_from=style)
+    for domain in DOMAINS:
+        stage1.run(project, domain)
+        encode.run(project, domain)
+    stage2.run(project, "discrete")
+    assert ExperimentStage2.from_pretrained(project.stage2_model("discrete")).config["embed_dim"] == 32

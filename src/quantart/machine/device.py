@@ -12,6 +12,8 @@ import torch
 
 from quantart.errors import UserError
 
+_YES = {"1", "true", "yes", "y", "t", "on"}  # as Accelerate reads them
+
 
 def default_device() -> torch.device:
     """The first GPU, or the CPU where there is none or `ACCELERATE_USE_CPU`, else Accelerate's `use_cpu`, asks for it.
@@ -19,7 +21,7 @@ def default_device() -> torch.device:
     UserError where `CUDA_VISIBLE_DEVICES` names a missing GPU.
     """
     asked = os.environ.get("ACCELERATE_USE_CPU") or configured("use_cpu") or ""
-    if asked.lower() in {"1", "true", "yes"}:
+    if asked.lower() in _YES:
         return torch.device("cpu")
     # CUDA silently ignores the first missing GPU and all after it: training would run on the CPU
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -44,7 +46,8 @@ def chosen_device(name: str) -> torch.device:
 
 def precision(cpu: bool) -> str:
     """`bf16` or `no` as Accelerate's configuration says, else `default_precision`; UserError where it says another."""
-    asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or configured("mixed_precision") or default_precision(cpu)
+    said = os.environ.get("ACCELERATE_MIXED_PRECISION") or configured("mixed_precision")
+    asked = said.lower() if said else default_precision(cpu)
     if asked not in {"no", "bf16"}:
         raise UserError(f"mixed precision {asked!r} is not supported", "use 'bf16' or 'no'")
     return asked
@@ -69,7 +72,10 @@ def autocast(device: torch.device) -> Callable[[], torch.autocast]:
 
 
 def configured(key: str) -> str | None:
-    """A value of Accelerate's configuration file, as text; UserError where it is none or the one named is missing."""
+    """A value of Accelerate's configuration file, as text; UserError where it is none or the one named is missing.
+
+    `yes` or `no` for what YAML reads as a truth value: `mixed_precision: no` needs no quotes, as in Accelerate.
+    """
     import yaml
 
     chosen = os.environ.get("ACCELERATE_CONFIG_FILE")
@@ -82,7 +88,7 @@ def configured(key: str) -> str | None:
         value = (yaml.safe_load(path.read_text(encoding="utf8")) or {}).get(key)
     except (yaml.YAMLError, AttributeError):
         raise UserError(f"{path}: not a configuration of Accelerate", "run `accelerate config` to write one") from None
-    return None if value is None else str(value)
+    return None if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def default_config_file() -> Path:

@@ -11,6 +11,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,6 +21,10 @@ from quantart.errors import UserError
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 DISCRIMINATOR = "discriminator.safetensors"  # beside an imported VQGAN, for fine-tuning
+
+# keywords of Hugging Face's `from_pretrained` that concern a download, and those with the value that always holds here
+DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "proxies", "resume_download", "token")
+ALWAYS = {"strict": True, "use_safetensors": True, "trust_remote_code": False}
 
 P = ParamSpec("P")
 Init = Callable[Concatenate[Any, P], None]
@@ -56,13 +61,24 @@ class Pretrained(nn.Module):
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf8")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Open a folder that `save_pretrained` wrote, in eval mode on the CPU.
+    def from_pretrained(
+        cls, folder: str | Path, *, subfolder: str = "", map_location: str | torch.device = "cpu", **hub: Any
+    ) -> Self:
+        """Open a folder that `save_pretrained` wrote, in eval mode on the device `map_location`.
+
+        Args:
+            hub: what Hugging Face's `from_pretrained` takes as well; what concerns a download says nothing about a
+                folder.
 
         Raises:
-            UserError: something is missing, damaged or of another network; the folder and the keys are named.
+            UserError: something is missing, damaged or of another network, or a keyword asks for what is not done; the
+                folder, the keys and the keyword are named.
         """
-        folder = Path(folder)
+        for name, value in hub.items():
+            if name not in DOWNLOAD and value != ALWAYS.get(name):
+                known = ", ".join(["subfolder", "map_location", *DOWNLOAD])
+                raise UserError(f"from_pretrained({name}={value!r}): not supported", f"leave it out; known are {known}")
+        folder = Path(folder, subfolder)
         config = _read_config(folder)
         if config.pop("model", None) != cls.__name__:
             raise UserError(f"{folder / CONFIG}: describes no {cls.__name__}", f'it needs "model": "{cls.__name__}"')
@@ -75,7 +91,7 @@ class Pretrained(nn.Module):
         except (OSError, SafetensorError) as error:
             raise UserError(f"{folder / WEIGHTS}: cannot be read: {error}") from None
         load_strictly(network, state, str(folder / WEIGHTS))
-        return network.eval()
+        return network.eval().to(map_location)
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -127,7 +143,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf8"))
     except OSError:
-        raise UserError(f"{folder}: holds no model", f"a model's folder has {CONFIG} and {WEIGHTS}") from None
+        remedy = f"a model's folder has {CONFIG} and {WEIGHTS}"
+        if not folder.exists():
+            remedy += "; `hf download OWNER/NAME --local-dir FOLDER` fetches one from the hub"
+        raise UserError(f"{folder}: holds no model", remedy) from None
     except ValueError as error:
         raise UserError(f"{folder / CONFIG}: not valid JSON: {error}") from None
     if not isinstance(config, dict):

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.errors import UserError
 from quantart.models.pretrained import load_strictly, some
+from quantart.models.reference_codebook import own_codebook, stored_shape
 from quantart.models.reference_config import Settings
 from quantart.models.reference_file import read_state_dict
+from quantart.models.reference_keys import find_network
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 
@@ -45,12 +47,16 @@ class Imported:
     Attributes:
         network: in eval mode on the CPU.
         discriminator: of stage 1, for fine-tuning; None if there is none, and for stage 2.
+        prefix: that the network's keys had in the file; empty if none.
+        gumbel: its codebook was converted by `from_gumbel`.
         dropped: what was left out, with the number of its tensors.
         assumed: the arguments that were neither visible nor given, with the values assumed.
     """
 
     network: Network
     discriminator: NLayerDiscriminator | None
+    prefix: str
+    gumbel: bool
     dropped: Mapping[str, int]
     assumed: Mapping[str, Any]
 
@@ -67,8 +73,9 @@ def open_reference(path: Path, settings: Settings) -> Imported:
     return imported
 
 
-def from_state_dict(state: Mapping[str, Tensor], settings: Settings, source: str) -> Imported:
+def from_state_dict(tensors: Mapping[str, Tensor], settings: Settings, source: str) -> Imported:
     """`open_reference` for tensors that were read already; `source` names the file in errors."""
+    state, prefix, dropped = find_network(tensors, settings, source)
     kept = {key: value for key, value in state.items() if not key.startswith((DISCRIMINATOR, PERCEPTUAL))}
     judge = {k.removeprefix(DISCRIMINATOR): v for k, v in state.items() if k.startswith(DISCRIMINATOR)}
     cls = ExperimentStage2 if any(k.startswith(("model_x2y.", "encoder_real.")) for k in kept) else ExperimentStage1
@@ -77,16 +84,20 @@ def from_state_dict(state: Mapping[str, Tensor], settings: Settings, source: str
             f"{source}: is a VQGAN of stage 1",
             "--continuous is for stage 2 (model_x2y.*, encoder_real.*): leave it out",
         )
+    stored, gumbel = kept, False
+    if cls is ExperimentStage1 and kept.keys() >= set(ANCHORS):
+        kept, others, gumbel = own_codebook(stored, source)
+        dropped |= others
     arguments, assumed = _arguments(kept, settings, source, cls)
-    _agree(arguments, settings, source)
+    _agree(arguments | (stored_shape(stored) if gumbel else {}), settings, source)
     network = _build(cls, arguments, kept, source)
     discriminator = None
-    dropped = {"perceptual network": sum(k.startswith(PERCEPTUAL) for k in state)}
+    dropped["perceptual network"] = sum(k.startswith(PERCEPTUAL) for k in state)
     if judge and cls is ExperimentStage1:
         discriminator = _build(NLayerDiscriminator, _discriminator(judge, source), judge, f"{source}, {DISCRIMINATOR}*")
     else:
         dropped["discriminator"] = len(judge)
-    return Imported(network, discriminator, {k: n for k, n in dropped.items() if n}, assumed)
+    return Imported(network, discriminator, prefix, gumbel, {k: n for k, n in dropped.items() if n}, assumed)
 
 
 def _build(cls: type[Any], arguments: dict[str, Any], state: Mapping[str, Tensor], source: str) -> Any:

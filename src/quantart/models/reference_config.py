@@ -22,6 +22,8 @@ class Settings:
         legacy: form of the codebook loss, see `VectorQuantizer`.
         config: `model` of the reference's YAML file.
         continuous: it is a stage-2 model trained without codebooks, not one that has lost them.
+        ema: take the moving averages of the weights that the file holds, not the weights themselves.
+        prefix: of the network's keys, where several networks are in the file.
     """
 
     resolution: int | None = None
@@ -29,6 +31,8 @@ class Settings:
     legacy: bool = True
     config: Mapping[str, Any] = field(default_factory=dict)
     continuous: bool = False
+    ema: bool = False
+    prefix: str | None = None
 
     @property
     def params(self) -> Mapping[str, Any]:

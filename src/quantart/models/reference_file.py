@@ -12,7 +12,7 @@ import pickletools
 import re
 import zipfile
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any
@@ -24,6 +24,7 @@ from quantart.errors import UserError
 from quantart.models.pretrained import some
 
 ZIP_MAGIC = b"PK\x03\x04"
+NESTED = 4  # dicts in dicts that are searched for tensors
 LEGACY_PICKLES = 5  # magic number, protocol, machine, the object, keys of its storages
 _TYPES = ("bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "set", "str", "tuple")
 # a builtin type alone is a mark of OmegaConf's typed nodes
@@ -63,7 +64,7 @@ class _InertMapping:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors under `state_dict` of a checkpoint, or the file's own where it is a bare state dict; on the CPU.
+    """The tensors of a checkpoint under their dotted paths in it, or those of a bare state dict; on the CPU.
 
     Raises:
         UserError: the file is missing, truncated or no checkpoint, or holds objects other than the known harmless ones.
@@ -97,11 +98,21 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: holds no state_dict", "give a checkpoint of the reference's trainer")
     if nameless := [repr(key) for key in state if not isinstance(key, str)]:
         raise UserError(f"{path}: the keys of its state_dict must be names; these are not: {some(nameless)}")
-    if strange := [key for key, value in state.items() if not isinstance(value, Tensor)]:
+    if "state_dict" in loaded and (strange := [key for key, value in state.items() if not isinstance(value, Tensor)]):
         raise UserError(f"{path}: its state_dict holds more than tensors: {some(strange)}")
-    if thin := [key for key, value in state.items() if not _is_plain(value)]:
+    tensors = dict(_tensors(loaded))
+    if thin := [key for key, value in tensors.items() if not _is_plain(value)]:
         raise UserError(f"{path}: its tensors must be dense and in memory; these are not: {some(thin)}")
-    return state
+    return tensors
+
+
+def _tensors(tree: Mapping[Any, Any], above: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of nested dicts under dotted keys, such as `state_dict.encoder.conv_in.weight`."""
+    for key, value in tree.items():
+        if isinstance(value, Tensor):
+            yield f"{above}{key}", value
+        elif isinstance(value, dict) and depth < NESTED:  # a dict may hold itself
+            yield from _tensors(value, f"{above}{key}.", depth + 1)
 
 
 def _is_plain(value: Tensor) -> bool:

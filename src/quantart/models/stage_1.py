@@ -41,6 +41,12 @@ class ExperimentStage1(Pretrained):
         self.quant_conv = nn.Conv2d(ddconfig["z_channels"], embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
 
+    @property
+    def latents_decode(self) -> bool:
+        """Whether the decoder reads what the encoder writes; false for codes that came `from_gumbel`."""
+        written, read = self.quant_conv.weight.flatten(1).any(1), self.post_quant_conv.weight.flatten(2).any(2).any(0)
+        return bool((written & read).any())
+
     def latents(self, x: Tensor) -> Tensor:
         """Pictures to latents before quantisation, of length 1 if the codes are."""
         return self.quantize.project(self.quant_conv(self.encoder(x)))

@@ -42,6 +42,8 @@ def run(
     legacy: bool = True,
     residual: bool | None = None,
     continuous: bool = False,
+    ema: bool = False,
+    prefix: str | None = None,
 ) -> str | None:
     """Write the network in `checkpoint` to the folder `out`; inside a project, log it as a run like a training run.
 
@@ -51,7 +53,7 @@ def run(
     # first, so that another program's params.yaml gets no tracking store beside it
     params = project.params() if project else None
     folder = _free(out)
-    settings = Settings(resolution, residual, legacy, read_config(config) if config else {}, continuous)
+    settings = Settings(resolution, residual, legacy, read_config(config) if config else {}, continuous, ema, prefix)
     imported = open_reference(checkpoint, settings)
     with _written(imported, folder):
         run_id = _log(project, checkpoint, imported, folder) if project else None
@@ -124,6 +126,8 @@ def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -
         "imported.sha256": file_sha256(checkpoint),
         WEIGHTS_TAG: file_sha256(folder / WEIGHTS),
     }
+    if imported.prefix:
+        tags["imported.prefix"] = imported.prefix
     # with no store there is no import: unlike training, it is soon done again
     with new_run(project.root, stage=stage, name=f"import_{checkpoint.stem}", params=params) as run:
         run.set_tags(tags)
@@ -144,6 +148,14 @@ def _report(imported: Imported, checkpoint: Path, out: Path, run_id: str | None)
     kind = f"{network.variant} style transfer" if isinstance(network, ExperimentStage2) else "VQGAN"
     codes = "" if kind.startswith("continuous") else f", {config['n_embed']} codes of {config['embed_dim']}"
     log.info("%s: %s%s, %d pixels -> %s", checkpoint, kind, codes, side, out)
+    if imported.prefix:
+        log.info("found under the prefix %s", imported.prefix)
+    if imported.gumbel:
+        log.info(
+            "its Gumbel codebook became nearest codes of %d numbers: a picture gets its most probable codes, and they "
+            "decode as before; no VQGAN can be trained further from it",
+            config["embed_dim"],
+        )
     if isinstance(network, ExperimentStage2):
         inferred = ", ".join(f"{name} {config[name]}" for name in ("variant", "block_num", "use_conv", "use_selfatt"))
         log.info("inferred from its keys: %s", inferred)

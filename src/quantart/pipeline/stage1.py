@@ -94,6 +94,11 @@ def _check_given(project: Project, params: Params) -> None:
                 "copy it elsewhere and name the copy",
             )
         try:
-            make_model(params, folder)
+            model = make_model(params, folder)
         except UserError as error:
             raise UserError(f"{key}: {error.fault}", error.remedy) from None
+        if domain == "base" and not model.latents_decode and not params.stage1.given_vqgans.keys() >= set(DOMAINS):
+            raise UserError(
+                f"{key} {given}: its codes come from a Gumbel codebook, from which no VQGAN can be trained further",
+                "name VQGANs in stage1.content_from and stage1.style_from too",
+            )
