@@ -89,7 +89,8 @@ def test_the_sources_of_pictures_work_as_written(tmp_path: Path) -> None:
         domain: Domain = "content" if "content" in changes else "style"
         if project.source(domain).exists():
             table = project.params().data.table(domain)
-            counts.append(len(find_pictures(project.source(domain), table, project.source_root(domain))))
+            found = find_pictures(project.source(domain), table, project.source_root(domain))
+            counts.append(len(found.pictures))
     photos = csv.DictReader((DOCS.parent / "data/sample/manifest.csv").open(encoding="utf8"))
     public_domain = sum(row["licence"] == "Public domain" and row["file"].startswith("photos/") for row in photos)
     assert counts == [81, 40, public_domain, 146, 1]

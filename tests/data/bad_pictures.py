@@ -124,6 +124,7 @@ def scan_bomb(scans: int, side: int = 64) -> bytes:
 def truncated() -> dict[str, Bad]:
     """Every tenth of each format, cut off there."""
     kinds = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "bmp": "BMP", "avif": "AVIF"}
+    kinds |= {"heic": "HEIF", "jp2": "JPEG2000"}
     cut: dict[str, Bad] = {}
     for ending, file_format in kinds.items():
         data = encoded(photo(), file_format)
@@ -146,7 +147,7 @@ def no_pictures() -> dict[str, Bad]:
         "drawing.png": Bad(b"<svg xmlns='http://www.w3.org/2000/svg'/>", kind),
         "script.jpg": Bad(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", kind),
         "archive.webp": Bad(b"PK\x03\x04" + PHOTO.read_bytes(), kind),
-        "only a header.png": Bad(encoded(photo())[:33], kind),
+        "only a header.png": Bad(encoded(photo())[:33], "broken picture: a PNG whose header can't be read"),
     }
 
 
@@ -221,6 +222,13 @@ def ordinary() -> dict[str, Good]:
         "checksum of the last pixels.png": Good(bytes(checksum), rgb),
         "really a png.jpg": Good(encoded(own, compress_level=1), rgb),
         "really a jpeg.png": Good(encoded(own, "JPEG", quality=94), rgb, LOSSY),
+        "from a phone.HEIC": Good(encoded(own, "HEIF", quality=90), rgb, LOSSY),
+        "from an archive.jp2": Good(encoded(own, "JPEG2000"), rgb),
+        "codestream.j2k": Good(encoded(own, "JPEG2000", no_jp2=True, irreversible=True), rgb, LOSSY),
+        "from a browser.jfif": Good(encoded(own, "JPEG", quality=96), rgb, LOSSY),
+        "from a forum.jpg_large": Good(encoded(own, "JPEG", quality=97), rgb, LOSSY),
+        "from a shop.jpe": Good(encoded(own, "JPEG", quality=98), rgb, LOSSY),
+        "no ending": Good(encoded(own, "JPEG", quality=93), rgb, LOSSY),
         "really a webp.GIF": Good(encoded(own, "WEBP", lossless=True, quality=10), rgb),
         "30000 wide.png": Good(encoded(strip(), compress_level=1), np.asarray(strip())[:, 15_000 - 256 : 15_000 + 256]),
     }

@@ -58,7 +58,9 @@ def lay_out(folder: Path) -> None:
     shutil.copy(corpus.PHOTO, folder / "copy of baseline.jpg")
     (folder / "zz link to baseline.jpg").symlink_to(folder / "baseline.jpg")
     os.link(folder / "baseline.jpg", folder / "zz hard link.jpg")
-    shutil.copy(corpus.PHOTO, folder / "baseline.jpg.bak")  # no picture's ending: not counted
+    shutil.copy(corpus.PHOTO, folder / "baseline.jpg.bak")
+    for name in PASSED_OVER:
+        (folder / name).write_bytes(b"II*\0 no picture, or a camera's raw file" if name.endswith("nef") else b"text")
 
 
 ON_DISK = {  # begin of the reason
@@ -68,7 +70,8 @@ ON_DISK = {  # begin of the reason
     "back.jpg": "cannot be read: Too many levels of symbolic links",
     "pipe.jpg": "not a regular file",
 }
-DUPLICATES = {"baseline.jpg", "copy of baseline.jpg", "zz link to baseline.jpg", "zz hard link.jpg"}
+PASSED_OVER = ["notes", "page.html", "raw.nef", "sidecar.XMP"]
+DUPLICATES = {"baseline.jpg", "baseline.jpg.bak", "copy of baseline.jpg", "zz link to baseline.jpg", "zz hard link.jpg"}
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     done = subprocess.run([*without_privileges(), *command], cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+    (root / "said").write_text(done.stderr, encoding="utf8")
     yield root
     (root / "pictures" / PERMISSION).chmod(0o600)
 
@@ -116,8 +120,8 @@ def kept(prepared: Path) -> dict[str, Picture]:
 
 
 def test_the_corpus_has_many_kinds():
-    assert len(corpus.good()) >= 90
-    assert len(corpus.bad()) >= 80
+    assert len(corpus.good()) >= 100
+    assert len(corpus.bad()) >= 100
 
 
 def test_every_usable_picture_is_stored_with_its_own_pixels(prepared):
@@ -162,10 +166,24 @@ def test_the_counts_add_up(prepared):
         counts["found"]
         == len(corpus.good()) + len(corpus.bad()) + len(ON_DISK) + len(DUPLICATES - {"baseline.jpg"}) + 1
     )
+    assert report["passed_over"] == PASSED_OVER
     assert counts["rejected"] == len(reasons(prepared)) == len(report["rejected"])
     assert counts["kept"] == len(kept(prepared))
     same = {entry["file"] for entry in report["duplicates"]} | {entry["same_as"] for entry in report["duplicates"]}
     assert same - {PERMISSION} == DUPLICATES
+
+
+def test_the_last_line_says_what_became_of_every_file(project, prepared):
+    counts = json.loads((prepared / "report.json").read_text(encoding="utf8"))["counts"]
+    line = (project / "said").read_text(encoding="utf8").splitlines()[-1]
+    for part in (
+        rf"content: {counts['kept']} used \(",
+        rf"{counts['duplicates']} duplicates",
+        rf"{counts['rejected']} set aside \(\d+ × broken picture, .* other\)",
+        r"4 passed over as no pictures \(1 × .*\)",
+        re.escape(str(prepared / "report.json")),
+    ):
+        assert re.search(part, line), part
 
 
 def test_more_than_the_share_stops_with_the_first_ten_reasons(project, tmp_path):

@@ -90,32 +90,38 @@ def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
     shutil.copy(good, photos / "🐼 copy.jpeg")
     Image.open(good).save(photos / "really a png.jpg", "PNG")
     Image.open(good).convert("CMYK").save(photos / f"{'z' * 240}.jpg")
-    shutil.copy(good, photos / "ajantacave.backup")  # no picture's ending: not counted
+    (photos / "notes.md").write_text("no picture")
 
     report = prepare_content(photos, tmp_path / "out", params(max_pixels=1_000_000, max_rejected_share=0.5))
 
     rejected = {row["file"]: row["reason"] for row in table(tmp_path / "out" / "rejected.csv")}
     assert {file: reason.split(":")[0] for file, reason in rejected.items()} == {
-        "./=1+1.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF picture",
+        "./=1+1.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JPEG2000 picture",
         "bomb.png": "too large",
         "cut.jpg": "broken picture",
         "dot.png": "too small",
         "empty.jpg": "the file is empty",
         "gone.jpg": "cannot be read",
-        "line\nbreak.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF picture",
-        "page.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF picture",
+        "line\nbreak.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JPEG2000 picture",
+        "page.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JPEG2000 picture",
     }
     assert report.duplicates == [("🐼 copy.jpeg", "ajantacave.jpg")]
     assert (report.found, report.kept, len(report.rejected)) == (23, 14, 8)
+    assert report.passed_over == ["notes.md"]
     assert report.found == report.kept + len(report.duplicates) + len(report.rejected)
 
     written = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert written["counts"] == {"found": 23, "kept": 14, "duplicates": 1, "rejected": 8}
+    assert written["counts"] == {"found": 23, "kept": 14, "duplicates": 1, "rejected": 8, "passed_over": 1}
     assert written["splits"] == report.splits
     assert sum(report.splits.values()) == 14 == sum(len(PackedPictures(tmp_path / "out", split)) for split in SPLITS)
     assert written["duplicates"] == [{"file": "🐼 copy.jpeg", "same_as": "ajantacave.jpg"}]
     assert [entry["file"] for entry in written["rejected"]] == list(rejected)
-    assert "23 pictures found, 14 kept" in report.summary()
+    splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
+    assert report.summary(Path("there")) == (
+        f"content: 14 used ({splits}), 1 duplicates, 8 set aside "
+        "(3 × not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JPEG2000 picture, 1 × too large, 1 × broken picture, "
+        "3 × other), 1 passed over as no pictures (1 × .md); all of them: there"
+    )
 
 
 def test_no_cell_of_a_table_begins_like_a_formula(photos, tmp_path):

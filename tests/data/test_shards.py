@@ -39,12 +39,14 @@ def shard(tmp_path: Path) -> Path:
 
 def test_each_picture_is_where_it_says(shard):
     before = set(shard.parent.iterdir())
-    found = list(shard_pictures(shard, "train/"))
+    passed_over: list[str] = []
+    found = list(shard_pictures(shard, passed_over, "train/"))
     assert [picture.name for picture in found] == [
         "train/000.jpg",
         f"train/deep/{'é' * 80} 1.JPG",
         "train/line\nbreak.jpg",
     ]
+    assert passed_over == ["train/000.json"]
     for picture, original in zip(found, ("crab.jpg", "cat.jpg", "pika.jpg"), strict=True):
         assert read_file(picture.path, picture.offset, picture.size) == (PHOTOS / original).read_bytes()
     assert set(shard.parent.iterdir()) == before
@@ -59,7 +61,7 @@ def test_links_devices_and_names_that_lead_out_are_set_aside(tmp_path):
         add(archive, "../out.jpg", b"x")
         add(archive, "/tmp/abs.jpg", b"x")
         add(archive, "a/../../out.jpg", b"x")
-    assert {picture.name: picture.fault for picture in shard_pictures(tmp_path / "evil.tar")} == {
+    assert {picture.name: picture.fault for picture in shard_pictures(tmp_path / "evil.tar", [])} == {
         "good.jpg": None,
         "soft.jpg": "a link; only files inside the archive are read",
         "hard.jpg": "a link; only files inside the archive are read",
@@ -74,24 +76,24 @@ def test_a_shard_that_is_compressed_is_reported_whatever_its_name(shard):
     packed = shard.with_name("packed.tar")
     packed.write_bytes(gzip.compress(shard.read_bytes()))
     with pytest.raises(UserError, match=r"packed.tar: compressed"):
-        list(shard_pictures(packed))
+        list(shard_pictures(packed, []))
 
 
 @pytest.mark.parametrize("cut", [100, 1024, 40_000, 10_240])
 def test_a_shard_that_is_cut_off_is_reported_wherever_it_ends(shard, cut):
     shard.write_bytes(shard.read_bytes()[:cut])
     with pytest.raises(UserError, match=r"shard.tar: .*damaged"):
-        list(shard_pictures(shard))
+        list(shard_pictures(shard, []))
 
 
 def test_a_broken_header_is_not_taken_for_the_end(shard):
     data = bytearray(shard.read_bytes())
-    (_, second, _) = shard_pictures(shard)
+    (_, second, _) = shard_pictures(shard, [])
     place = data.rindex(b"line\nbreak", second.offset)
     data[place : place + 5] = b"\xff" * 5  # its checksum no longer fits
     shard.write_bytes(data)
     with pytest.raises(UserError, match="no end marker at byte"):
-        list(shard_pictures(shard))
+        list(shard_pictures(shard, []))
 
 
 def test_a_file_that_is_no_tar_and_a_missing_file_are_reported(tmp_path):
@@ -99,6 +101,6 @@ def test_a_file_that_is_no_tar_and_a_missing_file_are_reported(tmp_path):
     (tmp_path / "empty.tar").touch()
     for name in ("photo.tar", "empty.tar"):
         with pytest.raises(UserError, match=f"{name}: .*damaged"):
-            list(shard_pictures(tmp_path / name))
+            list(shard_pictures(tmp_path / name, []))
     with pytest.raises(UserError, match="gone.tar: no regular file"):
-        list(shard_pictures(tmp_path / "gone.tar"))
+        list(shard_pictures(tmp_path / "gone.tar", []))

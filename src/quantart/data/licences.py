@@ -7,7 +7,8 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from quantart.vocabulary.pictures import is_picture
+from quantart.data.sources import walk
+from quantart.images.kinds import is_picture_file
 
 MANIFEST = "manifest.csv"  # as of data/sample: file, licence and sha256 of each picture
 
@@ -24,7 +25,7 @@ def licences(folder: Path) -> dict[str, int] | None:
     try:
         with manifest.open(encoding="utf8", newline="") as file:
             listed = {row.get("file"): (row.get("licence"), row.get("sha256")) for row in csv.DictReader(file)}
-        for picture in (file for file in folder.rglob("*") if is_picture(file.name)):
+        for picture in filter(is_picture_file, walk(folder)):
             licence, sha256 = listed.get(picture.relative_to(folder.parent).as_posix(), (None, None))
             if not licence or sha256 != hashlib.sha256(picture.read_bytes()).hexdigest():
                 return None

@@ -5,7 +5,7 @@ A prepared folder holds
 - `pictures.bin`: the pictures one after another, uint8, row by row, three channels;
 - `index.csv`: `file, sha256, split, height, width, offset` of each, in the order of the file names;
 - `rejected.csv`: `file, reason` of each file that can't be used;
-- `report.json`: the counts, duplicates and sizes;
+- `report.json`: the counts, duplicates, files that are no pictures, and sizes;
 - `contact_sheet.jpg`: what the pictures look like.
 
 The same pictures and parameters give the same bytes.
@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from quantart.data.files import pair_name
@@ -36,10 +37,13 @@ from quantart.vocabulary.names import SPLITS, Domain, Split
 if TYPE_CHECKING:
     from quantart.params.data import DataParams
 
+log = logging.getLogger(__name__)
+
 REJECTED_FILE = "rejected.csv"
 CONTACT_SHEET_FILE = "contact_sheet.jpg"
 
 REASONS_SHOWN = 10
+REASONS_COUNTED = 3
 
 COLUMNS = 10  # of the contact sheet
 ROWS_PER_SPLIT = 3
@@ -59,30 +63,48 @@ class PrepareReport:
     """(file, the file kept in its place)."""
     rejected: list[tuple[str, str]]
     """(file, reason)."""
+    passed_over: list[str]
+    """Files that are no pictures; not among those found."""
     short_side: int
     longest_side: int
     bytes: int
     """Of `pictures.bin`."""
 
-    def summary(self) -> str:
-        """One line for the terminal."""
+    def summary(self, lists: Path) -> str:
+        """One line for the terminal: what became of every file, and where the lists are."""
         splits = ", ".join(f"{count} {split}" for split, count in self.splits.items())
-        return (
-            f"{self.domain}: {self.found} pictures found, {self.kept} kept ({splits}), "
-            f"{len(self.duplicates)} duplicates, {len(self.rejected)} rejected"
-        )
+        said = [f"{self.kept} used ({splits})", f"{len(self.duplicates)} duplicates"]
+        said.append(f"{len(self.rejected)} set aside{_commonest(reason.split(':')[0] for _, reason in self.rejected)}")
+        endings = _commonest(PurePosixPath(file).suffix.lower() or "no ending" for file in self.passed_over)
+        said.append(f"{len(self.passed_over)} passed over as no pictures{endings}")
+        return f"{self.domain}: {', '.join(said)}; all of them: {lists}"
 
     def to_json(self) -> str:
         duplicates, rejected = len(self.duplicates), len(self.rejected)
         report = {
             "domain": self.domain,
-            "counts": {"found": self.found, "kept": self.kept, "duplicates": duplicates, "rejected": rejected},
+            "counts": {
+                "found": self.found,
+                "kept": self.kept,
+                "duplicates": duplicates,
+                "rejected": rejected,
+                "passed_over": len(self.passed_over),
+            },
             "splits": self.splits,
             "sizes": {"short_side": self.short_side, "longest_side": self.longest_side, "bytes": self.bytes},
             "duplicates": [{"file": file, "same_as": kept} for file, kept in self.duplicates],
             "rejected": [{"file": file, "reason": reason} for file, reason in self.rejected],
+            "passed_over": self.passed_over,
         }
         return json.dumps(report, indent=2) + "\n"
+
+
+def _commonest(reasons: Iterable[str]) -> str:
+    """` (3 × broken picture, 1 × too small)`, and how many other reasons there are; nothing for none."""
+    counts = Counter(reasons).most_common()
+    shown = [f"{count} × {reason}" for reason, count in counts[:REASONS_COUNTED]]
+    more = sum(count for _, count in counts[REASONS_COUNTED:])
+    return f" ({', '.join([*shown, *([f'{more} × other'] if more else [])])})" if counts else ""
 
 
 def prepare_domain(
@@ -109,7 +131,7 @@ def prepare_domain(
     """
     _check_out(source, out)
     try:
-        files = find_pictures(source, params.table(domain), root)
+        files, passed_over = find_pictures(source, params.table(domain), root)
     except UserError as error:
         raise UserError(f"{called or f'data.{domain}'}: {error.fault}", error.remedy) from error
     geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels, params.resize == "squash")
@@ -117,10 +139,12 @@ def prepare_domain(
     with whole_folder(out) as fresh:
         packed = pack(zip((file.name for file in files), results, strict=True), fresh / PIXELS_FILE, params.paired)
         _check_rejected(packed.rejected, len(files), params.max_rejected_share, domain, called)
-        return _finish(fresh, packed, len(files), params, domain)
+        report = _finish(fresh, packed, passed_over, params, domain)
+    log.info("%s", report.summary(out / REPORT_FILE))
+    return report
 
 
-def _finish(folder: Path, packed: Packed, found: int, params: DataParams, domain: Domain) -> PrepareReport:
+def _finish(folder: Path, packed: Packed, passed_over: list[str], params: DataParams, domain: Domain) -> PrepareReport:
     """Write all but the packed file."""
     if len(packed.rows) == 1:  # a single picture is for training, validation and test: packed once for each
         row, pixels = packed.rows[0], (folder / PIXELS_FILE).read_bytes()
@@ -132,11 +156,12 @@ def _finish(folder: Path, packed: Packed, found: int, params: DataParams, domain
     write_table(folder / REJECTED_FILE, ("file", "reason"), packed.rejected)
     report = PrepareReport(
         domain=domain,
-        found=found,
+        found=len(packed.rows) + len(packed.duplicates) + len(packed.rejected),
         kept=len(packed.rows),
         splits={split: [row.split for row in rows].count(split) for split in SPLITS},
         duplicates=packed.duplicates,
         rejected=packed.rejected,
+        passed_over=passed_over,
         short_side=params.short_side,
         longest_side=max(max(row.height, row.width) for row in packed.rows),
         bytes=sum(row.bytes for row in rows),

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from quantart.data.files import PictureFile, leads_outside, table_name
 from quantart.errors import UserError
-from quantart.vocabulary.pictures import is_picture
+from quantart.images.kinds import HEAD, counts_as_picture
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
@@ -20,11 +20,12 @@ def refuse_compressed(path: Path) -> None:
         raise UserError(f"{path}: a compressed tar", "unpack it into a folder, or decompress it to a plain .tar")
 
 
-def shard_pictures(path: Path, prefix: str = "") -> Iterator[PictureFile]:
-    """The members of a tar that are named like pictures, in their order; their names get the `prefix`.
+def shard_pictures(path: Path, passed_over: list[str], prefix: str = "") -> Iterator[PictureFile]:
+    """The members of a tar that are pictures (`counts_as_picture`), in their order; their names get the `prefix`.
 
-    Hidden members are skipped, as in folders. Links, devices, sparse files and names that lead out of the archive are
-    yielded with their fault. UserError where the tar can't be read, is compressed or damaged.
+    Hidden members are skipped, as in folders; the names of other files are added to `passed_over`. Links, devices,
+    sparse files and names that lead out of the archive are yielded with their fault. UserError where the tar can't be
+    read, is compressed or damaged.
     """
     try:
         if not path.is_file():
@@ -33,11 +34,16 @@ def shard_pictures(path: Path, prefix: str = "") -> Iterator[PictureFile]:
         with path.open("rb") as file:
             if file.read(6).startswith(_MAGIC):
                 raise UserError(f"{path}: compressed in spite of its name", "decompress it to a plain .tar")
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        with path.open("rb") as file, path.open("rb") as beside, tarfile.open(fileobj=file, mode="r:") as archive:
             while (member := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined]  # it would keep them all
-                if is_picture(member.name) and not _is_hidden(member.name):
+                if member.isdir() or _is_hidden(member.name):
+                    continue
+                beside.seek(member.offset_data)
+                if counts_as_picture(member.name, beside.read(min(HEAD, member.size))):
                     yield _picture(member, path, prefix, length)
+                else:
+                    passed_over.append(table_name(prefix + member.name))
             file.seek(archive.offset)
             end = file.read(tarfile.BLOCKSIZE)
             if not end or end.strip(b"\0"):  # tarfile takes a broken header, or a missing end, for the end

@@ -7,13 +7,13 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from quantart.data.files import SHARD, PictureFile, leads_outside, table_name
 from quantart.data.shards import refuse_compressed, shard_pictures
 from quantart.errors import UserError
+from quantart.images.kinds import FORMATS, is_picture_file
 from quantart.vocabulary.filters import parse_where
-from quantart.vocabulary.pictures import EXTENSIONS, is_picture
 
 if TYPE_CHECKING:
     from quantart.params.data import TableParams
@@ -21,14 +21,20 @@ if TYPE_CHECKING:
 LIST, TABLE = ".txt", ".csv"
 FILENAME_COLUMN = "filename"
 VALUES_SHOWN = 10
-SOURCES = (
-    f"give a folder of pictures, a list ({LIST}), a table ({TABLE}), a shard ({SHARD}) or one picture "
-    f"({', '.join(EXTENSIONS)})"
-)
+KINDS = f"pictures are {', '.join(FORMATS)}"
+SOURCES = f"give a folder of pictures, a list ({LIST}), a table ({TABLE}), a shard ({SHARD}) or one picture; {KINDS}"
 
 
-def find_pictures(source: Path, table: TableParams | None = None, root: Path | None = None) -> list[PictureFile]:
-    """All pictures of a source, sorted by their names in it; only decoding shows whether a file really is a picture.
+class Found(NamedTuple):
+    """What is in a source, sorted by name."""
+
+    pictures: list[PictureFile]
+    passed_over: list[str]
+    """Names of files in a folder or shard that are no pictures."""
+
+
+def find_pictures(source: Path, table: TableParams | None = None, root: Path | None = None) -> Found:
+    """All pictures of a source; only decoding shows whether one can be used.
 
     A name that can't or must not be followed (a path out of the root, a link in a tar) is among them, with its fault.
 
@@ -43,8 +49,9 @@ def find_pictures(source: Path, table: TableParams | None = None, root: Path | N
     """
     root = root or source.parent
     kind = source.suffix.lower()
+    passed_over: list[str] = []
     if source.is_dir():
-        pictures = _in_folder(source)
+        pictures = _in_folder(source, passed_over)
     else:
         refuse_compressed(source)
         if not source.is_file():
@@ -55,34 +62,33 @@ def find_pictures(source: Path, table: TableParams | None = None, root: Path | N
             column = (table and table.column) or FILENAME_COLUMN
             pictures = tabled_pictures(source, root, column, table.where if table else None)
         elif kind == SHARD:
-            pictures = list(shard_pictures(source))
-        elif is_picture(source.name):
+            pictures = list(shard_pictures(source, passed_over))
+        elif is_picture_file(source):
             pictures = [PictureFile(table_name(source.name), source)]
         else:
             raise UserError(f"{source}: unknown kind of file", SOURCES)
-        if not pictures:
-            raise UserError(f"{source}: no picture in it", f"pictures end in {', '.join(EXTENSIONS)}")
-    return sorted(pictures, key=lambda picture: picture.name)
+    if not pictures:
+        raise UserError(f"{source}: no picture in it ({len(passed_over)} other files)", KINDS)
+    return Found(sorted(pictures, key=lambda picture: picture.name), sorted(passed_over))
 
 
-def _in_folder(folder: Path) -> list[PictureFile]:
-    """Pictures of a folder. Hidden files and folders are skipped; links to folders are followed, each folder once."""
-    files = list(_walk(folder))
+def _in_folder(folder: Path, passed_over: list[str]) -> list[PictureFile]:
+    """Pictures of a folder and of the shards in it."""
     pictures: list[PictureFile] = []
-    for path in files:
+    for path in walk(folder):
         refuse_compressed(path)
         name = path.relative_to(folder).as_posix()
-        if is_picture(path.name):
+        if path.suffix.lower() == SHARD:
+            pictures.extend(shard_pictures(path, passed_over, f"{name}/"))
+        elif is_picture_file(path):
             pictures.append(PictureFile(table_name(name), path))
-        elif path.suffix.lower() == SHARD:
-            pictures.extend(shard_pictures(path, f"{name}/"))
-    if not pictures:
-        fault = f"{folder}: no picture in this folder or below it ({len(files)} other files)"
-        raise UserError(fault, f"pictures end in {', '.join(EXTENSIONS)}")
+        else:
+            passed_over.append(table_name(name))
     return pictures
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
+    """Files of a folder. Hidden files and folders are skipped; links to folders are followed, each folder once."""
     seen: set[tuple[int, int]] = set()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         status = os.stat(root)

@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
+from quantart.images.kinds import FORMATS, kind_of
 
-# The formats of photographs and paintings. No others are opened: some of Pillow's readers start programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}  # further pictures in a JPEG or TIFF are previews or pages
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+
+ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}  # further pictures in other formats are previews or pages
 
 # Each scan of a progressive JPEG costs a pass over the whole picture, and an empty scan takes 23 bytes: without a limit
 # a file of one megabyte keeps a core busy for hours. Encoders write about ten scans; libtiff has the same limit.
@@ -67,7 +69,7 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_sid
     The array is writable. ImageError is the only error, whatever the bytes are.
     """
     with _opened(data, max_pixels=max_pixels, still=still) as picture:
-        if least_side is not None:
+        if least_side is not None and picture.format in {"JPEG", "MPO"}:
             scale = least_side / min(picture.size)
             picture.draft(None, (math.ceil(picture.width * scale), math.ceil(picture.height * scale)))
         picture.load()
@@ -100,7 +102,9 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
             yield picture
     except ImageError:
         raise
-    except UnidentifiedImageError:
+    except UnidentifiedImageError as error:
+        if kind := kind_of(data):
+            raise ImageError(f"broken picture: a {kind} whose header can't be read") from error
         raise ImageError(f"not a {', '.join(FORMATS)} picture: it begins with {data[:16]!r}") from None
     except Image.DecompressionBombError as error:
         raise ImageError(f"too large: {_one_line(error)}") from error

@@ -26,7 +26,7 @@ from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.requests import COLUMNS, Limits
 from quantart.vocabulary.names import Variant
 
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pyyaml", "safetensors", "torch")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pillow-heif", "pyyaml", "safetensors", "torch")
 CARD = "README.md"
 _INPUTS = {column: "binary" for column in COLUMNS}
 _OUTPUTS = {"image": "string", "width": "long", "height": "long", "model_version": "string", "seconds": "double"}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from quantart.errors import UserError
+from quantart.images.kinds import FORMATS, is_picture_file
 from quantart.images.write import WRITTEN_FORMATS
-from quantart.vocabulary.pictures import EXTENSIONS, is_picture
+from quantart.vocabulary.pictures import EXTENSIONS
 
 GRID_CELLS = 400  # most pictures in one grid; further contents go to further grids
 STEM_BYTES = 100  # of each of the two names in an output's name: file systems allow 255 bytes in all
@@ -62,8 +63,8 @@ def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, forc
 def _find_pictures(arguments: Sequence[str], out: Path) -> list[Path]:
     """The files that arguments name, each once: in the arguments' order, sorted within folders and patterns.
 
-    A file named by itself counts whatever its ending. Folders and patterns are searched for pictures' endings; `out`
-    is left out when a folder above it is searched.
+    A file named by itself counts whatever it is. Folders and patterns are searched for pictures; `out` is left out when
+    a folder above it is searched.
     """
     found: dict[Path, Path] = {}
     for argument in arguments:
@@ -72,12 +73,12 @@ def _find_pictures(arguments: Sequence[str], out: Path) -> list[Path]:
             matches = [path]
         elif glob.has_magic(argument):
             matches = sorted(map(Path, glob.glob(os.path.expanduser(argument), recursive=True)))
-            matches = [match for match in matches if match.is_dir() or is_picture(match.name)]
+            matches = [match for match in matches if match.is_dir() or is_picture_file(match)]
         else:
             raise UserError(f"{argument}: no such file or folder")
         files = [file for match in matches for file in (_below(match, out.resolve()) if match.is_dir() else [match])]
         if not files:
-            raise UserError(f"{argument}: no picture there (endings: {', '.join(EXTENSIONS)})")
+            raise UserError(f"{argument}: no picture there ({', '.join(FORMATS)})")
         for file in files:
             found.setdefault(file.resolve(), file)
     return list(found.values())
@@ -89,7 +90,7 @@ def _below(folder: Path, without: Path) -> list[Path]:
     for place, folders, names in os.walk(folder):
         here = Path(place)
         folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != without]
-        found += [here / name for name in names if is_picture(name) and not name.startswith(".")]
+        found += [here / name for name in names if not name.startswith(".") and is_picture_file(here / name)]
     return sorted(found)
 
 
