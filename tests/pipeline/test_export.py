@@ -113,6 +113,19 @@ def test_a_trained_run_becomes_the_challenger(project: Project, network: Experim
     assert np.array_equal(decode_image(image, max_pixels=10**8), Stylizer(network).stylize(*held_out))
 
 
+def test_the_alias_moves_last(project: Project) -> None:
+    link = project.link("export")
+    before = MlflowClient().get_model_version_by_alias("painter", "challenger").version
+    link.rename(link.with_suffix(".kept"))
+    link.mkdir()
+    with pytest.raises(UserError, match=f"^{link}: "):
+        run(project)
+    assert MlflowClient().get_model_version_by_alias("painter", "challenger").version == before
+    MlflowClient().delete_model_version("painter", str(int(before) + 1))
+    link.rmdir()
+    link.with_suffix(".kept").rename(link)
+
+
 def check_card(card: str, run_id: str) -> None:
     """The model card of the version, on embedded pictures."""
     lines = card.splitlines()

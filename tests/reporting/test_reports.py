@@ -49,6 +49,23 @@ def test_the_files_hold_what_was_measured(tmp_path: Path) -> None:
     assert read_image(folder / "grids/discrete.png", max_pixels=10**7).std() > 10
 
 
+def test_a_file_that_has_another_name_too_is_replaced_not_written_through(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "reports", tmp_path / "cache"
+    results = {"discrete": transfer_result()}, {"style": reconstruction_result()}
+    write_reports(folder, *results)
+    files = sorted(path for path in folder.rglob("*.*") if path.is_file())
+    cache.mkdir()
+    for number, file in enumerate(files):
+        (cache / str(number)).write_bytes(b"kept")
+        file.unlink()
+        file.hardlink_to(cache / str(number))
+
+    write_reports(folder, *results)
+
+    assert {path.read_bytes() for path in cache.iterdir()} == {b"kept"}
+    assert [path for path in files if path.read_bytes() == b"kept"] == []
+
+
 def test_headlines_are_the_models_few_numbers() -> None:
     values = {"gram_vgg16": 0.5, "fd_inception_v3": 9.0, "n": 3, "latent_style": 0.1, "perplexity": 30.0}
     every = {"discrete": values | {"baselines": {"adain": values}}, "reconstruction": {"style": {"psnr": 20.0}}}

@@ -65,5 +65,11 @@ def test_the_files_hold_the_table_and_the_plot_and_are_the_same_each_time(tmp_pa
     assert ElementTree.parse(tmp_path / "sweep.svg").getroot().tag.endswith("svg")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     assert set(before) == {"sweep.csv", "sweep.png", "sweep.svg"}
+    elsewhere = tmp_path.parent / "elsewhere"
+    elsewhere.write_bytes(b"kept")
+    for name in before:
+        (tmp_path / name).unlink()
+        (tmp_path / name).hardlink_to(elsewhere)
     sweep().write(tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert elsewhere.read_bytes() == b"kept"

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from quantart.data.licences import licences
@@ -76,6 +77,7 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
         )
     if run_id is None:
         write_registered(project, registered)
+    MlflowClient().set_registered_model_alias(registered.name, registered.alias, registered.version)  # last
     log.info("%s is now %s@%s", registered.uri, registered.name, registered.alias)
     return registered
 

@@ -14,6 +14,7 @@ from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.resampling import Estimate
 from quantart.evaluation.summary import Verdict, difference, rows_of, sharing_of, verdict
 from quantart.images.write import write_image
+from quantart.machine.whole import write_whole
 from quantart.reporting.grids import transfer_grid
 from quantart.reporting.words import NO_INTERVAL, depends_on_set_size, number, too_few_pictures
 from quantart.vocabulary.metrics import CONTENT_DISTANCES, HEADLINES, MODEL
@@ -61,11 +62,11 @@ def write_reports(
         metrics["reconstruction"] = {domain: _nested(result) for domain, result in reconstructions.items()}
         sections.append(reconstruction_section(reconstructions))
     for name, values in (("metrics", metrics), ("baselines", of_baselines)):
-        _write(folder / f"{name}.json", json.dumps(headlines(values), indent=2, allow_nan=False))
-    _write(folder / "summary.md", "\n\n".join(["# Evaluation on held-out pictures", *sections]))
+        _write(folder / f"{name}.json", json.dumps(headlines(values), indent=2, allow_nan=False) + "\n")
+    _write(folder / "summary.md", "\n\n".join(["# Evaluation on held-out pictures", *sections]) + "\n")
     everything = {**transfers, **{f"reconstruction, {domain}": r for domain, r in reconstructions.items()}}
     tables = {name: result.summary_table() for name, result in everything.items()}
-    pd.concat(tables, names=["variant"]).reset_index("variant").to_csv(folder / "summary.csv", **_CSV)
+    _write(folder / "summary.csv", pd.concat(tables, names=["variant"]).reset_index("variant").to_csv(**_CSV))
     if transfers:
         _write_transfers(folder, transfers)
     return metrics
@@ -97,7 +98,7 @@ def headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _write_plot(path: Path, frame: pd.DataFrame) -> None:
     (column,) = (name for name in frame.columns if str(name).startswith(CONTENT_DISTANCES))
-    frame.assign(content_distance=frame[column]).to_csv(path, **_CSV)
+    _write(path, frame.assign(content_distance=frame[column]).to_csv(**_CSV))
 
 
 def _nested(result: EvaluationResult) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _nested(result: EvaluationResult) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf8")
+    write_whole(path, text.encode())
 
 
 def verdicts(result: EvaluationResult) -> dict[str, dict[str, Verdict]]:

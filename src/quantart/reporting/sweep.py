@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from matplotlib.lines import Line2D
 from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, STYLE_VQGAN
 from quantart.evaluation.evaluate import EvaluationResult
 from quantart.losses.lpips import LPIPS
+from quantart.machine.whole import write_whole
 from quantart.models.fidelity import Fidelity
 
 # without the copies, whose distance of zero would squeeze the rest
@@ -49,11 +51,13 @@ class Sweep:
         The same table gives the same bytes. Both plotted metrics are returned by setting.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.table.to_csv(folder / "sweep.csv", index=False, float_format="%.6g")
+        write_whole(folder / "sweep.csv", self.table.to_csv(index=False, float_format="%.6g").encode())
         figure = self.plot()
         for ending, metadata in (("png", {}), ("svg", {"Date": None})):
             with mpl.rc_context({"svg.hashsalt": "quantart"}):
-                figure.savefig(folder / f"sweep.{ending}", dpi=120, metadata=metadata)
+                file = io.BytesIO()
+                figure.savefig(file, format=ending, dpi=120, metadata=metadata)
+            write_whole(folder / f"sweep.{ending}", file.getvalue())
         settings = self.table.dropna(subset=["alpha"])
         both = settings[[self.content, self.style]].to_dict("records")
         return {str(method): values for method, values in zip(settings["method"], both, strict=True)}

@@ -42,10 +42,9 @@ def log_and_register(
     card: str,
     tags: Mapping[str, str],
 ) -> RegisteredVersion:
-    """Log the stage-2 networks as one model of a run, register it and move `challenger` to it.
+    """Log the stage-2 networks as one model of a run, and register it once it was loaded and has painted the example.
 
-    The model holds the safetensors weights, the code it imports and exact requirements; nothing in it is pickled. The
-    alias moves only after the logged model was loaded and has painted the example.
+    The model holds the safetensors weights, the code it imports and exact requirements; nothing in it is pickled.
 
     Args:
         networks: folders of one or both variants; in the model each is in `artifacts/` under its folder's name.
@@ -85,7 +84,6 @@ def log_and_register(
     mlflow.pyfunc.load_model(info.model_uri).predict(frame)
     number = mlflow.register_model(info.model_uri, name, tags={**tags, SHA256_TAG: sha256}).version
     MlflowClient().update_model_version(name, number, card)
-    MlflowClient().set_registered_model_alias(name, CHALLENGER, number)
     return RegisteredVersion(name, str(number), CHALLENGER, run_id)
 
 
