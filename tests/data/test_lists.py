@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from quantart.data.files import PictureFile
 from quantart.data.sources import listed_pictures, tabled_pictures
 from quantart.errors import UserError
+from quantart.images.decode import ImageError, read_file
 
 WIKIART = 'filename,artist,title,genre\n1.jpg,van Gogh,"Sea, with boats",landscape\n2.jpg,Degas,Two,genre painting\n'
 
@@ -42,32 +45,71 @@ def test_a_list_has_one_path_per_line_with_any_line_ends(root, bom, end):
     assert not [picture for picture in pictures if picture.fault]  # that 2.jpg is missing is seen when it is opened
 
 
-def test_names_that_lead_out_of_the_root_are_set_aside_each_with_its_reason(root):
-    (root / "link.jpg").symlink_to(root.parent / "outside.jpg")
+def both(root: Path, names: list[str]) -> Iterator[list[PictureFile]]:
+    """What a list and a table of the names say."""
+    yield listed_pictures(written(root, "\n".join(names)), root)
+    yield tabled_pictures(written(root, "\n".join(["filename", *names])), root, "filename", None)
+
+
+def test_what_is_inside_the_root_is_used_however_its_name_is_written(root):
+    (root / "link.jpg").symlink_to(root.parent / "outside.jpg")  # as in a folder: DVC and people make such links
     (root / "up").symlink_to(root.parent)
-    (root / "inner.jpg").symlink_to(root / "1.jpg")
-    names = [
-        "../outside.jpg",
-        "/etc/passwd",
-        "link.jpg",
-        "up/outside.jpg",
-        "nul\0.jpg",
-        "inner.jpg",
-        str(root / "1.jpg"),
-    ]
-    for pictures in (
-        listed_pictures(written(root, "\n".join(names)), root),
-        tabled_pictures(written(root, "\n".join(["filename", *names])), root, "filename", None),
-    ):
-        assert faults(pictures) == {
-            "../outside.jpg": "leads out of its folder with `..`",
-            "/etc/passwd": "an absolute path; names are relative to the pictures' root",
-            "link.jpg": "a link that leads out of root",
-            "up/outside.jpg": "a link that leads out of root",
-            "nul\0.jpg": "cannot be read: embedded null byte",
-            "inner.jpg": None,
-            str(root / "1.jpg"): "an absolute path; names are relative to the pictures' root",
-        }
+    (root.parent / "way in").symlink_to(root)
+    names = {
+        str(root / "1.jpg"): "1.jpg",
+        "deep/../two words.jpg": "two words.jpg",
+        f"../{root.name}/1.jpg": "1.jpg",
+        str(root.parent / "way in" / "1.jpg"): "1.jpg",
+        "link.jpg": "link.jpg",
+        "up/outside.jpg": "up/outside.jpg",
+    }
+    for pictures in both(root, list(names)):
+        assert faults(pictures) == dict.fromkeys(names.values())
+        assert [picture.name for picture in pictures] == list(names.values())
+        assert all(picture.path.is_file() for picture in pictures)
+
+
+def test_names_that_lead_out_of_the_root_are_set_aside_each_with_its_reason(root):
+    (root / "up").symlink_to("/")
+    outside = ["../outside.jpg", "/etc/passwd", "up/../../outside.jpg", str(root.parent / "outside.jpg")]
+    for pictures in both(root, outside):
+        for name, fault in faults(pictures).items():
+            assert name in outside
+            assert re.match(rf"leads out of {root.name}; .*`root`", fault or "")
+
+
+def test_a_list_of_absolute_paths_needs_no_root_or_any_above_them(root):
+    """As `find $PWD/photos -name '*.jpg' > train.txt` writes it."""
+    path = written(root, f"{root}/1.jpg\n{root}/two words.jpg\n")
+    for above, name in ((root.parent, f"{root.name}/1.jpg"), (Path("/"), str(root / "1.jpg")[1:])):
+        first, second = listed_pictures(path, above)
+        assert (first.name, first.fault, second.fault) == (name, None, None)
+        assert first.path.samefile(root / "1.jpg")
+
+
+def test_names_match_however_their_accents_are_coded(root):
+    (root / "Cafe\u0301").mkdir()
+    (root / "Cafe\u0301" / "Zu\u0308rich.jpg").touch()
+    for pictures in both(root, ["Caf\u00e9/Z\u00fcrich.jpg"]):
+        assert faults(pictures) == {"Caf\u00e9/Z\u00fcrich.jpg": None}
+        assert pictures[0].path.is_file()
+    table = written(root, "stu\u0308ck,ort\n1.jpg,Zu\u0308rich\n", "info.csv")
+    assert len(tabled_pictures(table, root, "st\u00fcck", "ort == Z\u00fcrich")) == 1
+
+
+def test_two_files_of_one_name_are_named_and_the_one_that_is_meant_exactly_is_used(root):
+    for name in ("\u1e69.jpg", "s\u0323\u0307.jpg"):  # ṩ, whole and in parts
+        (root / name).touch()
+    for pictures in both(root, ["\u1e69.jpg", "s\u0307\u0323.jpg"]):
+        exact, neither = pictures
+        assert (exact.path.name, exact.fault) == ("\u1e69.jpg", None)
+        assert re.match("s\u0307\u0323.jpg: 2 files .* accents", neither.fault or "")
+
+
+def test_a_name_that_is_no_file_name_is_set_aside_when_it_is_opened(root):
+    for pictures in both(root, ["nul\0.jpg"]):
+        with pytest.raises(ImageError, match="cannot be read: embedded null byte"):
+            read_file(pictures[0].path)
 
 
 def test_the_root_itself_may_be_a_link(root):

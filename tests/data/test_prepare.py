@@ -283,7 +283,7 @@ def test_a_table_names_the_pictures_and_its_wrong_names_are_set_aside(photos, tm
     assert (report.found, report.kept) == (11, 8)
     assert [row.file for row in read_index(tmp_path / "out")] == names[:8]
     assert table(tmp_path / "out" / "rejected.csv") == [
-        {"file": "../secret.jpg", "reason": "leads out of its folder with `..`"},
+        {"file": "../secret.jpg", "reason": "leads out of photos; set `root` to a folder that it is in"},
         {"file": "./=x,y.jpg", "reason": "cannot be read: No such file or directory"},
         {"file": "gone.jpg", "reason": "cannot be read: No such file or directory"},
     ]
@@ -338,3 +338,27 @@ def test_a_split_that_no_name_falls_into_is_reported_before_anything_is_trained(
     with pytest.raises(UserError, match=r"^data\.content: none of 12 .*'val'.*; .*data\.val_share"):
         prepare_content(photos, tmp_path / "out", params(paired=True, val_share=0.0001))
     assert not (tmp_path / "out").exists()
+
+
+def test_partners_are_found_and_split_alike_however_their_accents_are_coded(photos, tmp_path):
+    (tmp_path / "paintings").mkdir()
+    for number, file in enumerate(sorted(photos.iterdir())):
+        shutil.copy(file, tmp_path / "paintings" / f"e\u0301 {number}.png")
+        file.rename(photos / f"\u00e9 {number}.jpg")
+    splits = {}
+    for folder, domain in ((photos, "content"), (tmp_path / "paintings", "style")):
+        prepare_domain(folder, tmp_path / domain, params(paired=True), domain=domain, workers=1)
+        splits[domain] = [row.split for row in read_index(tmp_path / domain)]
+    assert len(splits["content"]) == 12
+    assert splits["content"] == splits["style"]
+
+
+def test_two_names_that_look_alike_are_a_sentence_where_partners_go_by_name(photos, tmp_path):
+    shutil.copy(photos / "cat.jpg", photos / "e\u0301.jpg")
+    shutil.copy(photos / "ajantacave.jpg", photos / "\u00e9.jpg")
+    (photos / "cat.jpg").unlink()
+    (photos / "ajantacave.jpg").unlink()
+    report = prepare_content(photos, tmp_path / "out", params(paired=True, max_rejected_share=0.5))
+    ((file, reason),) = report.rejected
+    assert file == "\u00e9.jpg"
+    assert "accents" in reason

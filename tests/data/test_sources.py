@@ -118,3 +118,11 @@ def test_a_list_and_a_table_are_read_relative_to_their_folder_or_to_a_root(tmp_p
         find_pictures(tmp_path / "all.csv", None, tmp_path / "pictures")
     with pytest.raises(UserError, match=r"gone: .*`root`"):
         find_pictures(tmp_path / "all.csv", by_column, tmp_path / "gone")
+
+
+def test_a_folder_is_found_however_its_accents_are_coded(tmp_path):
+    touch(tmp_path, "Zu\u0308rich/1.jpg")
+    (tmp_path / "list.txt").write_text("1.jpg\n")
+    for source, root in (("Z\u00fcrich", None), ("list.txt", tmp_path / "Z\u00fcrich")):
+        (picture,) = find_pictures(tmp_path / source, None, root).pictures
+        assert picture.path.is_file()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from quantart.machine.names import same_name
 
 SHARD = ".tar"
 
@@ -30,21 +33,18 @@ def table_name(name: str) -> str:
     return f"./{name}" if name.startswith(FORMULA_STARTS) else name
 
 
-def leads_outside(name: str) -> str | None:
-    """Why a name from a list, table or shard is no path below its root; None where it is one."""
-    path = PurePosixPath(name)
-    if path.is_absolute():
-        return "an absolute path; names are relative to the pictures' root"
-    if ".." in path.parts:
-        return "leads out of its folder with `..`"
-    return None
+def inside(name: str) -> str | None:
+    """A name from an archive as a path below its root: `/a/../b.jpg` as `b.jpg`; None where it leads out."""
+    path = posixpath.normpath(name.lstrip("/"))
+    return None if path == ".." or path.startswith("../") else path
 
 
 def pair_name(file: str) -> str:
-    """The name that partners share: the path inside the source, or inside its shard, without the file's ending.
+    """The name that partners share: the path inside the source, or inside its shard, without the file's ending
+    and however its accents are coded.
 
     `a/1.jpg` and `a/1.png` share one, so do `train-0.tar/7.jpg` and `part.tar/7.png`; `a/1.jpg` and `b/1.jpg` do not.
     """
-    parts = PurePosixPath(file).with_suffix("").parts
+    parts = PurePosixPath(same_name(file)).with_suffix("").parts
     shards = [place for place, part in enumerate(parts[:-1], start=1) if part.lower().endswith(SHARD)]
     return "/".join(parts[shards[-1] :] if shards else parts)

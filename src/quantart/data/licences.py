@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quantart.data.sources import walk
 from quantart.images.kinds import is_picture_file
+from quantart.machine.names import same_name
 
 MANIFEST = "manifest.csv"  # as of data/sample: file, licence and sha256 of each picture
 
@@ -24,9 +25,12 @@ def licences(folder: Path) -> dict[str, int] | None:
     found: Counter[str] = Counter()
     try:
         with manifest.open(encoding="utf8", newline="") as file:
-            listed = {row.get("file"): (row.get("licence"), row.get("sha256")) for row in csv.DictReader(file)}
+            listed = {
+                same_name(row.get("file") or ""): (row.get("licence"), row.get("sha256"))
+                for row in csv.DictReader(file)
+            }
         for picture in filter(is_picture_file, walk(folder)):
-            licence, sha256 = listed.get(picture.relative_to(folder.parent).as_posix(), (None, None))
+            licence, sha256 = listed.get(same_name(picture.relative_to(folder.parent).as_posix()), (None, None))
             if not licence or sha256 != hashlib.sha256(picture.read_bytes()).hexdigest():
                 return None
             found[licence] += 1

@@ -19,6 +19,7 @@ from quantart.data.pictures import IndexRow
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side
 from quantart.images.decode import ImageError, decode_image, read_file
+from quantart.machine.names import same_name
 
 PICTURES_PER_WORKER = 100  # fewer are done before a process has started
 BATCH = 512  # pictures that may wait in memory for their turn
@@ -130,7 +131,9 @@ def pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path, paired: b
             elif result.sha256 in file_of:
                 packed.duplicates.append((name, file_of[result.sha256]))
             elif paired and (other := file_named.setdefault(pair_name(name), name)) != name:
-                packed.rejected.append((name, f"has the same name as {other}; partners are found by name"))
+                differs = " but for how its accents are coded" if same_name(other) == same_name(name) else ""
+                fault = f"has the same name as {other}{differs}; partners are found by name"
+                packed.rejected.append((name, fault))
             else:
                 height, width = result.picture.shape[:2]
                 file_of[result.sha256] = name

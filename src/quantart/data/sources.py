@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from quantart.data.files import SHARD, PictureFile, leads_outside, table_name
+from quantart.data.files import SHARD, PictureFile, table_name
 from quantart.data.shards import refuse_compressed, shard_pictures
 from quantart.errors import UserError
 from quantart.images.kinds import FORMATS, is_picture_file
+from quantart.machine.names import FileNames, same_name
 from quantart.vocabulary.filters import parse_where
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Found(NamedTuple):
 def find_pictures(source: Path, table: TableParams | None = None, root: Path | None = None) -> Found:
     """All pictures of a source; only decoding shows whether one can be used.
 
-    A name that can't or must not be followed (a path out of the root, a link in a tar) is among them, with its fault.
+    A name that can't or must not be followed (a path out of the root, a device in a tar) is among them, with its fault.
 
     Args:
         source: a folder (searched recursively, shards in it included), a list (`.txt`), a table (`.csv`), a shard
@@ -47,7 +48,9 @@ def find_pictures(source: Path, table: TableParams | None = None, root: Path | N
     Raises:
         UserError: no such source, one that can't be read, or no picture in it.
     """
-    root = root or source.parent
+    names = FileNames()
+    source = names.on_disk(source)
+    root = names.on_disk(root or source.parent)
     kind = source.suffix.lower()
     passed_over: list[str] = []
     if source.is_dir():
@@ -110,8 +113,8 @@ def listed_pictures(path: Path, root: Path) -> list[PictureFile]:
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise UserError(f"{path}: names no picture", f"write one path per line, relative to {root}")
-    base = _resolved_root(root)
-    return [_named(name, base) for name in names]
+    place = _Root(root)
+    return [place.picture(name) for name in names]
 
 
 def tabled_pictures(path: Path, root: Path, column: str, where: str | None) -> list[PictureFile]:
@@ -120,7 +123,7 @@ def tabled_pictures(path: Path, root: Path, column: str, where: str | None) -> l
     A row whose number of cells differs from the header's is set aside, since its columns are uncertain.
     """
     clauses = parse_where(where) if where is not None else []
-    base = _resolved_root(root)
+    column, place = same_name(column), _Root(root)
     found: list[PictureFile] = []
     seen: dict[str, None] = {}
     for line, row, fault in _rows(path, [column, *(clause.column for clause in clauses)]):
@@ -131,7 +134,7 @@ def tabled_pictures(path: Path, root: Path, column: str, where: str | None) -> l
         elif all(clause.holds(row) for clause in clauses):
             name = row[column]
             empty = PictureFile(f"line {line}", path, fault=f"no name in column {column!r}")
-            found.append(_named(name, base) if name else empty)
+            found.append(place.picture(name) if name else empty)
     if not found and not seen:
         raise UserError(f"{path}: has a header, but no row that names a picture")
     if not found:
@@ -145,7 +148,7 @@ def _rows(path: Path, needed: list[str]) -> Iterator[tuple[int, dict[str, str], 
     """Line number, cells by column and fault of each row that is not blank."""
     reader = csv.reader(io.StringIO(_read_text(path), newline=""))
     try:
-        header = [cell.strip() for cell in next(reader, [])]
+        header = [same_name(cell.strip()) for cell in next(reader, [])]
         if missing := [column for column in needed if column not in header]:
             raise UserError(f"{path}: no column {missing[0]!r}", f"its columns are {', '.join(header) or 'none'}")
         for cells in reader:
@@ -169,21 +172,38 @@ def _read_text(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
 
 
-def _resolved_root(root: Path) -> Path:
-    if not root.is_dir():
-        fault = f"{root}: no such folder, though the pictures' names are relative to it"
-        raise UserError(fault, "correct `root` of this source")
-    return root.resolve()
+class _Root:
+    """The folder that the names in a list or table are relative to. What a name leads to must be inside it.
 
+    As for a folder of pictures, links in it are followed wherever they lead: the user named it. A name may be absolute,
+    or go up and down again.
+    """
 
-def _named(name: str, root: Path) -> PictureFile:
-    path = root / name
-    fault = leads_outside(name)
-    if fault is None:
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            fault = f"{root}: no such folder, though the pictures' names are relative to it"
+            raise UserError(fault, "correct `root` of this source")
+        self._root = Path(os.path.abspath(root))
+        self._resolved = root.resolve()
+        self._names = FileNames()
+
+    def picture(self, name: str) -> PictureFile:
         try:
-            inside = path.resolve().is_relative_to(root)
+            path = self._names.on_disk(self._root / name)
+            below = self._below(Path(os.path.normpath(path))) or self._below(path.resolve())
+        except UserError as error:
+            return PictureFile(table_name(name), self._root, fault=f"{error.fault}; {error.remedy}")
         except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, links in a circle
             fault = f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        else:
-            fault = None if inside else f"a link that leads out of {root.name}"
-    return PictureFile(table_name(name if fault else PurePosixPath(name).as_posix()), path, fault=fault)
+            return PictureFile(table_name(name), self._root, fault=fault)
+        if below is None:
+            fault = f"leads out of {self._root.name or self._root}; set `root` to a folder that it is in"
+            return PictureFile(table_name(name), self._root, fault=fault)
+        written = PurePosixPath(name)
+        plain = not written.is_absolute() and ".." not in written.parts
+        return PictureFile(table_name((written if plain else below).as_posix()), self._root / below)
+
+    def _below(self, path: Path) -> Path | None:
+        """The path relative to the root, which may itself be a link."""
+        roots = (root for root in (self._root, self._resolved) if path.is_relative_to(root))
+        return next((path.relative_to(root) for root in roots), None)

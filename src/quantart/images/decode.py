@@ -128,8 +128,8 @@ def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
             file.seek(offset)
             data = file.read() if size is None else file.read(size)
             after = os.fstat(file.fileno())
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     expected = before.st_size if size is None else size
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size) or len(data) != expected:
         raise ImageError("changed while it was read", "run again when nothing writes to it")

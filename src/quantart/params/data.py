@@ -21,8 +21,8 @@ class TableParams(Section):
     where: str | None = None
     """filter on a table's rows: `genre == landscape and year != 1900`"""
     root: str | None = None
-    """folder that the names are relative to and must stay inside; relative to the project's root or absolute; null: the
-    folder of the table or list"""
+    """folder that the names are relative to and must lead into, `/` for absolute paths anywhere; itself relative to the
+    project's root or absolute; null: the folder of the table or list"""
 
     @model_validator(mode="after")
     def _check_filter(self) -> TableParams:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from quantart.errors import UserError
 from quantart.images.kinds import FORMATS, is_picture_file
 from quantart.images.write import WRITTEN_FORMATS
+from quantart.machine.names import FileNames
 from quantart.vocabulary.pictures import EXTENSIONS
 
 GRID_CELLS = 400  # most pictures in one grid; further contents go to further grids
@@ -68,7 +69,7 @@ def _find_pictures(arguments: Sequence[str], out: Path) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for argument in arguments:
-        path = Path(argument)
+        path = FileNames().on_disk(Path(argument))
         if path.exists():
             matches = [path]
         elif glob.has_magic(argument):

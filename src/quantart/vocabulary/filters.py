@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from unicodedata import normalize
 
 _CLAUSE = re.compile(
     r"""\s*(?P<column>[^=!]*[^=!\s])\s*(?P<operator>==|!=)\s*
@@ -23,17 +24,17 @@ class Clause:
     value: str
 
     def holds(self, row: Mapping[str, str]) -> bool:
-        return (row[self.column] == self.value) is self.equal
+        return (normalize("NFC", row[self.column]) == self.value) is self.equal
 
 
 def parse_where(text: str) -> list[Clause]:
     """The clauses of a filter, all of which must hold for a row; `ValueError` if it is not a filter.
 
-    Values are compared as text. Quotes are needed only around a value that contains ` and `, begins with a quote, or
-    begins or ends with a space.
+    Values are compared as text, however their accents are coded. Quotes are needed only around a value that contains
+    ` and `, begins with a quote, or begins or ends with a space.
     """
     clauses: list[Clause] = []
-    place = 0
+    text, place = normalize("NFC", text), 0
     while place < len(text) or not clauses:
         match = _CLAUSE.match(text, place)
         if match is None:
