@@ -28,14 +28,13 @@ from quantart.machine.device import default_device
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Params
-from quantart.pipeline import transfer_task, vqgan_task
+from quantart.pipeline import stage1_task, stage2_task
 from quantart.presets import find_preset, params_with
 from quantart.project import Project
 from quantart.stylize.stylizer import Stylizer
 from quantart.training.launch import make_accelerator
-from quantart.training.means import Means
-from quantart.training.step import AdversarialStep
-from quantart.training.update import Update
+from quantart.training.loop import Update
+from quantart.training.objective import AdversarialObjective
 
 ROOT = Path(__file__).parents[1]
 SIDE = 256
@@ -103,22 +102,22 @@ def transferring(params: Params) -> ExperimentStage2:
 
 def stage_1_reference(batch: int) -> Call:
     params, x = preset(), batch_of("paintings", batch)
-    step = vqgan_task.make_step(vqgan(params), params, "style")
-    step.reference_order = True
-    update = reference.stage_1_step(reference.plain(step.to(default_device())), params.stage1.domain.learning_rate)
+    objective = stage1_task.make_objective(vqgan(params), params, "style")
+    objective.reference_order = True
+    update = reference.stage_1_step(reference.plain(objective.to(default_device())), params.stage1.domain.learning_rate)
     return lambda: update(x)
 
 
 def stage_1_ours(batch: int) -> Call:
     params, x = preset(), batch_of("paintings", batch)
-    return _updates(vqgan_task.make_step(vqgan(params), params, "style"), params.stage1.domain, lambda step: x)
+    return _updates(stage1_task.make_objective(vqgan(params), params, "style"), params.stage1.domain, lambda step: x)
 
 
 def stage_2_reference(batch: int) -> Call:
     params, content, style = preset(), batch_of("photos", batch), batch_of("paintings", batch)
-    step = transfer_task.make_step(transferring(params).to(default_device()), params, variance=1.0)
-    step.reference_order = True
-    update = reference.stage_2_step(reference.plain(step.to(default_device())), params.stage2.train.learning_rate)
+    objective = stage2_task.make_objective(transferring(params).to(default_device()), params, variance=1.0)
+    objective.reference_order = True
+    update = reference.stage_2_step(reference.plain(objective.to(default_device())), params.stage2.train.learning_rate)
     return lambda: update(content, style)
 
 
@@ -131,16 +130,16 @@ def stage_2_ours(batch: int, params: Params | None = None, side: int = SIDE // 1
         rows = (step * batch + torch.arange(batch, device=codes.device)) % STORED_PICTURES
         return CodeBatch(codes[0, rows], codes[1, rows])
 
-    return _updates(transfer_task.make_step(transferring(params), params, variance=1.0), params.stage2.train, draw)
+    return _updates(stage2_task.make_objective(transferring(params), params, variance=1.0), params.stage2.train, draw)
 
 
-def _updates(step: AdversarialStep, training: object, batch: Callable[[int], object]) -> Call:
-    update = Update(step, training, make_accelerator(seed=0), factor=1.0)
-    steps, totals = count(), Means()
+def _updates(objective: AdversarialObjective, training: object, batch: Callable[[int], object]) -> Call:
+    update = Update(objective, training, make_accelerator(seed=0), factor=1.0)
+    steps = count()
 
     def one() -> None:
         number = next(steps)
-        update(batch(number), number, totals)
+        update(batch(number), number)
 
     return one
 

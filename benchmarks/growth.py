@@ -91,7 +91,7 @@ def _of_rows(rows: int, repeat: int) -> dict[str, float]:
     import cases
 
     from quantart.data.codes import CODES, LATENTS, StoredCodes, code_dtype
-    from quantart.pipeline.transfer_task import latent_variance, make_batches
+    from quantart.pipeline.stage2_task import latent_variance, make_batches
     from quantart.training.launch import make_accelerator
 
     params, accelerator = cases.preset(), make_accelerator(seed=0)

@@ -22,11 +22,10 @@ from accelerate import Accelerator
 
 from quantart.data.pictures import PackedPictures
 from quantart.params import Params
-from quantart.pipeline import vqgan_task
+from quantart.pipeline import stage1_task
 from quantart.project import Project, find_project
 from quantart.training.launch import make_accelerator
-from quantart.training.means import Means
-from quantart.training.update import Update
+from quantart.training.loop import Update
 
 SEEDS = (0, 1, 2)
 
@@ -36,25 +35,25 @@ def losses(project: Project, params: Params, seed: int, steps: int, last: int, f
     accelerator = make_accelerator(seed) if fast else Accelerator(cpu=True, mixed_precision="no")
     params = params.model_copy(update={"seed": seed})
     torch.manual_seed(seed)
-    step = vqgan_task.make_step(vqgan_task.make_model(params, project.stage1_model("base")), params, "style")
+    model = stage1_task.make_model(params, project.stage1_model("base"))
+    objective = stage1_task.make_objective(model, params, "style")
     if not fast:
-        reference.plain(step)
+        reference.plain(objective)
     training = params.stage1.domain.model_copy(update={"steps": steps})
-    update = Update(step, training, accelerator, factor=1.0)
+    update = Update(objective, training, accelerator, factor=1.0)
     if not fast:
-        for optimizer in update.optimizers.values():
+        for optimizer in update.state.optimizers.values():
             for group in optimizer.param_groups:
                 group["fused"] = False
-    batches = vqgan_task.make_batches(
+    batches = stage1_task.make_batches(
         {"style": PackedPictures(project.prepared("style"), "train")}, params, "style", accelerator
     )
-    totals = Means()
     for number in range(steps):
         torch.manual_seed(seed * steps + number)
         if number == steps - last:
-            totals.take(accelerator)
-        update(batches(number), number, totals)
-    return totals.take(accelerator)
+            update.means.take(accelerator)
+        update(batches(number), number)
+    return update.means.take(accelerator)
 
 
 def in_own_process(seed: int, fast: bool, options: argparse.Namespace) -> dict[str, float]:
@@ -79,7 +78,7 @@ def main() -> None:
     found = [[in_own_process(seed, fast, options) for fast in (True, False)] for seed in SEEDS]
     print(f"| loss | {' | '.join(f'seed {seed}, on | off' for seed in SEEDS)} | on - off | spread of seeds |")
     print("|---" * (2 * len(SEEDS) + 3) + "|")
-    for name in ("nll_loss", "p_loss", "quant_loss", "total_loss", "disc_loss"):
+    for name in ("nll_loss", "perceptual_loss", "codebook_loss", "total_loss", "discriminator_loss"):
         rows = [[each[name] for each in pair] for pair in found if name in pair[0]]
         if not rows:
             continue

@@ -17,9 +17,9 @@ from quantart.data.batches import CodeBatch
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.step import AdversarialStep, Phase
-from quantart.training.transfer_step import Stage2Step
-from quantart.training.vqgan_step import Stage1Step
+from quantart.training.objective import AdversarialObjective, Phase
+from quantart.training.stage1_objective import Stage1Objective
+from quantart.training.stage2_objective import Stage2Objective
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -74,21 +74,21 @@ def stylise(model: ExperimentStage2, content: Tensor, style: Tensor) -> Tensor:
         return model(content, style)
 
 
-def stage_1_step(step: Stage1Step, learning_rate: float) -> Callable[[Tensor], None]:
+def stage_1_step(objective: Stage1Objective, learning_rate: float) -> Callable[[Tensor], None]:
     """Two forward passes of the VQGAN a step: for its own loss, and anew for the discriminator's."""
-    optimizers = _adams(step, learning_rate)
+    optimizers = _adams(objective, learning_rate)
 
     def update(pictures: Tensor) -> None:
         for phase in PHASES:
-            _optimise(step, pictures, phase, optimizers[phase])
+            _optimise(objective, pictures, phase, optimizers[phase])
 
     return update
 
 
-def stage_2_step(step: Stage2Step, learning_rate: float) -> Callable[[Tensor, Tensor], None]:
+def stage_2_step(objective: Stage2Objective, learning_rate: float) -> Callable[[Tensor, Tensor], None]:
     """Both frozen encoders over both pictures, in each of the two passes."""
-    optimizers = _adams(step, learning_rate)
-    model = step.model
+    optimizers = _adams(objective, learning_rate)
+    model = objective.model
 
     def update(content: Tensor, style: Tensor) -> None:
         for phase in PHASES:
@@ -97,21 +97,21 @@ def stage_2_step(step: Stage2Step, learning_rate: float) -> Callable[[Tensor, Te
                     model.quantize_enc.nearest(model.quant_conv(model.encoder(content))),
                     model.quantize_dec.nearest(model.quant_conv_real(model.encoder_real(style))),
                 )
-            _optimise(step, codes, phase, optimizers[phase])
+            _optimise(objective, codes, phase, optimizers[phase])
 
     return update
 
 
-def _adams(step: AdversarialStep, learning_rate: float) -> dict[Phase, torch.optim.Optimizer]:
-    parts = step.generator_parameters(), step.discriminator_parameters()
+def _adams(objective: AdversarialObjective, learning_rate: float) -> dict[Phase, torch.optim.Optimizer]:
+    parts = objective.generator_parameters(), objective.discriminator_parameters()
     return {
         phase: torch.optim.Adam(part, lr=learning_rate, betas=(0.5, 0.9))
         for phase, part in zip(PHASES, parts, strict=True)
     }
 
 
-def _optimise(step: AdversarialStep, batch: Any, phase: Phase, optimizer: torch.optim.Optimizer) -> None:
-    output = step(batch, phase, 0)
+def _optimise(objective: AdversarialObjective, batch: Any, phase: Phase, optimizer: torch.optim.Optimizer) -> None:
+    output = objective(batch, phase, 0)
     optimizer.zero_grad()
     output.loss.backward()
     optimizer.step()

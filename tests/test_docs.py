@@ -1,4 +1,4 @@
-"""The map from the paper to the code is true."""
+"""The map from the paper to the code is true, and so are the three ways through the code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import csv
 import re
 import subprocess
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +56,27 @@ def names_in(source: str) -> set[str]:
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
 def test_the_name_is_in_its_file(row: Row) -> None:
     assert row.name in names_in(row.file.read_text(encoding="utf8"))
+
+
+def stops() -> list[tuple[str, str]]:
+    """File and name of each stop on the three ways through the code."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf8")
+    section = text.partition("## Three ways through the code")[2].partition("\n## ")[0]
+    found = []
+    for line in re.findall(r"^\d+\. (.+)$", section, re.MULTILINE):
+        for named in re.findall(r"`([^`]+)`", line.partition(" – ")[0]):
+            if named.endswith(".py"):
+                file = named
+            else:
+                found.append((file, named))
+    return found
+
+
+@pytest.mark.parametrize(("file", "name"), stops(), ids="-".join)
+def test_a_way_through_the_code_leads_to_names_that_are_there(file: str, name: str) -> None:
+    module = ".".join(Path(file).with_suffix("").parts)
+    module = module.removeprefix("cli.") if file.startswith("cli/") else f"quantart.{module}"
+    attrgetter(name)(import_module(module))
 
 
 def test_every_concept_of_the_paper_has_its_row() -> None:

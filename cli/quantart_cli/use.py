@@ -124,14 +124,14 @@ def stylize(
 
     Example: quantart stylize photos --style a.jpg b.jpg --out painted
     """
-    from quantart.stylize.files import named_networks, project_networks, stylize_files
+    from quantart.stylize.files import is_address, named_networks, project_networks, stylize_files
     from quantart.stylize.plan import make_plan
 
     plan = make_plan(content, style, out, force=force)
-    if any(":/" in address for address in model or []):
+    if any(map(is_address, model or [])):
         use_store()
-    networks = named_networks(model, alpha) if model else project_networks(current_project(), alpha)
-    stylized = stylize_files(plan, networks, beta=beta, size=size)
+    networks = named_networks(model, alpha, beta) if model else project_networks(current_project(), alpha, beta)
+    stylized = stylize_files(plan, networks, size=size)
     for reason in stylized.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     print(stylized.summary)

@@ -4,9 +4,9 @@ import torch
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation.latents import latent_content, latent_style
 from quantart.evaluation.metrics import delta_e, psnr
+from quantart.evaluation.stage1_validation import validate_reconstructions
+from quantart.evaluation.stage2_validation import validate_transfers
 from quantart.evaluation.task import TransferTask
-from quantart.evaluation.transfer_validation import validate_transfers
-from quantart.evaluation.validation import validate_reconstructions
 from quantart.images.arrays import pixels_to_float
 from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
@@ -28,15 +28,15 @@ def test_reconstructions_are_measured_with_and_without_the_codebook(
         found, grids = validate_reconstructions(vqgan, [contents], lpips, 32, CPU, quantize=quantize)
         output = vqgan.decode(latents).clamp(-1, 1)
         expected = {
-            "val/psnr": float(psnr(output, targets).mean()),
-            "val/delta_e": float(delta_e(output, targets).mean()),
-            "val/perceptual_squeezenet1_1": float(lpips(output, targets).mean()),
+            "psnr": float(psnr(output, targets).mean()),
+            "delta_e": float(delta_e(output, targets).mean()),
+            "perceptual_squeezenet1_1": float(lpips(output, targets).mean()),
         }
         assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-3)
-        assert grids["val/reconstructions"].std() > 5
+        assert grids["reconstructions"].std() > 5
         if quantize:
-            assert found["val/codebook_usage"] == len(quantized.indices.unique()) / 16
-            assert 1 < found["val/codebook_perplexity"] <= 16
+            assert found["codebook_usage"] == len(quantized.indices.unique()) / 16
+            assert 1 < found["codebook_perplexity"] <= 16
         else:
             assert found.keys() == expected.keys()
 
@@ -50,8 +50,8 @@ def test_transfers_are_measured_in_units_of_the_scale(model: ExperimentStage2, t
     for scale in (1.0, 2.0):
         found, grids = validate_transfers(model, task.contents, task.styles, task.pairs, 32, scale, CPU)
         expected = {
-            "val/latent_content": scale * float(latent_content(z, content).mean()),
-            "val/latent_style": scale * float(latent_style(z, style).mean()),
+            "latent_content": scale * float(latent_content(z, content).mean()),
+            "latent_style": scale * float(latent_style(z, style).mean()),
         }
         assert found == pytest.approx(expected, rel=1e-3)
-        assert grids["val/transfers"].std() > 5
+        assert grids["transfers"].std() > 5

@@ -67,7 +67,7 @@ def test_an_interrupted_repro_goes_on_where_it_was(prepared: Path, tmp_path: Pat
     assert steps_kept(root, STAGE) == []
 
     run_id = json.loads((root / "runs" / f"{STAGE}.json").read_text())["run_id"]
-    points = client(root).get_metric_history(run_id, "train/rec_loss")
+    points = client(root).get_metric_history(run_id, "train/reconstruction_loss")
     assert [point.step for point in points] == list(range(2, 402, 2))
     rest = subprocess.run(["dvc", "repro", STAGE], cwd=root, env=environment(), capture_output=True, text=True)
     assert ran(rest.stdout) == []

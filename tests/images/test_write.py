@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from quantart.errors import UserError
+from quantart.images.arrays import encode_png, write_image
 from quantart.images.decode import decode_image, read_image
-from quantart.images.write import encode_png, write_image
 
 PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
 LIMIT = 1_000_000

@@ -31,7 +31,7 @@ def test_adaptive_weight_is_the_ratio_of_the_gradients_norms() -> None:
 
 @pytest.mark.parametrize("kind", ["hinge", "vanilla"])
 def test_discriminator_loss_counts_from_its_start_and_gives_no_gradient_to_the_fake(kind: str) -> None:
-    loss = AdversarialLoss(NLayerDiscriminator(3, 4, 1), disc_start=5, disc_factor=0.8, disc_loss=kind)
+    loss = AdversarialLoss(NLayerDiscriminator(3, 4, 1), 5, 0.8, kind)
     real, fake = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16, requires_grad=True)
     before, _ = loss.discriminator_loss(real, fake, step=4)
     value, logs = loss.discriminator_loss(real, fake, step=5)
@@ -40,12 +40,12 @@ def test_discriminator_loss_counts_from_its_start_and_gives_no_gradient_to_the_f
     expected = 0.8 * {"hinge": hinge_loss, "vanilla": vanilla_loss}[kind](loss.judge(real), loss.judge(fake))
     assert value.item() == pytest.approx(expected.item(), rel=1e-4)
     assert fake.grad is None
-    assert set(logs) == {"disc_loss", "logits_real", "logits_fake"}
+    assert set(logs) == {"discriminator_loss", "discriminator_weight", "logits_real", "logits_fake"}
     assert not any(log.requires_grad for log in logs.values())
 
 
 def test_without_a_discriminator_nothing_is_judged() -> None:
-    loss = AdversarialLoss(None)
-    assert loss.factor(10) == 0.0
+    loss = AdversarialLoss(None, 0, 1.0, "hinge")
+    assert not loss.switched_on(10)
     with pytest.raises(RuntimeError, match="without a discriminator"):
         loss.judge(torch.zeros(1, 3, 8, 8))

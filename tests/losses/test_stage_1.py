@@ -18,9 +18,9 @@ def test_without_adversary_it_is_reconstruction_perception_and_codebook() -> Non
     total, logs = loss.generator(x, y, torch.tensor(0.5), torch.zeros(1), step=0, adversarial=False)
     rec, p = (x - y).abs().mean(), perceptual(x, y).mean()
     assert total.item() == pytest.approx((rec + 0.1 * p + 1.0).item(), rel=1e-5)
-    assert logs["rec_loss"].item() == pytest.approx(rec.item())
-    assert logs["p_loss"].item() == pytest.approx(p.item(), rel=1e-5)
-    assert set(logs) == {"total_loss", "nll_loss", "rec_loss", "p_loss", "quant_loss"}
+    assert logs["reconstruction_loss"].item() == pytest.approx(rec.item())
+    assert logs["perceptual_loss"].item() == pytest.approx(p.item(), rel=1e-5)
+    assert set(logs) == {"total_loss", "nll_loss", "reconstruction_loss", "perceptual_loss", "codebook_loss"}
 
 
 def test_the_colour_loss_is_part_of_what_the_adversary_is_weighed_against() -> None:
@@ -35,14 +35,14 @@ def test_the_colour_loss_is_part_of_what_the_adversary_is_weighed_against() -> N
 def test_adversary_is_weighted_by_the_gradients_at_the_last_layer() -> None:
     torch.manual_seed(0)
     discriminator = NLayerDiscriminator(3, 4, 1)
-    loss = Stage1Loss(discriminator, None, disc_start=3, disc_weight=0.8)
+    loss = Stage1Loss(discriminator, None, discriminator_start=3, adversarial_weight=0.8)
     last = nn.Conv2d(3, 3, 1)
     x, y = torch.rand(2, 3, 16, 16), last(torch.rand(2, 3, 16, 16))
     total, logs = loss.generator(x, y, torch.tensor(0.0), last.weight, step=3, adversarial=True)
     nll, g = (x - y).abs().mean(), -discriminator(y).mean()
     weight = 0.8 * adaptive_weight(nll, g, last.weight)
-    assert logs["d_weight"].item() == pytest.approx(weight.item(), rel=1e-3)
+    assert logs["adversarial_weight"].item() == pytest.approx(weight.item(), rel=1e-3)
     assert total.item() == pytest.approx((nll + weight * g).item(), rel=1e-3)
     early, logs = loss.generator(x, y, torch.tensor(0.0), last.weight, step=2, adversarial=True)
     assert early.item() == pytest.approx(nll.item())
-    assert logs["disc_factor"].item() == 0.0
+    assert logs["adversarial_weight"].item() == pytest.approx(weight.item(), rel=1e-3)

@@ -36,22 +36,27 @@ def test_scale_multiplies_all_but_the_adversary() -> None:
 
     def run(scale: float) -> tuple[float, dict[str, torch.Tensor]]:
         loss = Stage2Loss(
-            discriminator, reverse_weight=2.0, style_weight=3.0, codebook_weight=5.0, disc_factor=0.5, scale=scale
+            discriminator,
+            content_weight=2.0,
+            style_weight=3.0,
+            codebook_weight=5.0,
+            adversarial_weight=0.5,
+            scale=scale,
         )
         total, logs = loss.generator(output, content, style, torch.tensor(0.7), step=0, adversarial=True)
         return total.item(), logs
 
     plain, logs = run(1.0)
     scaled, _ = run(4.0)
-    latent = 2.0 * logs["reverse_loss"] + 3.0 * logs["style_loss"] + 5.0 * 0.7
-    adversary = 0.5 * logs["g_loss"]
+    latent = 2.0 * logs["content_loss"] + 3.0 * logs["style_loss"] + 5.0 * 0.7
+    adversary = 0.5 * logs["adversarial_loss"]
     assert plain == pytest.approx((latent + adversary).item(), rel=1e-5)
     assert scaled == pytest.approx((4.0 * latent + adversary).item(), rel=1e-5)
 
 
 def test_without_adversary_the_discriminator_is_not_asked() -> None:
-    loss = Stage2Loss(NLayerDiscriminator(4, 4, 0), disc_start=100)
+    loss = Stage2Loss(NLayerDiscriminator(4, 4, 0), discriminator_start=100)
     output = torch.randn(2, 4, 8, 8)
     _, logs = loss.generator(output, output, output, torch.tensor(0.0), step=0, adversarial=False)
-    assert set(logs) == {"total_loss", "reverse_loss", "style_loss", "quant_x2y_loss"}
+    assert set(logs) == {"total_loss", "content_loss", "style_loss", "codebook_loss"}
     assert loss.discriminator.main[3].num_batches_tracked.item() == 0

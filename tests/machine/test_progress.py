@@ -8,7 +8,7 @@ import pytest
 
 from quantart.machine.progress import TrainingBar, progress
 
-VALUES = {"total_loss": 0.5, "images_per_second": 12.34, "rec_loss": 0.1}
+VALUES = {"total_loss": 0.5, "images_per_second": 12.34, "reconstruction_loss": 0.1}
 
 
 @pytest.fixture

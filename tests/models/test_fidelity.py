@@ -13,7 +13,7 @@ from torch import Tensor
 
 from quantart.errors import UserError
 from quantart.models import fidelity
-from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, mixed_decoder, settle
+from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, checked_fidelity, mixed_decoder
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.names import Variant
 
@@ -94,9 +94,9 @@ def test_the_decoder_of_the_last_alpha_is_kept(
     assert torch.equal(found[4], found[6])
     assert not torch.equal(found[0], found[4])
     control.train()
-    z = control.latents(*pictures, control.settle(0.5)).requires_grad_()
+    z = control.latents(*pictures, control.fidelity(0.5)).requires_grad_()
     with torch.enable_grad():  # made in inference mode or not
-        control.decode(z, control.settle(0.5)).sum().backward()
+        control.decode(z, control.fidelity(0.5)).sum().backward()
     assert z.grad is not None
     assert len(made) == 4  # in training mode it is another one
 
@@ -119,12 +119,12 @@ def test_threads_that_mix_by_different_alphas_do_not_disturb_each_other(
     control: FidelityControl, pictures: tuple[Tensor, Tensor]
 ) -> None:
     alphas = [0.1, 0.2, 0.3, 0.4]
-    z = control.latents(*pictures, control.settle(0.5))
-    expected = {alpha: control.decode(z, control.settle(alpha)) for alpha in alphas}
+    z = control.latents(*pictures, control.fidelity(0.5))
+    expected = {alpha: control.decode(z, control.fidelity(alpha)) for alpha in alphas}
     with ThreadPoolExecutor(4) as threads:
         for alpha, picture in zip(
             alphas * 8,
-            threads.map(lambda alpha: torch.no_grad()(control.decode)(z, control.settle(alpha)), alphas * 8),
+            threads.map(lambda alpha: torch.no_grad()(control.decode)(z, control.fidelity(alpha)), alphas * 8),
             strict=True,
         ):
             assert torch.equal(picture, expected[alpha])
@@ -161,11 +161,11 @@ def test_what_is_no_number_from_0_to_1_is_named(value: Any, control: FidelityCon
             control(nothing, nothing, **{name: value})
         assert refused.value.fault.startswith(f"{name} = {value!r}: ")
     with pytest.raises(UserError, match="beta = None"):
-        control.settle(beta=None)  # type: ignore[arg-type]
+        control.fidelity(beta=None)  # type: ignore[arg-type]
 
 
 def test_numbers_of_other_kinds_are_numbers() -> None:
-    assert settle(np.float32(0.5), 1, ["discrete", "continuous"]) == Fidelity(0.5, 1.0)
+    assert checked_fidelity(np.float32(0.5), 1, ["discrete", "continuous"]) == Fidelity(0.5, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +174,9 @@ def test_numbers_of_other_kinds_are_numbers() -> None:
 )
 def test_one_variant_alone_fixes_alpha(variant: Variant, alpha: float, missing: str) -> None:
     control = FidelityControl.of(model(variant))
-    assert control.settle(ALPHA_OF[variant], 0.5) == (ALPHA_OF[variant], 0.5)
+    assert control.fidelity(ALPHA_OF[variant], 0.5) == (ALPHA_OF[variant], 0.5)
     with pytest.raises(UserError, match=f"alpha = {alpha:g}: .*{missing}") as refused:
-        control.settle(alpha)
+        control.fidelity(alpha)
     assert f"alpha at {ALPHA_OF[variant]:g}" in refused.value.remedy
 
 
@@ -200,7 +200,7 @@ def test_a_model_in_the_others_place_is_named() -> None:
     ("alpha", "beta", "name"), [(0.5, 1, "a0.50_b1.00"), (0.505, 0, "a0.505_b0.00"), (1e-5, 1.0, "a1e-05_b1.00")]
 )
 def test_every_setting_has_a_name_of_its_own(alpha: float, beta: float, name: str) -> None:
-    assert settle(alpha, beta, ["discrete", "continuous"]).name == name
+    assert checked_fidelity(alpha, beta, ["discrete", "continuous"]).name == name
 
 
 @torch.no_grad()
@@ -208,10 +208,10 @@ def test_while_decoders_are_mixed_the_network_decodes_as_ever(
     control: FidelityControl, pictures: tuple[Tensor, Tensor]
 ) -> None:
     assert control.discrete is not None
-    between, alone = control.settle(0.5), control.settle(1.0)
+    between, alone = control.fidelity(0.5), control.fidelity(1.0)
     z = control.latents(*pictures, between)
     expected = control.decode(z, between), control.decode(z, alone)
-    control.decode(z, control.settle(0.25))  # so that the other one is mixed anew, with the hook
+    control.decode(z, control.fidelity(0.25))  # so that the other one is mixed anew, with the hook
     meanwhile: list[Tensor] = []
 
     def another_request(*_: object) -> None:
@@ -230,8 +230,8 @@ def test_styles_encoded_beforehand_give_the_same_picture(
 ) -> None:
     content, style = pictures
     for alpha, beta, styled in [(0.4, 0.7, 2), (1.0, 1.0, 1), (0.4, 0.0, 0)]:
-        fidelity = control.settle(alpha, beta)
+        fidelity = control.fidelity(alpha, beta)
         styles = {variant: control.style_latents(style, variant) for variant in fidelity.styled}
         assert len(styles) == styled
-        z = control.transfer(content, styles, fidelity)
+        z = control.mixed_latents(content, styles, fidelity)
         assert torch.equal(control.decode(z, fidelity), control(content, style, alpha, beta))

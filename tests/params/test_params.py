@@ -15,8 +15,7 @@ from quantart.components.discriminator import NLayerDiscriminator
 from quantart.errors import UserError
 from quantart.params import Params
 from quantart.params.file import load_params
-from quantart.params.stage2 import DECODED
-from quantart.params.training import DiscriminatorParams
+from quantart.params.training import DECODED, DiscriminatorParams
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 

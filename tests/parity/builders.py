@@ -16,6 +16,23 @@ from quantart.models.stage_2 import ExperimentStage2
 
 DISCRIMINATOR = "loss.discriminator."
 
+# what the reference logs, by our name of it; `quant_x2y_loss` is of stage 2
+LOGGED = {
+    "total_loss": "total_loss",
+    "nll_loss": "nll_loss",
+    "rec_loss": "reconstruction_loss",
+    "p_loss": "perceptual_loss",
+    "quant_loss": "codebook_loss",
+    "quant_x2y_loss": "codebook_loss",
+    "reverse_loss": "content_loss",
+    "style_loss": "style_loss",
+    "g_loss": "adversarial_loss",
+    "disc_loss": "discriminator_loss",
+    "disc_factor": "discriminator_weight",
+    "logits_real": "logits_real",
+    "logits_fake": "logits_fake",
+}
+
 # what the reference's losses take where a configuration is silent
 ADVERSARIAL = {
     "disc_in_channels": 3,
@@ -71,10 +88,7 @@ def stage_1_loss(lossconfig: dict[str, Any], state: Mapping[str, Tensor]) -> Sta
         _discriminator(config, state, DISCRIMINATOR),
         None,
         codebook_weight=config["codebook_weight"],
-        disc_start=config["disc_start"],
-        disc_weight=config["disc_weight"],
-        disc_factor=config["disc_factor"],
-        disc_loss=config["disc_loss"],
+        **_adversarial(config),
     )
 
 
@@ -82,14 +96,28 @@ def stage_2_loss(lossconfig: dict[str, Any], state: Mapping[str, Tensor], prefix
     config = _with_defaults(lossconfig, STAGE_2)
     return Stage2Loss(
         _discriminator(config, state, prefix),
-        reverse_weight=config["reverse_weight"],
+        content_weight=config["reverse_weight"],
         style_weight=config["style_weight"],
         codebook_weight=config["codebook1_weight"],
-        disc_start=config["disc_start"],
-        disc_weight=config["disc_weight"],
-        disc_factor=config["disc_factor"],
-        disc_loss=config["disc_loss"],
+        **_adversarial(config),
     )
+
+
+def reference_logs(logs: Mapping[str, Tensor], lossconfig: dict[str, Any]) -> dict[str, Tensor]:
+    """What an objective logs in both phases, under the reference's names."""
+    renamed = {theirs: logs[ours] for theirs, ours in LOGGED.items() if ours in logs}
+    # the reference's two factors of the adversarial loss are one weight here
+    factor = lossconfig.get("disc_factor", ADVERSARIAL["disc_factor"])
+    return renamed | {"d_weight": logs["adversarial_weight"] / factor}
+
+
+def _adversarial(config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "adversarial_weight": config["disc_weight"] * config["disc_factor"],
+        "discriminator_start": config["disc_start"],
+        "discriminator_weight": config["disc_factor"],
+        "kind": config["disc_loss"],
+    }
 
 
 def _with_defaults(lossconfig: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from quantart.components.quantizer import VectorQuantizer
 from quantart.components.style_transfer import StyleTransferModule
 from quantart.models.fidelity import FidelityControl
 
-from .builders import stage_1, stage_2, stage_2_loss
+from .builders import reference_logs, stage_1, stage_2, stage_2_loss
 from .conftest import Case, prefixed
 from .replay import assert_replayed
 
@@ -151,9 +151,9 @@ def test_stage_2_loss(case: Case) -> None:
             "grad/quant_y": gradient,
             "out/total": total,
             # the reference logs, as `aeloss`, the total without the adversary
-            "out/aeloss": total - logs["d_weight"] * logs["disc_factor"] * logs["g_loss"],
+            "out/aeloss": total - logs["adversarial_weight"] * logs["adversarial_loss"],
             "out/discloss": disc_loss,
-            **prefixed("out/", logs | disc_logs),
+            **prefixed("out/", reference_logs(logs | disc_logs, case.config["lossconfig"])),
         }
 
     assert_one_pass(replay, case)
@@ -170,7 +170,7 @@ def test_fidelity_control(case: Case) -> None:
         control = FidelityControl(*(stage_2(case.config, state).eval() for state in states))
         outputs = {}
         for setting in settings:
-            name, fidelity = setting[1], control.settle(float(setting[2]), float(setting[3]))
+            name, fidelity = setting[1], control.fidelity(float(setting[2]), float(setting[3]))
             z = control.latents(case["in/content"], case["in/style"], fidelity)
             outputs[f"out/z_{name}"] = z
             outputs[f"out/image_{name}"] = control.decode(z, fidelity)

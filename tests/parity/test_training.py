@@ -1,6 +1,6 @@
 """Both training trajectories equal the reference's: every logged loss of every step, and the weights afterwards.
 
-They run through the same step modules as the pipeline, in float32 as the reference did.
+They run through the same objectives as the pipeline, in float32 as the reference did.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 
 from quantart.data.batches import CodeBatch
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.step import AdversarialStep, Phase
-from quantart.training.transfer_step import Stage2Step
-from quantart.training.vqgan_step import Stage1Step
+from quantart.training.objective import AdversarialObjective, Phase
+from quantart.training.stage1_objective import Stage1Objective
+from quantart.training.stage2_objective import Stage2Objective
 
 from . import test_networks
-from .builders import DISCRIMINATOR, stage_1, stage_1_loss, stage_2, stage_2_loss
+from .builders import DISCRIMINATOR, reference_logs, stage_1, stage_1_loss, stage_2, stage_2_loss
 from .conftest import Case, prefixed
 from .replay import assert_replayed
 
@@ -36,8 +36,8 @@ def test_stage_1_trajectory(case: Case) -> None:
     def replay(case: Case) -> dict[str, Tensor]:
         state = case.group("state")
         loss = stage_1_loss(case.config["lossconfig"], state)
-        step = Stage1Step(stage_1(case.config, state), loss, reference_order=True)
-        return train(step, list(case["in/x"]), case.config["learning_rate"])
+        objective = Stage1Objective(stage_1(case.config, state), loss, reference_order=True)
+        return train(objective, list(case["in/x"]), case.config)
 
     assert_training(replay, case)
 
@@ -47,9 +47,9 @@ def test_stage_2_trajectory(case: Case) -> None:
     def replay(case: Case) -> dict[str, Tensor]:
         state = case.group("state")
         model = stage_2(case.config, state)
-        step = Stage2Step(model, stage_2_loss(case.config["lossconfig"], state), reference_order=True)
+        objective = Stage2Objective(model, stage_2_loss(case.config["lossconfig"], state), reference_order=True)
         batches = [codes(model.eval(), c, s) for c, s in zip(case["in/content"], case["in/style"], strict=True)]
-        return train(step, batches, case.config["learning_rate"])
+        return train(objective, batches, case.config)
 
     assert_training(replay, case)
 
@@ -69,19 +69,22 @@ def codes(model: ExperimentStage2, content: Tensor, style: Tensor) -> CodeBatch:
     return CodeBatch(model.quantize_enc.nearest(content_z), model.quantize_dec.nearest(style_z))
 
 
-def train(step: AdversarialStep, batches: Sequence[Any], learning_rate: float) -> dict[str, Tensor]:
+def train(objective: AdversarialObjective, batches: Sequence[Any], config: dict[str, Any]) -> dict[str, Tensor]:
     """Adam(0.5, 0.9); per batch the generator's step, then the discriminator's."""
-    step.train()
-    parameters = {"generator": step.generator_parameters(), "discriminator": step.discriminator_parameters()}
-    optimizers = {name: torch.optim.Adam(p, learning_rate, betas=(0.5, 0.9)) for name, p in parameters.items()}
+    objective.train()
+    parameters = {"generator": objective.generator_parameters(), "discriminator": objective.discriminator_parameters()}
+    rate = config["learning_rate"]
+    optimizers = {name: torch.optim.Adam(p, rate, betas=(0.5, 0.9)) for name, p in parameters.items()}
     logged: dict[str, list[Tensor]] = defaultdict(list)
     for i, batch in enumerate(batches):
+        both: dict[str, Tensor] = {}
         for phase in PHASES:
-            loss, logs = step(batch, phase, i)
+            loss, logs = objective(batch, phase, i)
             optimizers[phase].zero_grad()
             loss.backward()
             optimizers[phase].step()
-            for name, value in logs.items():
-                logged[name].append(value)
-    state = step.model.state_dict() | prefixed(DISCRIMINATOR, step.loss.discriminator.state_dict())
+            both |= logs
+        for name, value in reference_logs(both, config["lossconfig"]).items():
+            logged[name].append(value)
+    state = objective.model.state_dict() | prefixed(DISCRIMINATOR, objective.loss.discriminator.state_dict())
     return prefixed("log/", {name: torch.stack(v) for name, v in logged.items()}) | prefixed("state_after/", state)

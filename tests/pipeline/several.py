@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from quantart.pipeline import encode, stage1, stage2, training
 from quantart.project import Project
 from quantart.training.checkpoint import Checkpoints
-from quantart.training.loop import Task, train
+from quantart.training.loop import TrainingTask, train
 
 
 def run(project: Project, seen: Path) -> None:
@@ -22,10 +22,12 @@ def run(project: Project, seen: Path) -> None:
         seen: folder for each process's final state (`<task>-<rank>.safetensors`) and its number of checkpoints.
     """
 
-    def watched(task: Task, *args: Any, accelerator: Accelerator, checkpoints: Checkpoints, **kwargs: Any) -> Any:
+    def watched(
+        task: TrainingTask, *args: Any, accelerator: Accelerator, checkpoints: Checkpoints, **kwargs: Any
+    ) -> Any:
         model = train(task, *args, accelerator=accelerator, checkpoints=checkpoints, **kwargs)
         place = seen / f"{task.name}-{accelerator.process_index}"
-        state = {key: value.contiguous() for key, value in task.step.state_dict().items()}
+        state = {key: value.contiguous() for key, value in task.objective.state_dict().items()}
         save_file(state, place.with_suffix(".safetensors"))
         return model
 

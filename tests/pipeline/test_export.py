@@ -17,8 +17,8 @@ from mlflow import MlflowClient
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
+from quantart.images.arrays import encode_png
 from quantart.images.decode import decode_image
-from quantart.images.write import encode_png
 from quantart.imports import checksums
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_1 import ExperimentStage1

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 STEPS = 20
 STAGES = ["stage1_base", "stage1_content", "stage2_discrete"]
 TASKS = ["stage 1, base", "stage 1, content", "stage 2, discrete"]
-GRADIENTS = {"train/grad_norm", "train/d_weight"}
+GRADIENTS = {"train/grad_norm", "train/adversarial_weight"}
 """They jump where a rounding changes a maximum or a sign in a network; in float64 (training/test_distributed.py) they
 agree as the losses do."""
 SPEEDS = {"train/images_per_second", "train/data_wait_share"}
@@ -143,7 +143,7 @@ def test_two_processes_log_one_run_with_the_losses_of_one(both: Both, stage: str
     assert [run.data.tags["processes"] for run in (alone, together)] == ["1", "2"]
     assert {run.info.status for run in (alone, together)} == {"FINISHED"}
     metrics = {name for name in alone.data.metrics if name.startswith(("train/", "val/"))} - SPEEDS
-    assert {"train/total_loss", "train/disc_loss", "train/g_loss"} <= metrics
+    assert {"train/total_loss", "train/discriminator_loss", "train/adversarial_loss"} <= metrics
     assert metrics == {name for name in together.data.metrics if name.startswith(("train/", "val/"))} - SPEEDS
     for name in sorted(metrics):
         expected = history(both.project, alone, name)

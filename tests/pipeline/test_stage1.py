@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.pipeline.vqgan_task import make_model
+from quantart.pipeline.stage1_task import make_model
 from quantart.project import Project
 
 

@@ -21,12 +21,12 @@ from PIL import Image
 from quantart.data.codes import StoredCodes
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.evaluation.transfer_validation import validate_transfers
+from quantart.evaluation.stage2_validation import validate_transfers
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.params.stage2 import DECODED
+from quantart.params.training import DECODED
 from quantart.pipeline import encode, pair, prepare, stage2
 from quantart.pipeline.stage2 import training_partners
-from quantart.pipeline.transfer_task import make_batches, make_model, make_step, make_task
+from quantart.pipeline.stage2_task import make_batches, make_model, make_objective, make_task
 from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.vocabulary.names import DOMAINS
@@ -143,10 +143,10 @@ def test_validation_is_on_the_stored_pairs(project) -> None:
     with torch.inference_mode():
         for pairs in ([(0, 0)], [(0, 1)], [(0, 0), (0, 1)]):
             metrics, images = validate_transfers(model, val["content"], val["style"], pairs, 32, 1.0, device)
-            values.append(metrics["val/latent_style"])
+            values.append(metrics["latent_style"])
     assert values[0] != values[1]
     assert values[2] == pytest.approx((values[0] + values[1]) / 2, rel=1e-4)
-    assert images["val/transfers"].ndim == 3
+    assert images["transfers"].ndim == 3
 
 
 @pytest.mark.parametrize("changed", [{"paired": False}, {"copies": 1}, {"pictures": {"train": "other"}}])
@@ -172,23 +172,23 @@ def test_codes_smaller_than_the_crop_stop_before_a_run_is_made(project, codes) -
         make_batches(codes, larger, "discrete", process())
 
 
-def test_the_step_has_what_the_weights_ask_for_and_no_more(project) -> None:
+def test_the_objective_has_what_the_weights_ask_for_and_no_more(project) -> None:
     params = project.params()
     model = make_model(params, "discrete", vqgans(project))
 
-    def step(loss: dict[str, Any], weight: float) -> Any:
+    def objective(loss: dict[str, Any], weight: float) -> Any:
         section = params.stage2
         changed = {
             "loss": section.loss.model_copy(update=loss),
             "discriminator": section.discriminator.model_copy(update={"weight": weight}),
         }
         given = params.model_copy(update={"stage2": section.model_copy(update=changed)})
-        return make_step(model, given, 1.0)
+        return make_objective(model, given, 1.0)
 
-    pictures = step({"gram_weight": 1.0, "perceptual_network": "efficientnet_lite0"}, 0.0)
+    pictures = objective({"gram_weight": 1.0, "perceptual_network": "efficientnet_lite0"}, 0.0)
     assert pictures.decoded.network.network == "efficientnet_lite0"
     assert pictures.loss.discriminator is None
-    latents = step({"gram_weight": 0.0, "perceptual_weight": 0.0, "contrast_weight": 0.0}, 0.5)
+    latents = objective({"gram_weight": 0.0, "perceptual_weight": 0.0, "contrast_weight": 0.0}, 0.5)
     assert latents.decoded is None
     assert latents.loss.discriminator is not None
 

@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from quantart.images.arrays import Picture
-from quantart.images.write import encode_png
+from quantart.images.arrays import Picture, encode_png
 
 START_SECONDS = 600
 JSON = "application/json"

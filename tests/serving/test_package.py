@@ -22,9 +22,8 @@ from mlflow.exceptions import MlflowException
 from safetensors import safe_open
 
 from quantart.errors import UserError
-from quantart.images.arrays import Picture
+from quantart.images.arrays import Picture, encode_png
 from quantart.images.decode import decode_image
-from quantart.images.write import encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
@@ -92,8 +91,9 @@ def test_each_variant_lies_in_its_own_folder(registered: RegisteredVersion) -> N
 
 
 def test_it_can_be_named_for_stylising(registered: RegisteredVersion) -> None:
-    assert [folder.name for folder in named_networks([registered.uri], 0.25).folders] == ["continuous", "discrete"]
-    assert [named_networks([registered.uri], alpha).alpha for alpha in (None, 0.25)] == [1.0, 0.25]
+    mixed = named_networks([registered.uri], 0.25)
+    assert None not in (mixed.control.discrete, mixed.control.continuous)
+    assert [named_networks([registered.uri], alpha).fidelity.alpha for alpha in (None, 0.25)] == [1.0, 0.25]
     with pytest.raises(UserError) as refused:
         named_networks(["models:/nothing/1"], None)
     assert refused.value.fault.startswith("--model models:/nothing/1: ")

@@ -5,8 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantart.images.arrays import Picture
-from quantart.images.write import encode_png
+from quantart.images.arrays import Picture, encode_png
 from quantart.serving.requests import Limits, RequestError, read_fidelity, read_rows, read_size
 
 LIMITS = Limits()

@@ -24,9 +24,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
-from quantart.images.arrays import Picture
+from quantart.images.arrays import Picture, encode_png
 from quantart.images.decode import decode_image
-from quantart.images.write import encode_png
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import RegisteredVersion

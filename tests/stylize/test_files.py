@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from quantart.errors import UserError
-from quantart.images.arrays import Picture
+from quantart.images.arrays import Picture, write_image
 from quantart.images.decode import read_image
-from quantart.images.write import write_image
 from quantart.models.fidelity import FidelityControl
 from quantart.project import Project
 from quantart.stylize.files import Networks, named_networks, project_networks, stylize_files
@@ -44,10 +43,16 @@ def files(tmp_path: Path, noise: Picture) -> tuple[Path, Path]:
     return photo, painting
 
 
-def painted(files: tuple[Path, Path], networks: Networks, beta: float = 1.0) -> Picture:
+def painted(files: tuple[Path, Path], networks: Networks) -> Picture:
     out = files[0].with_name("out.png")
-    stylize_files(make_plan([str(files[0])], [str(files[1])], out, force=True), networks, beta=beta)
+    stylize_files(make_plan([str(files[0])], [str(files[1])], out, force=True), networks)
     return read_image(out, max_pixels=10**6)
+
+
+def of_one_variant(networks: Networks) -> tuple[str, float]:
+    """The only variant, and alpha."""
+    (model,) = filter(None, (networks.control.discrete, networks.control.continuous))
+    return model.variant, networks.fidelity.alpha
 
 
 def expected(files: tuple[Path, Path], control: FidelityControl, alpha: float, beta: float = 1.0) -> Picture:
@@ -59,20 +64,20 @@ def expected(files: tuple[Path, Path], control: FidelityControl, alpha: float, b
 def test_a_project_uses_both_of_its_variants(
     alpha: float, beta: float, project: Project, files: tuple[Path, Path], control: FidelityControl
 ) -> None:
-    image = painted(files, project_networks(project, alpha), beta)
+    image = painted(files, project_networks(project, alpha, beta))
     assert np.array_equal(image, expected(files, control, alpha, beta))
 
 
 def test_by_default_a_project_paints_with_the_variant_it_exports(project: Project) -> None:
-    assert project_networks(project, None) == ([project.stage2_model("discrete")], 1.0)
+    assert of_one_variant(project_networks(project, None)) == ("discrete", 1.0)
     path = project.root / "params.yaml"
     path.write_text(path.read_text().replace("variant: discrete", "variant: continuous"))
-    assert project_networks(project, None) == ([project.stage2_model("continuous")], 0.0)
+    assert of_one_variant(project_networks(project, None)) == ("continuous", 0.0)
 
 
 def test_where_one_variant_is_trained_it_fixes_alpha(project: Project) -> None:
     shutil.rmtree(project.stage2_model("discrete"))
-    assert project_networks(project, None) == ([project.stage2_model("continuous")], 0.0)
+    assert of_one_variant(project_networks(project, None)) == ("continuous", 0.0)
     with pytest.raises(UserError, match=r"^alpha = 0\.5: .*discrete"):
         project_networks(project, 0.5)
     shutil.rmtree(project.stage2_model("continuous"))
@@ -103,7 +108,7 @@ def test_two_folders_are_mixed(project: Project, files: tuple[Path, Path], contr
 
 def test_a_wrong_beta_leaves_nothing_behind(project: Project, files: tuple[Path, Path]) -> None:
     with pytest.raises(UserError, match=r"^beta = 2\.0: "):
-        painted(files, project_networks(project, None), beta=2.0)
+        painted(files, project_networks(project, None, 2.0))
     assert not files[0].with_name("out.png").exists()
 
 

@@ -33,13 +33,13 @@ def make_state(seed: int) -> TrainingState:
 def learn(state: TrainingState, steps: range) -> None:
     for number in steps:
         x = torch.randn(8, 3, generator=torch.Generator().manual_seed(number))
-        state.step["discriminator"](state.step["model"](x)).square().mean().backward()  # type: ignore[index]
+        state.objective["discriminator"](state.objective["model"](x)).square().mean().backward()  # type: ignore[index]
         for optimizer in state.optimizers.values():
             optimizer.step()
             optimizer.zero_grad()
         state.means.add({"mean": x.mean()}, number)
         assert isinstance(state.averaged, AveragedModel)
-        state.averaged.update_parameters(state.step["model"])  # type: ignore[index]
+        state.averaged.update_parameters(state.objective["model"])  # type: ignore[index]
 
 
 def assert_same(one: TrainingState, other: TrainingState) -> None:
@@ -228,7 +228,7 @@ def test_a_disk_that_fails_otherwise_is_reported_too(
 
 
 def test_values_that_are_not_finite_are_not_written(checkpoints: Checkpoints, saved: dict[int, TrainingState]) -> None:
-    saved[4].step["model"][0].bias.data[1] = float("inf")  # type: ignore[index, union-attr]
+    saved[4].objective["model"][0].bias.data[1] = float("inf")  # type: ignore[index, union-attr]
     with pytest.raises(UserError, match=r"stopped at step 6: not finite, though the losses were: step/model\.0\.bias"):
         checkpoints.save(saved[4], 6)
     assert checkpoints.last_step() == 4

@@ -18,7 +18,7 @@ from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.training.vqgan_step import Stage1Step
+from quantart.training.stage1_objective import Stage1Objective
 
 STEPS = 20
 DDCONFIG = {
@@ -36,26 +36,26 @@ def train(rank: int | None, use_actnorm: bool) -> dict[str, torch.Tensor]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = ExperimentStage1(DDCONFIG, n_embed=16, embed_dim=8)
-    loss = Stage1Loss(NLayerDiscriminator(3, 4, 1, use_actnorm), None, disc_start=2)
+    loss = Stage1Loss(NLayerDiscriminator(3, 4, 1, use_actnorm), None, discriminator_start=2)
     codebook = EmaCodebook(model.quantize, decay=0.5, revive_below=0.4)
-    step = Stage1Step(model, loss, quantize_from=1, codebook=codebook).train().double()
+    objective = Stage1Objective(model, loss, quantize_from=1, codebook=codebook).train().double()
     optimizers = {
-        "generator": torch.optim.Adam(step.generator_parameters(), 1e-3),
-        "discriminator": torch.optim.Adam(step.discriminator_parameters(), 1e-3),
+        "generator": torch.optim.Adam(objective.generator_parameters(), 1e-3),
+        "discriminator": torch.optim.Adam(objective.discriminator_parameters(), 1e-3),
     }
-    wrapped = step if rank is None else DistributedDataParallel(step, find_unused_parameters=True)
+    wrapped = objective if rank is None else DistributedDataParallel(objective, find_unused_parameters=True)
     logs: dict[str, torch.Tensor] = {}
     for i in range(STEPS):
         x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(i)).double() * 2 - 1
         for phase, optimizer in optimizers.items():
-            if phase == "discriminator" and not step.discriminator_runs(i):
+            if phase == "discriminator" and not objective.discriminator_runs(i):
                 continue
             output = wrapped(x if rank is None else x.chunk(2)[rank], phase, i)
             output.loss.backward()
             optimizer.step()
             optimizer.zero_grad()
             logs |= {f"log {i} {name}": value.clone() for name, value in output.logs.items()}
-    return step.state_dict() | logs
+    return objective.state_dict() | logs
 
 
 def work(rank: int, folder: Path) -> None:
@@ -72,7 +72,7 @@ def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
         first, second = (torch.load(tmp_path / f"{use_actnorm}-{rank}.pt", weights_only=True) for rank in range(2))
         joint = train(None, use_actnorm)
         assert any("running_var" in name for name in joint) != use_actnorm
-        assert any(name.endswith("d_weight") for name in joint)
+        assert any(name.endswith("adversarial_weight") for name in joint)
         for name, value in joint.items():
             if name.startswith("log "):
                 assert torch.allclose(

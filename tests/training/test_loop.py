@@ -28,15 +28,15 @@ from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.training import TrainingParams
 from quantart.training.checkpoint import Checkpoints
-from quantart.training.loop import Task, train
-from quantart.training.transfer_step import Stage2Step
-from quantart.training.update import learning_rate
-from quantart.training.vqgan_step import Stage1Step
+from quantart.training.loop import TrainingTask, learning_rate, train
+from quantart.training.stage1_objective import Stage1Objective
+from quantart.training.stage2_objective import Stage2Objective
 from quantart.vocabulary.names import Variant
 
 from ..models.networks import PAINTER
 
-SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "data" / "sample"
 SIDE, BATCH, N_EMBED, EMBED_DIM = 32, 2, 16, 8
 TINY = PAINTER | {"dropout": 0.2}
 PARAMS = TrainingParams(
@@ -100,8 +100,8 @@ def perceptual() -> LPIPS:
 def validate(model: nn.Module, done: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """A figure that shows which weights were validated, and whether dropout was off."""
     weights = torch.cat([p.flatten() for p in model.parameters()])
-    figures = {"val/weights": float(weights.double().sum()), "val/training": float(model.training)}
-    return figures, {"val/grid": np.zeros((2, 2, 3), np.uint8)}
+    figures = {"weights": float(weights.double().sum()), "training": float(model.training)}
+    return figures, {"grid": np.zeros((2, 2, 3), np.uint8)}
 
 
 def vqgan(seed: int) -> ExperimentStage1:
@@ -109,25 +109,25 @@ def vqgan(seed: int) -> ExperimentStage1:
     return ExperimentStage1(TINY, N_EMBED, EMBED_DIM, legacy=False)
 
 
-def stage1_task(pictures: dict[str, Tensor], perceptual: LPIPS) -> Task:
+def stage1_task(pictures: dict[str, Tensor], perceptual: LPIPS) -> TrainingTask:
     """Stage 1: k-means at step 2, then moving averages; the discriminator from step 3; dropout."""
     model = vqgan(seed=0)
-    loss = Stage1Loss(NLayerDiscriminator(3, 4, 1), perceptual, perceptual_weight=0.1, disc_start=3)
+    loss = Stage1Loss(NLayerDiscriminator(3, 4, 1), perceptual, perceptual_weight=0.1, discriminator_start=3)
     codebook = EmaCodebook(model.quantize, decay=0.9, revive_below=0.5, seed=0)
-    step = Stage1Step(model, loss, quantize_from=2, codebook=codebook)
+    objective = Stage1Objective(model, loss, quantize_from=2, codebook=codebook)
     schedule = Schedule(6, BATCH, seed=0, stream=0)
-    return Task(
+    return TrainingTask(
         "stage 1",
         section="stage1.base",
         resolution=SIDE,
-        step=step,
+        objective=objective,
         batch=lambda k: pictures["style"][schedule.indices(k)],
         files=lambda k: [f"style {row}.jpg" for row in schedule.indices(k)],
         validate=validate,
     )
 
 
-def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> Task:
+def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> TrainingTask:
     """Stage 2 on the codes or latents of two VQGANs; the discriminator from step 3."""
     networks = {"content": vqgan(seed=0).eval(), "style": vqgan(seed=1).eval()}
     torch.manual_seed(2)
@@ -142,19 +142,19 @@ def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> Task:
     def batch(k: int) -> CodeBatch:
         return CodeBatch(*(encoded[schedule.indices(k)] for encoded, schedule in inputs))
 
-    loss = Stage2Loss(NLayerDiscriminator(EMBED_DIM, 4, 0), disc_start=3)
-    return Task(
+    loss = Stage2Loss(NLayerDiscriminator(EMBED_DIM, 4, 0), discriminator_start=3)
+    return TrainingTask(
         f"stage 2, {variant}",
         section="stage2.train",
         resolution=SIDE,
-        step=Stage2Step(model, loss),
+        objective=Stage2Objective(model, loss),
         batch=batch,
         files=lambda k: [f"row {row}" for _, schedule in inputs for row in schedule.indices(k)],
         validate=validate,
     )
 
 
-MakeTask = Callable[[], Task]
+MakeTask = Callable[[], TrainingTask]
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ class Runs:
         self.accelerator = accelerator
         self.checkpoints = Checkpoints(folder, "fingerprint")
 
-    def __call__(self, task: Task, logger: Recorder | None = None, **changes: Any) -> dict[str, Tensor]:
+    def __call__(self, task: TrainingTask, logger: Recorder | None = None, **changes: Any) -> dict[str, Tensor]:
         """The state of the model that training returns."""
         params = TrainingParams.model_validate({**PARAMS.model_dump(), **changes})
         self.checkpoints.prepare()
@@ -196,7 +196,7 @@ class Runs:
         )
         return model.state_dict()
 
-    def fresh(self, task: Task, logger: Recorder | None = None, **changes: Any) -> dict[str, Tensor]:
+    def fresh(self, task: TrainingTask, logger: Recorder | None = None, **changes: Any) -> dict[str, Tensor]:
         """The same, with nothing to resume from and nothing left."""
         self.checkpoints.clear()
         state = self(task, logger, **changes)
@@ -209,7 +209,7 @@ def run(accelerator: Accelerator, tmp_path: Path) -> Runs:
     return Runs(accelerator, tmp_path / "checkpoints")
 
 
-def before_step(task: Task, step: int, act: Callable[[], None]) -> Task:
+def before_step(task: TrainingTask, step: int, act: Callable[[], None]) -> TrainingTask:
     """`task`, with something that happens while the batch of `step` (counted from 0) is fetched."""
 
     def batch(k: int) -> Any:
@@ -265,13 +265,28 @@ def test_every_term_is_logged_each_interval(stage1: MakeTask, run: Runs) -> None
     logger = Recorder()
     run.fresh(stage1(), logger, steps=7)
     assert list(logger.values) == [2, 4, 6, 7]
-    always = {"total_loss", "rec_loss", "p_loss", "nll_loss", "quant_loss", "grad_norm", "learning_rate"} | {
-        name.removeprefix("train/") for name in CLOCKS
-    }
+    always = {
+        "total_loss",
+        "reconstruction_loss",
+        "perceptual_loss",
+        "nll_loss",
+        "codebook_loss",
+        "grad_norm",
+        "learning_rate",
+    } | {name.removeprefix("train/") for name in CLOCKS}
     coded = {"usage", "perplexity", "revived"}
-    adversarial = {"g_loss", "d_weight", "disc_factor", "disc_loss", "logits_real", "logits_fake"}
+    adversarial = {
+        "adversarial_loss",
+        "adversarial_weight",
+        "discriminator_weight",
+        "discriminator_loss",
+        "logits_real",
+        "logits_fake",
+    }
     assert logger.values[2].keys() == {f"train/{name}" for name in always}
     full = {f"train/{name}" for name in always | coded | adversarial}
+    explained = (ROOT / "docs" / "tracking.md").read_text(encoding="utf8")
+    assert [name for name in full if f"`{name}`" not in explained] == []
     assert logger.values[6].keys() == full
     assert logger.values[7].keys() == full | {"val/weights", "val/training"}
 
@@ -280,11 +295,13 @@ def test_a_logged_value_is_the_mean_over_its_interval(stage1: MakeTask, run: Run
     each, pairs = Recorder(), Recorder()
     run.fresh(stage1(), each, log_every=1)
     run.fresh(stage1(), pairs, log_every=2)
-    for name in ("train/rec_loss", "train/grad_norm"):
+    for name in ("train/reconstruction_loss", "train/grad_norm"):
         mean = (each.values[5][name] + each.values[6][name]) / 2
         assert pairs.values[6][name] == pytest.approx(mean, rel=1e-6)
     # the discriminator sets in at step 3 (counted from 0), so one of the two steps before has it
-    assert pairs.values[4]["train/disc_loss"] == pytest.approx(each.values[4]["train/disc_loss"], rel=1e-6)
+    assert pairs.values[4]["train/discriminator_loss"] == pytest.approx(
+        each.values[4]["train/discriminator_loss"], rel=1e-6
+    )
 
 
 def test_validation_sees_the_averaged_weights_without_dropout(stage1: MakeTask, run: Runs) -> None:
@@ -311,12 +328,12 @@ def test_the_averaged_weights_are_what_the_decay_makes_of_the_weights_of_each_st
 
 def test_a_network_given_in_eval_mode_is_trained_with_dropout_too(stage1: MakeTask, run: Runs) -> None:
     opened = stage1()
-    opened.step.model.eval()  # as `from_pretrained` gives it
+    opened.objective.model.eval()  # as `from_pretrained` gives it
     assert_same(run.fresh(opened), run.fresh(stage1()))
 
 
 def test_stage_2_leaves_the_two_vqgans_as_they_are(stage2: MakeTask, run: Runs) -> None:
-    before = {name: value.clone() for name, value in stage2().step.model.state_dict().items()}
+    before = {name: value.clone() for name, value in stage2().objective.model.state_dict().items()}
     after = run.fresh(stage2())
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed
@@ -325,7 +342,7 @@ def test_stage_2_leaves_the_two_vqgans_as_they_are(stage2: MakeTask, run: Runs) 
 
 def test_the_discriminator_learns_at_its_own_rate(stage1: MakeTask, run: Runs) -> None:
     task = replace(stage1(), discriminator_learning_rate_factor=0.1)
-    discriminator = task.step.loss.discriminator
+    discriminator = task.objective.loss.discriminator
     assert discriminator is not None
     before = discriminator.main[0].weight.detach().clone()
     run.fresh(task, steps=4, schedule="constant")
@@ -343,7 +360,7 @@ def test_a_loss_that_is_not_finite_stops_training_at_the_last_good_checkpoint(
         run(spoilt, logger)
     # the batch of the fifth step is bad; two steps make an interval
     first, second = task.files(4)
-    for each in ("step 5", "grad_norm", "rec_loss", f"{first}, {second}"):
+    for each in ("step 5", "grad_norm", "reconstruction_loss", f"{first}, {second}"):
         assert each in caught.value.fault
     for each in ("step 4", "stage1.base.learning_rate", "stage1.base.grad_clip"):
         assert each in caught.value.remedy
@@ -354,8 +371,8 @@ def test_a_loss_that_is_not_finite_stops_training_at_the_last_good_checkpoint(
 
 def test_weights_that_are_not_finite_become_no_checkpoint(stage1: MakeTask, run: Runs) -> None:
     task = stage1()
-    assert task.step.loss.discriminator is not None
-    weight = task.step.loss.discriminator.main[0].weight
+    assert task.objective.loss.discriminator is not None
+    weight = task.objective.loss.discriminator.main[0].weight
     # before the discriminator sets in, no loss tells of it
     spoilt = before_step(task, 1, lambda: weight.data.fill_(float("nan")))
     with pytest.raises(UserError, match=r"stopped at step 2: not finite, though the losses were: .*discriminator"):

@@ -76,7 +76,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents `(b, z_channels, h, w)` to pictures `(b, out_ch, f·h, f·w)`, roughly in [-1, 1] (not clamped).
 
-    It mirrors `Encoder` and takes the same arguments. `up.0` is the finest level; each level has one more block.
+    It mirrors `Encoder` and takes the same arguments. `up.0` is the finest level; each level has one more block. In a
+    network that stylises, `stylize.strips` has replaced the class of some parts, to save memory on large pictures.
     """
 
     def __init__(

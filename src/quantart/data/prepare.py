@@ -27,9 +27,8 @@ from quantart.data.packing import Geometry, Packed, load_all, pack
 from quantart.data.pictures import PIXELS_FILE, REPORT_FILE, IndexRow, PackedPictures, write_index, write_table
 from quantart.data.sources import find_pictures
 from quantart.errors import UserError
-from quantart.images.arrays import Picture
+from quantart.images.arrays import Picture, write_image
 from quantart.images.grid import picture_grid
-from quantart.images.write import write_image
 from quantart.machine.progress import progress
 from quantart.machine.whole import whole_folder
 from quantart.vocabulary.names import SPLITS, Domain, Split

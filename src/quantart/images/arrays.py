@@ -1,19 +1,25 @@
-"""Pictures as arrays and tensors, scaled and cropped. Torch is imported where it is needed: preparing needs none."""
+"""Pictures as arrays and tensors, scaled, cropped and written. Torch is imported only where it is used."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from quantart.errors import UserError
+from quantart.machine.whole import write_whole
+
 if TYPE_CHECKING:
     import torch
 
 Picture = NDArray[np.uint8]
 """`(h, w, 3)` in sRGB."""
+WRITTEN_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def to_pillow(array: Picture) -> Image.Image:
@@ -68,3 +74,21 @@ def centre_crop(array: Picture, height: int, width: int) -> Picture:
     """The central `(height, width, 3)` of a picture of at least that size."""
     top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
     return array[top : top + height, left : left + width]
+
+
+def encode_png(array: Picture) -> bytes:
+    return _encode(array, "PNG")
+
+
+def write_image(path: Path, array: Picture) -> None:
+    """Write a picture, whole or not at all, in the format of `WRITTEN_FORMATS` that the file name's ending selects."""
+    file_format = WRITTEN_FORMATS.get(path.suffix.lower())
+    if file_format is None:
+        raise UserError(f"{path}: no format has this ending", f"use one of {', '.join(WRITTEN_FORMATS)}")
+    write_whole(path, _encode(array, file_format))
+
+
+def _encode(array: Picture, file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    to_pillow(array).save(buffer, file_format, quality=92)
+    return buffer.getvalue()

@@ -29,12 +29,12 @@ def vanilla_loss(real: Tensor, fake: Tensor) -> Tensor:
 DISCRIMINATOR_LOSSES = {"hinge": hinge_loss, "vanilla": vanilla_loss}
 
 
-def adaptive_weight(nll: Tensor, g_loss: Tensor, last_layer: Tensor) -> Tensor:
+def adaptive_weight(nll: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
     """‖∂nll/∂w‖ / (‖∂g/∂w‖ + 1e-4), at most 1e4, at the decoder's last weights w (Esser et al. 2021, equation 7).
 
     With several processes it is the weight of the joint batch. 0-d, detached.
     """
-    nll_norm, g_norm = (_joint_gradient(loss, last_layer).norm() for loss in (nll, g_loss))
+    nll_norm, g_norm = (_joint_gradient(loss, last_layer).norm() for loss in (nll, adversarial))
     return (nll_norm / (g_norm + 1e-4)).clamp(0.0, 1e4)
 
 
@@ -44,31 +44,31 @@ def _joint_gradient(loss: Tensor, weight: Tensor) -> Tensor:
 
 
 class AdversarialLoss(nn.Module):
-    """Owns a discriminator and its loss.
+    """Owns a discriminator D and its loss. The generator's adversarial loss is −mean(D(output)).
 
     Args:
         discriminator: None leaves the adversarial part out.
-        disc_start: first step with an adversarial loss.
-        disc_factor: its factor from then on; before, it is 0.
-        disc_loss: "hinge" or "vanilla".
+        discriminator_start: the first step at which the adversarial losses count.
+        discriminator_weight: of the discriminator's loss.
+        kind: of the discriminator's loss.
     """
 
     def __init__(
         self,
         discriminator: NLayerDiscriminator | None,
-        disc_start: int = 0,
-        disc_factor: float = 1.0,
-        disc_loss: Kind = "hinge",
+        discriminator_start: int,
+        discriminator_weight: float,
+        kind: Kind,
     ) -> None:
         super().__init__()
         self.discriminator = discriminator
-        self.disc_start = disc_start
-        self.disc_factor = disc_factor
-        self._discriminator_loss = DISCRIMINATOR_LOSSES[disc_loss]
+        self.discriminator_start = discriminator_start
+        self.discriminator_weight = discriminator_weight
+        self._discriminator_loss = DISCRIMINATOR_LOSSES[kind]
 
-    def factor(self, step: int) -> float:
-        """Factor of the adversarial loss at this step."""
-        return self.disc_factor if self.discriminator is not None and step >= self.disc_start else 0.0
+    def switched_on(self, step: int) -> bool:
+        """Whether the adversarial losses count at this step."""
+        return self.discriminator is not None and step >= self.discriminator_start
 
     def judge(self, x: Tensor) -> Tensor:
         """The discriminator's logits, in full precision."""
@@ -79,9 +79,10 @@ class AdversarialLoss(nn.Module):
     def discriminator_loss(self, real: Tensor, fake: Tensor, step: int) -> tuple[Tensor, Logs]:
         """Loss of the discriminator on real and fake inputs `(b, c, h, w)`, and what to log."""
         logits_real, logits_fake = self.judge(real.detach()), self.judge(fake.detach())
-        loss = self.factor(step) * self._discriminator_loss(logits_real, logits_fake)
-        logs = {"disc_loss": loss, "logits_real": logits_real.mean(), "logits_fake": logits_fake.mean()}
-        return loss, detached(logs)
+        weight = self.discriminator_weight * self.switched_on(step)
+        loss = weight * self._discriminator_loss(logits_real, logits_fake)
+        logs = {"discriminator_loss": loss, "discriminator_weight": loss.new_full((), weight)}
+        return loss, detached(logs | {"logits_real": logits_real.mean(), "logits_fake": logits_fake.mean()})
 
 
 def detached(logs: Logs) -> Logs:

@@ -31,34 +31,33 @@ def _mean_std(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Stage2Loss(AdversarialLoss):
-    """scale · (reverse_weight · L_rec + style_weight · L_style + codebook_weight · codebook) + L_adv.
+    """scale · (content_weight · L_rec + style_weight · L_style + codebook_weight · codebook) + L_adv.
 
-    L_adv = disc_weight · disc_factor · g with g = −mean(D(output)).
+    L_adv = adversarial_weight · g with g = −mean(D(output)), from step `discriminator_start` on.
 
     Args:
-        reverse_weight: of the content loss ("reverse" in the reference).
         scale: 1 / the variance of the style's latents makes the losses independent of the latents' scale.
-        discriminator, disc_start, disc_factor, disc_loss: see `AdversarialLoss`.
+        discriminator_weight, kind: of the discriminator's own loss, see `AdversarialLoss`.
     """
 
     def __init__(
         self,
         discriminator: NLayerDiscriminator | None,
         *,
-        reverse_weight: float = 1.0,
+        content_weight: float = 1.0,
         style_weight: float = 10.0,
         codebook_weight: float = 1.0,
-        disc_start: int = 0,
-        disc_weight: float = 1.0,
-        disc_factor: float = 0.8,
-        disc_loss: Kind = "hinge",
+        adversarial_weight: float = 0.8,
+        discriminator_start: int = 0,
+        discriminator_weight: float = 0.8,
+        kind: Kind = "hinge",
         scale: float = 1.0,
     ) -> None:
-        super().__init__(discriminator, disc_start, disc_factor, disc_loss)
-        self.reverse_weight = reverse_weight
+        super().__init__(discriminator, discriminator_start, discriminator_weight, kind)
+        self.content_weight = content_weight
         self.style_weight = style_weight
         self.codebook_weight = codebook_weight
-        self.disc_weight = disc_weight
+        self.adversarial_weight = adversarial_weight
         self.scale = scale
 
     def generator(
@@ -69,21 +68,17 @@ class Stage2Loss(AdversarialLoss):
         Args:
             output: of the network for `content` and `style`; all `(b, c, h, w)`.
             codebook_loss: 0-d, of the output's quantisation.
-            adversarial: use the discriminator; False saves its pass when its factor is 0.
+            adversarial: use the discriminator; False saves its pass before it is switched on.
         """
         output, content, style = (full_precision(z) for z in (output, content, style))
-        reverse_loss = self.scale * calc_content_loss(output, content)
+        content_loss = self.scale * calc_content_loss(output, content)
         style_loss = self.scale * calc_style_loss(output, style)
-        quant_loss = self.scale * codebook_loss
-        total = self.reverse_weight * reverse_loss + self.style_weight * style_loss + self.codebook_weight * quant_loss
-        logs = {"reverse_loss": reverse_loss, "style_loss": style_loss, "quant_x2y_loss": quant_loss}
+        codebook_loss = self.scale * codebook_loss
+        total = self.content_weight * content_loss + self.style_weight * style_loss
+        total = total + self.codebook_weight * codebook_loss
+        logs = {"content_loss": content_loss, "style_loss": style_loss, "codebook_loss": codebook_loss}
         if adversarial:
-            g_loss = -self.judge(output).mean()
-            factor = self.factor(step)
-            total = total + self.disc_weight * factor * g_loss
-            logs |= {
-                "g_loss": g_loss,
-                "d_weight": g_loss.new_full((), self.disc_weight),
-                "disc_factor": g_loss.new_full((), factor),
-            }
+            g = -self.judge(output).mean()
+            total = total + self.switched_on(step) * self.adversarial_weight * g
+            logs |= {"adversarial_loss": g, "adversarial_weight": g.new_full((), self.adversarial_weight)}
         return total, detached({"total_loss": total, **logs})

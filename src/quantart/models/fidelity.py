@@ -48,8 +48,10 @@ class Fidelity(NamedTuple):
         return f"a{alpha}_b{beta}"
 
 
-def settle(alpha: float | None, beta: float, available: Collection[Variant], default: Variant = "discrete") -> Fidelity:
-    """Check both controls against the available models.
+def checked_fidelity(
+    alpha: float | None, beta: float, available: Collection[Variant], default: Variant = "discrete"
+) -> Fidelity:
+    """Both controls, checked against the available models.
 
     Args:
         alpha: None: the alpha at which only `default` is used, or the only available model.
@@ -124,29 +126,29 @@ class FidelityControl(nn.Module):
         ddconfig: dict[str, Any] = next(iter(self._models.values())).config["ddconfig"]
         return ddconfig
 
-    def settle(self, alpha: float | None = None, beta: float = 1.0) -> Fidelity:
-        """`settle` for these models; the default alpha is 1 if one of them is discrete, else 0."""
-        return settle(alpha, beta, self._models)
+    def fidelity(self, alpha: float | None = None, beta: float = 1.0) -> Fidelity:
+        """`checked_fidelity` for these models; the default alpha is 1 if one of them is discrete, else 0."""
+        return checked_fidelity(alpha, beta, self._models)
 
     def forward(self, content: Tensor, style: Tensor, alpha: float | None = None, beta: float = 1.0) -> Tensor:
         """Pictures `(b, 3, h, w)` in [-1, 1] to stylised pictures of the content's size, not clamped.
 
         At alpha 1 or 0 only one model runs; with beta 1 its output is exactly that of the model by itself. At beta 0 no
-        transfer network runs. The values and errors of `alpha` and `beta` are those of `settle`.
+        transfer network runs. The values and errors of `alpha` and `beta` are those of `checked_fidelity`.
         """
-        fidelity = self.settle(alpha, beta)
+        fidelity = self.fidelity(alpha, beta)
         return self.decode(self.latents(content, style, fidelity), fidelity)
 
     def latents(self, content: Tensor, style: Tensor, fidelity: Fidelity) -> Tensor:
         """Pictures `(b, 3, h, w)` in [-1, 1] to the latents `(b, c, h / f, w / f)` that `decode` takes."""
         styles = {variant: self.style_latents(style, variant) for variant in fidelity.styled}
-        return self.transfer(content, styles, fidelity)
+        return self.mixed_latents(content, styles, fidelity)
 
     def style_latents(self, style: Tensor, variant: Variant) -> Tensor:
         """Style pictures `(b, 3, h, w)` in [-1, 1] to one model's style latents `(b, c, h / f, w / f)`."""
         return self._models[variant].style_latents(style)
 
-    def transfer(self, content: Tensor, styles: Mapping[Variant, Tensor], fidelity: Fidelity) -> Tensor:
+    def mixed_latents(self, content: Tensor, styles: Mapping[Variant, Tensor], fidelity: Fidelity) -> Tensor:
         """Content pictures `(b, 3, h, w)` in [-1, 1] to the latents that `decode` takes.
 
         Args:

@@ -1,4 +1,4 @@
-"""Typed, strict, frozen view of `params.yaml`, which `quantart.params.file.load_params` reads: one module a section.
+"""Typed, strict, frozen view of `params.yaml`, which `quantart.params.file.load_params` reads.
 
 Every parameter is here with its unit and range, and every combination that cannot work.
 `params.select(["seed", "data.resolution", "stage1.base"])` gives these values and sections as nested plain dicts;
@@ -16,9 +16,7 @@ from quantart.params.data import DataParams
 from quantart.params.evaluation import EvaluateParams, ExportParams, PromoteParams
 from quantart.params.model import ModelParams
 from quantart.params.section import Section
-from quantart.params.stage1 import EncodeParams, Stage1Params
-from quantart.params.stage2 import Stage2Params
-from quantart.params.training import SMALLEST_PERCEPTUAL
+from quantart.params.training import SMALLEST_PERCEPTUAL, EncodeParams, Stage1Params, Stage2Params
 
 
 class Params(Section):

@@ -36,16 +36,14 @@ def run(project: Project) -> None:
             (fresh / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf8")
 
 
-def begin(project: Project, stage: str) -> Params:
-    """The parameters, once it is clear that the stage can keep its results and runs the code that DVC recorded."""
-    params = project.params()
+def check_ready(project: Project, stage: str) -> None:
+    """Check, before its work, that a stage can keep its results and runs the code that DVC recorded."""
     project.check_writable()
     own, recorded = project.root / "src" / PACKAGE.name, project.code / f"{stage}.txt"
     if "DVC_STAGE" in os.environ and own.is_dir() and own.resolve() != PACKAGE and recorded.is_file():
         lines = recorded.read_text(encoding="utf8").splitlines()
         if not set(_code(STAGES[stage])).issubset(lines):
             raise _another(own)
-    return params
 
 
 def _another(own: Path) -> UserError:

@@ -6,14 +6,15 @@ from accelerate import PartialState
 
 from quantart.data.encoding import encode_domain
 from quantart.machine.device import default_device
-from quantart.pipeline.code import begin
+from quantart.pipeline.code import check_ready
 from quantart.project import Project
 from quantart.vocabulary.names import Domain
 
 
 def run(project: Project, domain: Domain) -> None:
     """Write `data/codes/<domain>`."""
-    params = begin(project, "encode")
+    params = project.params()
+    check_ready(project, "encode")
     state = PartialState(cpu=default_device().type == "cpu")
     encode_domain(
         params, project.stage1_model(domain), project.prepared(domain), project.codes(domain), name=domain, state=state

@@ -17,11 +17,11 @@ from accelerate import PartialState
 from quantart.errors import UserError
 from quantart.evaluation.networks import assign_weights
 from quantart.machine.device import chosen_device, default_device
-from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, settle
+from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, checked_fidelity
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.evaluation import EvaluateParams
-from quantart.pipeline.code import begin
+from quantart.pipeline.code import check_ready
 from quantart.pipeline.evaluation_data import DEFAULT_PAIRS, EvaluationData, Selection, open_data
 from quantart.pipeline.evaluation_log import log_evaluation
 from quantart.pipeline.measure import Judge, Result, Settings, model_fidelity, report, task_digest
@@ -71,13 +71,14 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     see `write_reports`; in the processes but the first, nothing.
     """
     options = options or Options()
+    settings = project.params().evaluate if project else EvaluateParams.model_validate({"pairs": DEFAULT_PAIRS})
     if project is not None:
-        begin(project, "evaluate")
+        check_ready(project, "evaluate")
     otherwise = " and give --run-id and pictures, --content and --style"
     configure(tracked_root(project, otherwise=otherwise, enough=run_id is not None))
     if options.sweep and (options.alpha is not None or options.beta != 1.0):
         raise UserError("--sweep goes over alpha and beta by itself", "leave --alpha and --beta out")
-    evaluation = _Evaluation(project, options)
+    evaluation = _Evaluation(project, options, settings)
     with ExitStack() as stack:
         if run_id is not None:
             chosen = [stack.enter_context(run_network(find_run(run_id)))]
@@ -112,8 +113,7 @@ def _stages(project: Project, options: Options) -> list[str]:
 class _Evaluation:
     """What stays the same from one measured network to the next."""
 
-    def __init__(self, project: Project | None, options: Options) -> None:
-        settings = project.params().evaluate if project else EvaluateParams.model_validate({"pairs": DEFAULT_PAIRS})
+    def __init__(self, project: Project | None, options: Options, settings: EvaluateParams) -> None:
         self._project = project
         self._options = options
         state = PartialState(cpu=default_device().type == "cpu")
@@ -189,7 +189,7 @@ class _Evaluation:
             alphas = SWEEP if other else (ALPHA_OF[own],)
             fidelities = [Fidelity(alpha, beta) for alpha in alphas for beta in SWEEP]
         else:
-            fidelities = [settle(options.alpha, options.beta, VARIANTS, own)]
+            fidelities = [checked_fidelity(options.alpha, options.beta, VARIANTS, own)]
             if fidelities[0] == model_fidelity(network):
                 return None
             if other is None and (lacking := [variant for variant in fidelities[0].variants if variant != own]):
@@ -207,7 +207,8 @@ class _Evaluation:
     def _other_variant(self, trained: Trained, network: ExperimentStage2) -> Iterator[Trained | None]:
         """The network of the other variant, if alpha needs it and there is one."""
         options = self._options
-        needed = VARIANTS if options.sweep else settle(options.alpha, options.beta, VARIANTS, network.variant).variants
+        asked = checked_fidelity(options.alpha, options.beta, VARIANTS, network.variant)
+        needed = VARIANTS if options.sweep else asked.variants
         others = [f"stage2_{variant}" for variant in needed if variant != network.variant]
         if not options.controlled or not others:
             yield None

@@ -18,7 +18,7 @@ from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
 from quantart.models.pretrained import CONFIG
-from quantart.pipeline.code import begin
+from quantart.pipeline.code import check_ready
 from quantart.pipeline.trained import project_network, run_network
 from quantart.project import Project
 from quantart.registry.card import model_card
@@ -45,7 +45,8 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
     model card, which is the version's description, and the version's tags tell what it stands on and what the
     evaluation measured.
     """
-    params = begin(project, "export").export
+    params = project.params().export
+    check_ready(project, "export")
     configure(project.root)
     runs: dict[Variant, Run] = {}
     networks: dict[Variant, Path] = {}

@@ -23,7 +23,7 @@ from quantart.models.reference_config import Settings, read_config
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Params
 from quantart.params.model import ModelParams
-from quantart.params.stage2 import TransferNetworkParams
+from quantart.params.training import TransferNetworkParams
 from quantart.pipeline.training import WEIGHTS_TAG
 from quantart.project import Project
 from quantart.tracking.links import RunLink

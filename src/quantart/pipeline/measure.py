@@ -20,8 +20,7 @@ from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.task import ReconstructionTask, TransferTask
-from quantart.images.arrays import Picture
-from quantart.images.write import write_image
+from quantart.images.arrays import Picture, write_image
 from quantart.losses.lpips import LPIPS
 from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl
 from quantart.models.stage_1 import ExperimentStage1

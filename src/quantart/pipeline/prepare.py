@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from quantart.data.prepare import PrepareReport, prepare_domain
-from quantart.pipeline.code import begin
+from quantart.pipeline.code import check_ready
 from quantart.project import Project
 from quantart.vocabulary.names import Domain
 
 
 def run(project: Project, domain: Domain, workers: int | None = None) -> PrepareReport:
     """Prepare the pictures that `data.<domain>` of params.yaml names, with `workers` processes or one per core."""
-    params = begin(project, "prepare")
+    params = project.params()
+    check_ready(project, "prepare")
     return prepare_domain(
         project.source(domain),
         project.prepared(domain),

@@ -13,10 +13,10 @@ from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
 from quantart.models.pretrained import DISCRIMINATOR
 from quantart.params import Params
-from quantart.params.stage1 import VQGAN_KEYS
-from quantart.pipeline.code import begin
-from quantart.pipeline.training import Training, keep_model, run_training
-from quantart.pipeline.vqgan_task import make_model, make_task
+from quantart.params.training import VQGAN_KEYS
+from quantart.pipeline.code import check_ready
+from quantart.pipeline.stage1_task import make_model, make_task
+from quantart.pipeline.training import TrackedTraining, keep_model, run_training
 from quantart.project import Project
 from quantart.tracking.lineage import DataUsed
 from quantart.tracking.runs import stage_run
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 
 def run(project: Project, domain: Stage1Domain) -> None:
     """Train the VQGAN of `domain` into `models/stage1_<domain>`, or take over the one that params.yaml names."""
-    params = begin(project, "stage1_base" if domain == "base" else "stage1")
+    params = project.params()
+    check_ready(project, "stage1_base" if domain == "base" else "stage1")
     _check_given(project, params)
     if (given := params.stage1.given_vqgans.get(domain)) is None:
         _train(project, params, domain)
@@ -43,7 +44,7 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
     run_training(
         project,
         params,
-        Training(
+        TrackedTraining(
             stage=f"stage1_{domain}",
             params=params.stage1.training(domain),
             make_task=partial(make_task, params, domain, train, val, start),

@@ -11,9 +11,9 @@ from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.models.pretrained import file_sha256
-from quantart.pipeline.code import begin
-from quantart.pipeline.training import Training, run_training
-from quantart.pipeline.transfer_task import make_task
+from quantart.pipeline.code import check_ready
+from quantart.pipeline.stage2_task import make_task
+from quantart.pipeline.training import TrackedTraining, run_training
 from quantart.project import Project
 from quantart.tracking.lineage import DataUsed
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
@@ -21,7 +21,8 @@ from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 def run(project: Project, variant: Variant) -> None:
     """Train the style transfer network of `variant` into `models/stage2_<variant>`."""
-    params = begin(project, "stage2")
+    params = project.params()
+    check_ready(project, "stage2")
     vqgans = {domain: project.stage1_model(domain) for domain in DOMAINS}
     codes = {domain: StoredCodes(project.codes(domain), "train") for domain in DOMAINS}
     pictures, val = (
@@ -33,7 +34,7 @@ def run(project: Project, variant: Variant) -> None:
     run_training(
         project,
         params,
-        Training(
+        TrackedTraining(
             stage=f"stage2_{variant}",
             params=params.stage2.train,
             make_task=partial(make_task, params, variant, vqgans=vqgans, **data),

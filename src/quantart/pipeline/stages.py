@@ -26,16 +26,16 @@ _STAGE1 = ("seed", "data.resolution", "model", "stage1.quantizer", "stage1.loss"
 
 STAGES = {
     "prepare": Stage(
-        ("quantart.data.prepare",),
-        ("data.{item}", "data.{item}_table", "data.paired", "data.val_share", "data.test_share", *_SIZES),
+        entries=("quantart.data.prepare",),
+        reads=("data.{item}", "data.{item}_table", "data.paired", "data.val_share", "data.test_share", *_SIZES),
     ),
     "pair": Stage(("quantart.data.pairing",), ("seed", "data.paired", "evaluate.pairs")),
     "stage1_base": Stage(
-        ("quantart.pipeline.vqgan_task",), (*_STAGE1, "stage1.base", "stage1.colour_gain", "stage1.init_from")
+        ("quantart.pipeline.stage1_task",), (*_STAGE1, "stage1.base", "stage1.colour_gain", "stage1.init_from")
     ),
-    "stage1": Stage(("quantart.pipeline.vqgan_task",), (*_STAGE1, "stage1.domain", "stage1.{item}_from")),
+    "stage1": Stage(("quantart.pipeline.stage1_task",), (*_STAGE1, "stage1.domain", "stage1.{item}_from")),
     "encode": Stage(("quantart.data.encoding",), ("seed", "data.paired", "data.resolution", "encode")),
-    "stage2": Stage(("quantart.pipeline.transfer_task",), ("seed", "data.paired", "data.resolution", "stage2")),
+    "stage2": Stage(("quantart.pipeline.stage2_task",), ("seed", "data.paired", "data.resolution", "stage2")),
     "evaluate": Stage(
         ("quantart.pipeline.measure",),
         ("evaluate.network", "evaluate.features", "evaluate.batch_size", "evaluate.magenta"),

@@ -26,7 +26,7 @@ from quantart.tracking.runs import TrackedRun, stage_run, stands_in
 from quantart.tracking.store import EXPERIMENT
 from quantart.training.checkpoint import Checkpoints, fingerprint
 from quantart.training.launch import make_accelerator
-from quantart.training.loop import Task, train
+from quantart.training.loop import TrainingTask, train
 from quantart.training.stopping import lost_process
 from quantart.vocabulary.keys import flatten
 
@@ -43,12 +43,12 @@ class _Silent:
 
 
 @dataclass(frozen=True)
-class Training:
-    """One training, and all that decides its result beside the parameters that its stage reads."""
+class TrackedTraining:
+    """A training as one tracked run, and all that decides its result beside the parameters that its stage reads."""
 
     stage: str  # file-safe name, e.g. `stage1_content`
     params: TrainingParams  # its section of the parameters
-    make_task: Callable[..., Task]  # builds model, losses and batches from the keyword `accelerator`
+    make_task: Callable[..., TrainingTask]  # builds model, losses and batches from the keyword `accelerator`
     datasets: Sequence[DataUsed]  # trained on
     validated_on: Sequence[str]  # digests: with other validation data, the curves of one run would not fit together
     networks: Mapping[str, Path]  # folders of the networks that it stands on, by the stage that made them
@@ -57,7 +57,7 @@ class Training:
     pairs: Path | None = None  # file with the validation pairs, kept with the run
 
 
-def run_training(project: Project, params: Params, training: Training) -> None:
+def run_training(project: Project, params: Params, training: TrackedTraining) -> None:
     """Train as one tracked run; write the model's folder and `runs/<stage>.json`."""
     accelerator = make_accelerator(params.seed)
     size, processes = training.params.batch_size, accelerator.num_processes
@@ -121,7 +121,7 @@ def logged_parameters(params: Params, stage: str) -> dict[str, Any]:
     return which | {key.removeprefix(f"{section}."): value for key, value in flat.items()}
 
 
-def _fingerprint(params: Params, training: Training) -> str:
+def _fingerprint(params: Params, training: TrackedTraining) -> str:
     networks: dict[str, str] = {}
     for stage, folder in training.networks.items():
         if not folder.is_dir():
@@ -144,7 +144,7 @@ def upstream_runs(project: Project, stages: Iterable[str]) -> dict[str, str]:
 
 @contextmanager
 def _tracked(
-    project: Project, params: Params, training: Training, checkpoints: Checkpoints, accelerator: Accelerator
+    project: Project, params: Params, training: TrackedTraining, checkpoints: Checkpoints, accelerator: Accelerator
 ) -> Iterator[TrackedRun | None]:
     """The tracked run in the first process; None in the others, which end the run where the first one dies."""
     opened: AbstractContextManager[TrackedRun | None]

@@ -23,9 +23,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from quantart.errors import UserError
-from quantart.images.arrays import Picture
+from quantart.images.arrays import Picture, write_image
 from quantart.images.decode import read_image
-from quantart.images.write import write_image
 
 ABOUT, TABLE, SUMMARY = "about.json", "table.parquet", "summary.csv"
 FEATURES, PICTURES = "features.safetensors", "pictures"

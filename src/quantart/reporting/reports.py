@@ -13,7 +13,7 @@ from quantart.evaluation import baselines
 from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.resampling import Estimate
 from quantart.evaluation.summary import Verdict, difference, rows_of, sharing_of, verdict
-from quantart.images.write import write_image
+from quantart.images.arrays import write_image
 from quantart.machine.whole import write_whole
 from quantart.reporting.grids import transfer_grid
 from quantart.reporting.words import NO_INTERVAL, depends_on_set_size, number, too_few_pictures

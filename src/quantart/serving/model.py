@@ -17,7 +17,7 @@ from mlflow.protos.databricks_pb2 import DEADLINE_EXCEEDED, INVALID_PARAMETER_VA
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from quantart.errors import UserError
-from quantart.images.write import encode_png
+from quantart.images.arrays import encode_png
 from quantart.machine.device import default_device
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
@@ -55,7 +55,7 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
     ) -> pd.DataFrame:
         deadline = time.monotonic() + self._seconds
         try:
-            fidelity = self._control.settle(**read_fidelity(params or {}))
+            fidelity = self._control.fidelity(**read_fidelity(params or {}))
             size = read_size(params or {}, self._limits)
             answers = [self._answer(row, fidelity, deadline) for row in read_rows(model_input, size, self._limits)]
         except UserError as error:
@@ -73,11 +73,10 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
                 # MLflow answers 504 to a client that still waits; nothing more is painted for it
                 fault = f"row {row.number}: not started after {self._seconds} s"
                 raise MlflowException(f"{fault}; send fewer or smaller pictures, or try again later", DEADLINE_EXCEEDED)
-            content, style = row.decode(
-                self._limits
-            )  # not earlier: decoded pictures take far more memory than their files
+            # not earlier: decoded pictures take far more memory than their files
+            content, style = row.decode(self._limits)
             start = time.monotonic()
-            image = self._stylizer.stylize(content, style, *fidelity, size=max(row.height, row.width))
+            image = self._stylizer.paint(content, style, fidelity, max(row.height, row.width))
             seconds = time.monotonic() - start
         finally:
             if free:

@@ -15,8 +15,7 @@ from mlflow import MlflowClient
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-from quantart.images.arrays import Picture
-from quantart.images.write import encode_png
+from quantart.images.arrays import Picture, encode_png
 from quantart.imports import PACKAGE, checksums
 from quantart.models.fidelity import ALPHA_OF, FidelityControl
 from quantart.models.pretrained import file_sha256
@@ -61,13 +60,10 @@ def log_and_register(
     FidelityControl.of(*map(ExperimentStage2.from_pretrained, networks.values()))
     frame = pd.DataFrame([dict(zip(COLUMNS, map(encode_png, example), strict=True))], dtype=object)
     with TemporaryDirectory() as folder:
-        sums, readme, code = Path(folder, SUMS), Path(folder, CARD), Path(folder, "code", "quantart")
-        for file in checksums("quantart.serving.model"):  # what the served model imports, and nothing else
-            (code / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(PACKAGE / file, code / file)
+        sums, readme = Path(folder, SUMS), Path(folder, CARD)
         write_checksums(networks.values(), sums)
         readme.write_text(card, encoding="utf8")
-        sha256 = file_sha256(sums)
+        tags = {**tags, SHA256_TAG: file_sha256(sums)}
         info = Model.log(
             artifact_path=None,
             name=name,
@@ -75,16 +71,24 @@ def log_and_register(
             run_id=run_id,
             python_model=str(Path(__file__).with_name("model.py")),
             artifacts={str(name): str(path) for name, path in [*networks.items(), (SUMS, sums), (CARD, readme)]},
-            code_paths=[str(code)],
+            code_paths=[str(_copy_of_code(Path(folder, "code", "quantart")))],
             pip_requirements=requirements(),
             model_config=asdict(Limits()),
             signature=_signature(ALPHA_OF[variant]),
             input_example=frame,
         )
     mlflow.pyfunc.load_model(info.model_uri).predict(frame)
-    number = mlflow.register_model(info.model_uri, name, tags={**tags, SHA256_TAG: sha256}).version
+    number = mlflow.register_model(info.model_uri, name, tags=tags).version
     MlflowClient().update_model_version(name, number, card)
     return RegisteredVersion(name, str(number), CHALLENGER, run_id)
+
+
+def _copy_of_code(folder: Path) -> Path:
+    """`folder` with what the served model imports, and nothing else."""
+    for file in checksums("quantart.serving.model"):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PACKAGE / file, folder / file)
+    return folder
 
 
 def _signature(alpha: float) -> ModelSignature:

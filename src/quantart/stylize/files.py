@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from quantart.errors import UserError
-from quantart.images.arrays import Picture, resize
+from quantart.images.arrays import Picture, resize, write_image
 from quantart.images.decode import ImageError, decode_image, named, read_file, stored_size
 from quantart.images.grid import picture_grid
-from quantart.images.write import write_image
 from quantart.machine.device import default_device
 from quantart.machine.progress import progress
-from quantart.models.fidelity import FidelityControl, settle
+from quantart.models.fidelity import Fidelity, FidelityControl, checked_fidelity
 from quantart.models.pretrained import WEIGHTS
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project
@@ -29,31 +29,38 @@ GRID_CELL = 192  # pixels
 
 
 class Networks(NamedTuple):
-    """Stage-2 networks on disk, and the alpha they are used with."""
+    """Stage-2 networks, one of each variant at most, and the fidelity that they are used with."""
 
-    folders: list[Path]  # one for each variant
-    alpha: float | None  # visual fidelity; None: the default of `FidelityControl`
+    control: FidelityControl
+    fidelity: Fidelity
 
 
-def project_networks(project: Project, alpha: float | None) -> Networks:
-    """The trained networks of a project that `alpha` needs; by default the one that the project exports."""
+def project_networks(project: Project, alpha: float | None, beta: float = 1.0) -> Networks:
+    """The trained networks of a project that `alpha` needs; by default the one that the project exports.
+
+    Raises:
+        UserError: as `checked_fidelity`, or nothing is trained.
+    """
     default = project.params().export.variant
     trained = [variant for variant in VARIANTS if project.stage2_model(variant).is_dir()]
     if not trained:
         folder = project.stage2_model(default)
         raise UserError(f"{folder}: not trained yet", "`make run` or `dvc repro` trains it, or give --model")
-    fidelity = settle(alpha, 1.0, trained, default)
-    return Networks([project.stage2_model(variant) for variant in fidelity.variants], fidelity.alpha)
+    fidelity = checked_fidelity(alpha, beta, trained, default)
+    return Networks(_opened([project.stage2_model(variant) for variant in fidelity.variants]), fidelity)
 
 
-def named_networks(models: list[str], alpha: float | None) -> Networks:
-    """The networks in folders, or at MLflow addresses (`models:/…`, `runs:/…`), each of which may hold both variants.
+def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) -> Networks:
+    """The networks in folders, or at MLflow addresses, each of which may hold both variants.
 
     Without `alpha` it is the default of the model, where a single packaged one is given, else of `FidelityControl`.
+
+    Raises:
+        UserError: as `FidelityControl`, or a folder or address holds no network.
     """
     found: list[Path] = []
     for model in models:
-        if ":/" not in model:
+        if not is_address(model):
             found.append(Path(model))
             continue
         package, default = _download(model)
@@ -62,7 +69,17 @@ def named_networks(models: list[str], alpha: float | None) -> Networks:
             alpha = default
     if len(found) > 2:
         raise UserError(f"--model {', '.join(models)}: {len(found)} networks", "give one of each variant")
-    return Networks(found, alpha)
+    control = _opened(found)
+    return Networks(control, control.fidelity(alpha, beta))
+
+
+def is_address(model: str) -> bool:
+    """Whether `model` is an address in MLflow (`models:/…`, `runs:/…`), not a folder."""
+    return ":/" in model
+
+
+def _opened(folders: list[Path]) -> FidelityControl:
+    return FidelityControl.of(*map(ExperimentStage2.from_pretrained, folders)).to(default_device())
 
 
 def _download(model: str) -> tuple[Path, float | None]:
@@ -100,20 +117,17 @@ class Stylized(NamedTuple):
         return f"{pictures} picture{'s' if pictures > 1 else ''}{grids} in {self.written[0].parent}"
 
 
-def stylize_files(plan: Plan, networks: Networks, *, beta: float = 1.0, size: int | None = None) -> Stylized:
+def stylize_files(plan: Plan, networks: Networks, *, size: int | None = None) -> Stylized:
     """Paint each content of the plan in the manner of each style, and write the pictures and the grids.
 
     Files that can't be read or have an unsuitable size are skipped; all others are painted. See `painted_size` on
-    `size`, `FidelityControl` on `beta`.
+    `size`.
 
     Raises:
-        UserError: a folder holds no model, the models can't use that alpha or beta, no picture can have that size, or
-            a picture can't be written.
+        UserError: no picture can have that size, or a picture can't be written.
     """
     check_size(size)
-    control = FidelityControl.of(*map(ExperimentStage2.from_pretrained, networks.folders))
-    control.settle(networks.alpha, beta)
-    stylizer = Stylizer(control.to(default_device()))
+    stylizer = Stylizer(networks.control)
     skipped: list[ImageError] = []
     styles: dict[int, Picture] = {}  # by place in the plan, as the network sees them: so they are small
     for place, file in enumerate(plan.styles):
@@ -121,32 +135,27 @@ def stylize_files(plan: Plan, networks: Networks, *, beta: float = 1.0, size: in
             data = read_file(file)
             check_sides(*stored_size(data, max_pixels=MAX_PIXELS))
             styles[place] = stylizer.seen_of(decode_image(data, max_pixels=MAX_PIXELS))
-    usable: list[tuple[Path, list[Path]]] = []  # contents, by their headers, and their outputs
+    pairs: list[tuple[Path, int, Path]] = []  # a content whose header is good, the place of a style, their output
     for file, outputs in zip(plan.contents, plan.outputs, strict=True):
         with _skipping(file, skipped):
             painted_size(*stored_size(read_file(file), max_pixels=MAX_PIXELS), size)
-            usable.append((file, [outputs[place] for place in styles]))
+            pairs += [(file, place, outputs[place]) for place in styles]
+
+    @lru_cache(maxsize=1)  # the pairs of one content follow each other
+    def decoded(file: Path) -> Picture | None:
+        content: Picture | None = None
+        with _skipping(file, skipped):
+            content = decode_image(read_file(file), max_pixels=MAX_PIXELS)
+        return content
+
     grid = _Grid(plan, styles)
     written: list[Path] = []
-
-    def painted() -> Iterator[None]:
-        for file, outputs in usable:
-            content: Picture | None = None
-            with _skipping(file, skipped):
-                content = decode_image(read_file(file), max_pixels=MAX_PIXELS)
-            row: list[Picture] = []
-            for style, output in zip(styles.values(), outputs, strict=True):
-                if content is not None:
-                    row.append(stylizer.stylize(content, style, networks.alpha, beta, size))
-                    _write(output, row[-1])
-                    written.append(output)
-                yield
-            if content is not None:
-                grid.add(file.stem, [content, *row])
-
-    pairs = len(usable) * len(styles)
-    for _ in progress(painted(), pairs, "stylize") if pairs > 1 else painted():
-        pass
+    for file, place, output in progress(pairs, len(pairs), "stylize") if len(pairs) > 1 else pairs:
+        if (content := decoded(file)) is not None:
+            painted = stylizer.paint(content, styles[place], networks.fidelity, size)
+            _write(output, painted)
+            written.append(output)
+            grid.add(file.stem, content, painted)
     grid.close()
     return Stylized(written + grid.written, skipped, len(grid.written))
 
@@ -181,12 +190,16 @@ class _Grid:
         self._header = [_thumbnail(picture) for picture in (corner, *styles.values())]
         self._rows: list[tuple[str, list[Picture]]] = []
 
-    def add(self, title: str, row: list[Picture]) -> None:
-        """A content, and what it became in each style."""
-        if len(self._header) < 3:  # fewer than two styles
+    def add(self, title: str, content: Picture, painted: Picture) -> None:
+        """What a content became in the next style, which is the first one if its row is complete or new."""
+        columns = len(self._header)
+        if columns < 3:  # fewer than two styles
             return
-        self._rows.append((title, [_thumbnail(picture) for picture in row]))
-        if len(self._rows) == self._plan.grid_rows:
+        if not self._rows or len(self._rows[-1][1]) == columns:
+            self._rows.append((title, [_thumbnail(content)]))
+        row = self._rows[-1][1]
+        row.append(_thumbnail(painted))
+        if len(row) == columns and len(self._rows) == self._plan.grid_rows:
             self.close()
 
     def close(self) -> None:

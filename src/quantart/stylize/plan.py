@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from quantart.errors import UserError
+from quantart.images.arrays import WRITTEN_FORMATS
 from quantart.images.kinds import FORMATS, is_picture_file
-from quantart.images.write import WRITTEN_FORMATS
 from quantart.machine.names import FileNames
 from quantart.vocabulary.pictures import EXTENSIONS
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side, to_arrays, to_tensor
 from quantart.images.decode import named
 from quantart.machine.device import autocast
-from quantart.models.fidelity import FidelityControl
+from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.stylize.sizes import check_sides, painted_size
 from quantart.stylize.strips import allow_large_pictures
@@ -36,7 +36,7 @@ class Stylizer:
 
     def __init__(self, model: ExperimentStage2 | FidelityControl, *, style_cache: int = STYLE_CACHE) -> None:
         self._model = (model if isinstance(model, FidelityControl) else FidelityControl.of(model)).eval()
-        allow_large_pictures(self._model)
+        allow_large_pictures(self._model)  # the same results with less memory
         shape = self._model.ddconfig
         self._side = int(shape["resolution"])
         self._multiple = 2 ** (len(shape["ch_mult"]) - 1)
@@ -44,25 +44,33 @@ class Stylizer:
         self._device = next(self._model.parameters()).device
         self._autocast = autocast(self._device)
 
-    @torch.inference_mode()
     def stylize(
         self, content: Picture, style: Picture, alpha: float | None = None, beta: float = 1.0, size: int | None = None
     ) -> Picture:
+        """`paint` with a visual fidelity `alpha` and a style fidelity `beta`, see `FidelityControl`.
+
+        Raises:
+            UserError: also wrong `alpha` or `beta`, or networks that can't use that alpha.
+        """
+        return self.paint(content, style, self._model.fidelity(alpha, beta), size)
+
+    @torch.inference_mode()
+    def paint(self, content: Picture, style: Picture, fidelity: Fidelity, size: int | None = None) -> Picture:
         """Paint `content` in the manner of `style`, both uint8 `(h, w, 3)` of any size.
 
-        The result has the content's aspect; see `painted_size` on `size`, `FidelityControl` on `alpha` and `beta`.
+        The result has the content's aspect; see `painted_size` on `size`.
 
         Raises:
             ImageError: a picture is too small or too long, or can't be painted at that size.
-            UserError: wrong `alpha` or `beta`, networks that can't use that alpha, or a size that no picture can have.
+            UserError: a size that no picture can have.
         """
-        fidelity = self._model.settle(alpha, beta)
         with named("content"):
             height, width = painted_size(content.shape[0], content.shape[1], size)
         with named("style"):
             check_sides(style.shape[0], style.shape[1])
         scaled = resize(content, height, width)
-        z = self._model.transfer(self._padded(scaled), self._style_latents(style, fidelity.styled), fidelity)
+        styles = self._style_latents(style, fidelity.styled)
+        z = self._model.mixed_latents(self._padded(scaled), styles, fidelity)
         with self._autocast():  # not before: it would choose other codes
             painted = self._model.decode(z, fidelity)
         return to_arrays(painted)[0][:height, :width]

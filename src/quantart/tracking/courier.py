@@ -109,8 +109,8 @@ class Courier(threading.Thread):
 
 
 @contextmanager
-def sampled_system(seconds: float, log: Callable[[Mapping[str, float]], None]) -> Iterator[None]:
-    """Call `log` with `system/…` values, MLflow's measures of the machine's load, every `seconds`, from a thread.
+def sampled_system(seconds: float, report: Callable[[Mapping[str, float]], None]) -> Iterator[None]:
+    """Call `report` with `system/…` values, MLflow's measures of the machine's load, every `seconds`, from a thread.
 
     MLflow's own loop is not used: it asks the tracking server before each sample, and ends for good without an answer.
     """
@@ -124,7 +124,7 @@ def sampled_system(seconds: float, log: Callable[[Mapping[str, float]], None]) -
                 each.clear_metrics()
             monitor.collect_metrics()
             with suppress(UserError):  # training reports a full disk
-                log({f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()})
+                report({f"system/{name}": float(value) for name, value in monitor.aggregate_metrics().items()})
 
     thread = threading.Thread(target=sample, daemon=True, name="system metrics")
     thread.start()

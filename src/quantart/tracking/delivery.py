@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from quantart.machine.progress import progress
 from quantart.tracking import store
 from quantart.tracking.find import LOCAL_ID, missing_run, run_if_there, store_id
 from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
-from quantart.tracking.spool import END, Spool, find_spools, now
+from quantart.tracking.spool import END, START, Spool, find_spools, now
 
 BATCH = 100  # parameters that MLflow takes at once
 log = logging.getLogger(__name__)
@@ -59,8 +59,16 @@ class Delivery:
                 yield
 
     def deliver(self, kind: str, **values: Any) -> None:
-        """Deliver one event, which need not be in the spool; the method below with its kind's name does it."""
-        getattr(self, f"_{kind}")(**values)
+        """Deliver one event, which need not be in the spool."""
+        deliver: dict[str, Callable[..., None]] = {
+            START: self._start,
+            "metrics": self._metrics,
+            "artifact": self._artifact,
+            "tags": self._tags,
+            "datasets": self._datasets,
+            END: self._end,
+        }
+        deliver[kind](**values)
 
     @property
     def _run_id(self) -> str:

@@ -33,7 +33,7 @@ from quantart.tracking.courier import Courier, sampled_system
 from quantart.tracking.delivery import Delivery, sync
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import DataUsed, tags_of
-from quantart.tracking.spool import END, Spool, find_spools, is_local_id, now
+from quantart.tracking.spool import END, START, Spool, find_spools, is_local_id, now
 from quantart.vocabulary.keys import flatten
 
 SYSTEM_METRICS_SECONDS = 5.0
@@ -46,11 +46,14 @@ log = logging.getLogger(__name__)
 
 
 class TrackedRun:
-    """Writes to one run: `record` takes the events (kind and values), `spool` keeps the files that they refer to."""
+    """Writes to one run. Each call makes events, of a kind and values; `spool` keeps the files that they refer to.
 
-    def __init__(self, spool: Spool, record: Callable[..., None]) -> None:
+    `emit` takes the events: in training it is `Spool.append`, and they are delivered later; else it delivers at once.
+    """
+
+    def __init__(self, spool: Spool, emit: Callable[..., None]) -> None:
         self._spool = spool
-        self._record = record
+        self._emit = emit
 
     @property
     def run_id(self) -> str:
@@ -60,7 +63,7 @@ class TrackedRun:
     def metrics(self, values: Mapping[str, float], step: int | None) -> None:
         """Log numbers (NumPy's and 0-d tensors too) under `step`; None: they belong to no step of training."""
         numbers = {key: float(value) for key, value in values.items()}
-        self._record("metrics", values=numbers, step=step, time=now())
+        self._emit("metrics", values=numbers, step=step, time=now())
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
@@ -72,20 +75,20 @@ class TrackedRun:
         picture.save(folder / f"{name}.png")
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
         picture.save(folder / f"{name}+compressed.webp")
-        self._record("artifact", files=folder.name, file=None, folder="images", once=begin)
+        self._emit("artifact", files=folder.name, file=None, folder="images", once=begin)
         self.set_tags({"mlflow.loggedImages": "True"})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or the content of a folder, as it is now to the run's artifacts, under `folder`."""
         file = None if path.is_dir() else path.name
-        self._record("artifact", files=self._spool.keep(path), file=file, folder=folder)
+        self._emit("artifact", files=self._spool.keep(path), file=file, folder=folder)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        self._record("tags", values=dict(tags))
+        self._emit("tags", values=dict(tags))
 
     def datasets(self, used: Sequence[DataUsed]) -> None:
         """Log the data's digests as the run's inputs."""
-        self._record("datasets", values=[asdict(data) for data in used])
+        self._emit("datasets", values=[asdict(data) for data in used])
 
 
 @contextmanager
@@ -114,16 +117,16 @@ def stage_run(
     Raises:
         UserError: the store can't be used for another reason than an outage, or does not have `run_id`.
     """
-    start = _start(project, stage, name, params, upstream or {}, datasets)  # before the spool makes a new file
+    start = _start_event(project, stage, name, params, upstream or {}, datasets)  # before the spool makes a new file
     with _sigterm_raises():
-        spool = _open(project, run_id)
+        spool = _open_spool(project, run_id)
         with store.impatient(store.REQUEST):
-            spool.append("start", **start)
-            courier = Courier(project, spool)
-            _begin(courier, spool)
+            spool.append(START, **start)
+            courier = Courier(project, spool)  # its thread configures MLflow, then delivers what the spool holds
+            _deliver_start(courier, spool)
             run = TrackedRun(spool, spool.append)
             with (
-                _ending(lambda status: _end(courier, spool, name, status)),
+                _status_on_exit(lambda status: _deliver_end(courier, spool, name, status)),
                 sampled_system(SYSTEM_METRICS_SECONDS, lambda values: run.metrics(values, None)),
             ):
                 yield run
@@ -134,8 +137,8 @@ def new_run(project: Path, *, stage: str, name: str, params: Mapping[str, Any]) 
     """As `stage_run`, for work that needs the store: each call returns when what it logs is there, or raises."""
     store.configure(project)
     with _sigterm_raises(), store.impatient(store.REQUEST), _delivered_at_once(None) as (run, deliver):
-        deliver("start", **_start(project, stage, name, params, {}, ()))
-        with _ending(lambda status: deliver(END, status=status, time=now())):
+        deliver(START, **_start_event(project, stage, name, params, {}, ()))
+        with _status_on_exit(lambda status: deliver(END, status=status, time=now())):
             yield run
 
 
@@ -167,7 +170,7 @@ def logged_params(values: Mapping[str, Any], stage: str) -> dict[str, str]:
     return {key: f"{text[: LONGEST_PARAM - 1]}…" if len(text) > LONGEST_PARAM else text for key, text in texts.items()}
 
 
-def _start(
+def _start_event(
     project: Path,
     stage: str,
     name: str,
@@ -198,7 +201,7 @@ def _delivered_at_once(run_id: str | None) -> Iterator[tuple[TrackedRun, Callabl
         yield TrackedRun(spool, deliver), deliver
 
 
-def _open(project: Path, run_id: str | None) -> Spool:
+def _open_spool(project: Path, run_id: str | None) -> Spool:
     """The run's spool, locked: what is left of an interrupted run, or a new one."""
     root = store.real_root(project)
     address = store.without_password(store.tracking_uri(root))
@@ -213,7 +216,7 @@ def _open(project: Path, run_id: str | None) -> Spool:
     return Spool.create(root, address, local_id=local, run_id=None if local else run_id)
 
 
-def _begin(courier: Courier, spool: Spool) -> None:
+def _deliver_start(courier: Courier, spool: Spool) -> None:
     """Deliver the start, so that the run has its final id; give up the run if the store refuses it."""
     courier.start()
     courier.wait(PROBE if spool.address.startswith("http") else math.inf)
@@ -227,7 +230,7 @@ def _begin(courier: Courier, spool: Spool) -> None:
         raise fault from courier.error
 
 
-def _end(courier: Courier, spool: Spool, name: str, status: str) -> None:
+def _deliver_end(courier: Courier, spool: Spool, name: str, status: str) -> None:
     try:
         spool.append(END, status=status, time=now())
     except UserError as error:  # what ended the run matters more than this
@@ -244,7 +247,7 @@ def _end(courier: Courier, spool: Spool, name: str, status: str) -> None:
 
 
 @contextmanager
-def _ending(end: Callable[[str], None]) -> Iterator[None]:
+def _status_on_exit(end: Callable[[str], None]) -> Iterator[None]:
     """Call `end` with the status in which the block ends."""
     status = "FAILED"
     try:

@@ -24,7 +24,7 @@ from quantart.errors import UserError
 from quantart.machine.whole import write_whole
 
 FOLDER = Path(".quantart/spool")
-END = "end"  # kind of the event that ends a run
+START, END = "start", "end"  # kinds of the events that begin and end a run
 _LOCAL_ID = re.compile(r"local-\d{20}-[0-9a-f]{8}")
 _STATE, _FILES, _LOCK = "state.json", "files", "lock"
 

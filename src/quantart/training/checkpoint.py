@@ -35,13 +35,16 @@ TENSORS, META = "state.safetensors", "state.json"
 
 @dataclass(frozen=True)
 class TrainingState:
-    step: nn.Module
+    """Everything of a training that changes from step to step."""
+
+    objective: nn.Module
     optimizers: Mapping[Any, torch.optim.Optimizer]
     averaged: nn.Module | None
     means: Means
 
     def tensors(self) -> dict[str, Tensor]:
-        state = {f"step/{key}": value for key, value in self.step.state_dict().items()}
+        # the key's beginning is older than the name `objective`; checkpoints written before can be resumed
+        state = {f"step/{key}": value for key, value in self.objective.state_dict().items()}
         if self.averaged is not None:
             state |= {f"averaged/{key}": value for key, value in self.averaged.state_dict().items()}
         for name, optimizer in self.optimizers.items():
@@ -51,7 +54,7 @@ class TrainingState:
         return {key: value.detach().cpu().contiguous() for key, value in state.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        self.step.load_state_dict(_under("step/", tensors))
+        self.objective.load_state_dict(_under("step/", tensors))
         if self.averaged is not None:
             self.averaged.load_state_dict(_under("averaged/", tensors))
         for name, optimizer in self.optimizers.items():

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,14 +21,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from quantart.errors import UserError
 from quantart.machine.progress import TrainingBar
 from quantart.training.checkpoint import Checkpoints, TrainingState
 from quantart.training.means import Means
-from quantart.training.step import AdversarialStep
+from quantart.training.objective import AdversarialObjective, Phase
 from quantart.training.stopping import Interrupt, memory_advice
-from quantart.training.update import Update, learning_rate
 
 if TYPE_CHECKING:
     from quantart.params.training import TrainingParams
@@ -43,21 +43,21 @@ class Logger(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
-    """What one training run needs besides its parameters.
+class TrainingTask:
+    """What is trained, and on what; how is said by `TrainingParams`.
 
     Attributes:
         section, resolution: of its parameters (e.g. `stage2.train`) and of the validation (pixels), for error messages.
         batch: `batch(step)` is this process's slice of the step's batch, on its device.
         files: `files(step)` are the pictures that this slice was made from.
-        validate: `validate(model, done)` returns metrics (named `val/…`) and picture grids (uint8 `(h, w, 3)`) of a
-            model in eval mode after `done` steps.
+        validate: `validate(model, done)` returns metrics and picture grids (uint8 `(h, w, 3)`) of a model in eval mode
+            after `done` steps; they are logged as `val/…`.
     """
 
     name: str
     section: str
     resolution: int
-    step: AdversarialStep
+    objective: AdversarialObjective
     batch: Callable[[int], Any]
     files: Callable[[int], list[str]]
     validate: Callable[[Any, int], tuple[dict[str, float], Pictures]]
@@ -65,7 +65,13 @@ class Task:
 
 
 def train(
-    task: Task, params: TrainingParams, *, seed: int, accelerator: Accelerator, checkpoints: Checkpoints, logger: Logger
+    task: TrainingTask,
+    params: TrainingParams,
+    *,
+    seed: int,
+    accelerator: Accelerator,
+    checkpoints: Checkpoints,
+    logger: Logger,
 ) -> nn.Module:
     """Train `task` to its last step and return the model on the CPU, with averaged weights if they are on.
 
@@ -73,14 +79,10 @@ def train(
         UserError: a loss is not finite, memory ran out, or a checkpoint could not be written.
         StoppedBySignal: SIGTERM or SIGINT came; a checkpoint was written first.
     """
-    update = Update(task.step, params, accelerator, task.discriminator_learning_rate_factor)
-    totals = Means()
-    state = TrainingState(update.step, update.optimizers, update.averaged, totals)
-    first = checkpoints.restore(state)
-    size, crop = f"{task.section}.batch_size", f"{task.section}.crop"
-    doing = f"a training step with {size} {params.batch_size} and {crop} {params.crop}"
+    update = Update(task.objective, params, accelerator, task.discriminator_learning_rate_factor)
+    first = checkpoints.restore(update.state)
     with (
-        memory_advice(doing, f"{size} or {crop}", checkpoints.advice),
+        _advice(task, params, checkpoints),
         Interrupt() as interrupt,
         TrainingBar(task.name, first, params.steps, accelerator.is_main_process) as bar,
     ):
@@ -89,12 +91,12 @@ def train(
             torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))  # dropout
             with speed.waiting():
                 batch = task.batch(step)
-            update(batch, step, totals)
+            update(batch, step)
 
             done, last = step + 1, step + 1 == params.steps
             if done % params.log_every == 0 or last:
-                _stop_if_not_finite(task, totals, accelerator, checkpoints)
-                values = totals.take(accelerator) | {"learning_rate": learning_rate(params, step)}
+                _stop_if_not_finite(task, update.means, accelerator, checkpoints)
+                values = update.means.take(accelerator) | {"learning_rate": learning_rate(params, step)}
                 values |= speed.means(done, params.batch_size)
                 speed = _Speed(done)
                 logger.metrics({f"train/{name}": value for name, value in values.items()}, done)
@@ -102,42 +104,123 @@ def train(
             else:
                 bar.advance(done)
             if (done % params.validate_every == 0 or last) and accelerator.is_main_process:
-                doing = f"the validation after step {done} with data.resolution {task.resolution}"
-                with memory_advice(doing, "data.resolution", checkpoints.advice):
-                    _validate(task, update.best, accelerator, logger, done)
-            if _on_any(interrupt.requested, accelerator):
-                interrupt.request()  # also where only another process got the signal
+                _validate(task, update.final, accelerator, checkpoints, logger, done)
+            _share(interrupt, accelerator)
             if done % params.checkpoint_every == 0 or last or interrupt.requested:
-                _stop_if_not_finite(task, totals, accelerator, checkpoints)
+                _stop_if_not_finite(task, update.means, accelerator, checkpoints)
                 if accelerator.is_main_process:
-                    checkpoints.save(state, done)
+                    checkpoints.save(update.state, done)
                 accelerator.wait_for_everyone()
                 interrupt.stop_if_requested(done)
-    return update.best.cpu()
+    return update.final.cpu()
 
 
-def _on_any(flag: bool, accelerator: Accelerator) -> bool:
-    """Whether `flag` is set in any process: all processes must leave the loop after the same step."""
-    if accelerator.num_processes == 1:
-        return flag
-    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum") > 0)
+class Update:
+    """One step's update of the weights, on the accelerator's device together with its other processes.
+
+    There is an optimiser for each phase that trains something; `factor` is the ratio of the discriminator's learning
+    rate to the generator's. `means` are of the values to log, `state` is all of it that a checkpoint keeps.
+    """
+
+    def __init__(
+        self, objective: AdversarialObjective, params: TrainingParams, accelerator: Accelerator, factor: float
+    ) -> None:
+        self._params = params
+        self._accelerator = accelerator
+        self._factors: dict[Phase, float] = {"generator": 1.0, "discriminator": factor}
+        self._objective = objective.to(accelerator.device).train()
+        self._averaged: AveragedModel | None = None
+        if params.weight_ema:
+            average = get_ema_multi_avg_fn(params.weight_ema)
+            self._averaged = AveragedModel(objective.model, multi_avg_fn=average, use_buffers=False)
+        trained: dict[Phase, list[nn.Parameter]] = {
+            "generator": objective.generator_parameters(),
+            "discriminator": objective.discriminator_parameters(),
+        }
+        self._trained = trained["generator"]
+        self._optimizers = {phase: _adam(part, params) for phase, part in trained.items() if part}
+        self.means = Means()
+        self.state = TrainingState(objective, self._optimizers, self._averaged, self.means)
+        self._wrapped = accelerator.prepare_model(objective, device_placement=False)
+
+    def __call__(self, batch: Any, step: int) -> None:
+        """Update the weights from a batch, and note the values to log."""
+        rate = learning_rate(self._params, step)
+        for phase, optimizer in self._optimizers.items():
+            if phase == "discriminator" and not self._objective.discriminator_runs(step):
+                continue
+            for group in optimizer.param_groups:
+                group["lr"] = rate * self._factors[phase]
+            output = self._wrapped(batch, phase, step)
+            self._accelerator.backward(output.loss)
+            if phase == "generator":
+                limit = self._params.grad_clip or math.inf
+                self.means.add({"grad_norm": nn.utils.clip_grad_norm_(self._trained, limit)}, step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            self.means.add(output.logs, step)
+        if self._averaged is not None:
+            self._averaged.update_parameters(self._objective.model)
+
+    @property
+    def final(self) -> nn.Module:
+        """The model that is validated and saved: with averaged weights if they are on, else as trained."""
+        return self._objective.model if self._averaged is None else self._averaged.module
 
 
-def _validate(task: Task, model: nn.Module, accelerator: Accelerator, logger: Logger, done: int) -> None:
+def learning_rate(params: TrainingParams, step: int) -> float:
+    """Rate at `step`, from 0: constant, or half a cosine from the full rate down to zero at `params.steps`."""
+    if params.schedule == "constant":
+        return params.learning_rate
+    return params.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / params.steps))
+
+
+def _adam(parameters: list[nn.Parameter], params: TrainingParams) -> torch.optim.Optimizer:
+    """Adam, or AdamW with weight decay. Its learning rate is set before each step."""
+    kind = torch.optim.AdamW if params.weight_decay else torch.optim.Adam
+    betas = (params.betas[0], params.betas[1])
+    return kind(parameters, lr=0.0, betas=betas, weight_decay=params.weight_decay, fused=True)
+
+
+def _advice(task: TrainingTask, params: TrainingParams, checkpoints: Checkpoints) -> AbstractContextManager[None]:
+    """Where memory runs out in a step, say which parameters to lower."""
+    size, crop = f"{task.section}.batch_size", f"{task.section}.crop"
+    doing = f"a training step with {size} {params.batch_size} and {crop} {params.crop}"
+    return memory_advice(doing, f"{size} or {crop}", checkpoints.advice)
+
+
+def _share(interrupt: Interrupt, accelerator: Accelerator) -> None:
+    """Request in all processes what any got a signal for: all must leave the loop after the same step."""
+    if accelerator.num_processes > 1:
+        flag = torch.tensor(float(interrupt.requested), device=accelerator.device)
+        if accelerator.reduce(flag, reduction="sum") > 0:
+            interrupt.request()
+
+
+def _validate(
+    task: TrainingTask,
+    model: nn.Module,
+    accelerator: Accelerator,
+    checkpoints: Checkpoints,
+    logger: Logger,
+    done: int,
+) -> None:
     was_training = model.training
     model.eval()
-    with torch.inference_mode(), accelerator.autocast():
+    doing = f"the validation after step {done} with data.resolution {task.resolution}"
+    advice = memory_advice(doing, "data.resolution", checkpoints.advice)
+    with advice, torch.inference_mode(), accelerator.autocast():
         metrics, pictures = task.validate(model, done)
     model.train(was_training)
-    logger.metrics(metrics, done)
-    for key, picture in pictures.items():
-        logger.image(key, picture, done)
+    logger.metrics({f"val/{name}": value for name, value in metrics.items()}, done)
+    for name, picture in pictures.items():
+        logger.image(f"val/{name}", picture, done)
 
 
-def _stop_if_not_finite(task: Task, totals: Means, accelerator: Accelerator, checkpoints: Checkpoints) -> None:
-    if all(math.isfinite(value) for value in totals.peek(accelerator).values()):
+def _stop_if_not_finite(task: TrainingTask, means: Means, accelerator: Accelerator, checkpoints: Checkpoints) -> None:
+    if all(math.isfinite(value) for value in means.synchronise(accelerator).values()):
         return
-    own = totals.first_not_finite()
+    own = means.first_not_finite()
     found = gather_object([] if own is None else [(*own, task.files(own[0]))])
     step, terms, files = min(found)
     raise UserError(

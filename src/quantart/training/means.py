@@ -36,10 +36,10 @@ class Means:
         self._sums, self._counts, self._values = {}, {}, []
         return dict(zip(names, means.tolist(), strict=True))
 
-    def peek(self, accelerator: Accelerator) -> dict[str, float]:
-        """The sums so far as means over all processes; they are finite as long as every value was.
+    def synchronise(self, accelerator: Accelerator) -> dict[str, float]:
+        """Give every process the mean of all processes' sums, and return these; finite as long as every value was.
 
-        Every process continues with these sums, so that the first one's checkpoint holds what all have seen.
+        So the first process's checkpoint holds what all have seen.
         """
         names = sorted(self._sums)
         if not names:
@@ -52,7 +52,7 @@ class Means:
     def first_not_finite(self) -> tuple[int, list[str]] | None:
         """The first step since the last `take` after which sums of this process are not finite, and their names.
 
-        It reads every value from the device, so call it only where `peek` shows that there is one.
+        It reads every value from the device, so call it only where `synchronise` shows that there is one.
         """
         sums: dict[str, Tensor] = {}
         bad: dict[int, list[str]] = {}

@@ -16,13 +16,13 @@ from quantart.components.discriminator import NLayerDiscriminator
 from quantart.data.batches import PictureBatches
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.evaluation.validation import validate_reconstructions
+from quantart.evaluation.stage1_validation import validate_reconstructions
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.pretrained import DISCRIMINATOR
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.training.loop import Task
-from quantart.training.vqgan_step import Stage1Step
+from quantart.training.loop import TrainingTask
+from quantart.training.stage1_objective import Stage1Objective
 
 if TYPE_CHECKING:
     from quantart.params import Params
@@ -38,20 +38,20 @@ def make_task(
     val: Mapping[Domain, PackedPictures],
     start: Path | None,
     accelerator: Accelerator,
-) -> Task:
+) -> TrainingTask:
     """The training of `domain`, with new weights or on from the VQGAN in the folder `start`."""
     training, side = params.stage1.training(domain), params.data.resolution
-    step = make_step(make_model(params, start), params, domain)
-    if start is not None and step.loss.discriminator is not None:
-        _continue_discriminator(step.loss.discriminator, start / DISCRIMINATOR, accelerator)
-    judge = step.loss.perceptual or LPIPS(params.stage1.loss.perceptual_network).to(accelerator.device)
+    objective = make_objective(make_model(params, start), params, domain)
+    if start is not None and objective.loss.discriminator is not None:
+        _continue_discriminator(objective.loss.discriminator, start / DISCRIMINATOR, accelerator)
+    judge = objective.loss.perceptual or LPIPS(params.stage1.loss.perceptual_network).to(accelerator.device)
     batch = make_batches(train, params, domain, accelerator)
     pictures = list(val.values())
-    return Task(
+    return TrainingTask(
         name=f"stage 1, {domain}",
         section="stage1.base" if domain == "base" else "stage1.domain",
         resolution=side,
-        step=step,
+        objective=objective,
         batch=batch,
         files=batch.files,
         validate=lambda model, done: validate_reconstructions(
@@ -88,8 +88,8 @@ def make_model(params: Params, start: Path | None) -> ExperimentStage1:
     return model
 
 
-def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> Stage1Step:
-    """The training step of `domain` for a model."""
+def make_objective(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> Stage1Objective:
+    """The training objective of `domain` for a model."""
     stage1, training = params.stage1, params.stage1.training(domain)
     discriminator, quantizer = stage1.discriminator, stage1.quantizer
     adversarial = training.discriminator_start is not None
@@ -99,16 +99,16 @@ def make_step(model: ExperimentStage1, params: Params, domain: Stage1Domain) -> 
         perceptual_weight=stage1.loss.perceptual_weight,
         colour_weight=stage1.loss.colour_weight,
         codebook_weight=stage1.loss.codebook_weight,
-        disc_start=training.discriminator_start or 0,
-        disc_weight=discriminator.weight,
-        disc_loss=discriminator.loss,
+        adversarial_weight=discriminator.weight,
+        discriminator_start=training.discriminator_start or 0,
+        kind=discriminator.loss,
     )
     codebook: KMeansCodebook | None = None
     if quantizer.update == "ema":
         codebook = EmaCodebook(model.quantize, quantizer.decay, quantizer.revive_below, params.seed)
     elif training.quantize_from:
         codebook = KMeansCodebook(model.quantize, params.seed)
-    return Stage1Step(
+    return Stage1Objective(
         model,
         loss,
         quantize_from=training.quantize_from,

@@ -14,14 +14,14 @@ from quantart.data.batches import CodeBatches
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs
 from quantart.data.pictures import PackedPictures
-from quantart.evaluation.transfer_validation import validate_transfers
+from quantart.evaluation.stage2_validation import validate_transfers
 from quantart.losses.decoded import DecodedLoss
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.loop import Task
-from quantart.training.transfer_step import Stage2Step
+from quantart.training.loop import TrainingTask
+from quantart.training.stage2_objective import Stage2Objective
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def make_task(
     val: Mapping[Domain, PackedPictures],
     pairs: Pairs,
     accelerator: Accelerator,
-) -> Task:
+) -> TrainingTask:
     """The training of `variant` between the VQGANs in the folders `vqgans`, on `codes` of the training `pictures`.
 
     Args:
@@ -49,7 +49,7 @@ def make_task(
         pairs: indices of pairs of the validation pictures `val`.
     """
     side = params.data.resolution
-    step = make_step(make_model(params, variant, vqgans), params, latent_variance(codes["style"]))
+    objective = make_objective(make_model(params, variant, vqgans), params, latent_variance(codes["style"]))
     batch = make_batches(codes, params, variant, accelerator, partners)
 
     def files(number: int) -> list[str]:
@@ -59,15 +59,15 @@ def make_task(
             for place in codes[domain].pictures_of(rows)
         ]
 
-    return Task(
+    return TrainingTask(
         name=f"stage 2, {variant}",
         section="stage2.train",
         resolution=side,
-        step=step,
+        objective=objective,
         batch=batch,
         files=files,
         validate=lambda model, _: validate_transfers(
-            model, val["content"], val["style"], pairs, side, step.loss.scale, accelerator.device
+            model, val["content"], val["style"], pairs, side, objective.loss.scale, accelerator.device
         ),
         discriminator_learning_rate_factor=params.stage2.discriminator.learning_rate_factor,
     )
@@ -85,24 +85,25 @@ def latent_variance(codes: StoredCodes) -> float:
     return float(latents.transpose(0, 1).flatten(1).var(dim=1).mean())
 
 
-def make_step(model: ExperimentStage2, params: Params, variance: float) -> Stage2Step:
-    """The training step for a model whose style latents have `variance`."""
+def make_objective(model: ExperimentStage2, params: Params, variance: float) -> Stage2Objective:
+    """The training objective for a model whose style latents have `variance`."""
     weights, discriminator = params.stage2.loss, params.stage2.discriminator
     channels = model.config["embed_dim"]
     loss = Stage2Loss(
         NLayerDiscriminator(channels, discriminator.ndf, discriminator.n_layers) if discriminator.weight else None,
-        reverse_weight=weights.content_weight,
+        content_weight=weights.content_weight,
         style_weight=weights.style_weight,
         codebook_weight=weights.codebook_weight,
-        disc_start=discriminator.start,
-        disc_factor=discriminator.weight,
-        disc_loss=discriminator.loss,
+        adversarial_weight=discriminator.weight,
+        discriminator_start=discriminator.start,
+        discriminator_weight=discriminator.weight,  # as the reference does in this stage alone
+        kind=discriminator.loss,
         scale=1.0 / variance if weights.divide_by_variance else 1.0,
     )
     decoded = None
     if any(weights.decoded.values()):
         decoded = DecodedLoss(LPIPS(weights.perceptual_network), **weights.decoded)
-    return Stage2Step(model, loss, reference_order=discriminator.reference_order, decoded=decoded)
+    return Stage2Objective(model, loss, reference_order=discriminator.reference_order, decoded=decoded)
 
 
 def make_batches(

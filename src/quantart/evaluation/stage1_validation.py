@@ -56,7 +56,7 @@ def validate_reconstructions(
         metrics |= {f"codebook_{name}": float(value) for name, value in used.items()}
     shown = torch.linspace(0, len(inputs) - 1, min(GRID_ROWS, len(inputs))).long()
     grid = grid_of({"input": pixels_to_float(inputs[shown]), "reconstruction": torch.cat(outputs)[shown].cpu()})
-    return {f"val/{name}": value for name, value in metrics.items()}, {"val/reconstructions": grid}
+    return metrics, {"reconstructions": grid}
 
 
 def grid_of(columns: Mapping[str, Tensor]) -> Picture:

@@ -1,4 +1,4 @@
-"""Training step of stage 2, the style transfer network."""
+"""Training objective of stage 2, the style transfer network."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from quantart.data.batches import CodeBatch
 from quantart.losses.decoded import DecodedLoss
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2, Transferred
-from quantart.training.step import AdversarialStep, StepOutput
+from quantart.training.objective import AdversarialObjective, PhaseOutput
 
 
-class Stage2Step(AdversarialStep):
+class Stage2Objective(AdversarialObjective):
     """Trains `model.model_x2y` and the discriminator alone; the rest of the model is frozen here.
 
     Args:
@@ -37,7 +37,7 @@ class Stage2Step(AdversarialStep):
         model.model_x2y.requires_grad_(True)
         self.window = CodeWindow(model.quantize_dec.n_e) if model.variant == "discrete" else None
 
-    def _generator(self, batch: CodeBatch, step: int) -> StepOutput:
+    def _generator(self, batch: CodeBatch, step: int) -> PhaseOutput:
         content, style = self._latents(batch)
         output: Transferred = self.model.transfer(content, style)
         self._keep_fake(output.z)
@@ -55,16 +55,16 @@ class Stage2Step(AdversarialStep):
         if self.window is not None and output.indices is not None:
             self.window.add(output.indices)
             logs |= self.window.statistics()
-        return StepOutput(total, logs)
+        return PhaseOutput(total, logs)
 
-    def _discriminator(self, batch: CodeBatch, step: int) -> StepOutput:
+    def _discriminator(self, batch: CodeBatch, step: int) -> PhaseOutput:
         content, style = self._latents(batch)
         if self.reference_order:
             with torch.no_grad():
                 fake = self.model.transfer(content, style).z
         else:
             fake = self._kept_fake()
-        return StepOutput(*self.loss.discriminator_loss(style, fake, step))
+        return PhaseOutput(*self.loss.discriminator_loss(style, fake, step))
 
     def _latents(self, batch: CodeBatch) -> tuple[Tensor, Tensor]:
         if self.model.variant == "continuous":

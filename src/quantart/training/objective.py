@@ -1,6 +1,6 @@
-"""What the training steps of both stages share: the generator's and the discriminator's phase in one module.
+"""What the training objectives of both stages share: the generator's and the discriminator's phase in one module.
 
-A step's `forward` computes the whole loss of a phase, so that the step can be wrapped for several processes as a whole.
+An objective's `forward` computes the whole loss of a phase, so that it can be wrapped for several processes as a whole.
 Each phase uses only some of the parameters: wrap it with `find_unused_parameters=True`.
 """
 
@@ -16,14 +16,14 @@ from quantart.losses.adversarial import AdversarialLoss
 Phase = Literal["generator", "discriminator"]
 
 
-class StepOutput(NamedTuple):
+class PhaseOutput(NamedTuple):
     loss: Tensor
     """0-d, to call `backward()` on."""
     logs: dict[str, Tensor]
     """Detached 0-d tensors."""
 
 
-class AdversarialStep(nn.Module, ABC):
+class AdversarialObjective(nn.Module, ABC):
     """The generator's phase followed by the discriminator's phase on the same batch.
 
     Args:
@@ -39,7 +39,7 @@ class AdversarialStep(nn.Module, ABC):
         self.reference_order = reference_order
         self._fake: Tensor | None = None
 
-    def forward(self, batch: Any, phase: Phase, step: int) -> StepOutput:
+    def forward(self, batch: Any, phase: Phase, step: int) -> PhaseOutput:
         """The loss of one phase of a step; `step` counts from 0."""
         if phase == "discriminator":
             return self._discriminator(batch, step)
@@ -52,7 +52,7 @@ class AdversarialStep(nn.Module, ABC):
 
     def discriminator_runs(self, step: int) -> bool:
         """Whether this step has a discriminator's phase."""
-        return self.loss.discriminator is not None and (self.reference_order or self.loss.factor(step) > 0.0)
+        return self.loss.discriminator is not None and (self.reference_order or self.loss.switched_on(step))
 
     def generator_parameters(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
@@ -61,10 +61,10 @@ class AdversarialStep(nn.Module, ABC):
         return [] if self.loss.discriminator is None else list(self.loss.discriminator.parameters())
 
     @abstractmethod
-    def _generator(self, batch: Any, step: int) -> StepOutput: ...
+    def _generator(self, batch: Any, step: int) -> PhaseOutput: ...
 
     @abstractmethod
-    def _discriminator(self, batch: Any, step: int) -> StepOutput: ...
+    def _discriminator(self, batch: Any, step: int) -> PhaseOutput: ...
 
     def _keep_fake(self, fake: Tensor) -> None:
         self._fake = None if self.reference_order else fake.detach()

@@ -1,4 +1,4 @@
-"""Training step of stage 1, the VQGAN."""
+"""Training objective of stage 1, the VQGAN."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from quantart.components.codebook import CodeWindow, EmaCodebook, KMeansCodebook
 from quantart.components.quantizer import Quantized
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.training.step import AdversarialStep, StepOutput
+from quantart.training.objective import AdversarialObjective, PhaseOutput
 
 
-class Stage1Step(AdversarialStep):
+class Stage1Objective(AdversarialObjective):
     """Batches are pictures `(b, 3, h, w)` in [-1, 1].
 
     Args:
@@ -41,7 +41,7 @@ class Stage1Step(AdversarialStep):
         self.codebook = codebook
         self.window = CodeWindow(model.quantize.n_e)
 
-    def _generator(self, x: Tensor, step: int) -> StepOutput:
+    def _generator(self, x: Tensor, step: int) -> PhaseOutput:
         z = self.model.latents(x)
         quantized: Quantized | None = None
         if step >= self.quantize_from:
@@ -65,13 +65,13 @@ class Stage1Step(AdversarialStep):
             logs |= self.window.statistics()
             if self.training and isinstance(self.codebook, EmaCodebook):
                 logs["revived"] = self.codebook.update(z, quantized.indices, step)
-        return StepOutput(total, logs)
+        return PhaseOutput(total, logs)
 
-    def _discriminator(self, x: Tensor, step: int) -> StepOutput:
+    def _discriminator(self, x: Tensor, step: int) -> PhaseOutput:
         if self.reference_order:
             with torch.no_grad():
                 z = self.model.latents(x)
                 fake = self.model.decode(z if step < self.quantize_from else self.model.quantize(z).z_q)
         else:
             fake = self._kept_fake()
-        return StepOutput(*self.loss.discriminator_loss(x, fake, step))
+        return PhaseOutput(*self.loss.discriminator_loss(x, fake, step))
