@@ -106,7 +106,7 @@ def test_a_trained_run_becomes_the_challenger(project: Project, network: Experim
     model = mlflow.pyfunc.load_model("models:/painter@challenger")
     held_out = [PackedPictures(project.prepared(domain), "test").picture(0) for domain in DOMAINS]
     for column, picture in zip(DOMAINS, held_out, strict=True):
-        stored = decode_image(model.input_example[column][0], max_pixels=10**8)
+        stored = decode_image(base64.b64decode(model.input_example[column][0]), max_pixels=10**8)
         assert np.array_equal(stored, picture)
     row = dict(zip(DOMAINS, map(encode_png, held_out), strict=True))
     image = base64.b64decode(model.predict(pd.DataFrame([row], dtype=object))["image"][0])

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import quantart
 from quantart.images.arrays import Picture, encode_png
 
 START_SECONDS = 600
@@ -33,7 +35,8 @@ FORMS = {
 def start(uri: str, log: Path, limits: Mapping[str, int] | None = None) -> subprocess.Popen[bytes]:
     """`quantart serve` on a free port, as a service manager would start it: away from the environment's PATH.
 
-    Its temporary files go to the folder `temporary` beside the log.
+    Its interpreter has no `uvicorn` beside it, and the first one on PATH is another's. Its temporary files go to the
+    folder `temporary` beside the log.
     """
     temporary = log.with_name("temporary")
     temporary.mkdir(exist_ok=True)
@@ -41,9 +44,17 @@ def start(uri: str, log: Path, limits: Mapping[str, int] | None = None) -> subpr
         "import json, sys; from quantart.serving.server import serve;"
         "serve(sys.argv[1], port=0, limits=json.loads(sys.argv[2]))"
     )
-    environment = {**os.environ, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
+    python, other = log.with_name("python"), log.parent / "others" / "uvicorn"
+    python.unlink(missing_ok=True)
+    python.symlink_to(os.path.realpath(sys.executable))
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("#!/bin/sh\nexit 3\n")
+    other.chmod(0o755)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)}
+    packages = [str(Path(quantart.__file__).parents[1]), sysconfig.get_path("purelib")]
+    environment |= {"PATH": f"{other.parent}:/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(packages)}
     with log.open("w") as file:
-        command = [sys.executable, "-c", code, uri, json.dumps(limits or {})]
+        command = [str(python), "-c", code, uri, json.dumps(limits or {})]
         return subprocess.Popen(command, cwd=log.parent, env=environment, stdout=file, stderr=file)
 
 

@@ -88,8 +88,9 @@ NOT_A_PICTURE = ".*JPEG, PNG"
 
 CELLS: dict[str, tuple[Any, str]] = {
     "not base64": (inputs(C, "not base64!"), STYLE),
-    "not base64, decoded by MLflow": (records("not base64!", S), "column content"),
-    "not ASCII": (split(C, "ümläut"), STYLE + NOT_A_PICTURE),
+    "not base64 in records": (records("not base64!", S), FIRST + "not base64"),
+    "a data: URI without base64": (records("data:image/svg+xml,%3Csvg/%3E", S), FIRST + "a data: URI"),
+    "not ASCII": (split(C, "ümläut"), STYLE + "not base64"),
     "half a surrogate": (records(C, "\ud800"), ""),
     "empty": (records("", S), FIRST + "empty"),
     "empty text, undecoded": (instances(C, ""), STYLE + "empty"),
@@ -119,11 +120,11 @@ CELLS: dict[str, tuple[Any, str]] = {
     "animated PNG": (split(C, text(animation("PNG"))), STYLE + "animated"),
     "animated GIF": (inputs(text(animation("GIF")), S), FIRST + "animated"),
     "floating-point numbers": (instances(C, text(FLOATS)), STYLE),
-    "null": (records(C, None), "column style"),
-    "null in inputs": (inputs(None, S), FIRST + NOT_A_PICTURE),
-    "a number": (split(7, S), "column content"),
-    "true": (instances(C, True), STYLE + NOT_A_PICTURE),
-    "an object": (records({"file": C}, S), "column content"),
+    "null": (records(C, None), STYLE + ".*NoneType"),
+    "null in inputs": (inputs(None, S), FIRST + ".*NoneType"),
+    "a number": (split(7, S), FIRST + ".*int"),
+    "true": (instances(C, True), STYLE + ".*bool"),
+    "an object": (records({"file": C}, S), FIRST + ".*dict"),
     "a list": (instances(C, [S]), STYLE + ".*list"),
     "bad in row 1": ({"dataframe_records": [GOOD, GOOD | {"style": ""}]}, "row 1, column style: empty"),
 }
@@ -187,7 +188,7 @@ BODIES = {
     "an empty body": (b"", "application/json", "JSON"),
     "a picture as JSON": (PNG, "application/json", "JSON"),
     "not UTF-8": (b'{"inputs": "\xff"}', "application/json", "JSON"),
-    "CSV without pictures": (b"content,style\na,b\n", "text/csv", FIRST),
+    "CSV without pictures": (b"content,style\na,b\n", "text/csv", "CSV"),
     "CSV of another encoding": (b"\xff\xfe", "text/csv", "UTF-8"),
 }
 

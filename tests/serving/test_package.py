@@ -15,6 +15,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -85,6 +86,20 @@ def test_alpha_and_beta_reach_the_networks(
     assert schema == {"alpha": 1.0, "beta": 1.0, "size": None}
 
 
+def test_arrows_columns_are_taken_as_those_of_objects(model: mlflow.pyfunc.PyFuncModel, noise: Picture) -> None:
+    """As Ray Data and `pandas.read_parquet(dtype_backend="pyarrow")` make them."""
+    cells = {"content": encode_png(noise), "style": encode_png(255 - noise)}
+    expected = model.predict(pd.DataFrame([cells] * 2, dtype=object))["image"]
+    for kind in (pa.binary(), pa.large_binary()):
+        columns = {name: pd.array([cell] * 2, dtype=pd.ArrowDtype(kind)) for name, cell in cells.items()}
+        assert (model.predict(pd.DataFrame(columns))["image"] == expected).all()
+    texts = [base64.b64encode(cell).decode() for cell in cells.values()]
+    columns = {
+        name: pd.array([text] * 2, dtype=pd.ArrowDtype(pa.string())) for name, text in zip(cells, texts, strict=True)
+    }
+    assert (model.predict(pd.DataFrame(columns))["image"] == expected).all()
+
+
 def test_each_variant_lies_in_its_own_folder(registered: RegisteredVersion) -> None:
     folders = {file.parent.relative_to(folder_of(registered)) for file in folder_of(registered).rglob("*.safetensors")}
     assert folders == {Path("artifacts/discrete"), Path("artifacts/continuous")}
@@ -138,7 +153,7 @@ def test_the_input_example_is_two_real_pictures(
 ) -> None:
     example = model.input_example
     for column, picture in zip(("content", "style"), pictures, strict=True):
-        assert np.array_equal(decode_image(example[column][0], max_pixels=10**8), picture)
+        assert np.array_equal(decode_image(base64.b64decode(example[column][0]), max_pixels=10**8), picture)
 
 
 @pytest.mark.parametrize("column", ["content", "style"])

@@ -19,7 +19,17 @@ def test_bytes_and_base64_text_are_the_same_picture(noise: Picture) -> None:
     data = encode_png(noise)
     text = base64.b64encode(data)
     with_line_breaks = base64.encodebytes(data).decode()
-    cells = ((data, text.decode()), (bytearray(data), with_line_breaks), (text, data))
+    uri = f"data:image/png;charset=utf-8;BASE64,{text.decode()}"
+    url_safe = base64.urlsafe_b64encode(data).rstrip(b"=")
+    cells = (
+        (data, text.decode()),
+        (bytearray(data), with_line_breaks),
+        (text, data),
+        (url_safe, url_safe.decode()),
+        (uri, uri.encode()),
+        (uri.replace("+", "%2B").replace("/", "%2F"), data),
+    )
+    assert {b"-", b"_"} <= {url_safe[place : place + 1] for place in range(len(url_safe))}
     for row in read_rows(frame(*cells), None, LIMITS):
         assert (row.height, row.width) == (48, 40)
         content, style = row.decode(LIMITS)
@@ -34,7 +44,12 @@ def test_bytes_and_base64_text_are_the_same_picture(noise: Picture) -> None:
         ("", "empty"),
         ("not base64!", "base64"),
         ("ümläut \ud800", "base64"),
+        (" \n", "empty"),
         ("bm90IGEgcGljdHVyZQ==", "JPEG, PNG"),
+        ("data:image/png,abc", "data:"),
+        ("data:image/png;base64", "data:"),
+        ("data:image/png;base64,", "empty"),
+        ("https://example.org/a.png", "base64"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "JPEG, PNG"),
         (None, "NoneType"),
         (float("nan"), "float"),
@@ -51,6 +66,16 @@ def test_a_truncated_picture_is_named(noise: Picture) -> None:
     data = encode_png(noise)
     with pytest.raises(RequestError, match="^row 0, column content: "):
         read_rows(frame((data[: len(data) // 2], data)), None, LIMITS)[0].decode(LIMITS)
+
+
+def test_a_row_of_columns_is_as_many_rows(noise: Picture) -> None:
+    """So MLflow hands on the request form `inputs`."""
+    data = base64.b64encode(encode_png(noise)).decode()
+    assert len(read_rows(frame(([data] * 3, [data] * 3)), None, LIMITS)) == 3
+    with pytest.raises(RequestError, match="length"):
+        read_rows(frame(([data] * 3, [data] * 2)), None, LIMITS)
+    with pytest.raises(RequestError, match="^row 0, column style: .*list"):
+        read_rows(frame((data, [data])), None, LIMITS)
 
 
 @pytest.mark.parametrize("count", [0, 3])

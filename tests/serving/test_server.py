@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,18 @@ def server(registered: RegisteredVersion, tmp_path_factory: pytest.TempPathFacto
         yield address
 
 
+def url_safe(picture: Picture) -> str:
+    return base64.urlsafe_b64encode(encode_png(picture)).decode().rstrip("=")
+
+
+def data_uri(picture: Picture) -> str:
+    return f"data:image/png;base64,{as_text(picture)}"
+
+
+def in_lines(picture: Picture) -> str:
+    return base64.encodebytes(encode_png(picture)).decode()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_request_form_answers_the_painted_picture(
     form: str, server: str, registered: RegisteredVersion, network: ExperimentStage2, pictures: tuple[Picture, Picture]
@@ -54,6 +66,17 @@ def test_every_request_form_answers_the_painted_picture(
     image = decode_image(base64.b64decode(row["image"], validate=True), max_pixels=10**6)
     assert image.shape[:2] == (row["height"], row["width"])
     assert np.array_equal(image, Stylizer(network).stylize(*pictures))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("text", [url_safe, data_uri, in_lines])
+def test_every_request_form_takes_the_texts_that_are_in_use(
+    text: Callable[[Picture], str], form: str, server: str, network: ExperimentStage2, noise: Picture
+) -> None:
+    status, answer = ask(server, {form: FORMS[form](text(noise), text(255 - noise))})
+    assert status == 200
+    image = decode_image(base64.b64decode(answer["predictions"][0]["image"]), max_pixels=10**6)
+    assert np.array_equal(image, Stylizer(network).stylize(noise, 255 - noise))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -150,7 +173,7 @@ def test_killed_in_mid_request_it_starts_again_as_before(
     while seconds_used(process.pid) < idle + 0.5:  # it is at work, on some of the 64 rows
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    for process_id in children(process.pid):  # MLflow's command and the server that it started
+    for process_id in children(process.pid):
         os.kill(process_id, signal.SIGKILL)
     process.wait(timeout=60)
     sender.join(timeout=60)

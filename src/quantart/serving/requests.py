@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pandas as pd
 
@@ -19,6 +20,8 @@ from quantart.stylize.sizes import MAX_PIXELS, MIN_SIDE, check_sides, painted_si
 from quantart.stylize.stylizer import STYLE_CACHE
 
 COLUMNS = ("content", "style")
+SEND = "send a picture file's bytes, their base64 (standard or url-safe), or a data: URI"
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,7 @@ class Row:
 def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits) -> list[Row]:
     """The rows of a request, all checked by their pictures' headers; none is decoded.
 
-    A cell holds the bytes of a picture file, or their base64 text: MLflow decodes base64 in two of its four request
-    forms and passes the text on in the others.
+    A cell holds the bytes of a picture file, their base64 text, or a data: URI.
 
     Args:
         size: pixels of the long side asked for, see `painted_size`.
@@ -99,11 +101,12 @@ def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits) -> list[Row
         RequestError: no row, too many rows, too many pixels in all, or a cell that is not one picture within the limits
             that can be painted at that size.
     """
-    if not 1 <= len(frame) <= limits.max_rows:
-        raise RequestError(f"{len(frame)} rows", f"a request holds 1 to {limits.max_rows}")
+    columns = _columns(frame)
+    if not 1 <= (count := len(columns[0])) <= limits.max_rows:
+        raise RequestError(f"{count} rows", f"a request holds 1 to {limits.max_rows}")
     rows: list[Row] = []
     sent = painted = 0
-    for number, (content, style) in enumerate(zip(*(frame[column] for column in COLUMNS), strict=True)):
+    for number, (content, style) in enumerate(zip(*columns, strict=True)):
         with _named(number, "content"):
             content_sides = _stored_size(content, limits)
             height, width = painted_size(*content_sides, size, limits.max_size)
@@ -120,6 +123,16 @@ def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits) -> list[Row
             raise RequestError(fault, f"a request may have at most {limits.max_painted}: send fewer rows, or a size")
         rows.append(Row(number, content, style, height, width))
     return rows
+
+
+def _columns(frame: pd.DataFrame) -> list[list[Any]]:
+    """The cells of each of `COLUMNS`; of the request form `inputs` MLflow makes one row, its cells the columns."""
+    columns = [list(frame[column]) for column in COLUMNS]
+    if len(frame) == 1 and all(isinstance(column[0], list) for column in columns):
+        columns = [column[0] for column in columns]
+    if len({len(column) for column in columns}) > 1:
+        raise RequestError("the columns differ in length", f"a row has a picture in each of {', '.join(COLUMNS)}")
+    return columns
 
 
 def read_fidelity(params: Mapping[str, Any]) -> dict[str, float]:
@@ -159,16 +172,22 @@ def _named(row: int, column: str) -> Iterator[None]:
 
 def _file_bytes(cell: Any, max_bytes: int) -> bytes:
     if not isinstance(cell, str | bytes | bytearray):
-        raise ImageError(f"expected a picture file as bytes or base64 text, got {type(cell).__name__}")
-    if not cell:
-        raise ImageError("empty, or not base64")  # MLflow decodes some bad base64 to nothing
+        raise ImageError(f"expected a picture file as bytes or base64 text, got {type(cell).__name__}", SEND)
     data = cell.encode("ascii", "replace") if isinstance(cell, str) else bytes(cell)
+    text = b"".join(data.split())
+    if text[:5].lower() == b"data:":
+        head, _, text = text.partition(b",")
+        if not head.lower().endswith(b";base64"):
+            raise ImageError("a data: URI that is not base64", SEND)
+        text = unquote_to_bytes(text)
+    if not text:
+        raise ImageError("empty", SEND)
     try:
         # base64 may come as bytes too; no picture file consists of base64's characters alone
-        data = base64.b64decode(b"".join(data.split()), validate=True)
+        data = base64.b64decode(text.translate(_URL_SAFE) + b"=" * (-len(text) % 4), validate=True)
     except binascii.Error:
         if isinstance(cell, str):
-            raise ImageError("not base64 text") from None
+            raise ImageError("not base64 text", SEND) from None
     if len(data) > max_bytes:
         raise ImageError(f"a file of {len(data)} bytes", f"the limit is {max_bytes} bytes")
     return data

@@ -1,4 +1,4 @@
-"""`mlflow models serve` with settings that suit this model."""
+"""MLflow's scoring server with settings that suit this model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import NoReturn
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.scoring_server import get_cmd
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from quantart.errors import UserError
@@ -80,16 +82,14 @@ def serve(
     log.info("serving %s at http://%s:%d/invocations", uri, host, port)
     if said := reachable(host, port):
         log.warning("%s", said)
-    # MLflow starts `uvicorn` by its name: the one beside this interpreter is meant
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    seconds = Limits.of(limits).max_seconds + GRACE_SECONDS
+    command, environment = get_cmd(str(folder), port, host, seconds, nworkers=1)
     if limits:
         environment[MODEL_CONFIG] = json.dumps(dict(limits))
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
-    seconds = Limits.of(limits).max_seconds + GRACE_SECONDS
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder), "--env-manager", "local"]
-    command += ["--host", host, "--port", str(port), "--timeout", str(seconds), "--workers", "1"]
-    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter and arguments
+    # `uvicorn …`: by this interpreter, for another may come first on PATH, or none; -P: not from the current folder
+    os.execve(sys.executable, [sys.executable, "-P", "-m", *shlex.split(command)], environment)  # noqa: S606
 
 
 def _usable_port(host: str, port: int) -> int:
