@@ -1,4 +1,4 @@
-"""The training loop, with both real training steps in small on real pictures."""
+"""The training loop, with both real objectives in small on real pictures."""
 
 from __future__ import annotations
 

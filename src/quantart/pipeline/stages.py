@@ -26,8 +26,8 @@ _STAGE1 = ("seed", "data.resolution", "model", "stage1.quantizer", "stage1.loss"
 
 STAGES = {
     "prepare": Stage(
-        entries=("quantart.data.prepare",),
-        reads=("data.{item}", "data.{item}_table", "data.paired", "data.val_share", "data.test_share", *_SIZES),
+        ("quantart.data.prepare",),
+        ("data.{item}", "data.{item}_table", "data.paired", "data.val_share", "data.test_share", *_SIZES),
     ),
     "pair": Stage(("quantart.data.pairing",), ("seed", "data.paired", "evaluate.pairs")),
     "stage1_base": Stage(
@@ -48,4 +48,5 @@ STAGES = {
 def find_stage(name: str) -> tuple[Stage, str]:
     """The stage of a file-safe name such as `stage1_content`, and the domain or variant in the name."""
     family, _, item = name.partition("_")
-    return STAGES.get(name) or STAGES[family], item
+    stage = STAGES.get(name) or STAGES[family]
+    return stage, item
