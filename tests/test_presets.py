@@ -263,7 +263,7 @@ def test_comments_of_values_that_stay_are_kept_and_the_others_describe_their_fie
     text = (project.root / "params.yaml").read_text()
     assert text.startswith("# Preset coco2art: photographs (MS-COCO) to artworks (WikiArt). ")
     assert "# my lucky one\n" in text
-    assert "  ch: 128                          # channels at full resolution\n" in text
+    assert "  ch: 128                          # channels at the first level\n" in text
     assert "ten minutes" not in text  # the shipped heading, which is true only of the shipped values
     assert max(map(len, text.splitlines())) <= 120
 

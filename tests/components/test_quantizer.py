@@ -39,7 +39,7 @@ def test_near_ties_of_an_untrained_codebook_fall_as_in_the_references_expression
 def test_many_latents_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
     q, z = quantizer(), torch.randn(2, 6, 9, 7)
     whole = q.nearest(z)
-    monkeypatch.setattr(module, "MAX_DISTANCES", 250)  # twelve latents, 20 codes
+    monkeypatch.setattr(module, "CPU_LATENTS", 12)
     sizes: list[int] = []
     plain = module._distances
     monkeypatch.setattr(module, "_distances", lambda z, codes: sizes.append(len(z)) or plain(z, codes))

@@ -26,6 +26,16 @@ DDCONFIG: dict[str, Any] = {
 }
 PAINTER: dict[str, Any] = DDCONFIG | {"z_channels": 8, "resolution": 32}
 """Shape of the networks that paint in tests of stylising, serving and evaluation."""
+LEAN: dict[str, Any] = {
+    "architecture": "lean",
+    "patch": 2,
+    "ch": 8,
+    "ch_mult": [1, 2],
+    "num_res_blocks": 1,
+    "z_channels": 8,
+    "resolution": 32,
+}
+"""Downsampling 4."""
 
 
 def small_stage_1(seed: int = 0, **options: Any) -> ExperimentStage1:

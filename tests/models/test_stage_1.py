@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
 import torch
 
-from .networks import small_stage_1
+from quantart.errors import UserError
+from quantart.models.stage_1 import ExperimentStage1
+
+from .networks import LEAN, small_stage_1
 
 
 @torch.no_grad()
@@ -30,3 +37,30 @@ def test_cosine_latents_have_length_one() -> None:
     x = torch.rand(2, 3, 16, 16)
     assert torch.allclose(model.latents(x).norm(dim=1), torch.ones(2, 8, 8))
     assert torch.allclose(model.encode(x).z_q.norm(dim=1), torch.ones(2, 8, 8))
+
+
+def test_lean_has_no_norm_and_opens_again(tmp_path: Path) -> None:
+    model = small_stage_1(ddconfig=LEAN).eval()
+    x = torch.rand(1, 3, 24, 16) * 2 - 1
+    with torch.no_grad():
+        reconstruction, quantized = model(x)
+    assert reconstruction.shape == x.shape
+    assert quantized.indices.shape == (1, 6, 4)
+    assert not [name for name in model.state_dict() if "norm" in name or "attn" in name]
+    model.save_pretrained(tmp_path)
+    with torch.no_grad():
+        assert torch.equal(ExperimentStage1.from_pretrained(tmp_path)(x)[0], reconstruction)
+
+
+def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
+    small_stage_1(ddconfig=LEAN).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["ddconfig"]["architecture"] = "slim"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError) as caught:
+        ExperimentStage1.from_pretrained(tmp_path)
+    assert "slim" in caught.value.fault
+
+
+def test_the_references_configuration_says_nothing_of_architectures() -> None:
+    assert "architecture" not in small_stage_1().config["ddconfig"]

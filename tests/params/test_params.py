@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.errors import UserError
+from quantart.models.stage_1 import ExperimentStage1
 from quantart.params import Params
 from quantart.params.file import load_params
 from quantart.params.training import DECODED, DiscriminatorParams
@@ -72,6 +73,16 @@ def test_what_is_computed_from_the_values(tmp_path: Path) -> None:
     assert (ddconfig["resolution"], ddconfig["ch"], ddconfig["ch_mult"]) == (128, 16, [1, 2, 4])
 
 
+def test_a_lean_model_needs_no_groups_and_says_that_it_is_one(tmp_path: Path) -> None:
+    lean = {"architecture": "lean", "patch": 2, "ch": 20, "ch_mult": [1, 2], "embed_dim": 16}
+    model = load_params(write(tmp_path, {f"model.{key}": value for key, value in lean.items()})).model
+    assert model.downsampling == 4
+    assert {"architecture": "lean", "patch": 2}.items() <= model.ddconfig(128).items()
+    assert not {"attn_resolutions", "dropout"} & model.ddconfig(128).keys()
+    torch.manual_seed(0)
+    assert ExperimentStage1(model.ddconfig(128), 16, 16).latents(torch.zeros(1, 3, 64, 32)).shape == (1, 16, 16, 8)
+
+
 @pytest.mark.parametrize(
     ("changes", "key", "said"),
     [
@@ -122,6 +133,15 @@ def test_what_is_computed_from_the_values(tmp_path: Path) -> None:
         ({"stage1.domain.crop": 148}, "stage1.domain.crop 148", ["data.short_side 144"]),
         ({"model.embed_dim": 40}, "model", ["embed_dim = 40", "32 groups", "32, 64 or less than 32"]),
         ({"model.ch": 20}, "model", ["ch·2 = 40", "32 groups", "32, 64 or less than 32"]),
+        ({"model.architecture": "lean", "model.attn_resolutions": [16]}, "model", ["architecture", "attn_resolutions"]),
+        ({"model.architecture": "lean", "model.dropout": 0.1}, "model", ["architecture", "dropout"]),
+        ({"model.patch": 2}, "model", ["patch 2", "architecture: lean"]),
+        ({"model.patch": 3}, "model.patch = 3", ["1, 2 or 4"]),
+        (
+            {"model.architecture": "lean", "model.patch": 4, "stage1.base.crop": 40},
+            "stage1.base.crop 40",
+            ["downsampling 16", "model.patch is 4"],
+        ),
         ({"stage2.train.crop": 33}, "stage2.train.crop 33", ["32 codes", "data.resolution 128 / 4"]),
         ({"stage1.base.batch_size": 1}, "stage1", ["base.batch_size 1", "at least 2"]),
         (

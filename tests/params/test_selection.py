@@ -33,7 +33,7 @@ def test_every_value_that_is_read_is_noted_by_its_key() -> None:
     assert not read
     assert view.data.folder("content") == SHIPPED.data.content
     assert view.latent_side == SHIPPED.latent_side
-    assert read == {"data.content", "data.resolution", "model.ch_mult"}
+    assert read == {"data.content", "data.resolution", "model.ch_mult", "model.patch"}
     assert view.stage2.loss.decoded == SHIPPED.stage2.loss.decoded
     assert read >= {"stage2.loss.gram_weight", "stage2.loss.perceptual_weight", "stage2.loss.contrast_weight"}
     assert "stage2.loss.style_weight" not in read

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from quantart.components.autoencoder import Decoder, Encoder
 from quantart.components.blocks import AttnBlock, ResnetBlock
+from quantart.components.lean_autoencoder import LeanDecoder, LeanEncoder
 from quantart.stylize import strips
 
 SHAPE: dict[str, Any] = {
@@ -181,3 +182,36 @@ def test_attention_to_many_positions_takes_a_sample_of_them(monkeypatch: pytest.
     assert keys == [30, 30, 30, 30]
     assert torch.equal(block(fine), whole)  # nobody asked for it
     assert keys[-1] == 270
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("shape", [{"patch": 2, "ch_mult": [1, 2]}, {"patch": 1, "ch_mult": [1, 1, 2]}])
+def test_lean_networks_run_as_a_whole_on_strips_that_overlap(
+    shape: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    shape = {"ch": 8, "num_res_blocks": 1, "z_channels": 6, "resolution": 32} | shape
+    encoder, decoder = LeanEncoder(**shape).eval(), LeanDecoder(**shape).eval()
+    for network in (encoder, decoder):
+        for convolution in network.body.modules():
+            if isinstance(convolution, nn.Conv2d):
+                nn.init.kaiming_normal_(convolution.weight, nonlinearity="linear")
+    frugal = deepcopy(encoder), deepcopy(decoder)
+    rows: list[int] = []
+    for network in frugal:
+        strips.allow_large_pictures(network)
+        network.conv_in.register_forward_pre_hook(lambda _, x: rows.append(x[0].shape[2]))
+    x = picture(height=404)
+    z = encoder(x)
+    y = decoder(z)
+    assert torch.equal(frugal[0](x), z)
+    assert torch.equal(frugal[1](z), y)
+    assert len(rows) == 2  # not large
+    monkeypatch.setattr(strips, "PLAIN", 500)
+    monkeypatch.setattr(strips, "STRIP", 1)
+    torch.testing.assert_close(frugal[0](x), z, rtol=0, atol=1e-5)
+    torch.testing.assert_close(frugal[1](z), y, rtol=0, atol=1e-5)
+    # a strip and its overlap on both sides
+    first = -(-404 // (2 * encoder.reach * 4))
+    assert max(rows[2 : 2 + first]) == 4 * encoder.reach * 4 // shape["patch"]
+    assert max(rows[2 + first :]) == 4 * decoder.reach

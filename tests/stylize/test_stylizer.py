@@ -12,7 +12,7 @@ from quantart.stylize import strips
 from quantart.stylize.stylizer import Stylizer
 
 from ..conftest import SAMPLE
-from ..models.networks import PAINTER
+from ..models.networks import LEAN, PAINTER
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +71,17 @@ def test_another_size_is_the_network_on_the_scaled_padded_picture(
         expected = to_arrays(network(*map(to_tensor, padded)))[0]
     painted = stylizer.stylize(content, style, size=51)
     assert np.array_equal(painted, expected[: scaled.shape[0], : scaled.shape[1]])
+
+
+def test_a_lean_network_paints_any_size(noise: Picture) -> None:
+    torch.manual_seed(0)
+    lean = ExperimentStage2(LEAN, n_embed=16, embed_dim=8, block_num=1).eval()
+    content = np.resize(noise, (33, 38, 3))
+    padded = np.pad(content, ((0, 3), (0, 2), (0, 0)), mode="reflect")  # 4 pixels to a code
+    stylizer = Stylizer(lean)
+    with torch.inference_mode():
+        expected = to_arrays(lean(to_tensor(padded), to_tensor(stylizer.seen_of(noise))))[0][:33, :38]
+    assert np.array_equal(stylizer.stylize(content, noise), expected)
 
 
 def test_a_picture_narrower_than_what_it_is_padded_by_is_mirrored_again(noise: Picture) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from quantart.components.autoencoder import Decoder, Encoder
+from quantart.components.architectures import make_decoder, make_encoder
 from quantart.components.quantizer import Quantized, VectorQuantizer
 from quantart.models.pretrained import Pretrained, keeps_arguments
 
@@ -14,10 +14,10 @@ from quantart.models.pretrained import Pretrained, keeps_arguments
 class ExperimentStage1(Pretrained):
     """Pictures to codes and back.
 
-    Pictures are `(b, 3, h, w)` in [-1, 1]; latents and codes `(b, embed_dim, h / f, w / f)` with f = 2^(levels - 1).
+    Pictures are `(b, 3, h, w)` in [-1, 1]; latents and codes `(b, embed_dim, h / f, w / f)` with f the `downsampling`.
 
     Args:
-        ddconfig: arguments of `Encoder` and `Decoder`.
+        ddconfig: arguments of `Encoder` and `Decoder`; with `architecture` "lean" of `LeanEncoder` and `LeanDecoder`.
         n_embed: number of codes.
         embed_dim: length of a code.
         beta, legacy, cosine, rotation: see `VectorQuantizer`.
@@ -35,8 +35,8 @@ class ExperimentStage1(Pretrained):
         rotation: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(**ddconfig)
-        self.decoder = Decoder(**ddconfig)
+        self.encoder = make_encoder(ddconfig)
+        self.decoder = make_decoder(ddconfig)
         self.quantize = VectorQuantizer(n_embed, embed_dim, **self.arguments_of(VectorQuantizer))
         self.quant_conv = nn.Conv2d(ddconfig["z_channels"], embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 
 from torch import Tensor, nn
 
-from quantart.components.autoencoder import Decoder, Encoder
+from quantart.components.architectures import make_decoder, make_encoder
 from quantart.components.quantizer import VectorQuantizer, unit_length
 from quantart.components.style_transfer import StyleTransferModule
 from quantart.errors import UserError
@@ -67,9 +67,9 @@ class ExperimentStage2(Pretrained):
         self.variant = variant
         self.cosine = cosine
         z_channels = ddconfig["z_channels"]
-        self.encoder = Encoder(**ddconfig)
-        self.encoder_real = Encoder(**ddconfig)
-        self.decoder = Decoder(**ddconfig)
+        self.encoder = make_encoder(ddconfig)
+        self.encoder_real = make_encoder(ddconfig)
+        self.decoder = make_decoder(ddconfig)
         if variant == "discrete":
             self.quantize_enc = VectorQuantizer(n_embed, embed_dim, **self.arguments_of(VectorQuantizer))
             self.quantize_dec = VectorQuantizer(n_embed, embed_dim, **self.arguments_of(VectorQuantizer))

@@ -60,7 +60,8 @@ class Params(Section):
             if pixels % down:
                 raise ValueError(
                     f"{key} {pixels} is not divisible by the downsampling {down} "
-                    f"(model.ch_mult has {len(self.model.ch_mult)} levels); use {pixels // down * down or down}"
+                    f"(model.ch_mult has {len(self.model.ch_mult)} levels, model.patch is {self.model.patch}); "
+                    f"use {pixels // down * down or down}"
                 )
             if pixels > self.data.short_side:
                 raise ValueError(f"{key} {pixels} is larger than data.short_side {self.data.short_side}")

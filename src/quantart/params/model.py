@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,8 +12,12 @@ GROUPS = 32  # of a GroupNorm with at least as many channels
 
 
 class ModelParams(Section):
+    architecture: Literal["reference", "lean"] = "reference"
+    """lean: no norm, no attention, space to depth at the entry: cheap, and sharp at 256 pixels and more"""
+    patch: Literal[1, 2, 4] = 1
+    """side in pixels of the squares that enter as one; more than 1 with lean only"""
     ch: Count
-    """channels at full resolution"""
+    """channels at the first level"""
     ch_mult: list[Count] = Field(min_length=1)
     """multiplier of `ch` at each level; each level after the first halves the resolution"""
     num_res_blocks: Count
@@ -31,11 +35,23 @@ class ModelParams(Section):
     @property
     def downsampling(self) -> int:
         """Pixels per code along one side."""
-        return int(2 ** (len(self.ch_mult) - 1))
+        return int(self.patch * 2 ** (len(self.ch_mult) - 1))
+
+    @model_validator(mode="after")
+    def _check_architecture(self) -> ModelParams:
+        if self.architecture == "reference" and self.patch > 1:
+            raise ValueError(f"patch {self.patch} needs architecture: lean; the reference's is 1")
+        if self.architecture == "lean" and (self.attn_resolutions or self.dropout):
+            raise ValueError(
+                "architecture: lean has no attention and no dropout; use attn_resolutions: [], dropout: 0.0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_group_norm(self) -> ModelParams:
-        widths = {f"ch·{m}": self.ch * m for m in self.ch_mult} | {"embed_dim": self.embed_dim}
+        widths = {"embed_dim": self.embed_dim}  # the transfer network's
+        if self.architecture == "reference":
+            widths |= {f"ch·{m}": self.ch * m for m in self.ch_mult}
         for name, width in widths.items():
             if width >= GROUPS and width % GROUPS:
                 below = width // GROUPS * GROUPS
@@ -46,6 +62,10 @@ class ModelParams(Section):
         return self
 
     def ddconfig(self, resolution: int) -> dict[str, Any]:
-        """Constructor arguments of `Encoder` and `Decoder`, in the reference's names."""
+        """What `make_encoder` and `make_decoder` take, in the reference's names."""
+        codebook = {"embed_dim", "n_embed"}
+        if self.architecture == "lean":
+            shape = self.model_dump(exclude=codebook | {"attn_resolutions", "dropout"})
+            return {"resolution": resolution} | shape
         fixed = {"double_z": False, "resolution": resolution, "in_channels": 3, "out_ch": 3}
-        return fixed | self.model_dump(exclude={"embed_dim", "n_embed"})
+        return fixed | self.model_dump(exclude=codebook | {"architecture", "patch"})

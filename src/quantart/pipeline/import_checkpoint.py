@@ -138,7 +138,7 @@ def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -
 def _model(network: Network) -> dict[str, Any]:
     """`model` of params.yaml for such a network."""
     arguments = network.config | network.config["ddconfig"]
-    return {key: arguments[key] for key in ModelParams.model_fields}
+    return {key: arguments[key] for key in ModelParams.model_fields if key in arguments}
 
 
 def _report(imported: Imported, checkpoint: Path, out: Path, run_id: str | None) -> None:

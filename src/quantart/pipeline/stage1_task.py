@@ -129,10 +129,11 @@ def make_batches(
 
 def _shape(config: dict[str, Any]) -> dict[str, Any]:
     """What two VQGANs of one shape have in common. The resolution matters only for where attention is placed."""
-    ddconfig = config["ddconfig"]
+    reference = {"architecture": "reference", "patch": 1, "in_channels": 3, "out_ch": 3, "double_z": False}
+    ddconfig = reference | {"attn_resolutions": []} | config["ddconfig"]
     sides = [ddconfig["resolution"] // 2**level for level in range(len(ddconfig["ch_mult"]))]
     levels = [level for level, side in enumerate(sides) if side in ddconfig["attn_resolutions"]]
-    same = ("in_channels", "out_ch", "ch", "ch_mult", "num_res_blocks", "z_channels", "double_z")
+    same = (*reference, "ch", "ch_mult", "num_res_blocks", "z_channels")
     shape = {key: ddconfig[key] for key in same} | {"levels with attention": levels}
     return shape | {key: config[key] for key in ("embed_dim", "n_embed", "cosine")}
 

@@ -4,7 +4,8 @@ The strips of a layer overlap by as many rows as its convolutions reach, and gro
 variance of the whole map, which is gathered first. So the result is the plain network's up to float32's rounding, and
 there are no seams to hide. Where a residual block may overwrite its own input, only one map is held; it then computes
 three convolutions instead of two. Maps beyond `FULL_PRECISION` elements are held in bfloat16, which rounds them once
-per layer; all computation is in float32.
+per layer; all computation is in float32. The lean encoder and decoder have no norm, so each runs as a whole on strips
+that overlap by as many codes as it reaches.
 
 Attention saves memory and time in another way: beyond `MAX_KEYS` positions it attends to every second position in both
 directions, or every third, and so on. A softmax over such a sample is close to one over all positions (closer than one
@@ -31,6 +32,7 @@ from quantart.components.blocks import (
     ResnetBlock,
     Upsample,
 )
+from quantart.components.lean_autoencoder import LeanDecoder, LeanEncoder
 
 PLAIN = 2**25
 """Elements of one picture's map up to which a layer runs as a whole; 128 MiB in float32, of which it holds several."""
@@ -39,7 +41,7 @@ FULL_PRECISION = 2**26
 STRIP = 2**23
 """Elements of the map in one strip, about."""
 REACH = 2
-"""Rows beyond a strip that any layer here looks at; even, since a level may halve them."""
+"""Rows beyond a strip that any layer of the reference looks at; even, since a level may halve them."""
 MAX_KEYS = 2**14
 """Positions, 128 × 128, up to which attention sees all of them."""
 
@@ -133,51 +135,75 @@ class _FrugalDecoder(Decoder):
         return in_strips(lambda strip: self.conv_out(norm(strip)), h, channels)
 
 
+class _FrugalLeanEncoder(LeanEncoder):
+    def forward(self, x: Tensor) -> Tensor:
+        widest, finest = self.conv_in.out_channels, 1.0 / self.patch
+        if not is_large(x, widest, finest):
+            return super().forward(x)
+        reach = int(self.reach / self.scale)
+        return in_strips(super().forward, x, self.conv_out.out_channels, self.scale, reach, widest * finest**2)
+
+
+class _FrugalLeanDecoder(LeanDecoder):
+    def forward(self, z: Tensor) -> Tensor:
+        widest, finest = self.conv_out.in_channels, self.scale / self.patch
+        if not is_large(z, widest, finest):
+            return super().forward(z)
+        return in_strips(super().forward, z, 3, self.scale, self.reach, widest * finest**2)
+
+
 _FRUGAL: dict[type[nn.Module], type[nn.Module]] = {
     AttnBlock: _FrugalAttnBlock,
     Decoder: _FrugalDecoder,
     DecoderLevel: _FrugalDecoderLevel,
     Downsample: _FrugalDownsample,
     EncoderLevel: _FrugalEncoderLevel,
+    LeanDecoder: _FrugalLeanDecoder,
+    LeanEncoder: _FrugalLeanEncoder,
     MiddleBlock: _FrugalMiddleBlock,
     ResnetBlock: _FrugalResnetBlock,
     Upsample: _FrugalUpsample,
 }
 
 
-def in_strips(layer: Layer, x: Tensor, channels: int, scale: float = 1.0) -> Tensor:
-    """`layer(x)` for a layer that reaches `REACH` rows at most, strip after strip.
+def in_strips(
+    layer: Layer, x: Tensor, channels: int, scale: float = 1.0, reach: int = REACH, widest: float = 0.0
+) -> Tensor:
+    """`layer(x)` strip after strip.
 
     Args:
-        x: `(b, c, h, w)`, with an even h where `scale` is 0.5.
+        x: `(b, c, h, w)`; scale · h is whole.
         channels, scale: of the output, `(b, channels, scale · h, scale · w)`.
+        reach: rows beyond a strip that the layer looks at, at most; scale · reach is whole.
+        widest: elements of the layer's largest map for each position of `x`, where that is more than in and output.
     """
     shape = (x.shape[0], channels, int(x.shape[2] * scale), int(x.shape[3] * scale))
     full_precision = torch.Size(shape[1:]).numel() <= FULL_PRECISION
-    return _write(x.new_empty(shape, dtype=torch.float32 if full_precision else torch.bfloat16), x, layer, scale)
+    out = x.new_empty(shape, dtype=torch.float32 if full_precision else torch.bfloat16)
+    return _write(out, x, layer, scale, reach, widest)
 
 
-def _write(out: Tensor, x: Tensor, layer: Layer, scale: float = 1.0) -> Tensor:
+def _write(out: Tensor, x: Tensor, layer: Layer, scale: float = 1.0, reach: int = REACH, widest: float = 0.0) -> Tensor:
     """Fill `out`, which may be `x` itself."""
     row = 0
-    for strip in _strips(x, layer, out.shape[1], scale):
+    for strip in _strips(x, layer, max(widest, out.shape[1] * scale**2), scale, reach):
         out[:, :, row : row + strip.shape[2]] = strip
         row += strip.shape[2]
     return out
 
 
-def _strips(x: Tensor, layer: Layer, channels: int, scale: float = 1.0) -> Iterator[Tensor]:
-    """The rows of `layer(x)`, of `channels`, from the top. Rows of `x` may be overwritten once their strip is there."""
+def _strips(x: Tensor, layer: Layer, widest: float, scale: float = 1.0, reach: int = REACH) -> Iterator[Tensor]:
+    """The rows of `layer(x)`, from the top. Rows of `x` may be overwritten once their strip is there."""
     height = x.shape[2]
     # the larger of input and output: a picture's 3 channels become many
-    row = x.shape[0] * x.shape[3] * max(x.shape[1], channels * scale**2)
-    rows = max(2 * REACH, int(STRIP // row) // 2 * 2)
+    row = x.shape[0] * x.shape[3] * max(x.shape[1], widest)
+    rows = max(2 * reach, int(STRIP // row) // reach * reach)
     above = x[:, :, :0]
     for start in range(0, height, rows):
         end = min(start + rows, height)
-        seen = torch.cat([above, x[:, :, start : end + REACH]], 2).float()
+        seen = torch.cat([above, x[:, :, start : end + reach]], 2).float()
         skipped = int(above.shape[2] * scale)
-        above = x[:, :, end - min(REACH, end) : end].clone()
+        above = x[:, :, end - min(reach, end) : end].clone()
         yield layer(seen)[:, :, skipped : skipped + int((end - start) * scale)]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quantart.components.architectures import downsampling
 from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side, to_arrays, to_tensor
 from quantart.images.decode import named
 from quantart.machine.device import autocast
@@ -39,7 +40,7 @@ class Stylizer:
         allow_large_pictures(self._model)  # the same results with less memory
         shape = self._model.ddconfig
         self._side = int(shape["resolution"])
-        self._multiple = 2 ** (len(shape["ch_mult"]) - 1)
+        self._multiple = downsampling(shape)
         self.styles = StyleCache(style_cache)
         self._device = next(self._model.parameters()).device
         self._autocast = autocast(self._device)
