@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -66,9 +65,7 @@ def load_picture(file: PictureFile, geometry: Geometry) -> Loaded | Rejected:
     try:
         # read once, so that the hash is of the decoded bytes even if the file changes meanwhile
         data = read_file(file.path, file.offset, file.size)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata would break the progress bar
-            picture = decode_image(data, max_pixels=geometry.max_pixels, least_side=DECODED * geometry.short_side)
+        picture = decode_image(data, max_pixels=geometry.max_pixels, least_side=DECODED * geometry.short_side)
         return Loaded(hashlib.sha256(data).hexdigest(), _fit(picture, geometry))
     except ImageError as error:
         return Rejected(str(error))

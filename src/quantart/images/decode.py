@@ -7,19 +7,28 @@ import math
 import os
 import re
 import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from quantart.errors import UserError
 from quantart.images.arrays import Picture
+from quantart.images.colour import set_profile, to_rgb
+from quantart.images.fault import ImageError as ImageError
 from quantart.images.kinds import FORMATS, kind_of
+from quantart.images.png import parts as png_parts
+from quantart.images.tiff import SCANNER_TIFF
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+
+# Our own limit holds for every picture, before its pixels are read. Pillow's has another value, which outranked ours.
+Image.MAX_IMAGE_PIXELS = None
+# Pillow warns of odd metadata in good pictures; what makes a picture unusable is an error
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}  # further pictures in other formats are previews or pages
 
@@ -27,24 +36,20 @@ ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}  # further pictures in other f
 # a file of one megabyte keeps a core busy for hours. Encoders write about ten scans; libtiff has the same limit.
 MAX_JPEG_SCANS = 100
 
-_EXIF_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+TOO_LARGE = "scale it down, or raise the limit (data.max_pixels in params.yaml, max_pixels of a served model)"
 
-_JPEG_START, _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xd8\xff", 0xDA, 0xD9
+_EXIF_ORIENTATION = 0x0112
+# by EXIF's number: whether rows and columns change places, then whether rows run backwards, and columns
+_UPRIGHT = {
+    **{2: (False, False, True), 3: (False, True, True), 4: (False, True, False), 5: (True, False, False)},
+    **{6: (True, False, True), 7: (True, True, True), 8: (True, True, False)},
+}
+_BAND = 2**24  # pixels whose colours are converted at once: a large picture is never held in one more form
+
+_PNG_START, _JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 # a marker that a length follows; FF 00 and restarts (D0 to D7) are part of compressed data, and FF 01 has no length
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
-
-
-class ImageError(UserError):
-    """A picture that can't be used."""
 
 
 @contextmanager
@@ -60,20 +65,26 @@ def decode_image(data: bytes, *, max_pixels: int, still: bool = False, least_sid
     """Decode a picture of any of `FORMATS`: the first frame, upright, in sRGB, transparency on white.
 
     Args:
-        max_pixels: larger pictures are refused by their header alone. Pillow's own limit (179 million pixels unless
-            the process changed it) applies as well.
+        max_pixels: larger pictures are refused by their header alone.
         still: refuse animations instead of taking their first frame.
         least_side: a JPEG may be decoded at a half, a quarter or an eighth of its size, which costs libjpeg a fraction,
             as long as its short side keeps this many pixels. None: always at its whole size.
 
     The array is writable. ImageError is the only error, whatever the bytes are.
     """
+    return _upright(*_decoded(data, max_pixels, still, least_side))
+
+
+def _decoded(data: bytes, max_pixels: int, still: bool, least_side: int | None) -> tuple[Picture, int]:
+    """The picture as it is stored, and its EXIF orientation. Pillow's own copy is gone when this returns."""
     with _opened(data, max_pixels=max_pixels, still=still) as picture:
         if least_side is not None and picture.format in {"JPEG", "MPO"}:
             scale = least_side / min(picture.size)
             picture.draft(None, (math.ceil(picture.width * scale), math.ceil(picture.height * scale)))
         picture.load()
-        return np.array(_to_rgb(_upright(picture)))
+        _check_size(picture, max_pixels)  # a HEIC's header may promise less than is in it
+        # asked after loading, which turns TIFFs by itself and takes their mark away
+        return _in_srgb(picture), picture.getexif().get(_EXIF_ORIENTATION, 1)
 
 
 def stored_size(data: bytes, *, max_pixels: int, still: bool = False) -> tuple[int, int]:
@@ -91,14 +102,14 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
     if not data:
         raise ImageError("the file is empty")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            if picture.width * picture.height > max_pixels:
-                size = f"{picture.width} × {picture.height} pixels"
-                raise ImageError(f"too large: {size}, the limit is {max_pixels} pixels")
+        file, png_chunks = png_parts(data) if data.startswith(_PNG_START) else (data, {})
+        with Image.open(io.BytesIO(file), formats=(SCANNER_TIFF, *FORMATS)) as picture:
+            _check_size(picture, max_pixels)
             if data.startswith(_JPEG_START):
                 _check_scans(data)
             if still and picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
                 raise ImageError("animated", "send one picture")
+            set_profile(picture, data, png_chunks)
             yield picture
     except ImageError:
         raise
@@ -106,12 +117,16 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
         if kind := kind_of(data):
             raise ImageError(f"broken picture: a {kind} whose header can't be read") from error
         raise ImageError(f"not a {', '.join(FORMATS)} picture: it begins with {data[:16]!r}") from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"too large: {_one_line(error)}") from error
     except MemoryError as error:
         raise ImageError("decoding it needs more memory than there is") from error
     except Exception as error:  # Pillow's readers may raise anything for a broken file
         raise ImageError(f"broken picture: {_one_line(error)}") from error
+
+
+def _check_size(picture: Image.Image, max_pixels: int) -> None:
+    if picture.width * picture.height > max_pixels:
+        size = f"{picture.width} × {picture.height} pixels"
+        raise ImageError(f"too large: {size}, the limit is max_pixels = {max_pixels}", TOO_LARGE)
 
 
 def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
@@ -146,11 +161,24 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """Undo the EXIF orientation of a loaded picture (loading turns TIFFs by itself and takes their mark away)."""
+def _in_srgb(picture: Image.Image) -> Picture:
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    rows = max(1, _BAND // picture.width)
+    for top in range(0, picture.height, rows):
+        bottom = min(top + rows, picture.height)
+        band = picture if rows >= picture.height else picture.crop((0, top, picture.width, bottom))
+        pixels[top:bottom] = np.asarray(to_rgb(band))
+    return pixels
+
+
+def _upright(pixels: Picture, orientation: int) -> Picture:
+    """Undo the EXIF orientation."""
     # ImageOps.exif_transpose also rewrites the EXIF block, which fails for some otherwise good pictures
-    turn = _UPRIGHT.get(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    return picture if turn is None else picture.transpose(turn)
+    if orientation not in _UPRIGHT:
+        return pixels
+    turned, down, right = _UPRIGHT[orientation]
+    pixels = pixels.swapaxes(0, 1) if turned else pixels
+    return np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if right else 1])
 
 
 def _check_scans(data: bytes) -> None:
@@ -161,55 +189,3 @@ def _check_scans(data: bytes) -> None:
         if scans > MAX_JPEG_SCANS:
             raise ImageError(f"a JPEG of more than {MAX_JPEG_SCANS} scans, made to keep its readers busy")
         place = marker.end() + max(2, int.from_bytes(data[marker.end() : marker.end() + 2], "big"))
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "F":
-        raise ImageError("floating-point pictures have no defined white", "save it with 8 or 16 bits")
-    if picture.mode.startswith("I"):
-        picture = _from_16_bit(picture)
-    if picture.has_transparency_data:
-        return _on_white(picture)
-    if picture.mode == "P":
-        picture = picture.convert("RGB")
-    return _to_srgb(picture).convert("RGB")
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    key = picture.info.get("transparency")
-    if picture.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
-        picture.info["transparency"] = tuple(value >> 8 for value in key)  # Pillow cut the pixels alone to 8 bits
-    with_alpha = picture.convert("RGBA")
-    # a profile is for grey or for coloured pictures, and for neither with alpha
-    opaque = picture.convert("L") if picture.mode in {"1", "L", "LA"} else with_alpha.convert("RGB")
-    white = Image.new("RGB", picture.size, "white")
-    return Image.composite(_to_srgb(opaque).convert("RGB"), white, with_alpha.getchannel("A"))
-
-
-def _from_16_bit(picture: Image.Image) -> Image.Image:
-    """16-bit grey as 8-bit grey with its profile, and with alpha where one value is transparent."""
-    # convert() would clip at 255 instead of scaling
-    grey = np.asarray(picture).astype(np.int64)
-    if grey.min() < 0 or grey.max() > 65535:
-        raise ImageError("more than 16 bits per channel", "save it with 8 or 16 bits")
-    scaled = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
-    key = picture.info.get("transparency")
-    if isinstance(key, int):
-        opaque = Image.fromarray(np.where(grey == key, 0, 255).astype(np.uint8))
-        scaled = Image.merge("LA", (scaled, opaque))
-    if "icc_profile" in picture.info:
-        scaled.info["icc_profile"] = picture.info["icc_profile"]
-    return scaled
-
-
-def _to_srgb(picture: Image.Image) -> Image.Image:
-    """Apply the embedded colour profile; a broken one, or one for another mode, is ignored, as browsers do."""
-    profile = picture.info.get("icc_profile")
-    if not profile:
-        return picture
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return picture
-    return picture if converted is None else converted

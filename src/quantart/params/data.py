@@ -55,8 +55,8 @@ class DataParams(Section):
     """fraction of the pictures used for validation during training"""
     test_share: Fraction = 0.14
     """fraction of the pictures held out for the evaluation"""
-    max_pixels: Count = 100_000_000
-    """pictures with more pixels are rejected without decoding them"""
+    max_pixels: Count = 250_000_000
+    """pictures with more pixels are rejected without decoding them; each process needs memory for one (docs/data.md)"""
     max_rejected_share: float = Field(0.05, ge=0.0, le=1.0)
     """the stage fails if a larger fraction of the pictures is rejected"""
 

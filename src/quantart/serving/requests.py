@@ -16,7 +16,7 @@ import pandas as pd
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
 from quantart.images.decode import ImageError, decode_image, stored_size
-from quantart.stylize.sizes import MAX_PIXELS, MIN_SIDE, check_sides, painted_size
+from quantart.stylize.sizes import MIN_SIDE, check_sides, painted_size
 from quantart.stylize.stylizer import STYLE_CACHE
 
 COLUMNS = ("content", "style")
@@ -30,7 +30,7 @@ class Limits:
 
     max_rows: int = 64  # pictures in one request
     max_bytes: int = 32_000_000  # of one picture file, before base64
-    max_pixels: int = MAX_PIXELS  # of one picture sent; larger ones are refused from their header, undecoded
+    max_pixels: int = 50_000_000  # of one picture sent; larger ones are refused from their header, undecoded
     max_size: int = 2048  # pixels of a painted picture's long side, whether a request asks for a size or not
     max_sent: int = 200_000_000  # pixels of all pictures sent in a request; more are refused from the headers
     max_painted: int = 2**24  # pixels painted in one request: 64 pictures of 512², 16 of 1024², 4 of 2048²

@@ -12,7 +12,7 @@ from quantart.images.decode import ImageError
 MIN_SIDE = 32  # fewest pixels of each side, of a picture that is given and of one that is painted
 MAX_SIZE = 8192  # most pixels of the long side of a painted picture
 MAX_PAINTED = 2048 * 2048  # most pixels of a painted picture: memory was measured at that size (docs/stylize.md)
-MAX_PIXELS = 50_000_000  # most pixels of a picture that is given; a larger one is refused from its header, undecoded
+MAX_PIXELS = 250_000_000  # most pixels of a picture that is given; a larger one is refused from its header, undecoded
 DEFAULT_SIZE = 1024  # most pixels of the long side where no size is asked for: larger ones take minutes on a CPU
 
 
