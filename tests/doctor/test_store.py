@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from quantart.doctor import Finding, State
-from quantart.doctor.store import check_delivered, check_registry, check_schema, check_tracking
+from quantart.doctor.store import check_delivered, check_experiment, check_registry, check_schema, check_tracking
 from quantart.errors import UserError
 from quantart.tracking.spool import Spool
 
 from ..unprivileged import open_folder, without_privileges
 
 CHECKS = (check_tracking, check_schema, check_registry)
+ODD = "100% 'art' #1?"
 FILL = """
 import sys, pathlib
 from mlflow import MlflowClient
@@ -29,6 +30,8 @@ from quantart.tracking.store import configure
 configure(pathlib.Path(sys.argv[1]))
 client = MlflowClient()
 run = client.create_run(client.get_experiment_by_name("quantart").experiment_id)
+client.log_text(run.info.run_id, "weights", "model/model")
+client.set_terminated(run.info.run_id)
 client.create_registered_model("quantart")
 version = client.create_model_version("quantart", run.info.artifact_uri, run.info.run_id)
 client.set_registered_model_alias("quantart", "champion", version.version)
@@ -92,6 +95,33 @@ def test_a_database_as_it_should_be_is_left_as_it_was(
     assert database.read_bytes() == before
     assert [path.name for path in project.glob("ml*")] == ["mlflow.db"]
     assert [path.name for path in tmp_path.iterdir()] == ["project"]
+
+
+def test_a_deleted_experiment_fails_with_the_command_that_brings_it_back(project: Path, database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("update experiments set lifecycle_stage = 'deleted' where name = 'quantart'")
+    connection.close()
+    row = check_experiment(project)
+    assert (row.state, "mlflow experiments restore --experiment-id 1`" in row.remedy) == (State.fails, True)
+
+
+def test_the_files_of_runs_are_looked_for(project: Path, made: Path, database: Path) -> None:
+    assert check_experiment(project).state is State.ok  # a database alone, whose files are where it says
+    shutil.copytree(made.parent / "mlartifacts", project / "mlartifacts")
+    moved = check_experiment(project)
+    assert (moved.state, (made.parent / "mlartifacts").as_uri() in moved.found) == (State.warning, True)
+    shutil.rmtree(project / "mlartifacts")
+    (project / "mlartifacts").mkdir()
+    lost = check_experiment(project)
+    assert (lost.state, "1 of 1 finished runs" in lost.found) == (State.warning, True)
+    assert (project / "mlartifacts").as_uri() in lost.found
+
+
+def test_a_folder_of_any_name_is_examined_and_nothing_made_beside_it(project: Path, database: Path) -> None:
+    odd = project.rename(project.with_name(ODD))
+    rows = [*results(odd), check_experiment(odd)]
+    assert [row.state for row in rows] == [State.ok] * 4, rows
+    assert [path.name for path in odd.parent.iterdir()] == [ODD]
 
 
 def test_another_name_to_export_to_is_not_registered_yet(project: Path, database: Path) -> None:

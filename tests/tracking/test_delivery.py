@@ -232,6 +232,39 @@ def test_a_store_that_refuses_one_run_gets_the_others(project: Path, caplog: pyt
     refused.remove()
 
 
+def test_a_run_that_was_deleted_is_not_resumed(project: Path) -> None:
+    with stage_run(project, stage="s", name="s_one", params={}) as run:
+        log_steps(run, range(1, 3))
+    MlflowClient().delete_run(run.run_id)
+    resumed = stage_run(project, stage="s", name="s_one", params={}, run_id=run.run_id)
+    with pytest.raises(UserError) as refused, resumed:
+        raise AssertionError
+    assert f"mlflow runs restore --run-id {run.run_id}`" in refused.value.remedy
+    assert ".quantart/checkpoints/s_one" in refused.value.remedy
+    assert find_spools(project) == []
+    MlflowClient().restore_run(run.run_id)
+    with stage_run(project, stage="s", name="s_one", params={}, run_id=run.run_id) as again:
+        log_steps(again, range(3, 5))
+    assert history(run.run_id, "train/loss") == points(range(1, 5))
+
+
+def test_a_run_that_is_deleted_while_it_is_written_comes_back_whole(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stage_run(project, stage="s", name="s_one", params={}) as run:
+        MlflowClient().delete_run(run.run_id)
+        log_steps(run, range(1, 3))
+    restore = f"mlflow runs restore --run-id {run.run_id}`"
+    assert restore in caplog.text
+    caplog.clear()
+    assert not sync(project)
+    assert restore in caplog.text
+    MlflowClient().restore_run(run.run_id)
+    assert sync(project)
+    assert history(run.run_id, "train/loss") == points(range(1, 3))
+    assert find_run(run.run_id).info.status == "FINISHED"
+
+
 def test_what_belongs_to_another_store_stays(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = Spool.create(project, "http://…@elsewhere:5000")
     spool.lock.release()

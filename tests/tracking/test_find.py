@@ -54,9 +54,22 @@ def test_an_id_its_beginning_and_a_name_lead_to_a_run_of_any_experiment() -> Non
     with pytest.raises(UserError, match=f"run {run_id[:3]} is not in") as error:
         find_run(run_id[:3])
     assert "at least 4 characters" in error.value.remedy
-    MlflowClient().delete_run(run_id)
-    with pytest.raises(UserError, match=f"run {run_id} is not in .* sqlite:"):
-        find_run(run_id)
+    with pytest.raises(UserError, match=f"run {'0' * 32} is not in .* sqlite:"):
+        find_run("0" * 32)
+
+
+def test_a_deleted_run_is_named_with_the_command_that_brings_it_back() -> None:
+    client, local_id = MlflowClient(), "local-20260131120000000000-0d0d0d0d"
+    run_id = made("deleted").info.run_id
+    client.set_tag(run_id, "local_id", local_id)
+    client.delete_run(run_id)
+    for text in (run_id, run_id[:12], "deleted", local_id):
+        with pytest.raises(UserError, match=f"^run {run_id[:8]} ") as error:
+            find_run(text)
+        assert error.value.remedy.startswith(f"`MLFLOW_TRACKING_URI={mlflow.get_tracking_uri()} mlflow runs restore")
+        assert f" --run-id {run_id}`" in error.value.remedy
+    client.restore_run(run_id)
+    assert find_run(local_id).info.run_id == run_id
 
 
 def test_the_part_of_a_unique_name_before_its_mark_is_enough() -> None:

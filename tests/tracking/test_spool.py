@@ -18,17 +18,17 @@ def kinds(spool: Spool) -> list[str]:
 
 
 def test_another_process_reads_the_events_in_order_and_adds_to_them(tmp_path: Path) -> None:
-    spool = Spool.create(tmp_path, "sqlite:///a.db", run_id="0123")
+    spool = Spool.create(tmp_path, f"sqlite:///{tmp_path}/a.db", run_id="0123")
     for number in range(12):
         spool.append(str(number))
     spool.events()[0].unlink()  # delivered
     spool.lock.release()  # as the kernel does for a process that was killed
-    (found,) = find_spools(tmp_path, "sqlite:///a.db")
+    (found,) = find_spools(tmp_path, f"sqlite:///{tmp_path}/a.db")
     assert (found.run_id, found.local_id) == ("0123", spool.local_id)
     assert found.take(0)
     found.append("12")
     assert kinds(found) == [str(number) for number in range(1, 13)]
-    assert find_spools(tmp_path, "sqlite:///b.db") == []
+    assert find_spools(tmp_path, f"sqlite:///{tmp_path}/b.db") == []
 
 
 def test_one_process_has_it_at_a_time(tmp_path: Path) -> None:

@@ -98,6 +98,20 @@ def test_an_outdated_schema_is_named_with_its_remedy(tmp_path: Path, own_store: 
     assert f"mlflow db upgrade sqlite:///{old}" in error.value.remedy
 
 
+def test_a_deleted_experiment_is_named_with_the_command_that_brings_it_back(
+    tmp_path: Path, own_store: pytest.MonkeyPatch
+) -> None:
+    uri = configure(tmp_path)
+    client, number = mlflow.MlflowClient(), mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
+    client.delete_experiment(number)
+    with pytest.raises(UserError) as error:
+        configure(tmp_path)
+    command = f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {number}"
+    assert error.value.remedy.split("`")[1] == command
+    client.restore_experiment(number)
+    assert configure(tmp_path) == uri
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(UserError, match=r"mlflow\.db.*file is not a database"):

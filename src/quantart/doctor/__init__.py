@@ -30,6 +30,7 @@ CHECKS = {
     "tracking": ("store", "check_tracking", True),
     "logged runs": ("store", "check_delivered", True),
     "database schema": ("store", "check_schema", True),
+    "experiment": ("store", "check_experiment", True),
     "registry": ("store", "check_registry", True),
     "perceptual weights": ("machine", "check_weights", False),
     "DVC cache": ("folder", "check_dvc", True),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,16 +14,29 @@ import urllib3
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
-from sqlalchemy import create_engine, make_url
+from mlflow.utils.file_utils import local_file_uri_to_path
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from quantart.doctor import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.machine.disk import check_writable
 from quantart.project import Project
+from quantart.tracking.moved import ARTIFACTS, former_place
 from quantart.tracking.spool import find_spools
-from quantart.tracking.store import SQLITE, impatient, real_root, tracking_uri, without_password
+from quantart.tracking.store import (
+    EXPERIMENT,
+    SQLITE,
+    database_of,
+    impatient,
+    is_sqlite,
+    real_root,
+    restore,
+    tracking_uri,
+    without_password,
+)
 
 PATIENCE = 3  # seconds for a server's answer
 NOT_YET = "does not exist yet; the first run creates it"
@@ -34,8 +49,8 @@ def check_tracking(root: Path) -> Finding:
     shown = without_password(uri)
     if uri.startswith("http"):
         return _server(uri)
-    if uri.startswith(SQLITE):
-        return _file(_database(uri))
+    if is_sqlite(uri):
+        return _file(database_of(uri))
     try:
         address = make_url(uri)
         address.get_dialect()
@@ -62,13 +77,14 @@ def check_schema(root: Path) -> Finding:
     uri = tracking_uri(real_root(root))
     if uri.startswith("http"):
         return ok("managed by the tracking server")
-    address = uri
-    if uri.startswith(SQLITE):
-        database = _database(uri)
+    if is_sqlite(uri):
+        database = database_of(uri)
         if not database.is_file() or not database.stat().st_size:
             return ok(f"{database}: {NOT_YET}")
-        address = f"{SQLITE}file:{database}?mode=ro&uri=true"
-    found = _revision(address)
+        engine = create_engine(SQLITE, creator=lambda: _reading(database))
+    else:
+        engine = create_engine(uri)
+    found = _revision(engine)
     wanted = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations")).get_current_head()
     if found == wanted:
         return ok(f"{wanted}, as MLflow {mlflow.__version__} expects")
@@ -78,15 +94,33 @@ def check_schema(root: Path) -> Finding:
     return fails(f"{found}; MLflow {mlflow.__version__} expects {wanted}", upgrade)
 
 
+def check_experiment(root: Path) -> Finding:
+    """Whether the experiment was deleted, and whether its runs' files are where the store says."""
+    uri = tracking_uri(real_root(root))
+    if is_sqlite(uri) and not database_of(uri).is_file():
+        return ok("no run yet")
+    if hindrance := _hindrance(root):
+        return hindrance
+    try:
+        with impatient(PATIENCE):
+            experiment = MlflowClient(uri, uri).get_experiment_by_name(EXPERIMENT)
+    except MlflowException as error:
+        return fails(without_password(_line(error)), "see the row tracking")
+    if experiment is None:
+        return ok("no run yet")
+    if experiment.lifecycle_stage == LifecycleStage.DELETED:
+        return fails(f"{EXPERIMENT} was deleted", restore("experiment", experiment.experiment_id, uri))
+    return _files(database_of(uri)) if is_sqlite(uri) else ok(EXPERIMENT)
+
+
 def check_registry(root: Path) -> Finding:
     """Which versions the registered model's aliases point to."""
     project, uri = Project(root), tracking_uri(real_root(root))
     name = project.params().export.name
-    if uri.startswith(SQLITE) and not _database(uri).is_file():
+    if is_sqlite(uri) and not database_of(uri).is_file():
         return ok("nothing is registered yet")
-    for row, check in {"tracking": check_tracking, "database schema": check_schema}.items():
-        if remedy := check(root).remedy:  # MLflow would repair, create or wait for what is wrong
-            return fails(f"cannot be read until this is fixed: {row}", remedy)
+    if hindrance := _hindrance(root):
+        return hindrance
     try:
         with impatient(PATIENCE):
             model = MlflowClient(uri, uri).get_registered_model(name)
@@ -123,12 +157,38 @@ def _file(database: Path) -> Finding:
     return ok(f"{database}")
 
 
-def _database(uri: str) -> Path:
-    return Path(uri.removeprefix(SQLITE).partition("?")[0])
+def _files(database: Path) -> Finding:
+    """Whether the finished runs of a SQLite store have files: where it says, or after a move beside it."""
+    finished = """SELECT run_uuid, artifact_uri FROM runs JOIN experiments USING (experiment_id)
+        WHERE experiments.name = ? AND runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'
+        AND artifact_uri LIKE 'file:%'"""
+    with closing(_reading(database)) as connection:
+        old = former_place(connection, database, EXPERIMENT)
+        runs = dict(connection.execute(finished, (EXPERIMENT,)).fetchall())
+    here = (database.parent / ARTIFACTS).as_uri()
+    places = {run: uri.replace(old, here, 1) if old else uri for run, uri in runs.items()}
+    lost = [run for run, uri in places.items() if not Path(local_file_uri_to_path(uri)).is_dir()]
+    if lost:
+        found = f"the files of {len(lost)} of {len(runs)} finished runs are gone: {places[lost[0]]}"
+        return warning(found, "bring them back, or delete these runs in MLflow; `models/` is enough for this project")
+    if old:
+        return warning(f"the store was moved or copied from {old}", "nothing: the next command sets it right")
+    return ok(f"{EXPERIMENT}: {len(runs)} finished runs, whose files are there")
 
 
-def _revision(address: str) -> str | None:
-    engine = create_engine(address)
+def _hindrance(root: Path) -> Finding | None:
+    """What keeps MLflow from being asked: it would repair, create or wait for what is wrong."""
+    for row, check in {"tracking": check_tracking, "database schema": check_schema}.items():
+        if remedy := check(root).remedy:
+            return fails(f"cannot be read until this is fixed: {row}", remedy)
+    return None
+
+
+def _reading(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _revision(engine: Engine) -> str | None:
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()

@@ -21,7 +21,17 @@ from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline.training import WEIGHTS_TAG, logged_parameters, upstream_runs
 from quantart.project import Project
-from quantart.tracking.find import find_model, find_run, linked_run, resolve, run_in_words, select_runs
+from quantart.tracking.find import (
+    deleted_run,
+    find_model,
+    find_run,
+    linked_run,
+    resolve,
+    run_if_there,
+    run_in_words,
+    select_runs,
+    store_id,
+)
 from quantart.tracking.lineage import UPSTREAM
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.runs import new_run
@@ -103,6 +113,9 @@ def _run_of(project: Project, stage: str, folder: Path) -> Run:
         made.set_tags({WEIGHTS_TAG: sha256, **origin, **{f"{UPSTREAM}{name}": run for name, run in upstream.items()}})
         made.artifact(folder, RunLink.model)
     run = find_run(made.run_id)
+    known = store_id(linked) if linked else None
+    deleted = run_if_there(known) if known else None
     store = without_password(mlflow.get_tracking_uri())
-    log.warning("%s: its run is not in the tracking store %s; %s stands for it", folder, store, run_in_words(run))
+    why = deleted_run(deleted) if deleted else f"its run is not in the tracking store {store}"
+    log.warning("%s: %s; %s stands for it", folder, why, run_in_words(run))
     return run

@@ -12,14 +12,17 @@ from typing import Any
 from filelock import Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
 
+from quantart.errors import UserError
 from quantart.machine.progress import progress
 from quantart.tracking import store
-from quantart.tracking.find import LOCAL_ID, missing_run, run_if_there, store_id
+from quantart.tracking.find import LOCAL_ID, check_there, store_id
 from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
 from quantart.tracking.spool import END, START, Spool, find_spools, now
 
 BATCH = 100  # parameters that MLflow takes at once
+REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}  # a run that was deleted, or is gone
 log = logging.getLogger(__name__)
 
 
@@ -68,7 +71,12 @@ class Delivery:
             "datasets": self._datasets,
             END: self._end,
         }
-        deliver[kind](**values)
+        try:
+            deliver[kind](**values)
+        except MlflowException as error:
+            if self._spool.run_id and error.error_code in REFUSED:
+                check_there(self._spool.run_id)
+            raise
 
     @property
     def _run_id(self) -> str:
@@ -87,17 +95,15 @@ class Delivery:
         # a local id that the store does not know yet stays as it is
         tags = {key: (key.startswith(UPSTREAM) and store_id(value)) or value for key, value in tags.items()}
         tags |= {"mlflow.note.content": description(name, tags, [DataUsed(**data) for data in datasets])}
-        run_id, named = self._spool.run_id, None
-        if run_id is None:
+        known = self._spool.run_id
+        if known is None:
             tags |= {LOCAL_ID: self._spool.local_id}
-            run_id = store_id(self._spool.local_id)
-            if run_id is None:
-                experiment = self._client.get_experiment_by_name(store.EXPERIMENT)
-                run_id = self._client.create_run(experiment.experiment_id, time, tags, name).info.run_id
-            named = run_name(name, tags, run_id)
-        elif not run_if_there(run_id):
-            raise missing_run(run_id)
-        self._client.update_run(run_id, "RUNNING", named)
+        if run_id := known or store_id(self._spool.local_id):
+            _check_goes_on(run_id, name)
+        else:
+            experiment = self._client.get_experiment_by_name(store.EXPERIMENT)
+            run_id = self._client.create_run(experiment.experiment_id, time, tags, name).info.run_id
+        self._client.update_run(run_id, "RUNNING", None if known else run_name(name, tags, run_id))
         self._spool.found(run_id)
         self._tags(tags)
         self._params(params)
@@ -155,6 +161,14 @@ class Delivery:
 
     def _end(self, status: str, time: int) -> None:
         self._client.set_terminated(self._run_id, status, time)
+
+
+def _check_goes_on(run_id: str, name: str) -> None:
+    try:
+        check_there(run_id)
+    except UserError as error:
+        anew = f"to train anew instead of resuming, remove .quantart/checkpoints/{name}"
+        raise UserError(error.fault, f"{error.remedy}; {anew}") from None
 
 
 def deliver_left(spool: Spool, wait: float = 0.0) -> Iterator[None]:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.spool import is_local_id
-from quantart.tracking.store import EXPERIMENT, without_password
+from quantart.tracking.store import EXPERIMENT, restore, without_password
 
 FINISHED = "FINISHED"
 STAGE_2 = "tags.stage = 'stage2'"
@@ -37,25 +37,44 @@ def find_run(text: str) -> Run:
     before its `@`.
 
     Raises:
-        UserError: there is none; there are several, which are listed; or it has not been delivered to the store yet.
+        UserError: there is none; there are several, which are listed; it was deleted; or it has not been delivered to
+            the store yet.
     """
     text = resolve(text.strip())
-    candidates = _search(f"attributes.run_id LIKE '{text}%'", _MOST) if _ID.fullmatch(text) else []
-    for pattern in (_pattern(text), f"{_pattern(text)}@%"):
-        named = _search(f"attributes.run_name LIKE '{pattern}'", _MOST)
-        candidates += [run for run in named if text in (run.info.run_name, run.info.run_name.partition("@")[0])]
-    found = list({run.info.run_id: run for run in candidates}.values())
+    found = _named(text)
     if len(found) == 1:
         return found[0]
     if found:
         shown = ", ".join([*map(run_in_words, found[:_SHOWN]), *(["…"] if len(found) > _SHOWN else [])])
         raise UserError(f"run {text}: names {len(found)} runs: {shown}", "give more characters of the id")
-    raise missing_run(text)
+    deleted = _named(text, ViewType.DELETED_ONLY)
+    raise deleted_run(deleted[0]) if deleted else missing_run(text)
+
+
+def _named(text: str, kind: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    candidates = _search(f"attributes.run_id LIKE '{text}%'", _MOST, kind=kind) if _ID.fullmatch(text) else []
+    for pattern in (_pattern(text), f"{_pattern(text)}@%"):
+        named = _search(f"attributes.run_name LIKE '{pattern}'", _MOST, kind=kind)
+        candidates += [run for run in named if text in (run.info.run_name, run.info.run_name.partition("@")[0])]
+    return list({run.info.run_id: run for run in candidates}.values())
+
+
+def deleted_run(run: Run) -> UserError:
+    """Says that the run was deleted, and how it comes back."""
+    return UserError(f"run {run_in_words(run)} was deleted in the tracking store", restore("run", run.info.run_id))
+
+
+def check_there(run_id: str) -> None:
+    """Raise a `UserError` if the store lacks the run, or if it was deleted there."""
+    if (run := run_if_there(run_id)) is None:
+        raise missing_run(run_id)
+    if is_deleted(run):
+        raise deleted_run(run)
 
 
 def missing_run(text: str) -> UserError:
     """Says that the store has no run of this id or name."""
-    remedy = "`dvc repro -f` makes new runs; remove .quantart/checkpoints first if training was to resume"
+    remedy = "`dvc repro -f` makes new runs"
     if len(text) < _SHORTEST_PREFIX:
         remedy = f"give at least {_SHORTEST_PREFIX} characters of an id"
     return UserError(f"run {text} is not in the tracking store {_store()}", remedy)
@@ -67,11 +86,15 @@ def linked_run(path: Path) -> Run | None:
         return None
     known = store_id(read_link(path).run_id)
     run = run_if_there(known) if known else None
-    return run if run and run.info.lifecycle_stage == "active" else None
+    return None if run is None or is_deleted(run) else run
+
+
+def is_deleted(run: Run) -> bool:
+    return bool(run.info.lifecycle_stage == LifecycleStage.DELETED)
 
 
 def run_if_there(run_id: str) -> Run | None:
-    """The run with this id, or None if the store does not have it; MLflow's error if the store can't be asked."""
+    """The run with this id, deleted or not; None if the store does not have it. MLflow's error if it can't be asked."""
     try:
         return MlflowClient().get_run(run_id)
     except MlflowException as error:
@@ -84,7 +107,7 @@ def store_id(run_id: str) -> str | None:
     """The store's id of a run that may have a local one; None if it has, and the run is not in the store yet."""
     if not is_local_id(run_id):
         return run_id
-    found = _search(f"tags.{LOCAL_ID} = '{run_id}'", 1, EXPERIMENT)
+    found = _search(f"tags.{LOCAL_ID} = '{run_id}'", 1, EXPERIMENT, ViewType.ALL)
     return found[0].info.run_id if found else None
 
 
@@ -150,10 +173,11 @@ def run_in_words(run: Run) -> str:
     return f"{run.info.run_id[:SHORT_ID]} ({run.info.run_name}, {started:%Y-%m-%d %H:%M} UTC)"
 
 
-def _search(condition: str, last: int, experiment: str | None = None) -> list[Run]:
+def _search(condition: str, last: int, experiment: str | None = None, kind: int = ViewType.ACTIVE_ONLY) -> list[Run]:
     """The latest runs of one experiment, or of all, newest first."""
     return mlflow.search_runs(
         filter_string=condition,
+        run_view_type=kind,
         max_results=last,
         order_by=["attributes.start_time DESC", "attributes.run_id"],
         output_format="list",

@@ -22,6 +22,7 @@ from filelock import BaseFileLock, FileLock
 
 from quantart.errors import UserError
 from quantart.machine.whole import write_whole
+from quantart.tracking.store import absolute_address, relative_address
 
 FOLDER = Path(".quantart/spool")
 START, END = "start", "end"  # kinds of the events that begin and end a run
@@ -133,7 +134,7 @@ class Spool:
 
     def _read(self) -> None:
         state = json.loads((self.folder / _STATE).read_text(encoding="utf8"))
-        self.address, self.run_id = state["address"], state["run_id"]
+        self.address, self.run_id = absolute_address(state["address"], self.folder.parents[2]), state["run_id"]
         self._appended = max((int(path.stem) for path in self.events()), default=0)
 
 
@@ -158,4 +159,5 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def _write_state(folder: Path, address: str, run_id: str | None) -> None:
-    write_whole(folder / _STATE, json.dumps({"address": address, "run_id": run_id}).encode())
+    kept = relative_address(address, folder.parents[2])  # the project may be moved before everything is delivered
+    write_whole(folder / _STATE, json.dumps({"address": kept, "run_id": run_id}).encode())

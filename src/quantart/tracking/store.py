@@ -5,20 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import mlflow
 from filelock import FileLock
+from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
+from quantart.tracking.moved import ARTIFACTS, set_right
 
 EXPERIMENT = "quantart"
 REQUEST = 60  # seconds for each answer of the store to work that waits for it
 SQLITE = "sqlite:///"
+ODD = "sqlite+pysqlite:///"  # means the same; of the other form MLflow makes the folder, without decoding it
 # MLflow raises one class of exception for a server that refuses a request and for one that can't be reached
 NO_ANSWER = ("failed with exception", "failed with timeout exception")
 WRONG_ADDRESS = ("Failed to resolve", "NameResolution", "Failed to parse", "SSLError", "URL has an invalid label")
@@ -41,11 +46,12 @@ def configure(project: Path, patience: int = 15) -> str:
     """Point MLflow to the project's store, create what is missing there, and return the store's address.
 
     `MLFLOW_TRACKING_URI` decides; the default is the SQLite file `mlflow.db` at the project's root, with artifacts in
-    `mlartifacts` beside it. A tracking server has `patience` seconds for each answer.
+    `mlartifacts` beside it, also after the project was moved or copied. A tracking server has `patience` seconds for
+    each answer.
 
     Raises:
         Unreachable: the tracking server is down.
-        UserError: a wrong address or password, an outdated schema, a folder without permission.
+        UserError: a wrong address or password, an outdated schema, a folder without permission, a deleted experiment.
     """
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     # it also prints a traceback of each error that it raises, such as a full disk
@@ -55,18 +61,18 @@ def configure(project: Path, patience: int = 15) -> str:
     uri = tracking_uri(root)
     mlflow.set_tracking_uri(uri)
     try:
-        if uri.startswith(SQLITE):
-            database = Path(uri.removeprefix(SQLITE).partition("?")[0])
+        if is_sqlite(uri):
+            database = database_of(uri)
             database.parent.mkdir(parents=True, exist_ok=True)
             # two processes that create the schema of one database at once corrupt it
             with FileLock(f"{database}.lock"):
                 # MLflow would try ten times, for a minute and a half, to open a file that can't be opened
                 with closing(sqlite3.connect(database)) as connection:
-                    connection.execute("PRAGMA schema_version")
-                _open_experiment(database.parent / "mlartifacts")
+                    set_right(connection, database, EXPERIMENT)
+                _open_experiment(database.parent / ARTIFACTS)
         else:
             with impatient(patience):
-                _open_experiment(None if uri.startswith("http") else root / "mlartifacts")
+                _open_experiment(None if uri.startswith("http") else root / ARTIFACTS)
     except (MlflowException, sqlite3.Error, OSError) as error:
         raise store_error(uri, error) from error
     return uri
@@ -80,14 +86,53 @@ def real_root(project: Path) -> Path:
 
 def tracking_uri(root: Path) -> str:
     """`MLFLOW_TRACKING_URI`, with a relative SQLite path taken from `root`, or the project's own database."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
-    if uri.startswith(SQLITE):
-        return f"{SQLITE}{(root / uri.removeprefix(SQLITE)).as_posix()}"
-    return uri
+    return absolute_address(os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db", root)
+
+
+def absolute_address(uri: str, root: Path) -> str:
+    """The store's address, with a relative SQLite path taken from `root`. Any folder name makes a valid URL."""
+    if not uri.startswith(SQLITE) or uri.startswith(f"{SQLITE}/"):
+        return uri
+    return f"{_address_of(root)}{uri.removeprefix(SQLITE)}"
+
+
+def relative_address(uri: str, root: Path) -> str:
+    """The inverse, for a database inside `root`: an address that stays true when the folder is moved."""
+    inside = _address_of(root)
+    return f"{SQLITE}{uri.removeprefix(inside)}" if uri.startswith(inside) else uri
+
+
+def _address_of(folder: Path) -> str:
+    path = f"{folder.as_posix()}/"
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{folder}: its name is not UTF-8, and MLflow can't keep runs there", "rename it") from None
+    escaped = re.sub("[%?]", lambda found: quote(found[0]), path)
+    return f"{SQLITE if escaped == path else ODD}{escaped}"
+
+
+def is_sqlite(uri: str) -> bool:
+    return uri.startswith((SQLITE, ODD))
+
+
+def database_of(uri: str) -> Path:
+    """The file of a SQLite store."""
+    return Path(unquote(uri.removeprefix(SQLITE).removeprefix(ODD).partition("?")[0]))
+
+
+def restore(kind: str, number: str, uri: str | None = None) -> str:
+    """Remedy for a deleted `experiment` or `run` of the store at `uri`, or of the configured one."""
+    store = shlex.quote(without_password(uri or mlflow.get_tracking_uri()))
+    return f"`MLFLOW_TRACKING_URI={store} mlflow {kind}s restore --{kind}-id {number}` brings it back"
 
 
 def _open_experiment(artifacts: Path | None) -> None:
-    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+    known = mlflow.get_experiment_by_name(EXPERIMENT)
+    if known is not None and known.lifecycle_stage == LifecycleStage.DELETED:
+        fault = f"{without_password(mlflow.get_tracking_uri())}: the experiment {EXPERIMENT} was deleted"
+        raise UserError(fault, restore("experiment", known.experiment_id))
+    if known is None:
         try:
             mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts.as_uri() if artifacts else None)
         except MlflowException as error:
