@@ -49,6 +49,7 @@ TINY: dict[str, Any] = {
     "stage2.train.crop": 16,
     "stage2.discriminator.ndf": 4,
     "evaluate.pairs": 6,
+    "evaluate.size": 64,  # more than is stored: made from the originals
 } | {
     f"{section}.{key}": value
     for section in ("stage1.base", "stage1.domain", "stage2.train")

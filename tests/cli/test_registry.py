@@ -21,7 +21,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with own_store(tmp_path_factory.mktemp("project")) as project, pytest.MonkeyPatch.context() as patch:
         patch.setenv("QUANTART_PROJECT", str(project.root))
         patch.setenv("COLUMNS", "160")
-        for measured in (values(), values(gram=1.5), None):
+        for measured in (values(), values(texture=1.5), None):
             add_version(NAME, measured)
         yield
 
@@ -51,7 +51,7 @@ def test_the_path_of_a_champion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert f"`quantart evaluate --run-id {run_id_of(NAME, '3')}`" in err
     code, out, _ = said("promote 2")
     assert code == 1
-    assert "FAILED  gram_squeezenet1_1 <= 1.1: measured 1.5 (1.4 to 1.6)\n" in out
+    assert "FAILED  texture_squeezenet1_1 <= 1: measured 1.5 (1.4 to 1.6)\n" in out
     assert out.splitlines()[-1].startswith("version 2 is not promoted: 1 of 3 ")
     code, out, _ = said("promote 1")
     assert code == 0
@@ -59,7 +59,7 @@ def test_the_path_of_a_champion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     code, out, _ = said("promote 1")
     assert (code, out.splitlines()[0]) == (0, out.strip())
     assert out.startswith("version 1 is quantart@champion")
-    assert "passes <= 1.1" in said("show champion")[1]
+    assert "passes <= 1" in said("show champion")[1]
     code, out, err = said("rollback")
     assert (code, out) == (2, "")
     assert err.startswith("error: quantart: ")

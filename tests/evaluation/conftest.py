@@ -44,7 +44,7 @@ def lpips() -> LPIPS:
 
 @pytest.fixture(scope="session")
 def perception(lpips: LPIPS) -> Perception:
-    return Perception(lpips, FeatureNetwork("squeezenet1_1"))
+    return Perception(lpips, FeatureNetwork("squeezenet1_1"), [lpips])
 
 
 @pytest.fixture(scope="session")

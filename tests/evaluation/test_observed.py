@@ -13,6 +13,8 @@ def test_rows_joined_in_another_order_are_the_pictures_in_that_order(perception:
     assert torch.equal(joined.indices, indices[[2, 0, 0]])
     for name in ("pictures", "latents", "colours", "pooled"):
         torch.testing.assert_close(getattr(joined, name), getattr(directly, name))
+    (ours,), (theirs,) = joined.textures, directly.textures
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
     for name in ("features", "grams", "moments"):
         torch.testing.assert_close(getattr(joined, name), getattr(directly, name), rtol=1e-4, atol=1e-4)
 
@@ -21,7 +23,7 @@ def test_a_row_does_not_hold_its_whole_batch_in_memory(perception: Perception) -
     pictures = torch.rand(4, 3, 32, 32)
     row = observe(perception, pictures, pictures).rows()[1]
     assert row.indices is None
-    for tensor in (row.pictures, row.features[0], row.grams[0]):
+    for tensor in (row.pictures, row.features[0], row.grams[0], row.textures[0].forms):
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 

@@ -27,7 +27,7 @@ def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for stage in ("base", "domain"):
         params["stage1"][stage]["crop"] = 32
     params["stage2"]["train"]["crop"] = 8
-    params["evaluate"]["pairs"] = 14
+    params["evaluate"] |= {"pairs": 14, "size": 32}
     (project.root / "params.yaml").write_text(yaml.safe_dump(params))
     for domain in DOMAINS:
         prepare_domain(project.source(domain), project.prepared(domain), project.params().data, domain=domain)

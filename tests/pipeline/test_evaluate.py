@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
+from quantart.images.arrays import centre_crop, resize_short_side
 from quantart.images.decode import read_image
 from quantart.models.pretrained import Pretrained
 from quantart.models.stage_1 import ExperimentStage1
@@ -331,6 +332,24 @@ def test_a_beginning_of_an_id_and_another_number_of_pairs_of_another_split(proje
     assert after[f"{place}/gram_squeezenet1_1"] == pytest.approx(metrics["discrete"]["gram_squeezenet1_1"], rel=1e-5)
 
 
+def test_at_a_larger_size_the_pairs_are_made_from_their_originals(project: Project) -> None:
+    discrete = run_id(project, "stage2_discrete")
+    known, stored = places(discrete), record(discrete)
+    run(project, discrete, Options(size=64))
+    (place,) = places(discrete) - known
+    found = record(discrete, place)
+    assert place == f"eval/test_{found.about.digest[:8]}"
+    assert (found.about.resolution, found.about.n) == (64, 14)
+    names = ["method", "pair", "content", "style"]
+    pd.testing.assert_frame_equal(found.table[names], stored.table[names])
+    file = ROOT / "data/sample/photos" / found.table["content"][0]
+    original = centre_crop(resize_short_side(read_image(file, max_pixels=10**6), 64), 64, 64)
+    shown = found.pictures[0]["copied_content"]
+    assert np.abs(shown.astype(int) - original.astype(int)).mean() < 3  # it was decoded at half its scale
+    with pytest.raises(UserError, match="multiple of 2"):
+        run(project, discrete, Options(size=65))
+
+
 def test_from_any_folder_with_nothing_but_pictures(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,7 +360,7 @@ def test_from_any_folder_with_nothing_but_pictures(
     monkeypatch.chdir(tmp_path)
     discrete = run_id(project, "stage2_discrete")
     known, data_before = places(discrete), data_of([find_run(discrete)])
-    own = Options(content=Path("content"), style=Path("style"))
+    own = Options(content=Path("content"), style=Path("style"), size=32)
 
     metrics = run(None, discrete[:8], own)
 
@@ -390,7 +409,7 @@ def test_one_photograph_and_one_painting_are_measured_without_distances_of_sets(
     for domain, source in (("content", "photos"), ("style", "paintings")):
         (tmp_path / domain).mkdir()
         shutil.copy(sorted((ROOT / "data/sample" / source).glob("*.jpg"))[0], tmp_path / domain)
-    own = Options(content=tmp_path / "content", style=tmp_path / "style")
+    own = Options(content=tmp_path / "content", style=tmp_path / "style", size=64)
     metrics = run(project, run_id(project, "stage2_discrete"), own)["discrete"]
     assert metrics["n"] == 1
     assert metrics["gram_squeezenet1_1"] > 0

@@ -12,12 +12,18 @@ from rich.console import Console
 
 from quantart.pipeline.summary import print_summary
 from quantart.project import Project
+from quantart.reporting.painting import RULE
 
-METRICS = {
-    "discrete": {"psnr": 21.26789, "gram_squeezenet1_1": 0.125, "usage": 0.5, "n": 48},
-    "continuous": {"psnr": 22.5, "gram_squeezenet1_1": 0.25, "n": 48},
-    "reconstruction": {"style": {"psnr": 25.0, "n": 21}},
-}
+COLUMNS = "variant,method,metric,value,low,high,n"
+ROWS = """
+discrete,model,texture_net,0.9,0.88,0.92,48
+discrete,model,structure_net,0.51234,0.5,0.53,48
+discrete,model,gram_net,0.5,0.4,0.6,48
+discrete,colour_matched,texture_net,1,0.9,1.1,48
+continuous,model,texture_net,0.8,0.7,0.85,48
+continuous,colour_matched,texture_net,1,0.9,1.1,48
+"reconstruction, style",model,psnr,25,24,26,21
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     (tmp_path / "reports" / "grids").mkdir(parents=True)
-    (tmp_path / "reports" / "metrics.json").write_text(json.dumps(METRICS))
+    (tmp_path / "reports" / "summary.csv").write_text(COLUMNS + ROWS)
     for name in ("discrete", "continuous"):
         (tmp_path / "reports" / "grids" / f"{name}.png").touch()
     return Project(tmp_path)
@@ -48,11 +54,17 @@ def row(text: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│").split("│")]
 
 
-def test_metrics_stand_side_by_side(project: Project) -> None:
+def test_the_headlines_stand_side_by_side_with_their_intervals(project: Project) -> None:
     text = shown(project)
-    assert row(text, "psnr") == ["psnr", "21.268", "22.500"]
-    assert row(text, "usage") == ["usage", "0.500", "–"]  # the continuous variant has no codebook
-    assert row(text, "gram_squeezenet1_1") == ["gram_squeezenet1_1", "0.125", "0.250"]
+    assert row(text, "texture_net") == ["texture_net", "0.9 (0.88 to 0.92)", "0.8 (0.7 to 0.85)"]
+    assert row(text, "structure_net") == ["structure_net", "0.5123 (0.5 to 0.53)", "–"]
+    assert "gram_net" not in text
+    assert "psnr" not in text
+
+
+def test_it_says_which_model_paints(project: Project) -> None:
+    lines = shown(project).splitlines()
+    assert lines.count("discrete tints") == lines.count("continuous paints") == lines.count(RULE) == 1
 
 
 def test_it_says_where_to_look(project: Project) -> None:
@@ -73,8 +85,9 @@ def test_a_registered_model_is_named_with_how_to_serve_it(project: Project) -> N
 
 
 def test_one_variant_alone_is_enough(project: Project) -> None:
-    (project.reports / "metrics.json").write_text(json.dumps({"continuous": METRICS["continuous"]}))
-    assert row(shown(project), "psnr") == ["psnr", "22.500"]
+    rows = [line for line in ROWS.splitlines() if line.startswith("continuous")]
+    (project.reports / "summary.csv").write_text("\n".join([COLUMNS, *rows]))
+    assert row(shown(project), "texture_net") == ["texture_net", "0.8 (0.7 to 0.85)"]
 
 
 def test_before_anything_was_evaluated_it_says_what_to_run(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from quantart.registry.gates import FEWEST_PAIRS
 from quantart.registry.promotion import promote, rollback
 from quantart.registry.versions import RegisteredVersion, write_registered
 
-from .versions import GRAM, HARD, PERCEPTUAL, add_version, evaluate, run_id_of, values
+from .versions import HARD, STRUCTURE, TEXTURE, add_version, evaluate, run_id_of, values
 
 
 @pytest.fixture
@@ -52,28 +52,28 @@ def test_the_first_champion_passes_the_limits_alone(project: Project, name: str)
 
 
 def test_a_broken_model_fails_and_each_failed_gate_is_said(project: Project, name: str) -> None:
-    add_version(name, values(perceptual=9.4, gram=1.108, colour=0.098))  # the default with its codes scrambled
+    add_version(name, values(structure=1.9, texture=1.1, colour=0.098))  # all beyond their limits
     assert len(failed(project, name, "1")) == 3
     said = str(promote(project, "1", name)).splitlines()
     assert "promoted.digest" not in MlflowClient().get_model_version(name, "1").tags
-    assert said[0] == "FAILED  perceptual_squeezenet1_1 <= 6: measured 9.4 (9.3 to 9.5)"
+    assert said[1] == "FAILED  structure_squeezenet1_1 <= 1.8: measured 1.9 (1.8 to 2)"
     assert all(part in said[-1] for part in ("version 1 ", "3 of 3", f"{name}@champion"))
 
 
 def test_a_little_worse_on_every_pair_is_worse_beyond_noise(project: Project, name: str) -> None:
     add_version(name, values())
-    add_version(name, values(gram=0.97))  # its interval holds the champion's value: only pair by pair it shows
+    add_version(name, values(texture=0.97))  # its interval holds the champion's value: only pair by pair it shows
     promote(project, "1", name)
-    assert failed(project, name, "2") == [f"{GRAM} not worse than the champion"]
+    assert failed(project, name, "2") == [f"{TEXTURE} not worse than the champion"]
     said = str(promote(project, "2", name))
-    assert f"FAILED  {GRAM} not worse than the champion: +0.02 (0.02 to 0.02) against version 1" in said
+    assert f"FAILED  {TEXTURE} not worse than the champion: +0.02 (0.02 to 0.02) against version 1" in said
     assert all(part in said for part in ("1 of 5", f"{name}@champion is still version 1"))
 
 
 def test_worse_within_noise_passes(project: Project, name: str) -> None:
     add_version(name, values())
     noisy = values()
-    noisy[GRAM] = noisy[GRAM] + 0.02 + 0.2 * np.tile([1.0, -1.0], 6)
+    noisy[TEXTURE] = noisy[TEXTURE] + 0.02 + 0.2 * np.tile([1.0, -1.0], 6)
     add_version(name, noisy)
     promote(project, "1", name)
     done = promote(project, "2", name)
@@ -83,8 +83,8 @@ def test_worse_within_noise_passes(project: Project, name: str) -> None:
 
 
 def test_promoted_and_rolled_back(project: Project, name: str) -> None:
-    for gram in (0.95, 0.9, 0.85):
-        promote(project, add_version(name, values(gram=gram)), name)
+    for texture in (0.95, 0.9, 0.85):
+        promote(project, add_version(name, values(texture=texture)), name)
     assert champion(name) == "3"
     again = promote(project, "champion", name)
     assert (again.refused, again.move, again.checks) == (False, None, [])
@@ -137,7 +137,7 @@ def test_the_first_champion_too_needs_enough_pairs_and_noted_data(project: Proje
 def test_what_was_not_measured_says_the_command(project: Project, name: str) -> None:
     add_version(name)
     without = values()
-    del without[PERCEPTUAL]
+    del without[STRUCTURE]
     add_version(name, without)
     with pytest.raises(UserError) as refused:
         promote(project, "1", name)
@@ -145,7 +145,7 @@ def test_what_was_not_measured_says_the_command(project: Project, name: str) -> 
     assert f"`quantart evaluate --run-id {run_id_of(name, '1')}`" in refused.value.remedy
     with pytest.raises(UserError) as refused:
         promote(project, "2", name)
-    assert refused.value.fault.startswith(f"version 2: {PERCEPTUAL}, ")
+    assert refused.value.fault.startswith(f"version 2: {STRUCTURE}, ")
     assert "`evaluate`" in refused.value.remedy
     assert champion(name) is None
 
@@ -190,5 +190,5 @@ def test_without_gates_everything_passes(project: Project, name: str, tmp_path_f
     params["promote"] = {"limits": [], "not_worse": []}
     free = Project(tmp_path_factory.mktemp("free"))
     (free.root / "params.yaml").write_text(json.dumps(params))
-    add_version(name, values(perceptual=99.0))
+    add_version(name, values(structure=99.0))
     assert not promote(free, "1", name).refused

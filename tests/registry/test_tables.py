@@ -10,7 +10,7 @@ from quantart.registry.promotion import promote
 from quantart.registry.tables import print_version, print_versions
 from quantart.registry.versions import Registry
 
-from .versions import COLOUR, GRAM, PAIRS, PERCEPTUAL, evaluate, run_id_of, values
+from .versions import COLOUR, PAIRS, TEXTURE, evaluate, run_id_of, values
 
 
 def printed(registry: Registry, project: Project, version: str | None = None, width: int = 160) -> str:
@@ -34,14 +34,16 @@ def test_the_list_shows_versions_metrics_and_moves(project: Project, name: str) 
 
 
 def test_the_list_fits_80_columns(project: Project, name: str) -> None:
-    more = {f"kd_{name}": each for name, each in [("efficientnet_lite0", values()[GRAM]), ("vgg16", values()[COLOUR])]}
+    more = {
+        f"kd_{name}": each for name, each in [("efficientnet_lite0", values()[TEXTURE]), ("vgg16", values()[COLOUR])]
+    }
     evaluate(run_id_of(name, "2"), values() | more)
     promote(project, "2", name)
     said = printed(Registry(name), project, width=80)
-    table = said[: said.index(PERCEPTUAL)]  # below it the names in full
+    table = said[: said.index(TEXTURE)]  # below it the names in full
     assert max(map(len, table.splitlines())) <= 80
     assert table.splitlines()[0].split() == ["created", "pairs,"]
-    assert table.splitlines()[1].split() == ["version", "(UTC)", "run", "perceptual", "gram", "kd", "data"]
+    assert table.splitlines()[1].split() == ["version", "(UTC)", "run", "texture", "structure", "colour", "data"]
     for whole in ("challenger", "champion", "discrete", "abababab", "0.95", "± 0.1"):
         assert whole in table
     assert "…" not in table
@@ -59,11 +61,11 @@ def test_what_the_gates_leave_out_is_said(project: Project, name: str) -> None:
 
 
 def test_one_version_is_shown_with_its_limits(project: Project, name: str) -> None:
-    evaluate(run_id_of(name, "2"), values(gram=2.0))
+    evaluate(run_id_of(name, "2"), values(texture=2.0))
     said = printed(Registry(name), project, "2")
     assert run_id_of(name, "2") in said
-    assert "FAILS <= 1.1" in said
-    assert "passes <= 6" in said
+    assert "FAILS <= 1" in said
+    assert "passes <= 1.8" in said
     assert "promoted.digest" not in said
     promote(project, "1", name)
     said = printed(Registry(name), project, "1")

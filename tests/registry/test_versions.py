@@ -16,7 +16,7 @@ from quantart.registry.versions import (
     write_registered,
 )
 
-from .versions import COLOUR, GRAM, PAIRS, PERCEPTUAL, ROOT, run_id_of
+from .versions import COLOUR, PAIRS, ROOT, STRUCTURE, TEXTURE, run_id_of
 
 
 def test_versions_come_newest_first_with_what_was_measured(name: str) -> None:
@@ -32,9 +32,9 @@ def test_versions_come_newest_first_with_what_was_measured(name: str) -> None:
     assert abs((datetime.now(UTC) - first.created).total_seconds()) < 3600
     assert first.evaluation is not None
     assert (first.evaluation.n, first.evaluation.digest) == (PAIRS, "ab" * 32)
-    assert set(first.evaluation.measured) == {PERCEPTUAL, GRAM, COLOUR}  # no baseline, no other setting
-    gram = first.evaluation.measured[GRAM]
-    assert (gram.value, gram.low, gram.high) == pytest.approx((0.95, 0.85, 1.05))
+    assert set(first.evaluation.measured) == {STRUCTURE, TEXTURE, COLOUR}  # no baseline, no other setting
+    texture = first.evaluation.measured[TEXTURE]
+    assert (texture.value, texture.low, texture.high) == pytest.approx((0.95, 0.85, 1.05))
 
 
 def test_a_version_is_found_by_number_and_by_alias(name: str) -> None:

@@ -21,7 +21,7 @@ from quantart.tracking.runs import open_run
 from quantart.tracking.store import EXPERIMENT, configure
 
 ROOT = Path(__file__).parents[2]
-PERCEPTUAL, GRAM, COLOUR = "perceptual_squeezenet1_1", "gram_squeezenet1_1", "colour_rgb"
+STRUCTURE, TEXTURE, COLOUR = "structure_squeezenet1_1", "texture_squeezenet1_1", "colour_rgb"
 PAIRS = 12
 HARD = np.random.default_rng(0).normal(0, 0.5, PAIRS)
 """What makes a pair hard for every network."""
@@ -39,10 +39,10 @@ def own_store(root: Path) -> Iterator[Project]:
         mlflow.set_tracking_uri(before)
 
 
-def values(perceptual: float = 5.0, gram: float = 0.95, colour: float = 0.04) -> dict[str, NDArray[np.float64]]:
+def values(structure: float = 1.2, texture: float = 0.95, colour: float = 0.04) -> dict[str, NDArray[np.float64]]:
     """Of each pair; the means are those given."""
     hard = HARD - HARD.mean()
-    return {PERCEPTUAL: perceptual + hard, GRAM: gram + hard / 5, COLOUR: colour + hard / 100}
+    return {STRUCTURE: structure + hard, TEXTURE: texture + hard / 5, COLOUR: colour + hard / 100}
 
 
 def evaluate(run_id: str, measured: Mapping[str, NDArray[np.float64]], digest: str = "ab" * 32) -> None:
@@ -60,7 +60,7 @@ def evaluate(run_id: str, measured: Mapping[str, NDArray[np.float64]], digest: s
         for _, name, value, low, high, n in rows:
             ends = {f"eval_interval/{name}_low": low, f"eval_interval/{name}_high": high}
             run.metrics({f"eval/{name}": value, "eval/n": n, **ends}, 0)
-        run.metrics({f"eval_baselines/{GRAM}.adain": 7.0, f"eval/a0.50_b1.00/{GRAM}": 8.0}, 0)
+        run.metrics({f"eval_baselines/{TEXTURE}.adain": 7.0, f"eval/a0.50_b1.00/{TEXTURE}": 8.0}, 0)
         run.set_tags({"eval/digest": digest})
         write_record(Path(folder), Record(about, table, summary, features))
         run.artifact(Path(folder), "eval")

@@ -8,7 +8,7 @@ from quantart.reporting.grids import ranked_grid, ranked_pairs, transfer_grid
 from quantart.vocabulary.metrics import MODEL
 
 METHODS = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
-METRIC = "pair_composite_squeezenet1_1"
+METRIC = "texture_squeezenet1_1"
 
 
 def colour(pair: int, column: int) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from quantart.models.fidelity import Fidelity
 from quantart.reporting.sweep import Sweep
 from tests.reporting.results import transfer_result
 
-CONTENT, STYLE = "perceptual_squeezenet1_1", "gram_squeezenet1_1"
+CONTENT, STYLE = "structure_squeezenet1_1", "texture_squeezenet1_1"
 
 
 def sweep() -> Sweep:

@@ -9,7 +9,15 @@ from quantart.vocabulary.metrics import METRICS, check_metric, larger_is_better
 
 @pytest.mark.parametrize(
     "name",
-    ["lpips_vgg16", "perceptual_squeezenet1_1", "pair_composite_alexnet", "kid", "fd_inception_v3", "usage"]
+    [
+        "lpips_vgg16",
+        "perceptual_squeezenet1_1",
+        "texture_alexnet",
+        "structure_efficientnet_lite0",
+        "kid",
+        "fd_inception_v3",
+        "usage",
+    ]
     + ["composite_squeezenet1_1_efficientnet_lite0", "colour_rgb", "latent_style"],
 )
 def test_what_an_evaluation_measures_is_a_metric(name: str) -> None:

@@ -25,12 +25,13 @@ from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.resampling import Estimate, Summary
 from quantart.evaluation.summary import Measurement, measurements, rows_of, summarise
 from quantart.evaluation.task import ReconstructionTask, split_into_batches
+from quantart.evaluation.texture import structure_distance, texture_distance
 from quantart.images.arrays import Picture, pixels_to_float, to_arrays
 from quantart.losses.statistics import moments, relative_distance
 from quantart.machine.memory import keep_no_large_blocks
 from quantart.machine.progress import progress
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.metrics import MODEL, STRUCTURE, TEXTURE
 
 
 @dataclass(frozen=True)
@@ -90,22 +91,23 @@ def evaluate_reconstruction(
 def measure(perception: Perception, output: Observed, content: Observed, style: Observed) -> dict[str, Tensor]:
     """The metrics of each pair, `(b,)` each; smaller is better.
 
-    `perceptual_…` (or `lpips_…`), `cfsd_…` and `latent_content` are distances to the photograph. `pair_composite_…` is
-    (1 + content distance) · (1 + Gram distance). All others are distances to the painting. `gram_…` and `meanstd_…` are
-    relative to the painting's statistics, so that layers and pictures of different contrast count alike.
+    `structure_…`, `perceptual_…` (or `lpips_…`), `cfsd_…` and `latent_content` are distances to the photograph. All
+    others are distances to the painting. `gram_…` and `meanstd_…` are relative to the painting's statistics, so that
+    layers and pictures of different contrast count alike.
     """
     lpips = perception.lpips
-    distance = lpips.distance(content.features, output.features)
-    gram = relative_distance(output.grams, style.grams)
+    names = [network.network for network in perception.textures]
+    judged = list(zip(names, output.textures, content.textures, style.textures, strict=True))
     return {
-        lpips.metric: distance,
-        f"cfsd_{lpips.network}": metrics.cfsd(output.features[lpips.structure], content.features[lpips.structure]),
-        f"gram_{lpips.network}": gram,
-        f"meanstd_{lpips.network}": relative_distance(output.moments, style.moments),
+        **{f"{TEXTURE}{name}": texture_distance(ours, painting) for name, ours, _, painting in judged},
+        **{f"{STRUCTURE}{name}": structure_distance(ours, photo) for name, ours, photo, _ in judged},
         "colour_rgb": metrics.colour_distance(output.colours, style.colours),
+        lpips.metric: lpips.distance(content.features, output.features),
+        f"cfsd_{lpips.network}": metrics.cfsd(output.features[lpips.structure], content.features[lpips.structure]),
+        f"gram_{lpips.network}": relative_distance(output.grams, style.grams),
+        f"meanstd_{lpips.network}": relative_distance(output.moments, style.moments),
         "latent_content": latent_content(output.latents, content.latents),
         "latent_style": latent_style(output.latents, style.latents),
-        f"pair_composite_{lpips.network}": (1 + distance) * (1 + gram),
     }
 
 

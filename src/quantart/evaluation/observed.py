@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quantart.evaluation.metrics import colour_statistics
 from quantart.evaluation.networks import FeatureNetwork
+from quantart.evaluation.texture import Texture, texture_of
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import gram_matrix, moments
 
@@ -21,6 +22,8 @@ class Perception(NamedTuple):
 
     lpips: LPIPS
     features: FeatureNetwork
+    textures: Sequence[LPIPS] = ()
+    """Those that judge texture and structure."""
 
     @property
     def set_metrics(self) -> tuple[str, str, str]:
@@ -30,7 +33,8 @@ class Perception(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """A batch of pictures and their statistics. Lists have one entry for each layer of the perceptual network."""
+    """A batch of pictures and their statistics. Lists of tensors have one entry for each layer of the perceptual
+    network."""
 
     pictures: Tensor
     """`(b, 3, h, w)` in [-1, 1]."""
@@ -47,6 +51,8 @@ class Observed(NamedTuple):
     """`(b, 6)`, from `colour_statistics`."""
     pooled: Tensor
     """`(b, d)`, from the `FeatureNetwork`."""
+    textures: list[Texture]
+    """One for each network that judges texture."""
 
     def rows(self) -> list[Observed]:
         """The pictures one by one, each as a batch of one."""
@@ -70,6 +76,7 @@ def observe(perception: Perception, pictures: Tensor, latents: Tensor, indices: 
         moments=[moments(layer) for layer in features],
         colours=colour_statistics(pictures),
         pooled=perception.features(pictures),
+        textures=[texture_of(network, pictures) for network in perception.textures],
     )
 
 
@@ -91,13 +98,16 @@ class RecentlyUsed(Generic[Value]):
 
 
 def _row(value: Any, index: int) -> Any:
-    # cloned, because a view of one row would keep the whole batch in memory
-    if isinstance(value, list):
-        return [_row(layer, index) for layer in value]
-    return None if value is None else value[index : index + 1].clone()
+    if isinstance(value, Tensor):
+        return value[index : index + 1].clone()  # a view of one row would keep the whole batch in memory
+    return None if value is None else _like(value, [_row(each, index) for each in value])
 
 
 def _join(values: tuple[Any, ...]) -> Any:
-    if isinstance(values[0], list):
-        return [torch.cat(layer) for layer in zip(*values, strict=True)]
-    return None if values[0] is None else torch.cat(values)
+    if isinstance(values[0], Tensor):
+        return torch.cat(values)
+    return None if values[0] is None else _like(values[0], list(map(_join, zip(*values, strict=True))))
+
+
+def _like(value: list[Any] | Texture, parts: list[Any]) -> list[Any] | Texture:
+    return Texture(*parts) if isinstance(value, Texture) else parts

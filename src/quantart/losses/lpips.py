@@ -82,7 +82,11 @@ class LPIPS(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Outputs `(b, c, h', w')` of the compared layers for pictures `(b, 3, h, w)` in [-1, 1], at least 32 wide."""
-        h = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return self.outputs((x - self.mean) / self.std)
+
+    def outputs(self, h: Tensor) -> list[Tensor]:
+        """As `features`, for pictures that are in the network's own units already."""
+        h = h.contiguous(memory_format=torch.channels_last)
         outputs = []
         for i, layer in enumerate(self.layers):
             h = layer(h)

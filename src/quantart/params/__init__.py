@@ -56,14 +56,15 @@ class Params(Section):
     def _check_crops(self) -> Params:
         down = self.model.downsampling
         crops = {"stage1.base.crop": self.stage1.base.crop, "stage1.domain.crop": self.stage1.domain.crop}
-        for key, pixels in {"data.resolution": self.data.resolution, **crops}.items():
+        judged = {"evaluate.size": self.evaluate.size}
+        for key, pixels in {"data.resolution": self.data.resolution, **crops, **judged}.items():
             if pixels % down:
                 raise ValueError(
                     f"{key} {pixels} is not divisible by the downsampling {down} "
                     f"(model.ch_mult has {len(self.model.ch_mult)} levels, model.patch is {self.model.patch}); "
                     f"use {pixels // down * down or down}"
                 )
-            if pixels > self.data.short_side:
+            if pixels > self.data.short_side and key not in judged:
                 raise ValueError(f"{key} {pixels} is larger than data.short_side {self.data.short_side}")
         crop, pixels = self.stage2.train.crop, self.data.resolution
         if crop > pixels // down:

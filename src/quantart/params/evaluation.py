@@ -11,11 +11,13 @@ from quantart.vocabulary.names import FeatureNetworkName, PerceptualNetworkName,
 
 class EvaluateParams(Section):
     network: PerceptualNetworkName = "squeezenet1_1"
-    """network of the distances within pairs: content, Gram, CFSD"""
+    """network of the distances within pairs: texture, structure, content, Gram, CFSD"""
     features: FeatureNetworkName = "efficientnet_lite0"
-    """network of the distances between sets of pictures: Fréchet, kernel"""
+    """network of the distances between sets of pictures: Fréchet, kernel; texture and structure too, if it can"""
     pairs: int = Field(ge=2)
     """number of held-out (photograph, painting) pairs, drawn by the seed"""
+    size: int = Field(256, ge=32)
+    """side in pixels of the squares that pairs are judged at; made from the original pictures if larger than stored"""
     batch_size: Count = 8
     magenta: bool = False
     """add Magenta's network as a baseline; needs quantart[magenta]"""

@@ -21,16 +21,12 @@ from quantart.reporting.comparison.tables import csv_text
 from quantart.reporting.record import ABOUT, NEEDED, PICTURES, Record, read_record
 from quantart.reporting.run_metrics import DIGEST, EVALUATION, digest_name
 from quantart.tracking.find import check_finished, find_run, run_in_words, select_runs
-from quantart.tracking.lineage import ancestry, upstream_of
+from quantart.tracking.lineage import parameters_of, upstream_of
 from quantart.tracking.store import configure, without_password
 from quantart.vocabulary.names import DOMAINS
 
 EVALUATIONS = (EVALUATION, *(f"{EVALUATION}/{domain}" for domain in DOMAINS))
 """Folders of a run's artifacts with an evaluation under the model's own settings: of stage 2, of stage 1 by domain."""
-
-_LATEST = "latest."
-_TAGS = ("git.commit", "dvc.experiment")
-_TAG_SHOWN = 12
 
 
 def run(
@@ -76,7 +72,7 @@ def _evaluated(run: Run, place: str, folder: Path) -> EvaluatedRun:
         run_id=run.info.run_id,
         name=run.info.run_name,
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
-        parameters=_parameters(run),
+        parameters=parameters_of(run),
         upstream=upstream_of(run.data.tags),
         record=_fetch_record(run, place, folder),
     )
@@ -142,19 +138,3 @@ def _gone(run: Run, place: str, files: Sequence[str]) -> UserError:
 
 def _unreadable(run: Run, error: Exception) -> UserError:
     return UserError(f"run {run_in_words(run)}: its evaluation can't be downloaded ({' '.join(str(error).split())})")
-
-
-def _parameters(run: Run) -> dict[str, str]:
-    """What the run was told, and what the runs were told that it stands on; then the commit.
-
-    Of a run that was resumed with other parameters the latest count: MLflow keeps the first, `stage_run` tags
-    the others.
-    """
-    told: dict[str, str] = {}
-    for stage, each in ancestry([run]):
-        latest = {k.removeprefix(_LATEST): v for k, v in each.data.tags.items() if k.startswith(_LATEST)}
-        for name, value in (each.data.params | latest).items():
-            if "." in name:  # it begins with a stage; the limits of an exported model's server are parameters too
-                told.setdefault(f"{stage}: {name}" if stage else name, value)  # of two of a stage the nearer one
-    tags = run.data.tags
-    return told | {tag: tags[tag][:_TAG_SHOWN] for tag in _TAGS if tag in tags}

@@ -6,7 +6,7 @@ Of several processes each measures its part, and the first one writes and logs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from accelerate import PartialState
 
+from quantart.components.architectures import downsampling
 from quantart.errors import UserError
 from quantart.evaluation.networks import assign_weights
 from quantart.machine.device import chosen_device, default_device
@@ -28,10 +29,11 @@ from quantart.pipeline.measure import Judge, Result, Settings, model_fidelity, r
 from quantart.pipeline.trained import Network, Trained, project_network, run_network
 from quantart.pipeline.training import log_pairs
 from quantart.project import Project, tracked_root
+from quantart.reporting.painting import part_in_training
 from quantart.reporting.record import About
 from quantart.reporting.run_metrics import EVALUATION
 from quantart.tracking.find import find_run
-from quantart.tracking.lineage import find_sibling
+from quantart.tracking.lineage import find_sibling, parameters_of
 from quantart.tracking.runs import open_run
 from quantart.tracking.store import configure
 from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain, Variant
@@ -85,9 +87,11 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
         else:
             assert project is not None  # noqa: S101 - tracked_root has seen to it
             chosen = [project_network(project, stage) for stage in _stages(project, options)]
-        results = [result for trained in chosen for result in evaluation.evaluate(trained)]
+        measured = [(trained, result) for trained in chosen for result in evaluation.evaluate(trained)]
     if not PartialState().is_main_process:
         return {}
+    results = [result for _, result in measured]
+    judges = {r.name: part_in_training(evaluation.networks, parameters_of(t.run)) for t, r in measured if r.transfer}
     folder = (project.root if project else Path.cwd()) / "reports"
     if run_id is not None:
         folder = folder / "runs" / chosen[0].run.info.run_id
@@ -96,7 +100,7 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     if not results[0].own:
         folder = folder / results[0].name
     log.info("reports: %s", folder)
-    return report(folder, results)
+    return report(folder, results, judges)
 
 
 def _stages(project: Project, options: Options) -> list[str]:
@@ -116,6 +120,7 @@ class _Evaluation:
     def __init__(self, project: Project | None, options: Options, settings: EvaluateParams) -> None:
         self._project = project
         self._options = options
+        self._default_size = settings.size
         state = PartialState(cpu=default_device().type == "cpu")
         files = assign_weights(options.weights, (settings.network, settings.features))
         self._first = state.is_main_process
@@ -129,6 +134,11 @@ class _Evaluation:
             device=chosen_device(options.device) if options.device and state.num_processes == 1 else state.device,
         )
 
+    @property
+    def networks(self) -> list[str]:
+        """The names of those that judge texture."""
+        return [network.network for network in self._judge.perception.textures]
+
     def evaluate(self, trained: Trained) -> list[Result]:
         """Measure one network and log it.
 
@@ -137,7 +147,8 @@ class _Evaluation:
         if self._options.controlled:
             trained.load_stage_2("alpha or beta")
         network = self._judge.placed(trained.load())
-        side = int(network.config["ddconfig"]["resolution"])
+        shape = network.config["ddconfig"]
+        side = self._size(shape) if isinstance(network, ExperimentStage2) else int(shape["resolution"])
         domains = _domains(trained, network, self._options)
         with open_data(self._project, self._options, side, domains) as data:
             if isinstance(network, ExperimentStage2):
@@ -148,6 +159,13 @@ class _Evaluation:
                 if self._first:
                     self._log(trained, results[-1], data, (domain,))
             return results
+
+    def _size(self, shape: Mapping[str, Any]) -> int:
+        """Side in pixels of the squares that pairs are judged at, given the shape of the model's VQGANs."""
+        size, down = self._options.size or self._default_size, downsampling(shape)
+        if size % down:
+            raise UserError(f"size {size}: the model needs a multiple of {down}", f"use {size // down * down or down}")
+        return size
 
     def _transfer(self, trained: Trained, network: ExperimentStage2, data: EvaluationData, side: int) -> Result:
         task = data.transfer(side)

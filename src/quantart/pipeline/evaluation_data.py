@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
+from quantart.data.originals import pack_originals
+from quantart.data.packing import Geometry
 from quantart.data.pairing import choose_pairs
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
@@ -38,6 +40,7 @@ class Selection:
     split: Split = "test"  # of the project's prepared pictures
     content: Path | None = None  # folder (or other source, see `find_pictures`) of one's own in their place
     style: Path | None = None
+    size: int | None = None  # side in pixels of the pairs' squares; None: as params.yaml says
     pairs: int | None = None  # None: those that the project has stored, or as many as params.yaml says
 
     @property
@@ -51,8 +54,10 @@ class EvaluationData:
     """Pictures of the domains in `folders`, and the pairs to evaluate."""
 
     def __init__(
-        self, project: Project | None, selection: Selection, folders: dict[Domain, Path], split: Split
+        self, project: Project | None, selection: Selection, folders: dict[Domain, Path], split: Split, spare: Path
     ) -> None:
+        """`spare` is a folder, shared by all processes, for pictures made from their originals."""
+        self._spare = spare
         self._project = project
         self._selection = selection
         self._split = split
@@ -63,10 +68,18 @@ class EvaluationData:
                 raise UserError(f"{folders[domain]}: no {_IN_WORDS[split]} picture", remedy)
 
     def transfer(self, side: int) -> TransferTask:
-        """The pairs, cut to squares of `side` pixels."""
-        self._check_side(side)
+        """The pairs as squares of `side` pixels, cut from the stored pictures.
+
+        If these are smaller, the squares come from the original pictures, scaled to a short side of `side`.
+        """
         contents, styles = (self._pictures[domain] for domain in DOMAINS)
-        return TransferTask(contents, styles, self._pairs(contents, styles), side)
+        pairs = self._pairs(contents, styles)
+        if self._project is None or self._selection.own or side <= min(contents.short_side, styles.short_side):
+            return TransferTask(contents, styles, pairs, side)
+        chosen = [sorted(set(each)) for each in zip(*pairs, strict=True)]
+        larger = [self._originals(self._project, domain, of, side) for domain, of in zip(DOMAINS, chosen, strict=True)]
+        moved = [(chosen[0].index(content), chosen[1].index(style)) for content, style in pairs]
+        return TransferTask(larger[0], larger[1], moved, side)
 
     def reconstruction(self, domain: Domain, side: int) -> ReconstructionTask:
         """All pictures of a domain, cut to squares of `side` pixels."""
@@ -95,7 +108,7 @@ class EvaluationData:
     def label(self, digest: str) -> str:
         """Empty for what the pipeline evaluates: the test split, its stored pairs; else a name for the task."""
         own = bool(self._selection.own)
-        stored = not own and self._split == "test" and self._selection.pairs is None
+        stored = not own and self._split == "test" and not (self._selection.pairs or self._selection.size)
         return "" if stored else f"{'own' if own else self._split}_{digest[:8]}"
 
     def _pairs(self, contents: PackedPictures, styles: PackedPictures) -> Pairs:
@@ -106,6 +119,15 @@ class EvaluationData:
         known = partners(contents.files, styles.files) if paired else None
         count = self._selection.pairs or (params.evaluate.pairs if params else DEFAULT_PAIRS)
         return choose_pairs(contents, styles, known, count, params.seed if params else 0)
+
+    def _originals(self, project: Project, domain: Domain, chosen: Sequence[int], side: int) -> PackedPictures:
+        folder, data, state = self._spare / f"{domain}_{side}", project.params().data, PartialState()
+        if state.is_main_process:
+            geometry = Geometry(side, data.max_aspect, data.max_pixels, data.resize == "squash")
+            places = project.source(domain), data.table(domain), project.source_root(domain)
+            pack_originals(self._pictures[domain], chosen, folder, geometry, *places)
+        state.wait_for_everyone()
+        return PackedPictures(folder, "test")
 
     def _check_side(self, side: int) -> None:
         shortest = min(pictures.short_side for pictures in self._pictures.values())
@@ -120,19 +142,24 @@ def open_data(
 ) -> Iterator[EvaluationData]:
     """The selected pictures of `domains`.
 
-    One's own are scaled to a short side of `side` pixels in a temporary folder, once for all processes.
+    One's own are scaled to a short side of `side` pixels in a temporary folder, once for all processes. So are the
+    project's where `side` is more than they are stored with.
     """
     own = {domain: source for domain, source in selection.own.items() if domain in domains}
-    if project is not None and not selection.own:
-        yield EvaluationData(project, selection, {d: project.prepared(d) for d in domains}, selection.split)
-        return
-    if missing := [domain for domain in domains if domain not in own]:
+    missing = [domain for domain in domains if domain not in own]
+    if missing and (selection.own or project is None):
         raise UserError(_missing(missing, domains, project))
     state = PartialState()
     with TemporaryDirectory(prefix="quantart-") as folder:
         shared = [folder]
         broadcast_object_list(shared)
-        folders = {domain: Path(shared[0]) / domain for domain in own}
+        spare = Path(shared[0])
+        if project is not None and not selection.own:
+            prepared = {domain: project.prepared(domain) for domain in domains}
+            yield EvaluationData(project, selection, prepared, selection.split, spare)
+            state.wait_for_everyone()
+            return
+        folders = {domain: spare / domain for domain in own}
         if state.is_main_process:
             for domain, source in own.items():
                 report = prepare_domain(
@@ -144,7 +171,7 @@ def open_data(
                 for file, reason in report.rejected[:_REASONS_SHOWN]:
                     log.info("  %r: %s", file, reason)
         state.wait_for_everyone()
-        yield EvaluationData(project, selection, folders, _OWN_SPLIT)
+        yield EvaluationData(project, selection, folders, _OWN_SPLIT, spare)
         state.wait_for_everyone()
 
 

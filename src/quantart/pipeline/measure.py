@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import torch
 
@@ -28,7 +28,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.reporting.grids import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
 from quantart.reporting.reports import write_reports
 from quantart.reporting.sweep import Sweep
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.metrics import MODEL, TEXTURE
 from quantart.vocabulary.names import Domain, FeatureNetworkName, PerceptualNetworkName
 
 EACH_EXTREME = 3
@@ -78,9 +78,12 @@ class Judge:
         self._device = device
         self._batch_size = batch_size
         self._magenta = magenta
+        lpips = self.placed(LPIPS(network, weights.get(network)))
+        others = [each for each in get_args(PerceptualNetworkName) if each == features != network]
         self.perception = Perception(
-            self.placed(LPIPS(network, weights.get(network))),
+            lpips,
             self.placed(FeatureNetwork(features, weights.get(features))),
+            [lpips, *(self.placed(LPIPS(each, weights.get(each))) for each in others)],
         )
 
     def transfer(
@@ -120,7 +123,7 @@ class Judge:
 
     def _images(self, render: PairRenderer, found: EvaluationResult) -> dict[str, Picture]:
         """Grids of the first pairs, and of the best, the median and the worst."""
-        column = f"pair_composite_{self.perception.lpips.network}"
+        column = f"{TEXTURE}{self.perception.lpips.network}"
         ranked = ranked_pairs(found.table, column, EACH_EXTREME)
         pictures = render.paint(sorted({number for numbers in ranked.values() for number in numbers}))
         return {
@@ -140,12 +143,15 @@ def task_digest(result: Result, weights: Sequence[str]) -> str:
     return hashlib.sha256("\n".join([own, *weights]).encode()).hexdigest() if weights else own
 
 
-def report(folder: Path, results: Sequence[Result]) -> dict[str, Any]:
-    """Write the reports (see `write_reports`, or of a sweep `Sweep.write`) and return every value."""
+def report(folder: Path, results: Sequence[Result], judges: Mapping[str, str]) -> dict[str, Any]:
+    """Write the reports (see `write_reports`, or of a sweep `Sweep.write`) and return every value.
+
+    `judges` has a sentence by the name of each result of style transfer.
+    """
     if sweep := results[0].sweep:
         return sweep.write(folder)
     transfers = {result.name: result.evaluation for result in results if result.transfer}
-    values = write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.transfer})
+    values = write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.transfer}, judges)
     for result in results:
         if EXTREMES in result.images:
             write_image(folder / "grids" / f"{result.name}_{EXTREMES}.png", result.images[EXTREMES])

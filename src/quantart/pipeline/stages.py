@@ -37,8 +37,11 @@ STAGES = {
     "encode": Stage(("quantart.data.encoding",), ("seed", "data.paired", "data.resolution", "encode")),
     "stage2": Stage(("quantart.pipeline.stage2_task",), ("seed", "data.paired", "data.resolution", "stage2")),
     "evaluate": Stage(
-        ("quantart.pipeline.measure",),
-        ("evaluate.network", "evaluate.features", "evaluate.batch_size", "evaluate.magenta"),
+        ("quantart.pipeline.measure", "quantart.data.originals"),
+        (
+            *("evaluate.network", "evaluate.features", "evaluate.size", "evaluate.batch_size", "evaluate.magenta"),
+            *("data.resize", "data.max_aspect", "data.max_pixels"),
+        ),
     ),
     "export": Stage(("quantart.serving.model", "quantart.serving.package", "quantart.registry.card"), ("export",)),
 }

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from quantart.evaluation.baselines import COLOUR_MATCHED
+from quantart.evaluation.resampling import Estimate
 from quantart.project import Project
 from quantart.registry.versions import read_registered
+from quantart.reporting.painting import RULE, paints_or_tints
 from quantart.tracking.store import configure
 from quantart.tracking.ui import runs_page
+from quantart.vocabulary.metrics import FEW_HEADLINES, MODEL
 from quantart.vocabulary.names import VARIANTS
 
 
 def print_summary(project: Project, console: Console | None = None) -> None:
     """Print the held-out metrics and the places of pictures, runs and the registered model."""
     console = console or Console()
-    measured = project.reports / "metrics.json"
+    measured = project.reports / "summary.csv"
     if not measured.is_file():
         console.print("Nothing evaluated yet: run [bold]make run[/] or [bold]dvc repro[/].")
         return
     configure(project.root)
-    console.print(_table(json.loads(measured.read_text(encoding="utf8"))))
+    _print_headlines(pd.read_csv(measured), console)
     registered = read_registered(project)
     grids = sorted((project.reports / "grids").glob("*.png"))
     places = {
@@ -40,13 +42,23 @@ def print_summary(project: Project, console: Console | None = None) -> None:
         console.print(f"[bold]{name:<12}[/] {place}", highlight=False, soft_wrap=True)
 
 
-def _table(metrics: dict[str, Any]) -> Table:
-    variants = [variant for variant in VARIANTS if variant in metrics]
-    table = Table(title="Held-out pairs")
+def _print_headlines(summary: pd.DataFrame, console: Console) -> None:
+    """The few headline metrics of each variant with their intervals, then whether it paints or tints."""
+    estimates = {
+        key: {
+            metric: Estimate(*values) for metric, *values in rows[["metric", *Estimate._fields]].itertuples(index=False)
+        }
+        for key, rows in summary.groupby(["variant", "method"])
+    }
+    variants = [variant for variant in VARIANTS if (variant, MODEL) in estimates]
+    models = [estimates[variant, MODEL] for variant in variants]
+    table = Table(title="Held-out pairs: distance and its 95 % interval")
     table.add_column("metric")
     for variant in variants:
         table.add_column(variant, justify="right")
-    for name in [name for name, value in metrics[variants[0]].items() if isinstance(value, float)]:
-        values = (metrics[variant].get(name) for variant in variants)
-        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in values))
-    return table
+    for name in [name for name in models[0] if name.startswith(FEW_HEADLINES)]:
+        table.add_row(name, *(str(found[name]) if name in found else "–" for found in models))
+    console.print(table)
+    for variant, found in zip(variants, models, strict=True):
+        console.print(f"{variant} {paints_or_tints(found, estimates[variant, COLOUR_MATCHED])}")
+    console.print(RULE, style="dim", soft_wrap=True)

@@ -16,15 +16,16 @@ from quantart.evaluation.summary import Verdict, difference, rows_of, sharing_of
 from quantart.images.arrays import write_image
 from quantart.machine.whole import write_whole
 from quantart.reporting.grids import transfer_grid
+from quantart.reporting.painting import RULE, paints_or_tints
 from quantart.reporting.words import NO_INTERVAL, depends_on_set_size, number, too_few_pictures
-from quantart.vocabulary.metrics import CONTENT_DISTANCES, HEADLINES, MODEL
+from quantart.vocabulary.metrics import FEW_HEADLINES, HEADLINES, MODEL
 
 _TITLES = {
     MODEL: "the model",
     baselines.ADAIN: "AdaIN on the latents, untrained",
     baselines.CONTENT_DECODED: "content latents decoded as a painting",
     baselines.STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
-    baselines.COLOUR_MATCHED: "the photograph with the painting's colour statistics",
+    baselines.COLOUR_MATCHED: "the tinted photograph, with the painting's colour statistics",
     baselines.MAGENTA: "Magenta's arbitrary style transfer",
     baselines.COPIED_CONTENT: "the photograph itself",
     baselines.COPIED_STYLE: "the painting itself",
@@ -38,7 +39,10 @@ _CSV: dict[str, Any] = {"index": False, "float_format": "%.6g"}
 
 
 def write_reports(
-    folder: Path, transfers: Mapping[str, EvaluationResult], reconstructions: Mapping[str, EvaluationResult]
+    folder: Path,
+    transfers: Mapping[str, EvaluationResult],
+    reconstructions: Mapping[str, EvaluationResult],
+    judges: Mapping[str, str],
 ) -> dict[str, Any]:
     """Write what was measured into `folder`, which is made if absent.
 
@@ -49,15 +53,15 @@ def write_reports(
     - `grids/<variant>.png`: content, style, output and AdaIN baseline of the first pairs
     - `plots/methods.csv`: a row for each method (the model by its variant's name), a column for each metric
     - `plots/<variant>.csv`: a row for each pair, a column for each metric of the model
-    - in both plots, `content_distance` repeats the perceptual distance, whose name depends on the network
 
-    The results come by variant and by domain. All values are returned: as in `metrics.json`, with every metric, and
-    each variant's `baselines`.
+    The results come by variant and by domain; `judges` says by variant which of the networks that measure took part in
+    its training. All values are returned: as in `metrics.json`, with every metric, and each variant's `baselines`.
     """
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     metrics: dict[str, Any] = {variant: _nested(result) for variant, result in transfers.items()}
     of_baselines = {variant: found["baselines"] for variant, found in metrics.items()}
-    sections = [transfer_section(variant, result) for variant, result in transfers.items()]
+    sections = [RULE] if transfers else []
+    sections += [transfer_section(variant, result, judges[variant]) for variant, result in transfers.items()]
     if reconstructions:
         metrics["reconstruction"] = {domain: _nested(result) for domain, result in reconstructions.items()}
         sections.append(reconstruction_section(reconstructions))
@@ -77,11 +81,11 @@ def _write_transfers(folder: Path, transfers: Mapping[str, EvaluationResult]) ->
     methods = []
     for variant, result in transfers.items():
         write_image(folder / "grids" / f"{variant}.png", transfer_grid(list(result.samples.values())))
-        _write_plot(folder / "plots" / f"{variant}.csv", rows_of(result.table))
+        _write(folder / "plots" / f"{variant}.csv", rows_of(result.table).to_csv(**_CSV))
         for method, found in result.summary.items():
             name = variant if method == MODEL else f"{method} ({variant})"
             methods.append({"method": name} | {metric: each.value for metric, each in found.items()})
-    _write_plot(folder / "plots" / "methods.csv", pd.DataFrame(methods))
+    _write(folder / "plots" / "methods.csv", pd.DataFrame(methods).to_csv(**_CSV))
 
 
 def headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,11 +98,6 @@ def headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "n" or name.startswith(HEADLINES):
             chosen[name] = value
     return chosen
-
-
-def _write_plot(path: Path, frame: pd.DataFrame) -> None:
-    (column,) = (name for name in frame.columns if str(name).startswith(CONTENT_DISTANCES))
-    _write(path, frame.assign(content_distance=frame[column]).to_csv(**_CSV))
 
 
 def _nested(result: EvaluationResult) -> dict[str, Any]:
@@ -133,20 +132,32 @@ def verdicts(result: EvaluationResult) -> dict[str, dict[str, Verdict]]:
     }
 
 
-def transfer_section(variant: str, result: EvaluationResult) -> str:
-    """A table of means, then a sentence on each baseline."""
+def transfer_section(variant: str, result: EvaluationResult, judges: str) -> str:
+    """In words whether it paints, tables of means, then a sentence on each baseline; for `judges` see above."""
     pairs = rows_of(result.table)
     rows = [(_TITLES[method], found, result.n) for method, found in result.summary.items()]
     sentences = "\n".join(_sentence(baseline, found) for baseline, found in verdicts(result).items())
+    few, others = (
+        [
+            (title, {k: v for k, v in found.items() if k.startswith(FEW_HEADLINES) == headline}, n)
+            for title, found, n in rows
+        ]
+        for headline in (True, False)
+    )
     return f"""## Style transfer, {variant}
 
+**The {variant} model {paints_or_tints(result.summary[MODEL], result.summary[baselines.COLOUR_MATCHED])}.**
 {len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
-Smaller is better. `perceptual` (or `lpips`), `cfsd` and `latent_content` are distances to the photograph. `fd` and `kd`
-are distances of all pictures to all paintings, and the others are distances to the painting. `usage` and `perplexity`
-say how much of the style codebook the pictures use. ± is half the bootstrap 95 % interval over photographs and
-paintings. docs/evaluation.md explains each metric.
+Smaller is better. `texture` and `colour_rgb` are distances to the painting, `structure` is the distance to the
+photograph. ± is half the bootstrap 95 % interval over photographs and paintings. {judges}
+
+{_table(few)}
+
+`perceptual` (or `lpips`), `cfsd` and `latent_content` are distances to the photograph. `fd` and `kd` are distances of
+all pictures to all paintings, and the others are distances to the painting. `usage` and `perplexity` say how much of
+the style codebook the pictures use. docs/evaluation.md explains each metric.
 {_warning(result)}
-{_table(rows)}
+{_table(others)}
 
 {sentences}
 

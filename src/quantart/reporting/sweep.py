@@ -18,6 +18,7 @@ from quantart.evaluation.evaluate import EvaluationResult
 from quantart.losses.lpips import LPIPS
 from quantart.machine.whole import write_whole
 from quantart.models.fidelity import Fidelity
+from quantart.vocabulary.metrics import STRUCTURE, TEXTURE
 
 # without the copies, whose distance of zero would squeeze the rest
 _SHOWN = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, MAGENTA)
@@ -43,7 +44,7 @@ class Sweep:
             alpha, beta = settings.get(method, (None, None))
             means = {name: each.value for name, each in found.items()}
             rows.append({"method": method, "alpha": alpha, "beta": beta} | means)
-        return cls(pd.DataFrame(rows), lpips.metric, f"gram_{lpips.network}")
+        return cls(pd.DataFrame(rows), f"{STRUCTURE}{lpips.network}", f"{TEXTURE}{lpips.network}")
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write `sweep.csv`, and the plot as `sweep.png` and `sweep.svg`, into `folder`, which is made if absent.

@@ -21,6 +21,9 @@ VARIANT = "stage2.variant"
 
 _DVC = {"dvc.stage": "DVC_STAGE", "dvc.experiment": "DVC_EXP_NAME"}
 _CONTEXT = "mlflow.data.context"
+_LATEST = "latest."
+_SHOWN_TAGS = ("git.commit", "dvc.experiment")
+_TAG_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,22 @@ def ancestry(runs: Iterable[Run]) -> list[tuple[str, Run]]:
                 found[run_id] = (stage, run)
                 waiting.append(run)
     return list(found.values())
+
+
+def parameters_of(run: Run) -> dict[str, str]:
+    """What the run was told, and what the runs were told that it stands on; then the commit.
+
+    Of a run that was resumed with other parameters the latest count: MLflow keeps the first, `stage_run` tags
+    the others.
+    """
+    told: dict[str, str] = {}
+    for stage, each in ancestry([run]):
+        latest = {k.removeprefix(_LATEST): v for k, v in each.data.tags.items() if k.startswith(_LATEST)}
+        for name, value in (each.data.params | latest).items():
+            if "." in name:  # it begins with a stage; the limits of an exported model's server are parameters too
+                told.setdefault(f"{stage}: {name}" if stage else name, value)  # of two of a stage the nearer one
+    tags = run.data.tags
+    return told | {tag: tags[tag][:_TAG_SHOWN] for tag in _SHOWN_TAGS if tag in tags}
 
 
 def data_of(runs: Iterable[Run]) -> list[DataUsed]:

@@ -17,13 +17,12 @@ CONTENT_DISTANCES: Final = ("lpips_", "perceptual_")
 FRECHET_NAMES: Final = ("fd_", "fid")
 KERNEL_NAMES: Final = ("kd_", "kid")
 COMPOSITE_NAMES: Final = ("composite_",)
-HEADLINES: Final = (
-    *("psnr", "delta_e", *CONTENT_DISTANCES, "gram_", "cfsd_"),
-    *(*FRECHET_NAMES, *KERNEL_NAMES, *COMPOSITE_NAMES, "usage"),
-)
+TEXTURE: Final = "texture_"
+STRUCTURE: Final = "structure_"
+FEW_HEADLINES: Final = (TEXTURE, STRUCTURE, "colour_rgb")
+"""What says most of a style transfer: the painting's hand, the photograph's content, the painting's colours."""
+HEADLINES: Final = (*FEW_HEADLINES, "psnr", "delta_e", *CONTENT_DISTANCES, *KERNEL_NAMES, "usage")
 """Metrics in a report's `metrics.json`; the others are only in its summary."""
-FEW_HEADLINES: Final = (*CONTENT_DISTANCES, "gram_", *KERNEL_NAMES)
-"""Metrics in a row of a list."""
 
 _PERCEPTUAL, _FEATURES = get_args(PerceptualNetworkName), get_args(FeatureNetworkName)
 _LARGER_IS_BETTER: Final = frozenset({"usage", "perplexity", "psnr", "ssim"})
@@ -31,7 +30,7 @@ _LARGER_IS_BETTER: Final = frozenset({"usage", "perplexity", "psnr", "ssim"})
 METRICS: Final = frozenset(
     [
         *("lpips_vgg16", "lpips_alexnet", "perceptual_squeezenet1_1", "perceptual_efficientnet_lite0"),
-        *(f"{metric}_{net}" for metric in ("cfsd", "gram", "meanstd", "pair_composite") for net in _PERCEPTUAL),
+        *(f"{metric}_{net}" for metric in ("texture", "structure", "cfsd", "gram", "meanstd") for net in _PERCEPTUAL),
         *("colour_rgb", "latent_content", "latent_style"),
         *("fid", "kid", *(f"{metric}_{features}" for metric in ("fd", "kd") for features in _FEATURES)),
         *(f"composite_{net}_{features}" for net in _PERCEPTUAL for features in _FEATURES),

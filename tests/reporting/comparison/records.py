@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -69,6 +70,14 @@ def _summary(values: dict[str, NDArray[np.float64]], n: int) -> pd.DataFrame:
     rows += [("model", "usage", 0.5, np.nan, np.nan, n)]
     rows += [("adain", "perceptual_net", 3.0, 2.0, 4.0, n)]
     return pd.DataFrame(rows, columns=["method", "metric", "value", "low", "high", "n"])
+
+
+def textured(texture: float) -> Record:
+    """A record in which the model and the tinted photograph, whose texture is 1, have textures."""
+    measured = record()
+    rows = [("model", texture, texture - 0.01, texture + 0.01), ("colour_matched", 1.0, 0.95, 1.05)]
+    textures = pd.DataFrame(rows, columns=["method", "value", "low", "high"]).assign(metric="texture_net", n=PAIRS)
+    return replace(measured, summary=pd.concat([textures, measured.summary]))
 
 
 def evaluated(name: str, measured: Record, upstream: dict[str, str] | None = None, **parameters: str) -> EvaluatedRun:

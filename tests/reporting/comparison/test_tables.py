@@ -6,8 +6,10 @@ import pytest
 from rich.console import Console
 
 from quantart.reporting.comparison.compare import compare
+from quantart.reporting.comparison.page import page
 from quantart.reporting.comparison.tables import csv_text, print_comparison
-from tests.reporting.comparison.records import comparison, evaluated, record
+from quantart.reporting.painting import RULE
+from tests.reporting.comparison.records import comparison, evaluated, record, textured
 
 
 def test_the_csv_has_a_row_for_each_metric_and_no_formula() -> None:
@@ -28,6 +30,22 @@ def test_the_csv_has_a_row_for_each_metric_and_no_formula() -> None:
     assert (rows[-1]["low"], rows[-1]["verdict"]) == ("", "")
     other = compare([evaluated("one", record()), evaluated("two", record(data="two"))])
     assert {row["difference"] for row in csv.DictReader(io.StringIO(csv_text(other)))} == {""}
+
+
+def test_it_is_said_which_run_paints_and_by_whose_judgement() -> None:
+    network = {"stage2.loss.perceptual_network": "net", "stage2.loss.gram_weight": "1.0"}
+    runs = [evaluated("one", textured(0.95)), evaluated("two", textured(0.8), **network)]
+    file = io.StringIO()
+    print_comparison(compare([*runs, evaluated("three", record())]), Console(file=file, width=200))
+    said = file.getvalue().splitlines()
+    assert [line.split(".")[0] for line in said if line.endswith((" known.", " stage2."))] == [
+        "A (one) tints",
+        "B (two) paints",
+    ]
+    assert said.count(RULE) == 1
+    shown = page(compare(runs))
+    assert shown.count(RULE) == shown.count("A (one) tints") == shown.count("B (two) paints") == 1
+    assert RULE not in page(comparison())
 
 
 def test_the_terminal_shows_it_in_80_columns() -> None:

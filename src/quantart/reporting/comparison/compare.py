@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantart.evaluation.baselines import COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.baselines import COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.resampling import Estimate
 from quantart.evaluation.summary import Measurement, Verdict, difference, measurements, rows_of, sharing_of, verdict
+from quantart.reporting.painting import paints_or_tints, part_in_training
 from quantart.reporting.record import About, Record
 from quantart.reporting.words import UNITS, depends_on_set_size, too_few_pictures
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.metrics import MODEL, TEXTURE
 
 _PHRASES: dict[Verdict, str] = {
     "better": "better beyond noise on",
@@ -77,6 +78,8 @@ class Comparison:
     metrics: pd.DataFrame
     """`run` (letter), `metric`, `value`, `low`, `high` (bootstrap 95 % interval, NaN where there is none), `n`."""
     pairs: list[PairOfRuns]
+    hands: list[str]
+    """A sentence on each run whose texture was measured: whether it paints or tints, and by whose judgement."""
 
     def by_metric(self) -> list[tuple[str, list[Estimate | None]]]:
         """Each metric with its estimate for each run, None where a run lacks it."""
@@ -99,6 +102,7 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
         parameters=_differing_parameters(lettered),
         metrics=metrics[["run", "metric", *Estimate._fields, "n"]].reset_index(drop=True),
         pairs=[_compare_pair(*first, *second) for first, second in combinations(lettered.items(), 2)],
+        hands=[sentence for letter, run in lettered.items() if (sentence := _hand(letter, run))],
     )
 
 
@@ -109,6 +113,19 @@ def measured_in_record(record: Record) -> dict[str, Measurement]:
     values = dict(zip(summary["metric"], summary["value"], strict=True))
     found = measurements(_pairs(record), record.features[MODEL], record.features[reference], values)
     return {name: found.get(name, Measurement(value))._replace(value=value) for name, value in values.items()}
+
+
+def _hand(letter: str, run: EvaluatedRun) -> str:
+    model, tinted = (_estimates(run.record, method) for method in (MODEL, COLOUR_MATCHED))
+    networks = [name.removeprefix(TEXTURE) for name in model if name.startswith(TEXTURE)]
+    if not networks:
+        return ""
+    return f"{letter} ({run.name}) {paints_or_tints(model, tinted)}. {part_in_training(networks, run.parameters)}"
+
+
+def _estimates(record: Record, method: str) -> dict[str, Estimate]:
+    rows = rows_of(record.summary, method)[["metric", *Estimate._fields]]
+    return {metric: Estimate(*values) for metric, *values in rows.itertuples(index=False)}
 
 
 def _letter(place: int) -> str:

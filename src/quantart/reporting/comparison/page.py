@@ -17,6 +17,7 @@ from quantart.evaluation.summary import rows_of
 from quantart.images.arrays import Picture, to_pillow
 from quantart.reporting.comparison.compare import Comparison, Difference, EvaluatedRun
 from quantart.reporting.comparison.tables import MANY_METRICS
+from quantart.reporting.painting import RULE
 from quantart.reporting.words import NO_INTERVAL, UNITS, number, signed
 from quantart.vocabulary.metrics import MODEL, larger_is_better
 
@@ -43,6 +44,7 @@ def page(comparison: Comparison) -> str:
         plots=[Markup(forest_plot(pair.differences)) for pair in comparison.pairs],  # noqa: S704
         galleries=[_gallery(group) for group in same_task.values()],
         many_metrics=MANY_METRICS,
+        rule=RULE,
         no_interval=NO_INTERVAL,
         units=UNITS,
     )

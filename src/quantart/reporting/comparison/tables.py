@@ -15,6 +15,7 @@ from rich.table import Column, Table
 
 from quantart.data.files import FORMULA_STARTS
 from quantart.reporting.comparison.compare import Comparison, Difference, PairOfRuns
+from quantart.reporting.painting import RULE
 from quantart.reporting.words import NO_INTERVAL, UNITS, number, signed
 
 MANY_METRICS = (
@@ -36,6 +37,8 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             console.print()
     for pair in comparison.pairs:
         console.print(pair.sentence, markup=False, highlight=False)
+    for sentence in [*comparison.hands, *([RULE] if comparison.hands else [])]:
+        console.print(sentence, markup=False, highlight=False)
     if any(pair.differences for pair in comparison.pairs):
         console.print(MANY_METRICS, style="dim", highlight=False)
 

@@ -1,0 +1,34 @@
+import pytest
+
+from quantart.evaluation.resampling import Estimate
+from quantart.reporting.painting import PAINTS_BELOW, paints_or_tints, part_in_training
+
+TINTED = {"texture_a": Estimate(1.0, 0.9, 1.1), "texture_b": Estimate(0.8, 0.7, 0.9), "colour_rgb": Estimate(0.1)}
+BELOW = {"texture_a": Estimate(0.8, 0.75, 0.89), "texture_b": Estimate(0.6, 0.5, 0.71), "colour_rgb": Estimate(9.0)}
+
+
+def test_a_model_paints_only_where_every_interval_is_below_the_tinted_photographs() -> None:
+    assert PAINTS_BELOW == 0.9
+    assert paints_or_tints(BELOW, TINTED) == "paints"
+    for name, reaching in (("texture_a", Estimate(0.8, 0.75, 0.91)), ("texture_b", Estimate(0.6, 0.5, 0.73))):
+        assert paints_or_tints(BELOW | {name: reaching}, TINTED) == "tints"
+    assert paints_or_tints(TINTED, TINTED) == "tints"
+
+
+@pytest.mark.parametrize("model", [{}, BELOW | {"texture_a": Estimate(0.1)}])
+def test_without_an_interval_nothing_is_said(model: dict[str, Estimate]) -> None:
+    assert paints_or_tints(model, TINTED).startswith("can't be told")
+
+
+def test_a_network_in_a_loss_took_part_in_training() -> None:
+    parameters = {
+        "stage2.loss.perceptual_network": "b",
+        "stage2.loss.gram_weight": "16.0",
+        "stage2.loss.perceptual_weight": "0.0",
+        "stage1_style: stage1.loss.perceptual_network": "a",
+        "stage1_style: stage1.loss.perceptual_weight": "0.0",
+    }
+    assert part_in_training(["a", "b"], parameters) == "`a` took no part in training. `b` was in the loss of stage2."
+    trained = parameters | {"stage1_style: stage1.loss.perceptual_weight": "0.1"}
+    assert part_in_training(["a"], trained) == "`a` was in the loss of stage1."
+    assert "not known" in part_in_training(["a"], {})
