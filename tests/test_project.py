@@ -60,6 +60,25 @@ def test_pictures_may_lie_inside_or_outside_the_project(root: Path) -> None:
     assert Project(root).source("style") == Path("/elsewhere")
 
 
+def test_pictures_that_an_experiments_copy_lacks_are_named_with_the_way_out(root: Path) -> None:
+    copy = root / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1a2b"
+    copy.mkdir(parents=True)
+    settings = (root / "params.yaml").read_text().replace("style_table: null", "style_table: {root: my pictures}")
+    settings = settings.replace("data/sample/photos", "mine").replace("data/sample/paintings", "list.csv")
+    for folder in (root, copy):
+        (folder / "params.yaml").write_text(settings)
+    assert Project(copy).source("content") == copy / "mine"  # missing here and there: not because of the copy
+    for name in ("mine", "my pictures"):
+        (root / name).mkdir()
+    with pytest.raises(UserError, match=r"^data\.content: mine ") as error:
+        Project(copy).source("content")
+    assert "`dvc add mine`" in error.value.remedy
+    with pytest.raises(UserError, match=r"^data\.style_table\.root: my pictures ") as error:
+        Project(copy).source_root("style")
+    assert "`dvc add 'my pictures'`" in error.value.remedy
+    assert Project(root).source("content") == root / "mine"
+
+
 def test_every_place_is_where_the_pipeline_declares_it() -> None:
     project = Project(Path("p"))
     declared = (SHIPPED.parent / "dvc.yaml").read_text()

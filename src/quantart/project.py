@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from quantart.errors import UserError
 from quantart.machine.disk import check_writable
+from quantart.machine.root import real_root
 from quantart.params import Params
 from quantart.params.file import load_params
 from quantart.vocabulary.names import Domain, Stage1Domain, Variant
@@ -29,13 +31,26 @@ class Project:
             check_writable(self.root / name)
 
     def source(self, domain: Domain) -> Path:
-        """The user's pictures: a folder, list, table, shard or one picture."""
-        return self.root / self.params().data.folder(domain)
+        """The user's pictures: a folder, list, table, shard or one picture.
+
+        Raises:
+            UserError: they are missing in the copy of the project that an experiment runs in, and not in the project.
+        """
+        return self._pictures(self.params().data.folder(domain), f"data.{domain}")
 
     def source_root(self, domain: Domain) -> Path | None:
         """Folder that the names in a list or table are relative to; None: the folder of the list or table."""
         table = self.params().data.table(domain)
-        return self.root / table.root if table is not None and table.root is not None else None
+        if table is None or table.root is None:
+            return None
+        return self._pictures(table.root, f"data.{domain}_table.root")
+
+    def _pictures(self, named: str, key: str) -> Path:
+        path = self.root / named
+        if not path.exists() and (real_root(self.root) / named).exists():
+            fault = f"{key}: {named} is not in this experiment's copy of the project"
+            raise UserError(fault, f"neither git nor DVC tracks it: {tracking(named)}")
+        return path
 
     def prepared(self, domain: Domain) -> Path:
         return self.root / "data" / "prepared" / domain
@@ -68,6 +83,12 @@ class Project:
     @property
     def reports(self) -> Path:
         return self.root / "reports"
+
+
+def tracking(named: str) -> str:
+    """How pictures in the project reach the copy of it that an experiment runs in."""
+    path = shlex.quote(named)
+    return f"`dvc add {path}` and commit, or `dvc exp run … -C {path}`, or set an absolute path"
 
 
 def find_project() -> Project:

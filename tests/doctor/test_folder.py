@@ -48,6 +48,22 @@ def test_pictures_that_are_not_there_fail(project: Path) -> None:
     assert "data.style" in row.remedy
 
 
+@pytest.mark.parametrize("tracked", ["", "data/mine.dvc", "data/mine/1.jpg", "data.dvc"])
+def test_pictures_that_no_copy_of_the_project_would_have_are_named(tracked: str, project: Path) -> None:
+    (project / "data" / "mine").mkdir()
+    (project / "data" / "mine" / "1.jpg").touch()
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("data/sample/photos", "data/mine"))
+    if tracked:
+        (project / tracked).touch()
+        git(project, "add", tracked)
+    row = check_params(project)
+    assert row.state is (State.ok if tracked else State.warning)
+    assert ("`dvc add data/mine`" in row.remedy) != bool(tracked)
+    path.write_text(path.read_text().replace("data/mine", str(project / "data" / "mine")))
+    assert check_params(project).state is State.ok
+
+
 def test_a_folder_that_is_closed_is_named() -> None:
     with open_folder() as root:
         root.chmod(0o777)

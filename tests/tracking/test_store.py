@@ -10,8 +10,9 @@ import mlflow
 import pytest
 
 from quantart.errors import UserError
+from quantart.machine.root import real_root
 from quantart.tracking.spool import find_spools
-from quantart.tracking.store import EXPERIMENT, Unreachable, configure, real_root, tracking_uri
+from quantart.tracking.store import EXPERIMENT, Unreachable, configure, tracking_uri
 
 
 def test_the_default_store_is_at_the_projects_root_from_any_folder(

@@ -12,7 +12,7 @@ from dvc.config import Config
 from quantart.doctor import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.machine.disk import check_writable
-from quantart.project import Project
+from quantart.project import Project, tracking
 from quantart.vocabulary.names import DOMAINS
 
 
@@ -26,6 +26,9 @@ def check_params(root: Path) -> Finding:
         if not project.source(domain).exists():
             found = f"data.{domain}: {params.data.folder(domain)} does not exist"
             return fails(found, f"put pictures there, or set data.{domain}")
+        if not Path(named := params.data.folder(domain)).is_absolute() and _untracked(root, named):
+            found = f"data.{domain}: {named} is tracked by neither git nor DVC, so no experiment in a copy has it"
+            return warning(found, f"before `dvc exp run --temp` or `--queue`: {tracking(named)}")
     return ok("all values are valid; the folders with the pictures exist")
 
 
@@ -72,8 +75,17 @@ def check_dvc(root: Path) -> Finding:
     return ok(f"{cache}: {len(made)} outputs" if made else f"{cache}: empty, no stage has run")
 
 
+def _untracked(root: Path, named: str) -> bool:
+    """Whether git has no file of it, nor the file by which `dvc add` tracks it or a folder that it is in."""
+    places = [path for path in (Path(named), *Path(named).parents) if path != Path()]
+    return _git(root, "ls-files", "--", named, *(f"{path}.dvc" for path in places)) == ""
+
+
 def _git(root: Path, *arguments: str) -> str | None:
     # without optional locks: `git status` would rewrite its index
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
     return done.stdout.strip() if done.returncode == 0 else None

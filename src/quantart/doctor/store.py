@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from quantart.doctor import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.machine.disk import check_writable
+from quantart.machine.root import real_root
 from quantart.project import Project
 from quantart.tracking.moved import ARTIFACTS, former_place
 from quantart.tracking.spool import find_spools
@@ -32,7 +33,6 @@ from quantart.tracking.store import (
     database_of,
     impatient,
     is_sqlite,
-    real_root,
     restore,
     tracking_uri,
     without_password,

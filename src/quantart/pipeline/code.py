@@ -24,7 +24,9 @@ from quantart.vocabulary.names import DOMAINS
 
 
 def run(project: Project) -> None:
-    """Write the file of every stage."""
+    """Write the file of every stage; in an experiment's copy, which may lack the pictures, after looking for them."""
+    for domain in DOMAINS:
+        project.source(domain), project.source_root(domain)  # DVC says of a missing one nothing but its path
     params, written = project.params(), read_mapping(project.root / "params.yaml")
     own = project.root / "src" / PACKAGE.name
     other = own.is_dir() and own.resolve() != PACKAGE

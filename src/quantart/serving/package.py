@@ -22,7 +22,7 @@ from quantart.models.fidelity import ALPHA_OF, FidelityControl
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import CHALLENGER, RegisteredVersion
-from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
+from quantart.serving.folder import SHA256_TAG, SUMS, loadable, write_checksums
 from quantart.serving.requests import COLUMNS, Limits
 from quantart.vocabulary.names import Variant
 
@@ -80,7 +80,8 @@ def log_and_register(
             signature=_signature(ALPHA_OF[variant]),
             input_example=frame,
         )
-    mlflow.pyfunc.load_model(info.model_uri).predict(frame)
+    logged = loadable(Path(mlflow.artifacts.download_artifacts(info.model_uri)))
+    mlflow.pyfunc.load_model(str(logged)).predict(frame)
     number = mlflow.register_model(info.model_uri, name, tags=tags).version
     MlflowClient().update_model_version(name, number, card)
     return RegisteredVersion(name, str(number), CHALLENGER, run_id)

@@ -22,7 +22,7 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from quantart.errors import UserError
 from quantart.machine.loopback import reachable
 from quantart.models.pretrained import file_sha256
-from quantart.serving.folder import SHA256_TAG, SUMS, check_networks
+from quantart.serving.folder import SHA256_TAG, SUMS, check_networks, loadable
 from quantart.serving.requests import Limits
 from quantart.vocabulary.names import VARIANTS
 
@@ -83,7 +83,7 @@ def serve(
     if said := reachable(host, port):
         log.warning("%s", said)
     seconds = Limits.of(limits).max_seconds + GRACE_SECONDS
-    command, environment = get_cmd(str(folder), port, host, seconds, nworkers=1)
+    command, environment = get_cmd(str(loadable(folder)), port, host, seconds, nworkers=1)
     if limits:
         environment[MODEL_CONFIG] = json.dumps(dict(limits))
     if threads:

@@ -13,9 +13,10 @@ from filelock import Timeout
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from quantart.errors import UserError
+from quantart.machine.root import real_root
 from quantart.tracking.delivery import Delivery, deliver_left
 from quantart.tracking.spool import Spool, find_spools
-from quantart.tracking.store import Unreachable, configure, real_root, store_error
+from quantart.tracking.store import Unreachable, configure, store_error
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds between looks into the spool, at most if the store fails
 GRACE = 5.0  # seconds that the end of a run waits for a store that fails

@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.machine.progress import progress
+from quantart.machine.root import real_root
 from quantart.tracking import store
 from quantart.tracking.find import LOCAL_ID, check_there, store_id
 from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
@@ -209,7 +210,7 @@ def sync(project: Path, *, wait: float = 0.0, patience: int = store.REQUEST) -> 
     Raises:
         UserError: the store can't be used.
     """
-    root = store.real_root(project)
+    root = real_root(project)
     address = store.without_password(store.tracking_uri(root))
     for spool in find_spools(root):
         if spool.address != address:

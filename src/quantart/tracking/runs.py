@@ -28,6 +28,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
+from quantart.machine.root import real_root
 from quantart.tracking import store
 from quantart.tracking.courier import Courier, sampled_system
 from quantart.tracking.delivery import Delivery, sync
@@ -203,7 +204,7 @@ def _delivered_at_once(run_id: str | None) -> Iterator[tuple[TrackedRun, Callabl
 
 def _open_spool(project: Path, run_id: str | None) -> Spool:
     """The run's spool, locked: what is left of an interrupted run, or a new one."""
-    root = store.real_root(project)
+    root = real_root(project)
     address = store.without_password(store.tracking_uri(root))
     for spool in find_spools(root, address) if run_id else []:
         try:

@@ -18,6 +18,7 @@ from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
+from quantart.machine.root import real_root
 from quantart.tracking.moved import ARTIFACTS, set_right
 
 EXPERIMENT = "quantart"
@@ -76,12 +77,6 @@ def configure(project: Path, patience: int = 15) -> str:
     except (MlflowException, sqlite3.Error, OSError) as error:
         raise store_error(uri, error) from error
     return uri
-
-
-def real_root(project: Path) -> Path:
-    """The project's absolute root; for the temporary copy that a queued DVC experiment runs in, the original's."""
-    root, _, _ = project.resolve().as_posix().partition("/.dvc/tmp/exps/")
-    return Path(root)
 
 
 def tracking_uri(root: Path) -> str:
