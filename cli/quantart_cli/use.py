@@ -103,8 +103,8 @@ def stylize(
     model: Annotated[
         list[str] | None,
         Option(
-            help="Model folder, or an address such as models:/quantart@champion. Give it twice for a discrete and a "
-            "continuous model. Default: this project's models."
+            help="Folder of a model, packaged or not, or an address such as models:/quantart@champion. Give it twice "
+            "for a discrete and a continuous model. Default: this project's models."
         ),
     ] = None,
     alpha: Alpha = None,
@@ -117,6 +117,13 @@ def stylize(
         ),
     ] = None,
     force: Annotated[bool, Option("--force", help="Overwrite existing pictures.")] = False,
+    skip_existing: Annotated[
+        bool,
+        Option(
+            "--skip-existing",
+            help="Leave pictures that are there: go on after a stop, or share the folder with other processes.",
+        ),
+    ] = False,
 ) -> None:
     """Paint each photograph in the manner of each painting. With several paintings, add a grid of all results.
 
@@ -127,7 +134,7 @@ def stylize(
     from quantart.stylize.files import is_address, named_networks, project_networks, stylize_files
     from quantart.stylize.plan import make_plan
 
-    plan = make_plan(content, style, out, force=force)
+    plan = make_plan(content, style, out, force=force, skip_existing=skip_existing)
     if any(map(is_address, model or [])):
         use_store()
     networks = named_networks(model, alpha, beta) if model else project_networks(current_project(), alpha, beta)

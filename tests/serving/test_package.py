@@ -105,10 +105,16 @@ def test_each_variant_lies_in_its_own_folder(registered: RegisteredVersion) -> N
     assert folders == {Path("artifacts/discrete"), Path("artifacts/continuous")}
 
 
-def test_it_can_be_named_for_stylising(registered: RegisteredVersion) -> None:
+def test_it_can_be_named_for_stylising(registered: RegisteredVersion, tmp_path: Path) -> None:
     mixed = named_networks([registered.uri], 0.25)
     assert None not in (mixed.control.discrete, mixed.control.continuous)
     assert [named_networks([registered.uri], alpha).fidelity.alpha for alpha in (None, 0.25)] == [1.0, 0.25]
+    downloaded = shutil.copytree(folder_of(registered), tmp_path / "downloaded")
+    assert named_networks([str(downloaded)], None).fidelity == named_networks([registered.uri], None).fidelity
+    shutil.rmtree(downloaded / "artifacts")
+    with pytest.raises(UserError) as refused:
+        named_networks([str(downloaded)], None)
+    assert refused.value.fault.startswith(f"--model {downloaded}: ")
     with pytest.raises(UserError) as refused:
         named_networks(["models:/nothing/1"], None)
     assert refused.value.fault.startswith("--model models:/nothing/1: ")

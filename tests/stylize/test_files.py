@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from quantart.images.arrays import Picture, write_image
 from quantart.images.decode import read_image
 from quantart.models.fidelity import FidelityControl
 from quantart.project import Project
-from quantart.stylize.files import Networks, named_networks, project_networks, stylize_files
+from quantart.stylize.files import Networks, Stylized, named_networks, project_networks, stylize_files
 from quantart.stylize.plan import make_plan
 from quantart.stylize.stylizer import Stylizer
 
@@ -141,7 +144,7 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
     plan = make_plan([str(photos)], [str(files[0]), str(files[1]), str(photos / "broken.jpg")], out)
     capsys.readouterr()
     done = stylize_files(plan, project_networks(project, None), size=64)
-    assert capsys.readouterr().err.splitlines()[-1] == "stylize: 4 of 4"  # what can be painted alone
+    assert capsys.readouterr().err.splitlines()[-1] == "stylize: 8 of 8"  # of the usable styles
     assert [error.fault.partition(": ")[0] for error in done.skipped] == [
         str(photos / name) for name in ("broken.jpg", "small.png")
     ]
@@ -179,3 +182,82 @@ def test_a_place_where_nothing_can_be_made_is_named(project: Project, files: tup
     with pytest.raises(UserError) as refused:
         stylize_files(plan, project_networks(project, None))
     assert refused.value.fault.startswith(f"{files[0] / 'out'}: ")
+
+
+@pytest.fixture
+def album(tmp_path: Path, noise: Picture) -> list[str]:
+    """A folder with three photographs."""
+    (tmp_path / "album").mkdir()
+    for number in range(3):
+        write_image(tmp_path / "album" / f"{number}.png", np.roll(noise, 7 * number, axis=0))
+    return [str(tmp_path / "album")]
+
+
+def state(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """When each file was written, and what is in it."""
+    return {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in sorted(folder.iterdir())}
+
+
+def test_a_stopped_run_goes_on_and_leaves_what_is_there(
+    album: list[str], files: tuple[Path, Path], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks, out = project_networks(project, None), tmp_path / "out"
+    styles = [str(file) for file in files]
+    stylize_files(make_plan(album, styles, tmp_path / "whole"), networks)
+    paint = Stylizer.paint
+
+    def stopped(self: Stylizer, *arguments: Any) -> Picture:
+        if len(list(out.glob("*.png"))) == 3:
+            raise KeyboardInterrupt
+        return paint(self, *arguments)
+
+    monkeypatch.setattr(Stylizer, "paint", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        stylize_files(make_plan(album, styles, out, skip_existing=True), networks)
+    monkeypatch.undo()
+    before = state(out)
+    assert len(before) == 3  # no grid yet, and no lock or half a picture
+    with pytest.raises(UserError) as refused:
+        make_plan(album, styles, out)
+    assert "--skip-existing" in refused.value.remedy
+    done = stylize_files(make_plan(album, styles, out, skip_existing=True), networks)
+    assert (len(done.written), done.grids, done.kept) == (4, 1, 3)
+    assert "3 pictures and a grid in" in done.summary
+    assert "; 3 left" in done.summary
+    after = state(out)
+    assert {name: after[name] for name in before} == before
+    whole = {name: data for name, (_, data) in state(tmp_path / "whole").items()}
+    assert {name: data for name, (_, data) in after.items()} == whole
+    again = stylize_files(make_plan(album, styles, out, skip_existing=True), networks)
+    assert (again.written, again.kept) == ([], 6)
+    assert again.summary.startswith("6 left")
+    assert state(out) == after
+    (out / "1_photo.png").unlink()  # the grid must show the picture that is painted anew
+    anew = stylize_files(make_plan(album, styles, out, skip_existing=True), networks)
+    assert [file.name for file in anew.written] == ["1_photo.png", "grid.png"]
+
+
+def test_those_who_share_a_folder_paint_each_picture_once(
+    album: list[str], files: tuple[Path, Path], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks, out = project_networks(project, None), tmp_path / "out"
+    both, paint, counted = Barrier(2, timeout=60), Stylizer.paint, []
+
+    def together(self: Stylizer, *arguments: Any) -> Picture:
+        counted.append(1)
+        if len(counted) <= 2:  # both are at work on their first picture
+            both.wait()
+        return paint(self, *arguments)
+
+    monkeypatch.setattr(Stylizer, "paint", together)
+
+    def work() -> Stylized:
+        plan = make_plan(album, [str(file) for file in files], out, skip_existing=True)
+        return stylize_files(plan, networks)
+
+    with ThreadPoolExecutor(2) as pool:
+        done = [future.result() for future in [pool.submit(work), pool.submit(work)]]
+    painted = [path.name for each in done for path in each.written if path.name != "grid.png"]
+    assert len(counted) == len(painted) == len(set(painted)) == 6
+    assert sorted(file.name for file in out.iterdir()) == sorted({*painted, "grid.png"})
+    assert all(each.written for each in done)

@@ -38,6 +38,14 @@ def test_files_folders_and_patterns_are_found(arguments: list[str], found: list[
     assert names(make_plan(arguments, ["s/x.jpg"], Path("out")).contents) == found
 
 
+def test_a_folder_of_links_is_followed_and_loops_are_not() -> None:
+    Path("links").mkdir()
+    for name, target in {"photo.jpg": "a/1.jpg", "more": "b", "up": "links", "out": "s"}.items():
+        Path("links", name).symlink_to(Path(target).absolute())
+    found = make_plan(["links"], ["s/x.jpg"], Path("s")).contents
+    assert names(found) == ["links/more/1.png", "links/photo.jpg"]  # not those in --out
+
+
 def test_a_name_with_a_star_in_it_is_no_pattern() -> None:
     Path("b/[1].png").touch()
     assert names(make_plan(["b/[1].png"], ["s/x.jpg"], Path("out")).contents) == ["b/[1].png"]
@@ -105,6 +113,18 @@ def test_what_cannot_be_done_is_said_before_any_work(content: str, out: str, fau
         make_plan([content], ["s/x.jpg"], Path(out))
     assert re.match(fault, refused.value.fault)
     assert ("--force" in refused.value.remedy) == (out in {"s/x.jpg", "done"})
+
+
+def test_what_is_there_is_left_or_overwritten_but_not_both() -> None:
+    Path("done").mkdir()
+    Path("done/1_x.png").touch()
+    plan = make_plan(["a"], ["s/x.jpg"], Path("done"), skip_existing=True)
+    assert plan.skip_existing
+    assert names([output for row in plan.outputs for output in row])[0] == "done/1_x.png"
+    with pytest.raises(UserError) as refused:
+        make_plan(["a"], ["s/x.jpg"], Path("done"), force=True, skip_existing=True)
+    assert "--force" in refused.value.fault
+    assert "--skip-existing" in refused.value.fault
 
 
 def test_force_overwrites() -> None:

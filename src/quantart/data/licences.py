@@ -7,9 +7,9 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from quantart.data.sources import walk
 from quantart.images.kinds import is_picture_file
 from quantart.machine.names import same_name
+from quantart.machine.walk import walk
 
 MANIFEST = "manifest.csv"  # as of data/sample: file, licence and sha256 of each picture
 

@@ -14,6 +14,7 @@ from quantart.data.shards import refuse_compressed, shard_pictures
 from quantart.errors import UserError
 from quantart.images.kinds import FORMATS, is_picture_file
 from quantart.machine.names import FileNames, same_name
+from quantart.machine.walk import walk
 from quantart.vocabulary.filters import parse_where
 
 if TYPE_CHECKING:
@@ -88,23 +89,6 @@ def _in_folder(folder: Path, passed_over: list[str]) -> list[PictureFile]:
         else:
             passed_over.append(table_name(name))
     return pictures
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Files of a folder. Hidden files and folders are skipped; links to folders are followed, each folder once."""
-    seen: set[tuple[int, int]] = set()
-    for root, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
-        status = os.stat(root)
-        if (status.st_dev, status.st_ino) in seen:  # a link back up, or a second one to the same folder
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in files if not name.startswith("."))
-
-
-def _refuse(error: OSError) -> None:
-    raise UserError(f"{error.filename}: cannot be listed: {error.strerror}") from error
 
 
 def listed_pictures(path: Path, root: Path) -> list[PictureFile]:

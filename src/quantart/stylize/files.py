@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from quantart.errors import UserError
-from quantart.images.arrays import Picture, resize, write_image
+from quantart.images.arrays import Picture, write_image
 from quantart.images.decode import ImageError, decode_image, named, read_file, stored_size
-from quantart.images.grid import picture_grid
+from quantart.machine.claim import claimed
 from quantart.machine.device import default_device
 from quantart.machine.progress import progress
 from quantart.models.fidelity import Fidelity, FidelityControl, checked_fidelity
 from quantart.models.pretrained import WEIGHTS
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project
+from quantart.stylize.grids import write_grids
 from quantart.stylize.plan import Plan
 from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, painted_size
 from quantart.stylize.stylizer import Stylizer
 from quantart.vocabulary.names import VARIANTS
 
-GRID_CELL = 192  # pixels
+PACKAGED = "MLmodel"  # in the folder of a model that MLflow packaged
 
 
 class Networks(NamedTuple):
@@ -51,7 +50,7 @@ def project_networks(project: Project, alpha: float | None, beta: float = 1.0) -
 
 
 def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) -> Networks:
-    """The networks in folders, or at MLflow addresses, each of which may hold both variants.
+    """The networks in folders, packaged models on disk, or at MLflow addresses; the latter two may hold both variants.
 
     Without `alpha` it is the default of the model, where a single packaged one is given, else of `FidelityControl`.
 
@@ -60,13 +59,16 @@ def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) ->
     """
     found: list[Path] = []
     for model in models:
-        if not is_address(model):
-            found.append(Path(model))
+        package = _download(model) if is_address(model) else Path(model)
+        if not (is_address(model) or (package / PACKAGED).is_file()):
+            found.append(package)
             continue
-        package, default = _download(model)
-        found += sorted(file.parent for file in package.rglob(WEIGHTS))
+        inside = sorted(file.parent for file in package.rglob(WEIGHTS))
+        if not inside:
+            raise UserError(f"--model {model}: holds no QuantArt network (no {WEIGHTS} in it)")
+        found += inside
         if alpha is None and len(models) == 1:
-            alpha = default
+            alpha = _default_alpha(package)
     if len(found) > 2:
         raise UserError(f"--model {', '.join(models)}: {len(found)} networks", "give one of each variant")
     control = _opened(found)
@@ -82,20 +84,23 @@ def _opened(folders: list[Path]) -> FidelityControl:
     return FidelityControl.of(*map(ExperimentStage2.from_pretrained, folders)).to(default_device())
 
 
-def _download(model: str) -> tuple[Path, float | None]:
-    """The folder at an MLflow address, with at least one network in it, and a packaged model's default alpha."""
+def _download(model: str) -> Path:
+    """The folder at an MLflow address."""
     import mlflow
     from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
 
     try:
-        package = Path(mlflow.artifacts.download_artifacts(model))
+        return Path(mlflow.artifacts.download_artifacts(model))
     except (MlflowException, OSError) as error:
         raise UserError(f"--model {model}: {str(error).splitlines()[0]}") from None
-    if not any(package.rglob(WEIGHTS)):
-        raise UserError(f"--model {model}: holds no QuantArt network (no {WEIGHTS} in it)")
-    schema = Model.load(package).get_params_schema() if (package / "MLmodel").is_file() else None
-    return package, next((param.default for param in schema or () if param.name == "alpha"), None)
+
+
+def _default_alpha(package: Path) -> float | None:
+    """That of a packaged model; None for other folders."""
+    from mlflow.models import Model
+
+    schema = Model.load(package).get_params_schema() if (package / PACKAGED).is_file() else None
+    return next((param.default for param in schema or () if param.name == "alpha"), None)
 
 
 class Stylized(NamedTuple):
@@ -104,24 +109,27 @@ class Stylized(NamedTuple):
     written: list[Path]  # painted pictures, then grids
     skipped: list[ImageError]  # why files could not be used; each fault begins with the file's name
     grids: int  # how many of `written` are grids
+    kept: int  # pictures that were there already, or are made by another process
 
     @property
     def summary(self) -> str:
         """One line for the shell."""
+        kept = f"{self.kept} left as they are (there already, or another process paints them)" if self.kept else ""
         if not self.written:
-            return "nothing could be painted"
-        if len(self.written) == 1:
+            return kept or "nothing could be painted"
+        if len(self.written) == 1 and not kept:
             return str(self.written[0])
         pictures = len(self.written) - self.grids
         grids = f" and {self.grids} grids" if self.grids > 1 else " and a grid" if self.grids else ""
-        return f"{pictures} picture{'s' if pictures > 1 else ''}{grids} in {self.written[0].parent}"
+        said = f"{pictures} picture{'' if pictures == 1 else 's'}{grids} in {self.written[0].parent}"
+        return f"{said}; {kept}" if kept else said
 
 
 def stylize_files(plan: Plan, networks: Networks, *, size: int | None = None) -> Stylized:
     """Paint each content of the plan in the manner of each style, and write the pictures and the grids.
 
     Files that can't be read or have an unsuitable size are skipped; all others are painted. See `painted_size` on
-    `size`.
+    `size`. Several processes may work on one plan with `skip_existing`: each picture is painted by one of them.
 
     Raises:
         UserError: no picture can have that size, or a picture can't be written.
@@ -129,35 +137,46 @@ def stylize_files(plan: Plan, networks: Networks, *, size: int | None = None) ->
     check_size(size)
     stylizer = Stylizer(networks.control)
     skipped: list[ImageError] = []
-    styles: dict[int, Picture] = {}  # by place in the plan, as the network sees them: so they are small
+    styles = _seen_styles(plan, stylizer, skipped)
+    wanted = [(number, place) for number in range(len(plan.contents)) for place in styles]
+    pairs = [(n, place) for n, place in wanted if not (plan.skip_existing and plan.outputs[n][place].exists())]
+    kept = len(wanted) - len(pairs)
+    broken: set[int] = set()
+
+    @lru_cache(maxsize=1)  # the pairs of one content follow each other
+    def decoded(number: int) -> Picture | None:
+        content: Picture | None = None
+        with _skipping(plan.contents[number], skipped):
+            data = read_file(plan.contents[number])
+            painted_size(*stored_size(data, max_pixels=MAX_PIXELS), size)
+            content = decode_image(data, max_pixels=MAX_PIXELS)
+        return content
+
+    written: list[Path] = []
+    for number, place in progress(pairs, len(pairs), "stylize") if len(pairs) > 1 else pairs:
+        output = plan.outputs[number][place]
+        _make_folder(output.parent)
+        with claimed(output) if plan.skip_existing else nullcontext(True) as ours:
+            if not ours:
+                kept += 1
+            elif (content := decoded(number)) is None:
+                broken.add(number)
+            else:
+                write_image(output, stylizer.paint(content, styles[place], networks.fidelity, size))
+                written.append(output)
+    grids = write_grids(plan, styles, broken)
+    return Stylized(written + grids, skipped, len(grids), kept)
+
+
+def _seen_styles(plan: Plan, stylizer: Stylizer, skipped: list[ImageError]) -> dict[int, Picture]:
+    """The usable styles by place in the plan, as the network sees them: so they are small."""
+    styles: dict[int, Picture] = {}
     for place, file in enumerate(plan.styles):
         with _skipping(file, skipped):
             data = read_file(file)
             check_sides(*stored_size(data, max_pixels=MAX_PIXELS))
             styles[place] = stylizer.seen_of(decode_image(data, max_pixels=MAX_PIXELS))
-    pairs: list[tuple[Path, int, Path]] = []  # a content whose header is good, the place of a style, their output
-    for file, outputs in zip(plan.contents, plan.outputs, strict=True):
-        with _skipping(file, skipped):
-            painted_size(*stored_size(read_file(file), max_pixels=MAX_PIXELS), size)
-            pairs += [(file, place, outputs[place]) for place in styles]
-
-    @lru_cache(maxsize=1)  # the pairs of one content follow each other
-    def decoded(file: Path) -> Picture | None:
-        content: Picture | None = None
-        with _skipping(file, skipped):
-            content = decode_image(read_file(file), max_pixels=MAX_PIXELS)
-        return content
-
-    grid = _Grid(plan, styles)
-    written: list[Path] = []
-    for file, place, output in progress(pairs, len(pairs), "stylize") if len(pairs) > 1 else pairs:
-        if (content := decoded(file)) is not None:
-            painted = stylizer.paint(content, styles[place], networks.fidelity, size)
-            _write(output, painted)
-            written.append(output)
-            grid.add(file.stem, content, painted)
-    grid.close()
-    return Stylized(written + grid.written, skipped, len(grid.written))
+    return styles
 
 
 @contextmanager
@@ -171,50 +190,8 @@ def _skipping(file: Path, skipped: list[ImageError]) -> Iterator[None]:
             skipped.append(error)
 
 
-def _write(path: Path, picture: Picture) -> None:
+def _make_folder(folder: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path.parent}: cannot be made: {error.strerror or error}") from error
-    write_image(path, picture)
-
-
-class _Grid:
-    """A row for each content, a column for each usable style; a grid is written when it is full."""
-
-    def __init__(self, plan: Plan, styles: Mapping[int, Picture]) -> None:
-        self.written: list[Path] = []
-        self._plan = plan
-        self._columns = ["", *(plan.styles[place].stem for place in styles)]
-        corner = np.full((1, 1, 3), 255, np.uint8)
-        self._header = [_thumbnail(picture) for picture in (corner, *styles.values())]
-        self._rows: list[tuple[str, list[Picture]]] = []
-
-    def add(self, title: str, content: Picture, painted: Picture) -> None:
-        """What a content became in the next style, which is the first one if its row is complete or new."""
-        columns = len(self._header)
-        if columns < 3:  # fewer than two styles
-            return
-        if not self._rows or len(self._rows[-1][1]) == columns:
-            self._rows.append((title, [_thumbnail(content)]))
-        row = self._rows[-1][1]
-        row.append(_thumbnail(painted))
-        if len(row) == columns and len(self._rows) == self._plan.grid_rows:
-            self.close()
-
-    def close(self) -> None:
-        """Write what is left."""
-        if not self._rows:
-            return
-        path = self._plan.grids[len(self.written)]
-        titles, rows = zip(("", self._header), *self._rows, strict=True)
-        _write(path, picture_grid(rows, self._columns, titles, cell=GRID_CELL))
-        self.written.append(path)
-        self._rows = []
-
-
-def _thumbnail(picture: Picture) -> Picture:
-    """At most `GRID_CELL` pixels a side, so that a grid needs little memory."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, GRID_CELL / max(height, width))
-    return resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+        raise UserError(f"{folder}: cannot be made: {error.strerror or error}") from error

@@ -12,6 +12,7 @@ from quantart.errors import UserError
 from quantart.images.arrays import WRITTEN_FORMATS
 from quantart.images.kinds import FORMATS, is_picture_file
 from quantart.machine.names import FileNames
+from quantart.machine.walk import walk
 from quantart.vocabulary.pictures import EXTENSIONS
 
 GRID_CELLS = 400  # most pictures in one grid; further contents go to further grids
@@ -26,18 +27,25 @@ class Plan(NamedTuple):
     outputs: list[list[Path]]  # for each content, one for each style
     grids: list[Path]  # none where there is one style
     grid_rows: int  # contents in each grid
+    skip_existing: bool  # leave what is there, or is made by another process with the same plan
 
 
-def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, force: bool = False) -> Plan:
+def make_plan(
+    contents: Sequence[str], styles: Sequence[str], out: Path, *, force: bool = False, skip_existing: bool = False
+) -> Plan:
     """Find the pictures and name the outputs, before any work starts.
 
     Args:
-        contents, styles: files, folders (searched recursively) and patterns such as `photos/*.jpg`.
+        contents, styles: files, folders (searched recursively, links followed) and patterns such as `photos/*.jpg`.
         out: a folder, which need not exist; for one content and one style it may be a picture's file name.
+        force: outputs that exist are overwritten.
+        skip_existing: outputs that exist are left, see `Plan`.
 
     Raises:
         UserError: an argument names nothing, `out` fits neither use, or a file exists already.
     """
+    if force and skip_existing:
+        raise UserError("--force and --skip-existing contradict each other", "give one of them")
     content_files, style_files = _find_pictures(contents, out), _find_pictures(styles, out)
     grid_rows = max(1, GRID_CELLS // (len(style_files) + 1))
     pairs = len(content_files) * len(style_files)
@@ -55,10 +63,10 @@ def make_plan(contents: Sequence[str], styles: Sequence[str], out: Path, *, forc
     else:
         outputs, grids = _named(content_files, style_files, grid_rows, out)
     taken = [path for path in [*(path for row in outputs for path in row), *grids] if os.path.lexists(path)]
-    if taken and not force:
+    if taken and not (force or skip_existing):
         which = f"{taken[0]}: exists" if len(taken) == 1 else f"{taken[0]} and {len(taken) - 1} more: exist"
-        raise UserError(f"{which} already", "give --force to overwrite, or another --out")
-    return Plan(content_files, style_files, outputs, grids, grid_rows)
+        raise UserError(f"{which} already", "give --skip-existing to go on, --force to overwrite, or another --out")
+    return Plan(content_files, style_files, outputs, grids, grid_rows, skip_existing)
 
 
 def _find_pictures(arguments: Sequence[str], out: Path) -> list[Path]:
@@ -77,7 +85,7 @@ def _find_pictures(arguments: Sequence[str], out: Path) -> list[Path]:
             matches = [match for match in matches if match.is_dir() or is_picture_file(match)]
         else:
             raise UserError(f"{argument}: no such file or folder")
-        files = [file for match in matches for file in (_below(match, out.resolve()) if match.is_dir() else [match])]
+        files = [file for match in matches for file in (_below(match, out) if match.is_dir() else [match])]
         if not files:
             raise UserError(f"{argument}: no picture there ({', '.join(FORMATS)})")
         for file in files:
@@ -87,12 +95,7 @@ def _find_pictures(arguments: Sequence[str], out: Path) -> list[Path]:
 
 def _below(folder: Path, without: Path) -> list[Path]:
     """Pictures in a folder and below it, except hidden ones and those in `without`."""
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        here = Path(place)
-        folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != without]
-        found += [here / name for name in names if not name.startswith(".") and is_picture_file(here / name)]
-    return sorted(found)
+    return sorted(filter(is_picture_file, walk(folder, without)))
 
 
 def _named(
