@@ -8,7 +8,8 @@ from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.adversarial import adaptive_weight
 from quantart.losses.colour import colour_loss
 from quantart.losses.lpips import LPIPS
-from quantart.losses.stage_1 import Stage1Loss
+from quantart.losses.stage_1 import Stage1Loss, texture_loss
+from quantart.losses.statistics import correlations, relative_distance
 
 
 def test_without_adversary_it_is_reconstruction_perception_and_codebook() -> None:
@@ -46,3 +47,31 @@ def test_adversary_is_weighted_by_the_gradients_at_the_last_layer() -> None:
     early, logs = loss.generator(x, y, torch.tensor(0.0), last.weight, step=2, adversarial=True)
     assert early.item() == pytest.approx(nll.item())
     assert logs["adversarial_weight"].item() == pytest.approx(weight.item(), rel=1e-3)
+
+
+def test_pixels_and_texture_have_weights_and_the_network_a_first_step() -> None:
+    perceptual = LPIPS()
+    loss = Stage1Loss(None, perceptual, l1_weight=3.0, perceptual_weight=0.06, texture_weight=0.15, perceptual_from=5)
+    torch.manual_seed(0)
+    x, y = torch.rand(2, 3, 48, 48) * 2 - 1, torch.rand(2, 3, 48, 48) * 2 - 1
+    early, logs = loss.generator(x, y, torch.tensor(0.0), torch.zeros(1), step=4, adversarial=False)
+    difference = (x - y).abs().mean().item()
+    assert early.item() == pytest.approx(3.0 * difference, rel=1e-5)
+    assert not {"perceptual_loss", "texture_loss"} & set(logs)
+    late, logs = loss.generator(x, y, torch.tensor(0.0), torch.zeros(1), step=5, adversarial=False)
+    layers = zip(perceptual.features(x)[:4], perceptual.features(y)[:4], strict=True)
+    texture = torch.stack([relative_distance([correlations(b)], [correlations(a)]) for a, b in layers]).mean().item()
+    assert logs["texture_loss"].item() == pytest.approx(texture, rel=1e-4)
+    assert late.item() == pytest.approx(
+        3.0 * difference + 0.06 * perceptual(x, y).mean().item() + 0.15 * texture, rel=1e-5
+    )
+
+
+def test_texture_is_computed_in_float32_under_autocast() -> None:
+    features = [torch.randn(1, 8, 16, 16).bfloat16() for _ in range(4)]
+    targets = [torch.randn(1, 8, 16, 16).bfloat16() for _ in range(4)]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = texture_loss(features, targets)
+    assert found.dtype == torch.float32
+    expected = texture_loss([f.float() for f in features], [t.float() for t in targets])
+    torch.testing.assert_close(found, expected)

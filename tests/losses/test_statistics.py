@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from quantart.losses.statistics import all_distances, gram_matrix, moments, relative_distance
+from quantart.losses.statistics import all_distances, correlations, gram_matrix, moments, relative_distance
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -53,3 +53,23 @@ def test_all_distances_have_a_gradient_where_two_are_the_same() -> None:
     all_distances([output], [output.detach()]).sum().backward()
     assert output.grad is not None
     assert torch.isfinite(output.grad).all()
+
+
+def test_correlations_ignore_tint_and_contrast_but_not_structure() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 5, 8, 8) + torch.randn(2, 1, 8, 8)
+    found = correlations(features)
+    expected = torch.stack([torch.corrcoef(each.flatten(1)) for each in features])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.06)  # no channel counts fully
+    assert torch.allclose(correlations(3.0 * features + 2.0), found, atol=1e-5)
+    assert (correlations(features.flip(3).roll(1, 1)) - found).abs().max() > 0.1
+
+
+def test_a_flat_channel_correlates_with_nothing_and_its_gradient_is_finite() -> None:
+    features = torch.randn(1, 3, 8, 8)
+    features[:, 1] = 0.5
+    features.requires_grad_()
+    found = correlations(features)
+    found.sum().backward()
+    assert found[0, 1].abs().max() < 1e-5
+    assert features.grad.isfinite().all()

@@ -135,6 +135,9 @@ def test_a_lean_model_needs_no_groups_and_says_that_it_is_one(tmp_path: Path) ->
         ({"model.ch": 20}, "model", ["ch·2 = 40", "32 groups", "32, 64 or less than 32"]),
         ({"model.architecture": "lean", "model.attn_resolutions": [16]}, "model", ["architecture", "attn_resolutions"]),
         ({"model.architecture": "lean", "model.dropout": 0.1}, "model", ["architecture", "dropout"]),
+        ({"stage1.base.optimizer": "sgd"}, "stage1.base.optimizer = 'sgd'", ["'adam'", "'muon'"]),
+        ({"stage1.base.decoder_from": 0, "stage1.base.quantize_from": 9}, "stage1.base", ["decoder_from 0", "from 9"]),
+        ({"stage1.domain.perceptual_from": 10**6}, "stage1.domain", ["perceptual_from 1000000", "steps"]),
         ({"model.patch": 2}, "model", ["patch 2", "architecture: lean"]),
         ({"model.patch": 3}, "model.patch = 3", ["1, 2 or 4"]),
         (

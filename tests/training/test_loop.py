@@ -247,6 +247,17 @@ def test_stopped_by_a_signal_and_resumed_it_ends_as_if_undisturbed(
     assert logger.repeatable() == undisturbed.repeatable()
 
 
+@pytest.mark.parametrize("stopped_after", [1, 5])
+def test_muon_resumes_to_the_bit(make_task: MakeTask, run: Runs, stopped_after: int) -> None:
+    muon = {"optimizer": "muon", "muon_learning_rate": 0.02}
+    expected = run.fresh(make_task(), **muon)
+    stop = before_step(make_task(), stopped_after - 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(StoppedBySignal):
+        run(stop, **muon)
+    assert_same(run(make_task(), **muon), expected)
+    assert furthest(run.fresh(make_task()), expected) > 1e-3  # not Adam's
+
+
 def test_after_a_crash_it_resumes_at_the_last_checkpoint_and_ends_the_same(make_task: MakeTask, run: Runs) -> None:
     undisturbed, logger = Recorder(), Recorder()
     expected = run.fresh(make_task(), undisturbed)

@@ -136,3 +136,19 @@ def test_losses_are_float32_under_bfloat16() -> None:
         assert output.loss.dtype == torch.float32
         assert all(log.isfinite() and log.shape == () and not log.requires_grad for log in output.logs.values())
     outputs[0].loss.backward()
+
+
+def test_from_a_step_on_the_decoder_alone_learns() -> None:
+    model = small_stage_1()
+    codebook = EmaCodebook(model.quantize, 0.5, 0.5)
+    objective = Stage1Objective(model, Stage1Loss(None, None), decoder_from=2, codebook=codebook).train()
+    before = model.quantize.embedding.weight.clone()
+    objective(pictures(), "generator", 2).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == name.startswith(("decoder.", "post_quant_conv.")), name
+    assert torch.equal(model.quantize.embedding.weight, before)
+    assert codebook.filled == 0
+    objective.zero_grad(set_to_none=True)
+    objective(pictures(), "generator", 1).loss.backward()
+    assert model.encoder.conv_in.weight.grad is not None
+    assert not torch.equal(model.quantize.embedding.weight, before)

@@ -1,7 +1,8 @@
-"""Loss of stage 1: reconstruction, perceptual distance, colour, codebook and adversary (Esser et al., CVPR 2021)."""
+"""Loss of stage 1: pixels, perceptual distance, texture, colour, codebook and adversary (Esser et al., CVPR 2021)."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
@@ -9,17 +10,23 @@ from quantart.components.precision import full_precision
 from quantart.losses.adversarial import AdversarialLoss, Kind, Logs, adaptive_weight, detached
 from quantart.losses.colour import colour_loss
 from quantart.losses.lpips import LPIPS
+from quantart.losses.statistics import correlations, relative_distance
+
+TEXTURE_LAYERS = 4
+"""The first layers show strokes, the later ones things."""
 
 
 class Stage1Loss(AdversarialLoss):
     """nll + codebook_weight · codebook + λ · adversarial_weight · g, the last from step `discriminator_start` on.
 
-    nll = mean(|x − x̂| + perceptual_weight · p(x, x̂)) + colour_weight · colour(x, x̂), g = −mean(D(x̂)) and λ the adaptive
-    weight.
+    nll = mean(l1_weight · |x − x̂| + perceptual_weight · p(x, x̂)) + texture_weight · t(x, x̂) + colour_weight · colour(x,
+    x̂), g = −mean(D(x̂)) and λ the adaptive weight. Texture and colour are not in the paper.
 
     Args:
-        perceptual: the distance p; None leaves it out.
-        colour_weight: of `colour_loss` (not in the paper).
+        perceptual: the distance p, on whose network's first layers t is the `relative_distance` of the `correlations`;
+            None leaves both out.
+        perceptual_from: first step with p and t.
+        colour_weight: of `colour_loss`.
         discriminator_weight, kind: of the discriminator's own loss, see `AdversarialLoss`.
     """
 
@@ -28,7 +35,10 @@ class Stage1Loss(AdversarialLoss):
         discriminator: NLayerDiscriminator | None,
         perceptual: LPIPS | None,
         *,
+        l1_weight: float = 1.0,
         perceptual_weight: float = 1.0,
+        texture_weight: float = 0.0,
+        perceptual_from: int = 0,
         colour_weight: float = 0.0,
         codebook_weight: float = 1.0,
         adversarial_weight: float = 0.8,
@@ -38,7 +48,10 @@ class Stage1Loss(AdversarialLoss):
     ) -> None:
         super().__init__(discriminator, discriminator_start, discriminator_weight, kind)
         self.perceptual = perceptual
+        self.l1_weight = l1_weight
         self.perceptual_weight = perceptual_weight
+        self.texture_weight = texture_weight
+        self.perceptual_from = perceptual_from
         self.colour_weight = colour_weight
         self.codebook_weight = codebook_weight
         self.adversarial_weight = adversarial_weight
@@ -56,18 +69,32 @@ class Stage1Loss(AdversarialLoss):
         """
         x, reconstruction = full_precision(x), full_precision(reconstruction)
         difference = (x - reconstruction).abs().mean()
-        perceptual = x.new_zeros(()) if self.perceptual is None else self.perceptual(x, reconstruction).mean()
-        nll = difference + self.perceptual_weight * perceptual
-        logs = {}
+        nll = self.l1_weight * difference
+        logs = {"reconstruction_loss": difference}
+        if self.perceptual is not None and step >= self.perceptual_from:
+            with torch.no_grad():
+                targets = self.perceptual.features(x)
+            features = self.perceptual.features(reconstruction)
+            logs["perceptual_loss"] = self.perceptual.distance(targets, features).mean()
+            nll = nll + self.perceptual_weight * logs["perceptual_loss"]
+            if self.texture_weight:
+                logs["texture_loss"] = texture_loss(features, targets)
+                nll = nll + self.texture_weight * logs["texture_loss"]
         if self.colour_weight:
             logs["colour_loss"] = colour_loss(reconstruction, x)
             nll = nll + self.colour_weight * logs["colour_loss"]
         total = nll + self.codebook_weight * codebook_loss
-        logs |= {"nll_loss": nll, "reconstruction_loss": difference, "perceptual_loss": perceptual}
-        logs["codebook_loss"] = codebook_loss
+        logs |= {"nll_loss": nll, "codebook_loss": codebook_loss}
         if adversarial:
             g = -self.judge(reconstruction).mean()
             weight = self.adversarial_weight * adaptive_weight(nll, g, last_layer)
             total = total + self.switched_on(step) * weight * g
             logs |= {"adversarial_loss": g, "adversarial_weight": weight}
         return total, detached({"total_loss": total, **logs})
+
+
+def texture_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
+    """Mean `relative_distance` of the `correlations` of `LPIPS.features`' first layers, in float32; 0-d."""
+    with torch.autocast(features[0].device.type, enabled=False):
+        both = ([correlations(full_precision(f)) for f in layers[:TEXTURE_LAYERS]] for layers in (features, targets))
+        return relative_distance(*both).mean()

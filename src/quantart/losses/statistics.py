@@ -14,6 +14,18 @@ def gram_matrix(features: Tensor) -> Tensor:
     return flat @ flat.mT / flat.shape[2]
 
 
+def correlations(features: Tensor) -> Tensor:
+    """Correlations of channels over space: `(b, c, h, w)` → `(b, c, c)`, diagonal 1 but for channels that hardly vary.
+
+    Unlike a Gram matrix they do not tell how strong a channel is, so no tint or contrast changes them much.
+    """
+    flat = features.flatten(2)
+    deviation = flat.std(2, keepdim=True, correction=0)
+    least = 0.02 * deviation.mean(1, keepdim=True).detach() + 1e-6  # does not blow up a channel's noise
+    standardised = (flat - flat.mean(2, keepdim=True)) / (deviation + least)
+    return standardised @ standardised.mT / flat.shape[2]
+
+
 def moments(features: Tensor) -> Tensor:
     """Channel means, then standard deviations, over space: `(b, c, h, w)` → `(b, 2c)`."""
     flat = features.flatten(2)

@@ -26,7 +26,11 @@ class TrainingParams(Section):
     """over all processes together"""
     crop: Count
     """side of the training crops: pixels in stage 1, codes in stage 2"""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """muon: orthogonalised momentum for the inner convolutions, Adam for the rest"""
     learning_rate: float = Field(gt=0.0)
+    muon_learning_rate: float = Field(0.004, gt=0.0)
+    """of the inner convolutions (muon only), on the same schedule; a lean VQGAN diverges at 0.02"""
     betas: list[Fraction] = Field(min_length=2, max_length=2)
     weight_decay: Weight = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -79,13 +83,18 @@ class Stage1TrainingParams(TrainingParams):
     codebook as it is"""
     discriminator_start: int | None = Field(None, ge=0)
     """step at which the discriminator is switched on; null: no discriminator"""
+    perceptual_from: int = Field(0, ge=0)
+    """step from which the perceptual and the texture loss count; without them a step takes half the time"""
+    decoder_from: int | None = Field(None, ge=0)
+    """step from which the decoder alone is trained, encoder and codebook staying as they are; null: never"""
 
     @model_validator(mode="after")
     def _check_starts(self) -> Stage1TrainingParams:
-        starts = {"quantize_from": self.quantize_from, "discriminator_start": self.discriminator_start}
-        for name, start in starts.items():
-            if start is not None and start >= self.steps:
+        for name in ("quantize_from", "discriminator_start", "perceptual_from", "decoder_from"):
+            if (start := getattr(self, name)) is not None and start >= self.steps:
                 raise ValueError(f"{name} {start} is not before the end of the training ({self.steps} steps)")
+        if self.decoder_from is not None and self.decoder_from < self.quantize_from:
+            raise ValueError(f"decoder_from {self.decoder_from} is before quantize_from {self.quantize_from}")
         return self
 
 
@@ -110,8 +119,12 @@ class QuantizerParams(Section):
 
 
 class Stage1LossParams(Section):
+    l1_weight: Weight = 1.0
+    """weight of the mean absolute difference of pixels"""
     perceptual_network: PerceptualNetworkName = "squeezenet1_1"
     perceptual_weight: Weight
+    texture_weight: Weight = 0.0
+    """weight of the distance between correlations of the perceptual network's channels, in its first four layers"""
     colour_weight: Weight = 0.0
     """weight of the CIELAB difference between means of 4 × 4 pixels"""
     codebook_weight: Weight = 1.0
@@ -152,9 +165,10 @@ class Stage1Params(Section):
         if self.base.discriminator_start is not None:
             self.discriminator.check_input(self.base.crop)
         for name, training in {"base": self.base, "domain": self.domain}.items():
-            if self.loss.perceptual_weight and training.crop < SMALLEST_PERCEPTUAL:
-                better = f"use at least {SMALLEST_PERCEPTUAL}, or set loss.perceptual_weight to 0"
-                raise ValueError(f"{name}.crop {training.crop} is too small for the perceptual loss; {better}")
+            seen = [key for key in ("perceptual_weight", "texture_weight") if getattr(self.loss, key)]
+            if seen and training.crop < SMALLEST_PERCEPTUAL:
+                better = f"use at least {SMALLEST_PERCEPTUAL}, or set loss.{' and loss.'.join(seen)} to 0"
+                raise ValueError(f"{name}.crop {training.crop} is too small for the perceptual network; {better}")
         return self
 
 

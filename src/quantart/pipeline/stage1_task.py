@@ -95,8 +95,11 @@ def make_objective(model: ExperimentStage1, params: Params, domain: Stage1Domain
     adversarial = training.discriminator_start is not None
     loss = Stage1Loss(
         NLayerDiscriminator(3, discriminator.ndf, discriminator.n_layers) if adversarial else None,
-        LPIPS(stage1.loss.perceptual_network) if stage1.loss.perceptual_weight else None,
+        LPIPS(stage1.loss.perceptual_network) if stage1.loss.perceptual_weight or stage1.loss.texture_weight else None,
+        l1_weight=stage1.loss.l1_weight,
         perceptual_weight=stage1.loss.perceptual_weight,
+        texture_weight=stage1.loss.texture_weight,
+        perceptual_from=training.perceptual_from,
         colour_weight=stage1.loss.colour_weight,
         codebook_weight=stage1.loss.codebook_weight,
         adversarial_weight=discriminator.weight,
@@ -112,6 +115,7 @@ def make_objective(model: ExperimentStage1, params: Params, domain: Stage1Domain
         model,
         loss,
         quantize_from=training.quantize_from,
+        decoder_from=training.decoder_from,
         codebook=codebook,
         reference_order=discriminator.reference_order,
     )

@@ -27,6 +27,7 @@ from quantart.errors import UserError
 from quantart.machine.progress import TrainingBar
 from quantart.training.checkpoint import Checkpoints, TrainingState
 from quantart.training.means import Means
+from quantart.training.muon import Muon, inner_weights
 from quantart.training.objective import AdversarialObjective, Phase
 from quantart.training.stopping import Interrupt, memory_advice
 
@@ -118,8 +119,8 @@ def train(
 class Update:
     """One step's update of the weights, on the accelerator's device together with its other processes.
 
-    There is an optimiser for each phase that trains something; `factor` is the ratio of the discriminator's learning
-    rate to the generator's. `means` are of the values to log, `state` is all of it that a checkpoint keeps.
+    A phase that trains something has one optimiser, or two with Muon; `factor` is the ratio of the discriminator's
+    learning rate to the generator's. `means` are of the values to log, `state` is all of it that a checkpoint keeps.
     """
 
     def __init__(
@@ -127,37 +128,38 @@ class Update:
     ) -> None:
         self._params = params
         self._accelerator = accelerator
-        self._factors: dict[Phase, float] = {"generator": 1.0, "discriminator": factor}
         self._objective = objective.to(accelerator.device).train()
         self._averaged: AveragedModel | None = None
         if params.weight_ema:
             average = get_ema_multi_avg_fn(params.weight_ema)
             self._averaged = AveragedModel(objective.model, multi_avg_fn=average, use_buffers=False)
-        trained: dict[Phase, list[nn.Parameter]] = {
-            "generator": objective.generator_parameters(),
-            "discriminator": objective.discriminator_parameters(),
+        self._trained = objective.generator_parameters()
+        self._optimizers: dict[Phase, dict[str, torch.optim.Optimizer]] = {
+            "generator": _generators_optimizers(objective, params)
         }
-        self._trained = trained["generator"]
-        self._optimizers = {phase: _adam(part, params) for phase, part in trained.items() if part}
+        if judging := objective.discriminator_parameters():
+            self._optimizers["discriminator"] = {"discriminator": _adam(judging, params, factor)}
         self.means = Means()
-        self.state = TrainingState(objective, self._optimizers, self._averaged, self.means)
+        by_name = {name: each for phase in self._optimizers.values() for name, each in phase.items()}
+        self.state = TrainingState(objective, by_name, self._averaged, self.means)
         self._wrapped = accelerator.prepare_model(objective, device_placement=False)
 
     def __call__(self, batch: Any, step: int) -> None:
         """Update the weights from a batch, and note the values to log."""
         rate = learning_rate(self._params, step)
-        for phase, optimizer in self._optimizers.items():
+        for phase, optimizers in self._optimizers.items():
             if phase == "discriminator" and not self._objective.discriminator_runs(step):
                 continue
-            for group in optimizer.param_groups:
-                group["lr"] = rate * self._factors[phase]
             output = self._wrapped(batch, phase, step)
             self._accelerator.backward(output.loss)
             if phase == "generator":
                 limit = self._params.grad_clip or math.inf
                 self.means.add({"grad_norm": nn.utils.clip_grad_norm_(self._trained, limit)}, step)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group["factor"]
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             self.means.add(output.logs, step)
         if self._averaged is not None:
             self._averaged.update_parameters(self._objective.model)
@@ -175,11 +177,23 @@ def learning_rate(params: TrainingParams, step: int) -> float:
     return params.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / params.steps))
 
 
-def _adam(parameters: list[nn.Parameter], params: TrainingParams) -> torch.optim.Optimizer:
-    """Adam, or AdamW with weight decay. Its learning rate is set before each step."""
+def _generators_optimizers(objective: AdversarialObjective, params: TrainingParams) -> dict[str, torch.optim.Optimizer]:
+    """Adam for all that the generator's phase trains, or Muon for its inner convolutions and Adam for the rest."""
+    trained = objective.generator_parameters()
+    if params.optimizer == "adam":
+        return {"generator": _adam(trained, params)}
+    inner = inner_weights(objective.model)
+    rest = [parameter for parameter in trained if all(parameter is not weight for weight in inner)]
+    group = {"params": inner, "factor": params.muon_learning_rate / params.learning_rate}
+    return {"generator": _adam(rest, params), "muon": Muon([group], params.weight_decay)}
+
+
+def _adam(parameters: list[nn.Parameter], params: TrainingParams, factor: float = 1.0) -> torch.optim.Optimizer:
+    """Adam, or AdamW with weight decay, at `factor` times the learning rate, which is set before each step."""
     kind = torch.optim.AdamW if params.weight_decay else torch.optim.Adam
     betas = (params.betas[0], params.betas[1])
-    return kind(parameters, lr=0.0, betas=betas, weight_decay=params.weight_decay, fused=True)
+    group = {"params": parameters, "factor": factor}
+    return kind([group], lr=0.0, betas=betas, weight_decay=params.weight_decay, fused=True)
 
 
 def _advice(task: TrainingTask, params: TrainingParams, checkpoints: Checkpoints) -> AbstractContextManager[None]:

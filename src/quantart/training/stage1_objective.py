@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,7 @@ class Stage1Objective(AdversarialObjective):
     Args:
         quantize_from: the step from which latents are quantised, with a codebook initialised by k-means at this step;
             earlier steps decode the latents as they are. 0: quantise from the start, with the codebook as given.
+        decoder_from: the step from which the decoder alone is trained; encoder and codebook stay. None: never.
         codebook: initialises the codes by k-means. An `EmaCodebook` also updates them by moving averages; with another
             the codebook loss updates them. May be None where `quantize_from` is 0.
     """
@@ -31,23 +34,27 @@ class Stage1Objective(AdversarialObjective):
         loss: Stage1Loss,
         *,
         quantize_from: int = 0,
+        decoder_from: int | None = None,
         codebook: KMeansCodebook | None = None,
         reference_order: bool = False,
     ) -> None:
         super().__init__(model, loss, reference_order)
         self.quantize_from = quantize_from
+        self.decoder_from = math.inf if decoder_from is None else decoder_from
         if codebook is None and quantize_from > 0:
             raise ValueError(f"quantize_from {quantize_from} needs a codebook that initialises the codes")
         self.codebook = codebook
         self.window = CodeWindow(model.quantize.n_e)
 
     def _generator(self, x: Tensor, step: int) -> PhaseOutput:
-        z = self.model.latents(x)
+        decoder_alone = step >= self.decoder_from
         quantized: Quantized | None = None
-        if step >= self.quantize_from:
-            if self.codebook is not None and step == self.quantize_from > 0:
-                self.codebook.initialise()
-            quantized = self.model.quantize(z)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not decoder_alone):
+            z = self.model.latents(x)
+            if step >= self.quantize_from:
+                if self.codebook is not None and step == self.quantize_from > 0:
+                    self.codebook.initialise()
+                quantized = self.model.quantize(z)
         reconstruction = self.model.decode(z if quantized is None else quantized.z_q)
         self._keep_fake(reconstruction)
         total, logs = self.loss.generator(
@@ -58,12 +65,13 @@ class Stage1Objective(AdversarialObjective):
             step=step,
             adversarial=self.discriminator_runs(step),
         )
-        if self.training and self.codebook is not None:
+        learns = self.training and not decoder_alone
+        if learns and self.codebook is not None:
             self.codebook.observe(z, step)
         if quantized is not None:
             self.window.add(quantized.indices)
             logs |= self.window.statistics()
-            if self.training and isinstance(self.codebook, EmaCodebook):
+            if learns and isinstance(self.codebook, EmaCodebook):
                 logs["revived"] = self.codebook.update(z, quantized.indices, step)
         return PhaseOutput(total, logs)
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from quantart.training.muon import Muon, inner_weights, orthogonalised
+
+from ..models.networks import LEAN, small_stage_1, small_stage_2
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 72), (72, 16)])
+def test_singular_values_come_near_one_and_the_directions_stay(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    turned = orthogonalised(matrix)
+    assert turned.shape == shape
+    values = torch.linalg.svdvals(turned)
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    assert torch.nn.functional.cosine_similarity(turned.flatten(), (u @ v).flatten(), dim=0) > 0.95
+
+
+def test_a_step_has_the_size_of_the_learning_rate_however_large_the_gradient() -> None:
+    for scale in (1e-3, 1e3):
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.zeros(32, 8, 3, 3).contiguous(memory_format=torch.channels_last))
+        weight.grad = scale * torch.randn(32, 8, 3, 3)
+        muon = Muon([{"params": [weight]}])
+        muon.param_groups[0]["lr"] = 0.1
+        muon.step()
+        values = torch.linalg.svdvals(weight.detach().flatten(1))
+        assert values.min() > 0.05
+        assert values.max() < 0.13
+        # downhill
+        assert (weight.detach() * weight.grad).sum() < 0
+
+
+def test_a_tall_matrix_moves_further_and_weights_decay() -> None:
+    tall, frozen = torch.nn.Parameter(torch.ones(64, 4, 2, 2)), torch.nn.Parameter(torch.ones(4, 4, 1, 1))
+    tall.grad = torch.zeros(64, 4, 2, 2)
+    muon = Muon([{"params": [tall, frozen], "lr": 0.1}], weight_decay=0.5)
+    muon.step()
+    torch.testing.assert_close(tall.detach(), torch.full((64, 4, 2, 2), 0.95))
+    assert torch.equal(frozen.detach(), torch.ones(4, 4, 1, 1))  # without a gradient
+    tall.grad = torch.randn(64, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    before = tall.detach().clone()
+    muon.step()
+    moved = torch.linalg.svdvals((tall.detach() - 0.95 * before).flatten(1))
+    assert 0.1 * 2 * 0.5 < moved.min() < moved.max() < 0.1 * 2 * 1.3  # √(64 / 16) times as far
+
+
+def test_inner_weights_are_those_between_pictures_latents_and_codes() -> None:
+    model = small_stage_1(ddconfig=LEAN)
+    inner = inner_weights(model)
+    named = {id(weight): name for name, weight in model.named_parameters()}
+    names = {named[id(weight)] for weight in inner}
+    assert "encoder.body.0.conv1.weight" in names
+    assert "decoder.body.2.weight" in names  # between two levels
+    assert not [n for n in names if "conv_in" in n or "conv_out" in n or "quant" in n]
+    assert len(names) == 1 + 2 * 2 + 1 + 2 * 4
+    transfer = small_stage_2().requires_grad_(False)
+    transfer.model_x2y.requires_grad_(True)
+    assert {id(w) for w in inner_weights(transfer)} <= {id(w) for w in transfer.model_x2y.parameters()}
+    assert inner_weights(transfer)
