@@ -70,7 +70,7 @@ class Stage1Loss(AdversarialLoss):
         x, reconstruction = full_precision(x), full_precision(reconstruction)
         difference = (x - reconstruction).abs().mean()
         nll = self.l1_weight * difference
-        logs = {"reconstruction_loss": difference}
+        logs = {"reconstruction_loss": difference, "perceptual_loss": x.new_zeros(())}
         if self.perceptual is not None and step >= self.perceptual_from:
             with torch.no_grad():
                 targets = self.perceptual.features(x)
