@@ -202,6 +202,18 @@ def test_a_decompression_bomb_is_refused():
         decode_image(bomb, max_pixels=100_000_000)
 
 
+def test_a_large_picture_is_decoded_within_the_memory_that_is_stated(tmp_path):
+    """Pillow's own copy and ours (docs/data.md: 8 bytes a pixel), and bands of 2^24 pixels."""
+    picture = Image.linear_gradient("L").resize((8000, 6000))
+    Image.merge("RGB", (picture,) * 3).save(tmp_path / "large.png", compress_level=1)
+    script = "from quantart.images.decode import read_image; from pathlib import Path; import resource, sys;"
+    script += "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024; before = peak();"
+    script += "read_image(Path(sys.argv[1]), max_pixels=10**8); print(peak() - before)"
+    command = [sys.executable, "-c", script, str(tmp_path / "large.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert int(done.stdout) < 8 * 8000 * 6000 + 6 * 2**24
+
+
 def test_the_limit_is_the_one_that_is_given_and_no_warning_is_printed(tmp_path):
     """Pillow warns from 89 million pixels on and stops at 179 million; phones have 200 million."""
     Image.new("L", (16_320, 12_240), 99).save(tmp_path / "phone.jpg", quality=30)

@@ -14,6 +14,9 @@ from PIL import Image, ImageCms
 
 from quantart.images.decode import ImageError, decode_image
 
+from .test_colour import P3, chrm, cicp, gama, iccp, png
+from .test_tiff import RGB, tiff
+
 PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
 MAX_PIXELS = 100_000
 HANG = timedelta(seconds=30)  # a picture of so few pixels takes milliseconds
@@ -44,6 +47,13 @@ SEEDS = [
     seed("WEBP", lossless=True, save_all=True, append_images=[SECOND]),
     seed("BMP"),
     seed("AVIF"),
+    seed("HEIF", exif=EXIF),
+    seed("JPEG2000"),
+    seed("JPEG2000", no_jp2=True, irreversible=True, tile_size=(16, 16)),
+    png(gama(1), chrm(*P3), iccp(PROFILE), cicp(12, 13)),
+    tiff(RGB, planar=True, compression=5),
+    tiff(RGB, bits=12, endian=">", big=True),
+    tiff(RGB, 8, bits=16, compression=8, predictor=True),
 ]
 
 PLACES = st.floats(0, 1, exclude_max=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,12 @@ def test_the_size_is_read_and_limited_before_the_pixels():
 def test_what_cannot_be_read_is_told_truly(data, reason):
     with pytest.raises(ImageError, match=reason):
         decoded(data)
+
+
+def test_thousands_of_tags_that_each_name_the_whole_file_are_not_read():
+    entry = struct.pack("<HHII", 258, 1, 5_000_000, 0)
+    bomb = b"II*\0\x08\0\0\0" + struct.pack("<H", 4000) + entry * 4000
+    start = time.monotonic()
+    with pytest.raises(ImageError):
+        decoded(bomb.ljust(5_000_000, b"\0"))
+    assert time.monotonic() - start < 10

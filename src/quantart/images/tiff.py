@@ -25,6 +25,9 @@ _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 254,
 _OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _COUNTS, _PLANAR, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 322, 323, 324, 325
 _EXTRA, _SAMPLE_FORMAT, _PROFILE, _DNG = 338, 339, 34675, 50706
+_READ = {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _OFFSETS, _ORIENTATION, _SAMPLES}
+_READ |= {_ROWS_PER_STRIP, _COUNTS, _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS}
+_READ |= {_EXTRA, _SAMPLE_FORMAT, _PROFILE, _DNG}
 _DEFAULTS = {_BITS: 1, _COMPRESSION: 1, _FILL_ORDER: 1, _SAMPLES: 1, _PLANAR: 1, _PREDICTOR: 1, _ORIENTATION: 1}
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK, _CIELAB, _ICCLAB = 0, 1, 2, 5, 8, 9
@@ -85,7 +88,7 @@ class _Layout:
         return values[0]
 
     def _read_tags(self) -> dict[int, tuple[int, ...]]:
-        """Those of whole numbers; struct.error where the file ends before."""
+        """Those that are needed, each once; struct.error where the file ends before."""
         data, endian = self._data, self._endian
         word, entry, size = ("Q", "HHQ", 20) if self.is_big else ("I", "HHI", 12)
         (start,) = struct.unpack_from(endian + word, data, 8 if self.is_big else 4)
@@ -94,13 +97,13 @@ class _Layout:
         tags: dict[int, tuple[int, ...]] = {}
         for place in range(start, start + size * min(count, 4096), size):
             tag, kind, number = struct.unpack_from(endian + entry, data, place)
-            if kind not in _TYPES or number > len(data):
+            if tag not in _READ - tags.keys() or kind not in _TYPES or number > len(data):
                 continue
             form = f"{endian}{number}{_TYPES[kind]}"
             place += size - struct.calcsize(word)
             if struct.calcsize(form) > struct.calcsize(word):
                 (place,) = struct.unpack_from(endian + word, data, place)
-            tags.setdefault(tag, struct.unpack_from(form, data, place))
+            tags[tag] = struct.unpack_from(form, data, place)
         return tags
 
     @property
