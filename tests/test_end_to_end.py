@@ -205,6 +205,28 @@ def test_a_second_clone_is_up_to_date_after_a_pull(project: Path, tmp_path: Path
     assert client(clone).get_model_version_by_alias("quantart", "challenger").version in {1, "1"}
 
 
+def test_a_copy_under_any_name_works_and_never_writes_through_dvcs_links(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "50%20off, what?"
+    shutil.copytree(project, copy, symlinks=True)
+    call(copy, "dvc", "config", "--local", "cache.type", "hardlink,symlink")
+    call(copy, "dvc", "checkout", "-q", "--relink")
+    cache = copy / ".dvc" / "cache" / "files" / "md5"
+    kept = {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()}
+    assert any(path.stat().st_nlink > 1 for path in kept)
+    original = sorted((project / "mlartifacts").rglob("*"))
+
+    call(copy, "quantart", "evaluate", "--run-id", "stage2_discrete", "--pairs", "2")
+    call(copy, "quantart", "evaluate", "--pairs", "2")
+    call(copy, "quantart", "export")
+
+    assert {path: path.read_bytes() for path in cache.rglob("*") if path.is_file()} == kept
+    assert "reports/metrics.json" in call(copy, "dvc", "status").stdout
+    assert json.loads((copy / "reports" / "metrics.json").read_text())["discrete"]["n"] == 2
+    assert client(project).get_model_version_by_alias("quantart", "challenger").version in {1, "1"}
+    assert sorted((project / "mlartifacts").rglob("*")) == original
+    assert [path.name for path in tmp_path.iterdir()] == [copy.name]
+
+
 def test_changed_stage2_runs_stage2_and_what_follows_and_setting_it_back_restores(project: Path) -> None:
     before = (project / "runs" / "stage2_discrete.json").read_text()
     set_params(project, {"stage2.loss.style_weight": 5.0})
