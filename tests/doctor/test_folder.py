@@ -110,6 +110,12 @@ def test_what_dvc_made_is_looked_for_in_the_cache_that_is_set(project: Path, tmp
         assert said in row.found
 
 
+def test_a_folder_in_which_dvcs_queue_fails_is_named(project: Path) -> None:
+    odd = project.rename(project.with_name("Möbel"))
+    row = check_dvc(odd)
+    assert (row.state, "--queue" in row.found) == (State.warning, True)
+
+
 def test_no_pipeline_of_dvc_fails(project: Path) -> None:
     (project / "dvc.yaml").unlink()
     assert check_dvc(project).state is State.fails
