@@ -15,8 +15,16 @@ from quantart.project import Project
 
 from ..params.recording import recording
 
-MODEL = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [16], "z_channels": 8, "embed_dim": 8}
-SHORT = {"steps": 2, "log_every": 1, "validate_every": 2, "checkpoint_every": 2, "batch_size": 2}
+MODEL = {
+    "architecture": "lean",
+    "patch": 2,
+    "ch": 8,
+    "ch_mult": [1],
+    "num_res_blocks": 1,
+    "z_channels": 8,
+    "embed_dim": 8,
+}
+SHORT = {"optimizer": "muon", "steps": 2, "log_every": 1, "validate_every": 2, "checkpoint_every": 2, "batch_size": 2}
 STAGES: dict[str, Callable[[Project], object]] = {
     "prepare_content": partial(prepare.run, domain="content"),
     "prepare_style": partial(prepare.run, domain="style"),
@@ -43,8 +51,9 @@ def project(small_project: Project) -> Project:
     params = yaml.safe_load(path.read_text())
     params["model"] |= MODEL | {"n_embed": 16}
     for part in ("base", "domain"):
-        params["stage1"][part] |= SHORT | {"quantize_from": 0, "discriminator_start": 0}
+        params["stage1"][part] |= SHORT | {"quantize_from": 0, "discriminator_start": 0, "decoder_from": 1}
     params["stage1"]["quantizer"]["update"] = "ema"
+    params["stage1"]["loss"]["texture_weight"] = 0.1
     params["stage2"]["train"] |= SHORT | {"crop": 16}
     params["stage2"]["discriminator"] |= {"ndf": 4, "weight": 0.1}
     params["evaluate"]["pairs"] = 4
