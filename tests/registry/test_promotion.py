@@ -56,13 +56,13 @@ def test_a_broken_model_fails_and_each_failed_gate_is_said(project: Project, nam
     assert len(failed(project, name, "1")) == 3
     said = str(promote(project, "1", name)).splitlines()
     assert "promoted.digest" not in MlflowClient().get_model_version(name, "1").tags
-    assert said[1] == "FAILED  structure_squeezenet1_1 <= 1.8: measured 1.9 (1.8 to 2)"
+    assert said[1] == "FAILED  structure_squeezenet1_1 <= 1.6: measured 1.9 (1.8 to 2)"
     assert all(part in said[-1] for part in ("version 1 ", "3 of 3", f"{name}@champion"))
 
 
 def test_a_little_worse_on_every_pair_is_worse_beyond_noise(project: Project, name: str) -> None:
     add_version(name, values())
-    add_version(name, values(texture=0.97))  # its interval holds the champion's value: only pair by pair it shows
+    add_version(name, values(texture=0.87))  # its interval holds the champion's value: only pair by pair it shows
     promote(project, "1", name)
     assert failed(project, name, "2") == [f"{TEXTURE} not worse than the champion"]
     said = str(promote(project, "2", name))
@@ -83,7 +83,7 @@ def test_worse_within_noise_passes(project: Project, name: str) -> None:
 
 
 def test_promoted_and_rolled_back(project: Project, name: str) -> None:
-    for texture in (0.95, 0.9, 0.85):
+    for texture in (0.85, 0.8, 0.75):
         promote(project, add_version(name, values(texture=texture)), name)
     assert champion(name) == "3"
     again = promote(project, "champion", name)
