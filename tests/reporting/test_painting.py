@@ -29,6 +29,7 @@ def test_a_network_in_a_loss_took_part_in_training() -> None:
         "stage1_style: stage1.loss.perceptual_weight": "0.0",
     }
     assert part_in_training(["a", "b"], parameters) == "`a` took no part in training. `b` was in the loss of stage2."
-    trained = parameters | {"stage1_style: stage1.loss.perceptual_weight": "0.1"}
-    assert part_in_training(["a"], trained) == "`a` was in the loss of stage1."
+    for weight in ("perceptual_weight", "texture_weight"):
+        trained = parameters | {f"stage1_style: stage1.loss.{weight}": "0.1"}
+        assert part_in_training(["a"], trained) == "`a` was in the loss of stage1."
     assert "not known" in part_in_training(["a"], {})

@@ -15,7 +15,7 @@ RULE: Final = (
 )
 
 _LOSS_NETWORK = "loss.perceptual_network"
-_WEIGHTS = ("perceptual_weight", "gram_weight", "contrast_weight")
+_WEIGHTS = ("perceptual_weight", "texture_weight", "gram_weight", "contrast_weight")
 """Of the losses that look through it."""
 
 
