@@ -115,7 +115,7 @@ def stage_1_ours(batch: int) -> Call:
 
 def stage_2_reference(batch: int) -> Call:
     params, content, style = preset(), batch_of("photos", batch), batch_of("paintings", batch)
-    objective = stage2_task.make_objective(transferring(params).to(default_device()), params, variance=1.0)
+    objective = stage2_task.make_reference(transferring(params).to(default_device()), params)
     objective.reference_order = True
     update = reference.stage_2_step(reference.plain(objective.to(default_device())), params.stage2.train.learning_rate)
     return lambda: update(content, style)
@@ -130,7 +130,7 @@ def stage_2_ours(batch: int, params: Params | None = None, side: int = SIDE // 1
         rows = (step * batch + torch.arange(batch, device=codes.device)) % STORED_PICTURES
         return CodeBatch(codes[0, rows], codes[1, rows])
 
-    return _updates(stage2_task.make_objective(transferring(params), params, variance=1.0), params.stage2.train, draw)
+    return _updates(stage2_task.make_reference(transferring(params), params), params.stage2.train, draw)
 
 
 def _updates(objective: AdversarialObjective, training: object, batch: Callable[[int], object]) -> Call:

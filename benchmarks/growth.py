@@ -91,7 +91,7 @@ def _of_rows(rows: int, repeat: int) -> dict[str, float]:
     import cases
 
     from quantart.data.codes import CODES, LATENTS, StoredCodes, code_dtype
-    from quantart.pipeline.stage2_task import latent_variance, make_batches
+    from quantart.pipeline.stage2_task import TransferData, make_code_batches
     from quantart.training.launch import make_accelerator
 
     params, accelerator = cases.preset(), make_accelerator(seed=0)
@@ -111,8 +111,8 @@ def _of_rows(rows: int, repeat: int) -> dict[str, float]:
         (folder / "index.json").write_text(json.dumps({"copies": 1}))
         begun = time.perf_counter()
         stored = StoredCodes(folder, "train")
-        latent_variance(stored)
-        batches = make_batches({"content": stored, "style": stored}, params, "discrete", accelerator)
+        data = TransferData({}, {"content": stored, "style": stored}, None, {}, [])
+        batches = make_code_batches(params, "discrete", data, accelerator)
         batches(0)
         start_s = time.perf_counter() - begun
         steps = iter(range(1, repeat + 1))

@@ -30,8 +30,8 @@ STAGES = [
     "export",
 ]
 TINY: dict[str, Any] = {
-    "data.resolution": 32,
-    "data.short_side": 40,
+    "data.resolution": 64,
+    "data.short_side": 72,
     "data.val_share": 0.2,
     "data.test_share": 0.3,
     "model.ch": 8,
@@ -45,9 +45,11 @@ TINY: dict[str, Any] = {
     "stage1.domain.discriminator_start": 2,
     "stage1.discriminator.ndf": 4,
     "encode.copies": 2,
-    "stage2.network.block_num": 1,
-    "stage2.train.crop": 16,
-    "stage2.discriminator.ndf": 4,
+    "stage2.train.crop": 32,
+    "stage2.painting.width": 8,
+    "stage2.painting.coarse_blocks": 2,
+    "stage2.painting.fine_blocks": 1,
+    "stage2.painting.quantize_from": 4,
     "evaluate.pairs": 6,
     "evaluate.size": 64,  # more than is stored: made from the originals
 } | {
@@ -229,13 +231,13 @@ def test_a_copy_under_any_name_works_and_never_writes_through_dvcs_links(project
 
 def test_changed_stage2_runs_stage2_and_what_follows_and_setting_it_back_restores(project: Path) -> None:
     before = (project / "runs" / "stage2_discrete.json").read_text()
-    set_params(project, {"stage2.loss.style_weight": 5.0})
+    set_params(project, {"stage2.painting.texture_weight": 5.0})
     result = call(project, "dvc", "repro")
     assert ran(result.stdout) == ["code", "stage2@discrete", "stage2@continuous", "evaluate", "export"]
     assert (project / "runs" / "stage2_discrete.json").read_text() != before
     difference = call(project, "dvc", "params", "diff").stdout
-    assert "style_weight" in difference
-    set_params(project, {"stage2.loss.style_weight": 0.0})
+    assert "texture_weight" in difference
+    set_params(project, {"stage2.painting.texture_weight": 10.0})
     result = call(project, "dvc", "repro")
     assert ran(result.stdout) == []
     assert (project / "runs" / "stage2_discrete.json").read_text() == before

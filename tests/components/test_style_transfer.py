@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from quantart.components.style_transfer import StyleTransferModule, adain
 
@@ -32,25 +31,10 @@ def test_switches_leave_parts_out() -> None:
     assert parts(use_selfatt=False) == {"res_block", "attn_block"}
 
 
-def test_adain_start_begins_with_the_styles_means_and_deviations() -> None:
+def test_adain_gives_the_content_the_styles_means_and_deviations() -> None:
     torch.manual_seed(0)
     content, style = torch.randn(2, 8, 6, 6), 3.0 * torch.randn(2, 8, 4, 5) + 1.0
-    _check_moments(StyleTransferModule(8, block_num=0, adain_start=True)(content, style), style)
-    assert torch.equal(StyleTransferModule(8, block_num=0)(content, style), content)
-
-
-def test_adain_end_gives_the_blocks_result_the_styles_means_and_deviations() -> None:
-    torch.manual_seed(0)
-    content, style = torch.randn(2, 8, 6, 6), 3.0 * torch.randn(2, 8, 4, 5) + 1.0
-    network = StyleTransferModule(8, block_num=2, adain_end=True)
-    output = network(content, style)
-    _check_moments(output, style)
-    network.adain_end = False
-    assert torch.allclose(output, adain(network(content, style), style))  # of what the blocks made of the content
-    network.adain_end = True
-    assert torch.isfinite(network(content, None)).all()
-
-
-def _check_moments(output: Tensor, style: Tensor) -> None:
+    output = adain(content, style)
     assert torch.allclose(output.mean((2, 3)), style.mean((2, 3)), atol=1e-5)
     assert torch.allclose(output.std((2, 3), correction=0), style.std((2, 3), correction=0), atol=1e-5)
+    assert adain(torch.ones(1, 8, 2, 2), style[:1]).isfinite().all()

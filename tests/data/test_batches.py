@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantart.data.batches import PictureBatches, Schedule, process_slice
+from quantart.data.batches import PairBatches, PictureBatches, Schedule, process_slice
 
 sizes = st.integers(1, 30)
 
@@ -96,9 +96,11 @@ class Numbers:
         return len(self.files)
 
     def crops(self, indices: np.ndarray, side: int, draws: np.ndarray) -> torch.Tensor:
+        """Red is the picture's number, green the place of the cut."""
         assert draws.shape == (len(indices), 3)
-        pixels = torch.from_numpy(self._first + indices).to(torch.uint8)
-        return pixels.view(-1, 1, 1, 1).expand(-1, 3, side, side)
+        red, green = torch.from_numpy(self._first + indices), torch.from_numpy(draws[:, 0] * 255)
+        pixels = torch.stack([red, green, green], 1).to(torch.uint8)
+        return pixels[:, :, None, None].expand(-1, -1, side, side)
 
 
 def picture_batches(rank: int = 0, world: int = 1) -> PictureBatches:
@@ -120,3 +122,43 @@ def test_processes_share_the_joint_batch_of_pictures() -> None:
     parts = [picture_batches(rank, 2) for rank in range(2)]
     assert torch.equal(picture_batches()(3), torch.cat([part(3) for part in parts]))
     assert picture_batches().files(3) == [name for part in parts for name in part.files(3)]
+
+
+def pair_batches(rank: int = 0, world: int = 1, pairs: list[tuple[int, int]] | None = None) -> PairBatches:
+    sources: list[Any] = [Numbers(0, 9), Numbers(100, 5)]
+    process: Any = SimpleNamespace(process_index=rank, num_processes=world, device=torch.device("cpu"))
+    return PairBatches(*sources, batch_size=4, crop=6, seed=0, accelerator=process, pairs=pairs)
+
+
+def numbers_of(pictures: torch.Tensor, channel: int = 0) -> list[int]:
+    """The pictures' numbers; channel 1: the places where they were cut."""
+    return ((pictures[:, channel, 0, 0] + 1) * 127.5).round().int().tolist()
+
+
+def test_a_batch_of_pairs_draws_from_each_domain_independently_and_knows_its_rows() -> None:
+    batches, seen = pair_batches(), Counter[int]()
+    for step in range(45):
+        content, style = batches(step)
+        assert content.shape == style.shape == (4, 3, 6, 6)
+        assert numbers_of(content) == batches.rows(step)[0].tolist()
+        assert numbers_of(style) == (100 + batches.rows(step)[1]).tolist()
+        assert numbers_of(content, 1) != numbers_of(style, 1)
+        seen.update(numbers_of(content) + numbers_of(style))
+    assert seen == Counter(dict.fromkeys(range(9), 20) | dict.fromkeys(range(100, 105), 36))
+
+
+def test_partners_stay_together_and_are_cut_at_the_same_place() -> None:
+    pairs = [(7, 0), (2, 4), (3, 1)]
+    batches, seen = pair_batches(pairs=pairs), Counter[tuple[int, int]]()
+    for step in range(3):
+        content, style = batches(step)
+        assert numbers_of(content, 1) == numbers_of(style, 1)
+        seen.update(zip(numbers_of(content), numbers_of(style), strict=True))
+    assert seen == Counter({(one, 100 + other): 4 for one, other in pairs})
+
+
+@pytest.mark.parametrize("pairs", [None, [(7, 0), (2, 4), (3, 1)]])
+def test_processes_share_the_joint_batch_of_pairs(pairs: list[tuple[int, int]] | None) -> None:
+    joint, *parts = (pair_batches(*place, pairs=pairs)(3) for place in ((0, 1), (0, 2), (1, 2)))
+    for domain in range(2):
+        assert torch.equal(joint[domain], torch.cat([part[domain] for part in parts]))

@@ -34,9 +34,7 @@ def test_what_torchvision_keeps_is_compared_with_its_checksum(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    path = project / "params.yaml"
-    stage2 = "perceptual_network: efficientnet_lite0"
-    path.write_text(path.read_text().replace(stage2, "perceptual_network: vgg16"))
+    set_painting(project, "painting", "vgg16")
     row = check_weights(project)
     assert (row.state, row.found.startswith("1 of 3 ")) == (State.warning, True)
     cached = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
@@ -51,11 +49,13 @@ def test_what_stage_2_would_look_through_is_not_asked_for_where_it_looks_at_no_p
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    for objective, state in (("painting", State.warning), ("reference", State.ok)):
+        set_painting(project, objective, "vgg16")
+        assert check_weights(project).state is state
+
+
+def set_painting(project: Path, objective: str, network: str) -> None:
     path = project / "params.yaml"
     params = yaml.safe_load(path.read_text())
-    params["stage2"]["loss"] |= {"perceptual_network": "vgg16", "gram_weight": 1.0}
-    for weight, state in ((1.0, State.warning), (0.0, State.ok)):
-        params["stage2"]["loss"] |= {"gram_weight": weight, "perceptual_weight": 0.0, "contrast_weight": 0.0}
-        params["stage2"]["loss"]["content_weight"] = 1.0
-        path.write_text(yaml.safe_dump(params))
-        assert check_weights(project).state is state
+    params["stage2"] |= {"objective": objective, "painting": {"perceptual_network": network, "quantize_from": 0}}
+    path.write_text(yaml.safe_dump(params))

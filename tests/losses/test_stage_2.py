@@ -29,31 +29,6 @@ def test_style_may_have_another_size() -> None:
     assert calc_style_loss(torch.ones(1, 2, 4, 4), torch.ones(1, 2, 3, 7)).item() == 0.0
 
 
-def test_scale_multiplies_all_but_the_adversary() -> None:
-    torch.manual_seed(0)
-    discriminator = NLayerDiscriminator(4, 4, 0).eval()
-    output, content, style = (torch.randn(2, 4, 8, 8) for _ in range(3))
-
-    def run(scale: float) -> tuple[float, dict[str, torch.Tensor]]:
-        loss = Stage2Loss(
-            discriminator,
-            content_weight=2.0,
-            style_weight=3.0,
-            codebook_weight=5.0,
-            adversarial_weight=0.5,
-            scale=scale,
-        )
-        total, logs = loss.generator(output, content, style, torch.tensor(0.7), step=0, adversarial=True)
-        return total.item(), logs
-
-    plain, logs = run(1.0)
-    scaled, _ = run(4.0)
-    latent = 2.0 * logs["content_loss"] + 3.0 * logs["style_loss"] + 5.0 * 0.7
-    adversary = 0.5 * logs["adversarial_loss"]
-    assert plain == pytest.approx((latent + adversary).item(), rel=1e-5)
-    assert scaled == pytest.approx((4.0 * latent + adversary).item(), rel=1e-5)
-
-
 def test_without_adversary_the_discriminator_is_not_asked() -> None:
     loss = Stage2Loss(NLayerDiscriminator(4, 4, 0), discriminator_start=100)
     output = torch.randn(2, 4, 8, 8)

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from quantart.losses.statistics import all_distances, correlations, gram_matrix, moments, relative_distance
+from quantart.losses.statistics import correlations, gram_matrix, moments, relative_distance
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -37,22 +37,6 @@ def test_relative_distance_is_the_mean_over_layers_of_the_relative_norm() -> Non
     np.testing.assert_allclose(measured, expected, rtol=1e-5)
     twice = relative_distance([2 * tensor(t) for t in targets], [tensor(t) for t in targets])
     np.testing.assert_allclose(twice, [1.0, 1.0], rtol=1e-6)
-
-
-def test_all_distances_are_the_relative_distances_of_every_pair() -> None:
-    outputs, targets = [normal(2, 3, 3), normal(2, 5)], [normal(4, 3, 3, seed=1), normal(4, 5, seed=1)]
-    measured = all_distances([tensor(o) for o in outputs], [tensor(t) for t in targets])
-    for row, output in enumerate(zip(*outputs, strict=True)):
-        for column, target in enumerate(zip(*targets, strict=True)):
-            pair = relative_distance([tensor(o)[None] for o in output], [tensor(t)[None] for t in target])
-            np.testing.assert_allclose(measured[row, column], pair[0], rtol=1e-5)
-
-
-def test_all_distances_have_a_gradient_where_two_are_the_same() -> None:
-    output = tensor(normal(2, 3, 3)).requires_grad_()
-    all_distances([output], [output.detach()]).sum().backward()
-    assert output.grad is not None
-    assert torch.isfinite(output.grad).all()
 
 
 def test_correlations_ignore_tint_and_contrast_but_not_structure() -> None:

@@ -31,7 +31,7 @@ def test_comments_stand_beside_their_values_and_above_them_where_the_line_would_
     assert max(map(len, lines)) <= WIDTH
     assert "  ch: 12                           # short" in lines
     assert "data:                              # pictures" in lines
-    place = lines.index("    style_weight: 0.0")
+    place = lines.index("    style_weight: 10.0")
     above = [line for line in lines[place - 4 : place] if line.startswith("    # words")]
     assert sum(line.count("words") for line in above) == 60
 

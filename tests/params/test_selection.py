@@ -34,9 +34,10 @@ def test_every_value_that_is_read_is_noted_by_its_key() -> None:
     assert view.data.folder("content") == SHIPPED.data.content
     assert view.latent_side == SHIPPED.latent_side
     assert read == {"data.content", "data.resolution", "model.ch_mult", "model.patch"}
-    assert view.stage2.loss.decoded == SHIPPED.stage2.loss.decoded
-    assert read >= {"stage2.loss.gram_weight", "stage2.loss.perceptual_weight", "stage2.loss.contrast_weight"}
-    assert "stage2.loss.style_weight" not in read
+    sizes = {"width", "coarse_blocks"}
+    assert view.stage2.painting.model_dump(include=sizes) == SHIPPED.stage2.painting.model_dump(include=sizes)
+    assert read >= {"stage2.painting.width", "stage2.painting.coarse_blocks"}
+    assert "stage2.painting.fine_blocks" not in read
 
 
 def test_a_dump_reads_its_whole_section_and_a_selection_nothing() -> None:

@@ -26,6 +26,7 @@ def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     params["data"] |= {"resolution": 32, "short_side": 36}
     for stage in ("base", "domain"):
         params["stage1"][stage]["crop"] = 32
+    params["stage2"]["objective"] = "reference"  # the other one needs larger pictures
     params["stage2"]["train"]["crop"] = 8
     params["evaluate"] |= {"pairs": 14, "size": 32}
     (project.root / "params.yaml").write_text(yaml.safe_dump(params))

@@ -35,6 +35,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     params["data"] |= {"style": "paintings", "resolution": SIDE, "short_side": 40, "val_share": 0.2, "test_share": 0.2}
     params["model"] |= {"ch": 8, "ch_mult": [1, 2], "z_channels": 8, "embed_dim": 8, "n_embed": 64}
     params["stage1"]["base"]["crop"] = params["stage1"]["domain"]["crop"] = SIDE
+    params["stage2"]["objective"] = "reference"
     params["stage2"]["train"]["crop"] = 16
     params["encode"] = {"copies": COPIES, "batch_size": 32}
     (project.root / "params.yaml").write_text(yaml.safe_dump(params))
@@ -112,6 +113,25 @@ def test_the_index_names_the_data(project: Project) -> None:
     index = json.loads((project.codes("style") / "index.json").read_text())
     assert index["pictures"]["train"] == pictures(project).digest
     assert (index["copies"], index["resolution"], index["paired"]) == (COPIES, SIDE, False)
+
+
+def test_the_objective_painting_has_nothing_to_encode_which_is_said(
+    project: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Project(shutil.copytree(project.root, tmp_path / "other"))
+    params = yaml.safe_load((other.root / "params.yaml").read_text())
+    params["stage2"] |= {"objective": "painting", "train": params["stage2"]["train"] | {"crop": 32}}
+    params["data"] |= {"resolution": 64, "short_side": 64}
+    (other.root / "params.yaml").write_text(yaml.safe_dump(params))
+    with caplog.at_level("INFO"):
+        encode.run(other, "style")
+    assert "stage2.objective" in caplog.text
+    assert [path.name for path in other.codes("style").iterdir()] == ["index.json"]
+    index = json.loads((other.codes("style") / "index.json").read_text())
+    assert (index["copies"], index["pictures"]["train"]) == (0, pictures(project).digest)
+    with pytest.raises(UserError) as error:
+        StoredCodes(other.codes("style"), "train")
+    assert "quantart encode" in (error.value.remedy or "")
 
 
 def test_again_gives_the_same_files(project: Project) -> None:

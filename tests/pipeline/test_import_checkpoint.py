@@ -67,7 +67,7 @@ def set_params(project: Project, **changes: Any) -> None:
         params["stage1"][part] |= {**SHORT, "crop": 32, "discriminator_start": 0}
     params["stage1"]["discriminator"] |= {"ndf": 4, "n_layers": 2}
     params["stage2"]["train"] |= {key: value for key, value in SHORT.items() if key != "quantize_from"} | {"crop": 16}
-    params["stage2"]["network"]["block_num"] = 1
+    params["stage2"] |= {"objective": "reference", "network": {"block_num": 1}}
     params["encode"]["copies"] = 1
     params["evaluate"]["pairs"] = 2
     for key, value in changes.items():

@@ -26,6 +26,7 @@ def project_of(root: Path, **data: object) -> Project:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["data"] |= {"content": "photos", "style": "paintings", "resolution": 32, "short_side": 36, **data}
     params["stage1"]["base"]["crop"] = params["stage1"]["domain"]["crop"] = 32
+    params["stage2"]["objective"] = "reference"
     params["stage2"]["train"]["crop"] = 8
     params["evaluate"]["pairs"] = 14
     for name in ("photos", "paintings"):

@@ -60,8 +60,8 @@ def parameters() -> dict[str, Any]:
     params["stage1"]["discriminator"] |= {"ndf": 4, "weight": 0.001}
     params["encode"] |= {"copies": 2, "batch_size": 3}
     params["stage2"]["train"] |= every | {"crop": 16, "batch_size": 4}
-    params["stage2"]["network"] |= {"block_num": 1}
-    params["stage2"]["discriminator"] |= {"ndf": 4, "start": 2, "weight": 0.1}
+    params["stage2"] |= {"objective": "reference", "network": {"block_num": 1}}
+    params["stage2"]["discriminator"] = {"ndf": 4, "start": 2, "weight": 0.1, "reference_order": False}
     return params
 
 

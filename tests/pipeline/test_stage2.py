@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,15 +19,18 @@ from accelerate.state import AcceleratorState
 from mlflow import MlflowClient
 from PIL import Image
 
+from quantart.components.twin_transfer import TwinTransferModule
 from quantart.data.codes import StoredCodes
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.evaluation.stage2_validation import validate_transfers
+from quantart.images.arrays import pixels_to_float
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.params.training import DECODED
-from quantart.pipeline import encode, pair, prepare, stage2
-from quantart.pipeline.stage2 import training_partners
-from quantart.pipeline.stage2_task import make_batches, make_model, make_objective, make_task
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.params import Params
+from quantart.pipeline import encode, pair, prepare, stage2, stage2_task
+from quantart.pipeline.stage2 import check_codes, training_partners
+from quantart.pipeline.stage2_task import TransferData, make_code_batches, make_model, make_reference, make_task
 from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.vocabulary.names import DOMAINS
@@ -44,14 +48,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("project"))
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["data"] |= {"content": "photos", "style": "paintings", "paired": True, "val_share": 0.3, "test_share": 0.2}
-    params["data"] |= {"resolution": 32, "short_side": 40}
+    params["data"] |= {"resolution": 64, "short_side": 80}
     params["model"] |= {"ch": 8, "ch_mult": [1, 2], "z_channels": 8, "embed_dim": 8, "n_embed": 64}
-    params["stage1"]["base"]["crop"] = params["stage1"]["domain"]["crop"] = 32
+    params["stage1"]["base"]["crop"] = params["stage1"]["domain"]["crop"] = 64
     params["encode"] = {"copies": COPIES, "batch_size": 8}
-    params["stage2"]["train"] |= {"steps": 2, "batch_size": 4, "crop": 8, "log_every": 1, "checkpoint_every": 2}
-    params["stage2"]["network"]["block_num"] = 1
-    # crops that leave room to be cut are too small for losses on decoded pictures
-    params["stage2"]["loss"] |= dict.fromkeys(DECODED, 0.0) | {"content_weight": 1.0}
+    params["stage2"]["train"] |= {"steps": 2, "batch_size": 4, "crop": 32, "log_every": 1, "checkpoint_every": 2}
+    params["stage2"] |= {"objective": "reference", "network": {"block_num": 1}}
+    params["stage2"]["painting"] |= {"width": 8, "coarse_blocks": 2, "fine_blocks": 1, "quantize_from": 1}
     params["evaluate"]["pairs"] = 2
     (project.root / "params.yaml").write_text(yaml.safe_dump(params))
     for place, path in enumerate(sorted((ROOT / "data" / "sample" / "photos").glob("*.jpg"))[:26]):
@@ -63,7 +66,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         if (partner := project.root / "paintings" / f"{path.stem}.png").exists():
             shutil.move(shutil.copy(partner, path.with_suffix(".png")), path)
     torch.manual_seed(0)
-    model = ExperimentStage1(project.params().model.ddconfig(32), 64, 8)
+    model = ExperimentStage1(project.params().model.ddconfig(64), 64, 8)
     torch.nn.init.normal_(model.quantize.embedding.weight, std=0.3)
     for domain in DOMAINS:
         prepare.run(project, domain, workers=1)
@@ -83,8 +86,21 @@ def split(project: Project, name: Any) -> dict[Any, PackedPictures]:
     return {domain: PackedPictures(project.prepared(domain), name) for domain in DOMAINS}
 
 
+@pytest.fixture
+def data(project: Project, codes: dict[Any, StoredCodes]) -> TransferData:
+    return TransferData(split(project, "train"), codes, None, split(project, "val"), [(0, 0)])
+
+
 def vqgans(project: Project) -> dict[Any, Path]:
     return {domain: project.stage1_model(domain) for domain in DOMAINS}
+
+
+def with_stage2(params: Params, **changes: Any) -> Params:
+    """`train={"crop": 8}` changes stage2.train.crop."""
+    values = params.model_dump()
+    for name, value in changes.items():
+        values["stage2"][name] = values["stage2"][name] | value if isinstance(value, dict) else value
+    return Params.model_validate(values)
 
 
 def process(index: int = 0, count: int = 1) -> Any:
@@ -92,31 +108,32 @@ def process(index: int = 0, count: int = 1) -> Any:
 
 
 @pytest.mark.parametrize("variant", ["discrete", "continuous"])
-def test_a_paired_batch_holds_partners_in_the_same_copy_cut_at_the_same_place(project, codes, variant) -> None:
-    params, known = project.params(), training_partners(codes, split(project, "train"))
-    files = {domain: PackedPictures(project.prepared(domain), "train").files for domain in DOMAINS}
+def test_a_paired_batch_holds_partners_in_the_same_copy_cut_at_the_same_place(project, data, variant) -> None:
+    params, known = with_stage2(project.params(), train={"crop": 8}), training_partners(data.train)
+    files = {domain: data.train[domain].files for domain in DOMAINS}
     assert [c for c, _ in known] != [s for _, s in known]
     assert all(Path(files["content"][c]).stem == Path(files["style"][s]).stem for c, s in known)
-    batches = make_batches(codes, params, variant, process(), known)
+    batches = make_code_batches(params, variant, replace(data, partners=known), process())
     seen = []
     for step in range(3 * len(known)):
-        content, style, painting = batches(step)
-        photographs = batches.rows(step)[0] % codes["content"].pictures
-        assert painting.tolist() == [dict(known)[photograph] for photograph in photographs]
+        content, style = batches(step)
+        rows = zip(*batches.rows(step), strict=True)
+        pictures = len(data.train["content"]), len(data.train["style"])
+        assert all((c % pictures[0], s % pictures[1]) in known for c, s in rows)
         assert content.shape[-2:] == (8, 8)
         torch.testing.assert_close(content, style, rtol=0, atol=0.02)
         seen.append(content)
     assert len({part.numpy().tobytes() for batch in seen for part in batch}) > 2 * len(known)
-    alone = make_batches(codes, params, variant, process())
-    assert not all(torch.equal(*alone(step)[:2]) for step in range(4))
+    alone = make_code_batches(params, variant, data, process())
+    assert not all(torch.equal(*alone(step)) for step in range(4))
 
 
-def test_processes_share_the_joint_paired_batch(project, codes) -> None:
-    params, known = project.params(), training_partners(codes, split(project, "train"))
+def test_processes_share_the_joint_paired_batch(project, data) -> None:
+    params, paired = project.params(), replace(data, partners=training_partners(data.train))
     joint, *parts = (
-        make_batches(codes, params, "discrete", each, known)(5) for each in (process(), process(0, 2), process(1, 2))
+        make_code_batches(params, "discrete", paired, each)(5) for each in (process(), process(0, 2), process(1, 2))
     )
-    for place in range(3):
+    for place in range(2):
         assert torch.equal(joint[place], torch.cat([part[place] for part in parts]))
 
 
@@ -134,19 +151,49 @@ def test_a_training_run_keeps_the_pairs_it_validated_on(project, monkeypatch) ->
     assert np.isfinite(run.data.metrics["val/latent_style"])
 
 
-def test_validation_is_on_the_stored_pairs(project) -> None:
-    params = project.params()
-    model = make_model(params, "discrete", vqgans(project)).eval()
-    val = split(project, "val")
+def test_the_objective_painting_trains_on_pictures_without_codes(project, tmp_path, monkeypatch) -> None:
+    other = Project(shutil.copytree(project.root, tmp_path / "other", ignore=shutil.ignore_patterns("codes", "*.db")))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other.root}/mlflow.db")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    params = with_stage2(project.params(), objective="painting")
+    (other.root / "params.yaml").write_text(yaml.safe_dump(params.model_dump()))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    stage2.run(other, "discrete")
+    painter = ExperimentStage2.from_pretrained(other.stage2_model("discrete"))
+    assert isinstance(painter.model_x2y, TwinTransferModule)
+    assert painter.model_x2y.norm_out.batches == 2
+    source = split(other, "train")["style"]
+    with torch.no_grad():
+        latents = painter.style_latents(pixels_to_float(source.centre(range(len(source)), 64)))
+    torch.testing.assert_close(painter.model_x2y.mean, latents.mean((0, 2, 3), keepdim=True))
+    run = MlflowClient().get_run(read_link(other.link("stage2_discrete")).run_id)
+    assert {"train/texture_loss", "train/codebook_loss", "val/colour_loss"} <= run.data.metrics.keys()
+    assert "val/latent_style" not in run.data.metrics
+
+
+def test_validation_is_on_the_stored_pairs(project, data) -> None:
+    model = make_model(project.params(), "discrete", vqgans(project)).eval()
     device = torch.device("cpu")
     values = []
     with torch.inference_mode():
         for pairs in ([(0, 0)], [(0, 1)], [(0, 0), (0, 1)]):
-            metrics, images = validate_transfers(model, val["content"], val["style"], pairs, 32, 1.0, device)
+            metrics, images = validate_transfers(
+                model, data.val["content"], data.val["style"], pairs, 64, device, loss=None
+            )
             values.append(metrics["latent_style"])
     assert values[0] != values[1]
     assert values[2] == pytest.approx((values[0] + values[1]) / 2, rel=1e-4)
     assert images["transfers"].ndim == 3
+
+
+@pytest.mark.parametrize(("done", "quantized"), [(1, False), (2, True)])
+def test_validation_is_quantised_as_the_last_step_was(project, data, monkeypatch, done, quantized) -> None:
+    params = with_stage2(project.params(), objective="painting")
+    task = make_task(params, "discrete", vqgans=vqgans(project), data=data, accelerator=process())
+    seen = []
+    monkeypatch.setattr(stage2_task, "validate_transfers", lambda *args, **options: seen.append(options))
+    task.validate(task.objective.model, done)
+    assert [(each["loss"], each["quantize"]) for each in seen] == [(task.objective.loss, quantized)]
 
 
 @pytest.mark.parametrize("changed", [{"paired": False}, {"copies": 1}, {"pictures": {"train": "other"}}])
@@ -159,54 +206,54 @@ def test_codes_that_were_not_made_for_these_pairs_are_a_sentence(project, tmp_pa
         "style": StoredCodes(tmp_path / "style", "train"),
     }
     with pytest.raises(UserError) as error:
-        training_partners(codes, split(project, "train"))
+        check_codes(codes, split(project, "train"), paired=True)
     assert str(tmp_path / "style") in error.value.fault
     assert "quantart encode" in error.value.remedy
+    if "paired" in changed:
+        check_codes(codes, split(project, "train"), paired=False)
 
 
-def test_codes_smaller_than_the_crop_stop_before_a_run_is_made(project, codes) -> None:
+def test_pictures_without_partners_are_a_sentence(project) -> None:
+    pictures = split(project, "train")
+    with pytest.raises(UserError) as error:
+        training_partners({"content": pictures["content"], "style": SimpleNamespace(files=["other.png"])})
+    assert "data.paired" in error.value.fault
+
+
+def test_codes_smaller_than_the_crop_stop_before_a_run_is_made(project, data) -> None:
     params = project.params()
-    train = params.stage2.train.model_copy(update={"crop": 32})
+    train = params.stage2.train.model_copy(update={"crop": 64})
     larger = params.model_copy(update={"stage2": params.stage2.model_copy(update={"train": train})})
-    with pytest.raises(UserError, match=r"codes/content: 16 × 16 .* 32 "):
-        make_batches(codes, larger, "discrete", process())
+    with pytest.raises(UserError, match=r"codes/content: 32 × 32 .* 64 "):
+        make_code_batches(larger, "discrete", data, process())
 
 
-def test_the_objective_has_what_the_weights_ask_for_and_no_more(project) -> None:
-    params = project.params()
-    model = make_model(params, "discrete", vqgans(project))
-
-    def objective(loss: dict[str, Any], weight: float) -> Any:
-        section = params.stage2
-        changed = {
-            "loss": section.loss.model_copy(update=loss),
-            "discriminator": section.discriminator.model_copy(update={"weight": weight}),
-        }
-        given = params.model_copy(update={"stage2": section.model_copy(update=changed)})
-        return make_objective(model, given, 1.0)
-
-    pictures = objective({"gram_weight": 1.0, "perceptual_network": "efficientnet_lite0"}, 0.0)
-    assert pictures.decoded.network.network == "efficientnet_lite0"
-    assert pictures.loss.discriminator is None
-    latents = objective({"gram_weight": 0.0, "perceptual_weight": 0.0, "contrast_weight": 0.0}, 0.5)
-    assert latents.decoded is None
-    assert latents.loss.discriminator is not None
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_published_objective_has_a_discriminator_where_it_has_weight(project, weight) -> None:
+    params = with_stage2(project.params(), discriminator={"weight": weight})
+    objective = make_reference(make_model(params, "discrete", vqgans(project)), params)
+    assert (objective.loss.discriminator is not None) == bool(weight)
 
 
-def test_a_batch_names_the_pictures_it_was_made_from(project, codes) -> None:
-    val = split(project, "val")
-    task = make_task(
-        project.params(),
-        "discrete",
-        vqgans=vqgans(project),
-        codes=codes,
-        partners=None,
-        pictures=split(project, "train"),
-        val=val,
-        pairs=[(0, 0)],
-        accelerator=process(),
-    )
-    files = PackedPictures(project.prepared("style"), "train").files
+@pytest.mark.parametrize("objective", ["painting", "reference"])
+def test_a_batch_names_the_pictures_it_was_made_from(project, data, objective) -> None:
+    params = with_stage2(project.params(), objective=objective)
+    task = make_task(params, "discrete", vqgans=vqgans(project), data=data, accelerator=process())
     for step in range(4):
-        painted = [f"style {files[place]}" for place in task.batch(step).painting.tolist()]
-        assert task.files(step)[len(painted) :] == painted
+        batch, files = task.batch(step), task.files(step)
+        for domain, part, named in zip(DOMAINS, batch, (files[:4], files[4:]), strict=True):
+            source = data.train[domain]
+            places = [source.files.index(name.removeprefix(f"{domain} ")) for name in named]
+            assert _near(part, source.centre(places, 64), project, domain)
+
+
+def _near(part: torch.Tensor, centres: torch.Tensor, project: Project, domain: Any) -> bool:
+    """Whether crops, or their codes, are more like these pictures' centres than like these in another order."""
+    if part.ndim == 3:
+        network = ExperimentStage1.from_pretrained(project.stage1_model(domain))
+        part = network.quantize.lookup(part).mean((2, 3))
+        with torch.no_grad():
+            expected = network.encode(pixels_to_float(centres)).z_q.mean((2, 3))
+    else:
+        part, expected = part.mean((2, 3)), pixels_to_float(centres).mean((2, 3))
+    return bool((part - expected).square().sum() <= (part - expected.roll(1, 0)).square().sum())

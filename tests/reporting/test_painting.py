@@ -33,3 +33,16 @@ def test_a_network_in_a_loss_took_part_in_training() -> None:
         trained = parameters | {f"stage1_style: stage1.loss.{weight}": "0.1"}
         assert part_in_training(["a"], trained) == "`a` was in the loss of stage1."
     assert "not known" in part_in_training(["a"], {})
+
+
+def test_the_network_of_the_objective_painting_took_part_where_that_was_the_objective() -> None:
+    parameters = {
+        "stage2.objective": "painting",
+        "stage2.painting.perceptual_network": "a",
+        "stage2.painting.texture_weight": "10.0",
+        "stage2.painting.colour_weight": "4.0",
+    }
+    took, no = "`a` was in the loss of stage2.", "`a` took no part in training."
+    assert part_in_training(["a"], parameters) == took
+    assert part_in_training(["a"], parameters | {"stage2.objective": "reference"}) == no
+    assert part_in_training(["a"], parameters | {"stage2.painting.texture_weight": "0.0"}) == no

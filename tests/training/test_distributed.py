@@ -12,15 +12,22 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
+from quantart.data.batches import PairBatch
+from quantart.losses.painting import PaintingLoss
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.stage_1 import ExperimentStage1
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.training.objective import AdversarialObjective
+from quantart.training.painting_objective import PaintingObjective
 from quantart.training.stage1_objective import Stage1Objective
 
-STEPS = 20
+STEPS = {"batch norm": 20, "actnorm": 20, "painting": 4}
+"""Few where the gradient passes through codes: a rounding that moves a latent to another code shows later."""
 DDCONFIG = {
     "ch": 8,
     "ch_mult": [1, 2],
@@ -31,26 +38,50 @@ DDCONFIG = {
 }
 
 
-def train(rank: int | None, use_actnorm: bool) -> dict[str, torch.Tensor]:
-    """Some steps, k-means at the second; `rank` None: the whole batch in one process. State, and all that is logged."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+def make_stage_1(use_actnorm: bool) -> Stage1Objective:
+    """k-means at the second step, the discriminator from the third on."""
     model = ExperimentStage1(DDCONFIG, n_embed=16, embed_dim=8)
     loss = Stage1Loss(NLayerDiscriminator(3, 4, 1, use_actnorm), None, discriminator_start=2)
     codebook = EmaCodebook(model.quantize, decay=0.5, revive_below=0.4)
-    objective = Stage1Objective(model, loss, quantize_from=1, codebook=codebook).train().double()
-    optimizers = {
-        "generator": torch.optim.Adam(objective.generator_parameters(), 1e-3),
-        "discriminator": torch.optim.Adam(objective.discriminator_parameters(), 1e-3),
+    return Stage1Objective(model, loss, quantize_from=1, codebook=codebook)
+
+
+def make_painting() -> PaintingObjective:
+    """Quantised from the third step on."""
+    vqgan = ExperimentStage1(DDCONFIG, n_embed=16, embed_dim=8)
+    torch.nn.init.normal_(vqgan.quantize.embedding.weight)
+    model = ExperimentStage2.from_stage1(vqgan, vqgan, transfer_network="twin", width=8, coarse_blocks=2, fine_blocks=1)
+    loss = PaintingLoss(
+        texture_weight=1.0, coarse_texture_weight=1.0, moments_weight=1.0, colour_weight=1.0, content_weight=1.0
+    )
+    deviation = torch.ones(1, 8, 1, 1)
+    return PaintingObjective(model, loss, deviation=deviation, codebook_weight=0.5, quantize_from=2)
+
+
+def train(rank: int | None, kind: str) -> dict[str, Tensor]:
+    """Some steps; `rank` None: the whole batch in one process. State, and all that is logged."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    paints = kind == "painting"
+    objective: AdversarialObjective = make_painting() if paints else make_stage_1(kind == "actnorm")
+    objective = objective.train().double()
+    parameters = {
+        "generator": objective.generator_parameters(),
+        "discriminator": objective.discriminator_parameters(),
     }
+    optimizers = {phase: torch.optim.Adam(part, 1e-3) for phase, part in parameters.items() if part}
     wrapped = objective if rank is None else DistributedDataParallel(objective, find_unused_parameters=True)
-    logs: dict[str, torch.Tensor] = {}
-    for i in range(STEPS):
-        x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(i)).double() * 2 - 1
+    logs: dict[str, Tensor] = {}
+    for i in range(STEPS[kind]):
+        torch.manual_seed(i)
+        x = torch.rand(2, 4, 3, 64, 64) if paints else torch.rand(4, 3, 16, 16)
+        x = x.double() * 2 - 1
+        own = x if rank is None else x.chunk(2, dim=x.ndim - 4)[rank]
+        batch = PairBatch(*own) if paints else own
         for phase, optimizer in optimizers.items():
             if phase == "discriminator" and not objective.discriminator_runs(i):
                 continue
-            output = wrapped(x if rank is None else x.chunk(2)[rank], phase, i)
+            output = wrapped(batch, phase, i)
             output.loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -60,19 +91,19 @@ def train(rank: int | None, use_actnorm: bool) -> dict[str, torch.Tensor]:
 
 def work(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
-    for use_actnorm in (False, True):
-        torch.save(train(rank, use_actnorm), folder / f"{use_actnorm}-{rank}.pt")
+    for kind in STEPS:
+        torch.save(train(rank, kind), folder / f"{kind}-{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_two_processes_equal_one_with_the_joint_batch(tmp_path: Path) -> None:
     workers = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
-    for use_actnorm in (False, True):
-        first, second = (torch.load(tmp_path / f"{use_actnorm}-{rank}.pt", weights_only=True) for rank in range(2))
-        joint = train(None, use_actnorm)
-        assert any("running_var" in name for name in joint) != use_actnorm
-        assert any(name.endswith("adversarial_weight") for name in joint)
+    for kind in STEPS:
+        first, second = (torch.load(tmp_path / f"{kind}-{rank}.pt", weights_only=True) for rank in range(2))
+        joint = train(None, kind)
+        assert any("running_var" in name for name in joint) == (kind != "actnorm")
+        assert any(name.endswith("adversarial_weight") for name in joint) == (kind != "painting")
         for name, value in joint.items():
             if name.startswith("log "):
                 assert torch.allclose(

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
-from quantart.data.batches import CodeBatch, Schedule
+from quantart.data.batches import CodeBatch, PairBatch, Schedule
 from quantart.errors import StoppedBySignal, UserError
 from quantart.images.arrays import crop_to_aspect, resize_short_side, to_tensor
 from quantart.images.decode import read_image
 from quantart.losses.lpips import LPIPS
+from quantart.losses.painting import PaintingLoss
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_1 import ExperimentStage1
@@ -29,6 +31,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.training import TrainingParams
 from quantart.training.checkpoint import Checkpoints
 from quantart.training.loop import TrainingTask, learning_rate, train
+from quantart.training.painting_objective import PaintingObjective
 from quantart.training.stage1_objective import Stage1Objective
 from quantart.training.stage2_objective import Stage2Objective
 from quantart.vocabulary.names import Variant
@@ -154,6 +157,33 @@ def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> TrainingTask:
     )
 
 
+def painting_task(pictures: dict[str, Tensor]) -> TrainingTask:
+    """Stage 2 on pictures of twice the size, with new noise in each step; quantised from step 3 on."""
+    torch.manual_seed(2)
+    size = {"width": 8, "coarse_blocks": 2, "fine_blocks": 1}
+    model = ExperimentStage2.from_stage1(vqgan(seed=0), vqgan(seed=1), transfer_network="twin", **size)
+    loss = PaintingLoss(
+        texture_weight=1.0, coarse_texture_weight=1.0, moments_weight=1.0, colour_weight=1.0, content_weight=1.0
+    )
+    deviation = model.model_x2y.deviation
+    objective = PaintingObjective(model, loss, deviation=deviation, codebook_weight=0.5, quantize_from=3)
+    schedules = [Schedule(6, BATCH, seed=0, stream=stream) for stream in range(2)]
+
+    def batch(k: int) -> PairBatch:
+        pairs = zip(pictures.values(), schedules, strict=True)
+        return PairBatch(*(F.interpolate(each[schedule.indices(k)], scale_factor=2) for each, schedule in pairs))
+
+    return TrainingTask(
+        "stage 2, discrete",
+        section="stage2.train",
+        resolution=SIDE,
+        objective=objective,
+        batch=batch,
+        files=lambda k: [f"row {row}" for schedule in schedules for row in schedule.indices(k)],
+        validate=validate,
+    )
+
+
 MakeTask = Callable[[], TrainingTask]
 
 
@@ -167,11 +197,13 @@ def stage2(request: pytest.FixtureRequest, pictures: dict[str, Tensor]) -> MakeT
     return lambda: stage2_task(pictures, request.param)
 
 
-@pytest.fixture(params=["stage1", "discrete", "continuous"])
+@pytest.fixture(params=["stage1", "discrete", "continuous", "painting"])
 def make_task(request: pytest.FixtureRequest, pictures: dict[str, Tensor], perceptual: LPIPS) -> MakeTask:
     """Makes the task anew each time, as a new process would."""
     if request.param == "stage1":
         return lambda: stage1_task(pictures, perceptual)
+    if request.param == "painting":
+        return lambda: painting_task(pictures)
     return lambda: stage2_task(pictures, request.param)
 
 

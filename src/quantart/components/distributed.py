@@ -38,6 +38,11 @@ def all_rows(x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def own_rows(x: Tensor) -> Tensor:
+    """This process's part of the rows that `all_rows` gives."""
+    return x.chunk(world_size())[rank()]
+
+
 def joint_mean(x: Tensor) -> Tensor:
     """Mean of `x` over the processes; gradients pass to all of them."""
     return _JointSum.apply(x) / world_size() if world_size() > 1 else x

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from quantart.components.blocks import AttnBlock, ResnetBlock
-from quantart.components.precision import full_precision
 
 
 def adain(content: Tensor, style: Tensor) -> Tensor:
@@ -53,8 +52,6 @@ class StyleTransferModule(nn.Module):
         residual: attention adds to its input.
         use_conv: each block begins with a residual block of convolutions.
         use_selfatt: each block attends to the content itself before the style.
-        adain_start: apply `adain` before the first block (not in the paper).
-        adain_end: apply `adain` after the last block (not in the paper).
     """
 
     def __init__(
@@ -64,12 +61,8 @@ class StyleTransferModule(nn.Module):
         residual: bool = True,
         use_conv: bool = True,
         use_selfatt: bool = True,
-        adain_start: bool = False,
-        adain_end: bool = False,
     ) -> None:
         super().__init__()
-        self.adain_start = adain_start
-        self.adain_end = adain_end
         self.blocks = nn.ModuleList(
             StyleTransferBlock(channels, residual, use_conv, use_selfatt) for _ in range(block_num)
         )
@@ -81,10 +74,6 @@ class StyleTransferModule(nn.Module):
             `(b, c, h, w)`, not quantised.
         """
         content = content.contiguous(memory_format=torch.channels_last)  # faster; all blocks keep this format
-        if self.adain_start and style is not None:
-            content = adain(content, style)
         for block in self.blocks:
             content = block(content, style)
-        if self.adain_end and style is not None:
-            content = adain(full_precision(content), style)
         return content

@@ -6,7 +6,7 @@ one process would have had: each takes its slice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -96,13 +96,80 @@ class PictureBatches:
         return names[self._slice]
 
 
+class _Pairing:
+    """Which rows of the content and of the style a process's slice of a step is made from.
+
+    `rows` are the candidates of both. Where they are partners, row by row, a batch holds partners only; else both are
+    drawn independently.
+    """
+
+    def __init__(
+        self, rows: Sequence[Rows], *, partners: bool, batch_size: int, seed: int, accelerator: Accelerator
+    ) -> None:
+        self._rows = rows
+        schedules = [Schedule(len(own), batch_size, seed=seed, stream=stream) for stream, own in enumerate(rows)]
+        self._schedules = [schedules[0]] * 2 if partners else schedules
+        self._slice = process_slice(batch_size, accelerator.process_index, accelerator.num_processes)
+
+    def rows(self, step: int) -> list[Rows]:
+        schedules = zip(self._rows, self._schedules, strict=True)
+        return [rows[schedule.indices(step)[self._slice]] for rows, schedule in schedules]
+
+    def draws(self, step: int, count: int) -> list[NDArray[np.float64]]:
+        return [schedule.draws(step, count)[self._slice] for schedule in self._schedules]
+
+
+class PairBatch(NamedTuple):
+    """Pictures `(b, 3, crop, crop)` in [-1, 1]."""
+
+    content: Tensor
+    style: Tensor
+
+
+class PairBatches:
+    """Random (content, style) pairs of training pictures, cut at random places.
+
+    `pairs` are indices of partners in both domains. A batch then holds partners only, cut at the same place. Without
+    them content and style are drawn independently.
+    """
+
+    def __init__(
+        self,
+        content: PackedPictures,
+        style: PackedPictures,
+        *,
+        batch_size: int,
+        crop: int,
+        seed: int,
+        accelerator: Accelerator,
+        pairs: Pairs | None = None,
+    ) -> None:
+        self._sources = (content, style)
+        rows = [np.arange(len(each)) for each in self._sources] if pairs is None else list(np.array(pairs).T)
+        self._pairing = _Pairing(
+            rows, partners=pairs is not None, batch_size=batch_size, seed=seed, accelerator=accelerator
+        )
+        self._crop = crop
+        self._device = accelerator.device
+
+    def __call__(self, step: int) -> PairBatch:
+        """This process's pairs of the step."""
+        crops = [
+            source.crops(rows, self._crop, draws)
+            for source, rows, draws in zip(self._sources, self.rows(step), self._pairing.draws(step, 3), strict=True)
+        ]
+        return PairBatch(*(pixels_to_float(each.to(self._device, non_blocking=True)) for each in crops))
+
+    def rows(self, step: int) -> list[Rows]:
+        """Indices `(b,)` of the content and the style pictures of this process's slice of the step."""
+        return self._pairing.rows(step)
+
+
 class CodeBatch(NamedTuple):
     """Codes `(b, h, w)` for the discrete variant, latents `(b, c, h, w)` for the continuous one."""
 
     content: Tensor
     style: Tensor
-    painting: Tensor | None = None
-    """`(b,)` int64, the painting that each row of `style` was made from; None: each from another one."""
 
 
 class CodeBatches:
@@ -129,28 +196,24 @@ class CodeBatches:
         for stored in self._codes:
             stored.check_crop(crop)
         if pairs is None:
-            self._rows = [np.arange(len(stored)) for stored in self._codes]
+            rows = [np.arange(len(stored)) for stored in self._codes]
         else:
-            partners = np.array(pairs).T
-            self._rows = [stored.rows_of(own) for stored, own in zip(self._codes, partners, strict=True)]
-        schedules = [Schedule(len(rows), batch_size, seed=seed, stream=at) for at, rows in enumerate(self._rows)]
-        self._schedules = schedules if pairs is None else [schedules[0]] * 2
-        self._slice = process_slice(batch_size, accelerator.process_index, accelerator.num_processes)
+            rows = [stored.rows_of(own) for stored, own in zip(self._codes, np.array(pairs).T, strict=True)]
+        self._pairing = _Pairing(
+            rows, partners=pairs is not None, batch_size=batch_size, seed=seed, accelerator=accelerator
+        )
         self._discrete = variant == "discrete"
         self._crop = crop
         self._device = accelerator.device
 
     def __call__(self, step: int) -> CodeBatch:
         """This process's content and style: codes `(b, crop, crop)` or latents `(b, c, crop, crop)`."""
-        rows = self.rows(step)
         content, style = (
-            (stored.codes if self._discrete else stored.latents)(own, self._crop, schedule.draws(step, 2)[self._slice])
-            for stored, own, schedule in zip(self._codes, rows, self._schedules, strict=True)
+            (stored.codes if self._discrete else stored.latents)(rows, self._crop, draws)
+            for stored, rows, draws in zip(self._codes, self.rows(step), self._pairing.draws(step, 2), strict=True)
         )
-        painting = torch.from_numpy(self._codes[1].pictures_of(rows[1]))
-        return CodeBatch(*(each.to(self._device, non_blocking=True) for each in (content, style, painting)))
+        return CodeBatch(*(each.to(self._device, non_blocking=True) for each in (content, style)))
 
     def rows(self, step: int) -> list[Rows]:
         """Rows `(b,)` of the stored content and style that this process's slice of the step is read from."""
-        schedules = zip(self._rows, self._schedules, strict=True)
-        return [rows[schedule.indices(step)[self._slice]] for rows, schedule in schedules]
+        return self._pairing.rows(step)

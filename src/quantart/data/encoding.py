@@ -34,24 +34,26 @@ _Part = tuple[int, NDArray[np.int64]]
 def encode_domain(params: Params, network: Path, prepared: Path, out: Path, *, name: str, state: PartialState) -> None:
     """Write the codes of all training pictures, `encode.copies` rows for each, into the folder `out`.
 
-    The progress bar shows the domain's `name`. UserError where the network or the prepared pictures are missing.
+    The objective `painting` trains on the pictures themselves: for it only the index is written. The progress bar shows
+    the domain's `name`. UserError where the network or the prepared pictures are missing.
     """
     model = ExperimentStage1.from_pretrained(network).eval().to(state.device)
     writer = CodeWriter(out, model.config["n_embed"])
     pictures = PackedPictures(prepared, "train")
+    copies = params.encode.copies if params.stage2.objective == "reference" else 0
     batches_of_copy = np.array_split(np.arange(len(pictures)), -(-len(pictures) // params.encode.batch_size))
     # all pictures of a copy come before those of the next
-    parts = [(copy, part) for copy in range(params.encode.copies) for part in batches_of_copy]
+    parts = [(copy, part) for copy in range(copies) for part in batches_of_copy]
     own = parts[process_slice(len(parts), state.process_index, state.num_processes)]
     first = own[0][0] * len(pictures) + int(own[0][1][0]) if own else 0
     batches = encoded(model, _rows(pictures, own, params), state.device)
     if state.is_main_process:
         batches = progress(batches, len(own), f"encode {name}")
-    writer.write("train", params.encode.copies * len(pictures), batches, first)
+    writer.write("train", copies * len(pictures), batches, first)
     writer.finish(
         {
             "pictures": {"train": pictures.digest},
-            "copies": params.encode.copies,
+            "copies": copies,
             "resolution": params.data.resolution,
             "paired": params.data.paired,
         }

@@ -89,8 +89,9 @@ def check_weights(root: Path | None) -> Finding:
     networks: list[FeatureNetworkName] = list(SHIPPED)
     if root:
         params = load_params(root / "params.yaml")
-        decoded = [params.stage2.loss.perceptual_network] if any(params.stage2.loss.decoded.values()) else []
-        named = [params.stage1.loss.perceptual_network, params.evaluate.network, params.evaluate.features, *decoded]
+        paints = params.stage2.objective == "painting"
+        painting = [params.stage2.painting.perceptual_network] if paints else []
+        named = [params.stage1.loss.perceptual_network, params.evaluate.network, params.evaluate.features, *painting]
         networks = list(dict.fromkeys(named))
     faults, absent = [], []
     for network in networks:

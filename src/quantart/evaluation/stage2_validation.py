@@ -5,14 +5,16 @@ Apart from `stage1_validation`, so that training a VQGAN does not depend on the 
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import torch
-from torch import Tensor
 
 from quantart.data.pairs import Pairs
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation.latents import latent_content, latent_style
-from quantart.evaluation.stage1_validation import BATCH, GRID_ROWS, Validated, grid_of
+from quantart.evaluation.stage1_validation import GRID_ROWS, Validated, grid_of
 from quantart.images.arrays import pixels_to_float
+from quantart.losses.painting import PaintingLoss
 from quantart.models.stage_2 import ExperimentStage2
 
 
@@ -22,23 +24,29 @@ def validate_transfers(
     styles: PackedPictures,
     pairs: Pairs,
     side: int,
-    scale: float,
     device: torch.device,
+    *,
+    loss: PaintingLoss | None,
+    quantize: bool = True,
 ) -> Validated:
-    """Latent distances on validation pairs, times `scale` as in the loss; a grid of content, style, output.
+    """Losses on validation pairs, of pictures or, without `loss`, of latents; a grid of content, style, output.
 
-    The pictures are central squares of `side` pixels.
+    The pictures are central squares of `side` pixels. Before training uses the codebook, nothing is quantised.
     """
     photographs = pixels_to_float(contents.centre([content for content, _ in pairs], side))
     paintings = pixels_to_float(styles.centre([style for _, style in pairs], side))
-    metrics: dict[str, list[Tensor]] = {"latent_content": [], "latent_style": []}
+    rows: list[dict[str, float]] = []
     outputs = []
-    for x, y in zip(photographs.to(device).split(BATCH), paintings.to(device).split(BATCH), strict=True):
+    for x, y in zip(photographs.to(device).split(1), paintings.to(device).split(1), strict=True):
         content, style = model.content_latents(x), model.style_latents(y)
-        z = model.transfer(content, style).z
-        metrics["latent_content"].append(latent_content(z, content) * scale)
-        metrics["latent_style"].append(latent_style(z, style) * scale)
-        outputs.append(model.decode(z).float().clamp(-1, 1).cpu())
+        z = model.transfer(content, style, quantize).z
+        output = model.decode(z).float().clamp(-1, 1)
+        if loss is None:
+            values = {"latent_content": latent_content(z, content), "latent_style": latent_style(z, style)}
+        else:
+            _, values = loss(output, loss.scene(x), loss.hand(y))
+        rows.append({name: float(value) for name, value in values.items()})
+        outputs.append(output.cpu())
     columns = {"content": photographs, "style": paintings, "output": torch.cat(outputs)}
     grid = grid_of({name: part[:GRID_ROWS] for name, part in columns.items()})
-    return {name: float(torch.cat(each).mean()) for name, each in metrics.items()}, {"transfers": grid}
+    return {name: fmean(row[name] for row in rows) for name in rows[0]}, {"transfers": grid}

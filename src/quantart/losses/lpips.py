@@ -43,6 +43,7 @@ class LPIPS(nn.Module):
 
     Args:
         weights: a file with the network's weights; None: those that are shipped or that torchvision downloads.
+        layers: compare only the first few layers; None: all.
 
     Attributes:
         structure: index in `features` of the layer on which `cfsd` is measured. It has one position for every 4
@@ -52,12 +53,19 @@ class LPIPS(nn.Module):
         UserError: an unknown network, its weights can't be had, or the file does not fit it.
     """
 
-    def __init__(self, network: PerceptualNetworkName = "squeezenet1_1", weights: Path | None = None) -> None:
+    def __init__(
+        self,
+        network: PerceptualNetworkName = "squeezenet1_1",
+        weights: Path | None = None,
+        *,
+        layers: int | None = None,
+    ) -> None:
         super().__init__()
         if network not in _BACKBONES:
             raise UserError(f"perceptual network = {network!r}: unknown", f"use one of {', '.join(_BACKBONES)}")
         self.network = network
-        self._taps, self.structure, heads = _BACKBONES[network]
+        taps, self.structure, heads = _BACKBONES[network]
+        self._taps = taps[:layers]
         self.layers = layers_of(load_backbone(network, weights), network)[: self._taps[-1] + 1]
         if weights is not None and heads is not None and not is_torchvisions(network, weights):
             heads = None

@@ -31,12 +31,11 @@ def _mean_std(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Stage2Loss(AdversarialLoss):
-    """scale · (content_weight · L_rec + style_weight · L_style + codebook_weight · codebook) + L_adv.
+    """content_weight · L_rec + style_weight · L_style + codebook_weight · codebook + L_adv.
 
     L_adv = adversarial_weight · g with g = −mean(D(output)), from step `discriminator_start` on.
 
     Args:
-        scale: 1 / the variance of the style's latents makes the losses independent of the latents' scale.
         discriminator_weight, kind: of the discriminator's own loss, see `AdversarialLoss`.
     """
 
@@ -51,14 +50,12 @@ class Stage2Loss(AdversarialLoss):
         discriminator_start: int = 0,
         discriminator_weight: float = 0.8,
         kind: Kind = "hinge",
-        scale: float = 1.0,
     ) -> None:
         super().__init__(discriminator, discriminator_start, discriminator_weight, kind)
         self.content_weight = content_weight
         self.style_weight = style_weight
         self.codebook_weight = codebook_weight
         self.adversarial_weight = adversarial_weight
-        self.scale = scale
 
     def generator(
         self, output: Tensor, content: Tensor, style: Tensor, codebook_loss: Tensor, step: int, adversarial: bool
@@ -71,9 +68,8 @@ class Stage2Loss(AdversarialLoss):
             adversarial: use the discriminator; False saves its pass before it is switched on.
         """
         output, content, style = (full_precision(z) for z in (output, content, style))
-        content_loss = self.scale * calc_content_loss(output, content)
-        style_loss = self.scale * calc_style_loss(output, style)
-        codebook_loss = self.scale * codebook_loss
+        content_loss = calc_content_loss(output, content)
+        style_loss = calc_style_loss(output, style)
         total = self.content_weight * content_loss + self.style_weight * style_loss
         total = total + self.codebook_weight * codebook_loss
         logs = {"content_loss": content_loss, "style_loss": style_loss, "codebook_loss": codebook_loss}

@@ -19,11 +19,15 @@ def correlations(features: Tensor) -> Tensor:
 
     Unlike a Gram matrix they do not tell how strong a channel is, so no tint or contrast changes them much.
     """
+    return gram_matrix(standardised_channels(features))
+
+
+def standardised_channels(features: Tensor) -> Tensor:
+    """`(b, c, h, w)` to `(b, c, h·w)`, each channel with mean 0 and deviation 1; one that hardly varies with less."""
     flat = features.flatten(2)
-    deviation = flat.std(2, keepdim=True, correction=0)
+    deviation, mean = torch.std_mean(flat, 2, correction=0, keepdim=True)
     least = 0.02 * deviation.mean(1, keepdim=True).detach() + 1e-6  # does not blow up a channel's noise
-    standardised = (flat - flat.mean(2, keepdim=True)) / (deviation + least)
-    return standardised @ standardised.mT / flat.shape[2]
+    return (flat - mean) / (deviation + least)
 
 
 def moments(features: Tensor) -> Tensor:
@@ -41,16 +45,4 @@ def relative_distance(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> T
         (output - target).flatten(1).norm(dim=1) / target.flatten(1).norm(dim=1).clamp_min(1e-12)
         for output, target in zip(outputs, targets, strict=True)
     ]
-    return torch.stack(layers).mean(0)
-
-
-def all_distances(outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """`relative_distance` of every output to every target, `(b outputs, b targets)`, by matrix products."""
-    layers = []
-    for output, target in zip(outputs, targets, strict=True):
-        x, y = output.flatten(1), target.flatten(1)
-        squared = x.square().sum(1)[:, None] + y.square().sum(1) - 2.0 * x @ y.T
-        # if both are nearly equal, rounding may give a negative number, and the root's gradient is infinite at 0
-        least = 1e-6 * y.square().sum(1)
-        layers.append(squared.maximum(least).sqrt() / y.norm(dim=1).clamp_min(1e-12))
     return torch.stack(layers).mean(0)

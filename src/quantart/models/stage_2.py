@@ -9,10 +9,16 @@ from torch import Tensor, nn
 from quantart.components.architectures import make_decoder, make_encoder
 from quantart.components.quantizer import VectorQuantizer, unit_length
 from quantart.components.style_transfer import StyleTransferModule
+from quantart.components.twin_transfer import TwinTransferModule
 from quantart.errors import UserError
 from quantart.models.pretrained import Pretrained, keeps_arguments
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.vocabulary.names import VARIANTS, Variant
+from quantart.vocabulary.names import VARIANTS, TransferNetworkName, Variant
+
+_TRANSFER_NETWORKS: dict[str, type[StyleTransferModule | TwinTransferModule]] = {
+    "reference": StyleTransferModule,
+    "twin": TwinTransferModule,
+}
 
 
 class Transferred(NamedTuple):
@@ -37,10 +43,12 @@ class ExperimentStage2(Pretrained):
 
     Args:
         ddconfig, n_embed, embed_dim, beta, legacy, cosine, rotation: as of both `ExperimentStage1`.
-        block_num, residual, use_conv, use_selfatt, adain_start, adain_end: see `StyleTransferModule`.
+        transfer_network: the published one, `reference`, or `twin`, which paints.
+        block_num, residual, use_conv, use_selfatt: see `StyleTransferModule`.
+        width, coarse_blocks, fine_blocks: see `TwinTransferModule`.
 
     Raises:
-        UserError: an unknown variant.
+        UserError: an unknown variant or transfer network.
     """
 
     @keeps_arguments
@@ -53,15 +61,20 @@ class ExperimentStage2(Pretrained):
         residual: bool = True,
         use_conv: bool = True,
         use_selfatt: bool = True,
-        adain_start: bool = False,
-        adain_end: bool = False,
         variant: Variant = "discrete",
         beta: float = 0.25,
         legacy: bool = True,
         cosine: bool = False,
         rotation: bool = False,
+        transfer_network: TransferNetworkName = "reference",
+        width: int = 64,
+        coarse_blocks: int = 4,
+        fine_blocks: int = 3,
     ) -> None:
         super().__init__()
+        if transfer_network not in _TRANSFER_NETWORKS:
+            names = ", ".join(_TRANSFER_NETWORKS)
+            raise UserError(f"transfer_network = {transfer_network!r}: unknown", f"use one of {names}")
         if variant not in VARIANTS:
             raise UserError(f"variant = {variant!r}: unknown", f"use one of {', '.join(VARIANTS)}")
         self.variant = variant
@@ -76,7 +89,8 @@ class ExperimentStage2(Pretrained):
         self.quant_conv = nn.Conv2d(z_channels, embed_dim, 1)
         self.quant_conv_real = nn.Conv2d(z_channels, embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, z_channels, 1)
-        self.model_x2y = StyleTransferModule(embed_dim, **self.arguments_of(StyleTransferModule))
+        network = _TRANSFER_NETWORKS[transfer_network]
+        self.model_x2y = network(embed_dim, **self.arguments_of(network))
 
     @classmethod
     def from_stage1(cls, content: ExperimentStage1, style: ExperimentStage1, **options: Any) -> Self:

@@ -16,7 +16,7 @@ from quantart.params.data import DataParams
 from quantart.params.evaluation import EvaluateParams, ExportParams, PromoteParams
 from quantart.params.model import ModelParams
 from quantart.params.section import Section
-from quantart.params.training import SMALLEST_PERCEPTUAL, EncodeParams, Stage1Params, Stage2Params
+from quantart.params.training import SMALLEST_PAINTING, EncodeParams, Stage1Params, Stage2Params
 
 
 class Params(Section):
@@ -70,10 +70,9 @@ class Params(Section):
         if crop > pixels // down:
             has = f"{pixels // down} codes (data.resolution {pixels} / {down})"
             raise ValueError(f"stage2.train.crop {crop} is larger than the latents' side of {has}")
-        decoded = [f"stage2.loss.{name}" for name, weight in self.stage2.loss.decoded.items() if weight]
-        if decoded and crop * down < SMALLEST_PERCEPTUAL:
+        if self.stage2.objective == "painting" and crop * down < SMALLEST_PAINTING:
             raise ValueError(
-                f"stage2.train.crop {crop} is {crop * down} pixels, too small for {', '.join(decoded)}; "
-                f"use at least {-(-SMALLEST_PERCEPTUAL // down)} codes, or set these weights to 0"
+                f"stage2.train.crop {crop} is {crop * down} pixels, too small for objective painting; "
+                f"use at least {-(-SMALLEST_PAINTING // down)} codes"
             )
         return self

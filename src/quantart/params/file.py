@@ -20,7 +20,19 @@ from quantart.errors import UserError
 from quantart.params import Params
 
 WIDTH = 120  # columns of a written file
-RENAMED = {"stage2.stage1_content": "stage1.content_from", "stage2.stage1_style": "stage1.style_from"}
+_PAINTING = "gone; the objective painting has stage2.painting."
+GONE = {
+    "stage2.stage1_content": "is now called stage1.content_from",
+    "stage2.stage1_style": "is now called stage1.style_from",
+    "stage2.loss.perceptual_network": "is now called stage2.painting.perceptual_network",
+    "stage2.loss.gram_weight": f"{_PAINTING}texture_weight",
+    "stage2.loss.perceptual_weight": f"{_PAINTING}content_weight",
+    "stage2.loss.contrast_weight": f"{_PAINTING}texture_weight",
+    "stage2.loss.divide_by_variance": "gone; leave it out: the published losses are not divided",
+    "stage2.network.adain_start": "gone; leave it out: the network of the objective painting always does it",
+    "stage2.network.adain_end": "gone; leave it out",
+}
+"""What to say of keys that earlier versions had."""
 _COMMENT = re.compile(r":?[ \t]+#[ \t]*(.*)")
 
 
@@ -61,7 +73,7 @@ def faults(error: ValidationError) -> list[tuple[str, str]]:
     found = []
     for each in error.errors():
         key, message = ".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")
-        unknown = f"is now called {RENAMED[key]}" if key in RENAMED else "unknown key"
+        unknown = GONE.get(key, "unknown key")
         said = {"extra_forbidden": unknown, "missing": "missing", "value_error": message}.get(each["type"])
         if said is None:
             found.append((key, f"{key} = {each['input']!r}: {message[0].lower()}{message[1:]}"))

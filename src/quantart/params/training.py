@@ -5,17 +5,16 @@ Stage 1 trains first a base for both domains, then one VQGAN for each.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from quantart.params.section import Count, Fraction, Section, Weight
+from quantart.params.section import Count, Fraction, Section, Step, Weight
 from quantart.vocabulary.names import PerceptualNetworkName, Stage1Domain
 
 SMALLEST_PERCEPTUAL: Final = 32  # pixels; the perceptual networks cannot take smaller pictures
+SMALLEST_PAINTING: Final = 2 * SMALLEST_PERCEPTUAL  # pictures are compared at half their size too
 VQGAN_KEYS: Final[dict[Stage1Domain, str]] = {"base": "init_from", "content": "content_from", "style": "style_from"}
-STYLE_NETWORK: Final = "efficientnet_lite0"
-DECODED: Final = ("gram_weight", "perceptual_weight", "contrast_weight")
 
 
 class TrainingParams(Section):
@@ -60,8 +59,8 @@ class DiscriminatorParams(Section):
     """strided layers after the first"""
     loss: Literal["hinge", "vanilla"] = "hinge"
     weight: Weight
-    """weight of the adversarial loss; stage 1: times the adaptive weight; stage 2: 0 turns it off"""
-    learning_rate_factor: float = Field(1.0, gt=0.0)
+    """weight of the adversarial loss, times the adaptive weight"""
+    learning_rate_factor: float = Field(default=1.0, gt=0.0)
     """its learning rate relative to the generator's"""
     reference_order: bool
     """true: as in the reference, the discriminator sees a second forward pass of the updated generator and also runs
@@ -179,74 +178,83 @@ class EncodeParams(Section):
 
 
 class Stage2DiscriminatorParams(DiscriminatorParams):
-    start: int = Field(0, ge=0)
+    """The published one, on latents."""
+
+    ndf: Count = 64
+    """channels of its first layer"""
+    n_layers: Step = 0
+    """strided layers after the first"""
+    weight: Weight = 0.8
+    """weight of the adversarial loss; 0 turns it off"""
+    reference_order: bool = True
+    """as in stage 1"""
+    start: Step = 0
     """step at which it is switched on"""
 
 
 class TransferNetworkParams(Section):
-    """The style transfer network T(z_c, z_s)."""
+    """The published style transfer network T(z_c, z_s)."""
 
     block_num: Count = 6
     residual: bool = True
     use_conv: bool = True
     use_selfatt: bool = True
-    adain_start: bool = False
-    """start from the content with the style's means and standard deviations (AdaIN)"""
-    adain_end: bool = False
-    """give the result the style's means and standard deviations (AdaIN)"""
 
 
 class Stage2LossParams(Section):
+    """The published losses, of latents."""
+
     content_weight: Weight = 1.0
     style_weight: Weight = 10.0
     codebook_weight: Weight = 1.0
-    divide_by_variance: bool
-    """divide the losses on latents by the variance of the style's latents"""
-    perceptual_network: PerceptualNetworkName = STYLE_NETWORK
-    """network of the next three losses, which compare decoded pictures"""
-    gram_weight: Weight = 0.0
-    """weight of the Gram distance to the style picture"""
-    perceptual_weight: Weight = 0.0
-    """weight of the perceptual distance to the content picture"""
-    contrast_weight: Weight = 0.0
-    """weight of the contrastive loss: nearer to its own painting than to the others of the batch"""
 
-    @property
-    def decoded(self) -> dict[str, float]:
-        """Weights of the losses on decoded pictures."""
-        return self.model_dump(include=set(DECODED))
+
+class PaintingParams(Section):
+    """A network that paints, trained on decoded pictures."""
+
+    width: Count = 64
+    """channels at the resolution of the codes; half as many again at half that resolution"""
+    coarse_blocks: Count = 4
+    """residual blocks at half that resolution; every second one attends to the style"""
+    fine_blocks: Count = 3
+    """residual blocks at the resolution of the codes"""
+    quantize_from: Step = 0
+    """step from which the discrete variant is quantised; until then it learns faster"""
+    perceptual_network: PerceptualNetworkName = "squeezenet1_1"
+    """network of the losses of texture, moments and content; another one should judge"""
+    texture_weight: Weight = 10.0
+    """correlations of the network's channels, as in the painting"""
+    coarse_texture_weight: Weight = 8.0
+    """the same of both pictures at half their size"""
+    moments_weight: Weight = 4.0
+    """means and deviations of the network's channels, as in the painting"""
+    colour_weight: Weight = 4.0
+    """CIELAB means and deviations, as in the painting"""
+    content_weight: Weight = 3.0
+    """standardised features, as in the photograph"""
+    codebook_weight: Weight = 0.5
+    """squared distance of the discrete variant's latents to their nearest codes"""
 
 
 class Stage2Params(Section):
-    objective: Literal["reference", "decoded"] = "decoded"
-    """reference: the published losses on latents, starting from the content, whatever adain_start, adain_end,
-    divide_by_variance, perceptual_network, gram_weight, perceptual_weight and contrast_weight are; decoded: as these
-    parameters say"""
+    objective: Literal["painting", "reference"] = "painting"
+    """painting: as `painting` says; reference: the published `network`, `loss` and `discriminator`"""
     train: TrainingParams
-    network: TransferNetworkParams
-    loss: Stage2LossParams
-    discriminator: Stage2DiscriminatorParams
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_published(cls, given: Any) -> Any:
-        """Give everything that the reference objective ignores the value of the reference."""
-        if not isinstance(given, dict) or given.get("objective") != "reference":
-            return given
-        published = {
-            "network": {"adain_start": False, "adain_end": False},
-            "loss": {"divide_by_variance": False, "perceptual_network": STYLE_NETWORK, **dict.fromkeys(DECODED, 0.0)},
-        }
-        return given | {
-            name: given[name] | values for name, values in published.items() if isinstance(given.get(name), dict)
-        }
+    painting: PaintingParams = Field(default_factory=PaintingParams)
+    network: TransferNetworkParams = Field(default_factory=TransferNetworkParams)
+    loss: Stage2LossParams = Field(default_factory=Stage2LossParams)
+    discriminator: Stage2DiscriminatorParams = Field(default_factory=Stage2DiscriminatorParams)
 
     @model_validator(mode="after")
     def _check_together(self) -> Stage2Params:
-        loss = self.loss
-        if not any((loss.content_weight, loss.style_weight, self.discriminator.weight, *loss.decoded.values())):
+        if self.objective == "painting":
+            if self.painting.quantize_from >= self.train.steps:
+                start = f"painting.quantize_from {self.painting.quantize_from}"
+                raise ValueError(f"{start} is not before the end of the training ({self.train.steps} steps)")
+            return self
+        if not any((self.loss.content_weight, self.loss.style_weight, self.discriminator.weight)):
             raise ValueError(
-                f"objective {self.objective} with loss.content_weight, loss.style_weight and discriminator.weight 0 "
+                "objective reference with loss.content_weight, loss.style_weight and discriminator.weight 0 "
                 "has nothing to train for; the published weights are 1, 10 and 0.8"
             )
         if self.discriminator.weight:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from accelerate import PartialState
 
 from quantart.data.encoding import encode_domain
@@ -10,12 +12,16 @@ from quantart.pipeline.code import check_ready
 from quantart.project import Project
 from quantart.vocabulary.names import Domain
 
+log = logging.getLogger(__name__)
+
 
 def run(project: Project, domain: Domain) -> None:
     """Write `data/codes/<domain>`."""
     params = project.params()
     check_ready(project, "encode")
     state = PartialState(cpu=default_device().type == "cpu")
+    if params.stage2.objective == "painting" and state.is_main_process:
+        log.info(f"{project.codes(domain)}: nothing to encode; stage2.objective painting trains on the pictures")
     encode_domain(
         params, project.stage1_model(domain), project.prepared(domain), project.codes(domain), name=domain, state=state
     )

@@ -1,10 +1,9 @@
-"""Runs stage 2: trains the style transfer network on stored codes (discrete) or latents (continuous)."""
+"""Runs stage 2: trains the style transfer network on pictures, or as published on their stored codes or latents."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs, partners, read_pairs
@@ -12,7 +11,7 @@ from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.models.pretrained import file_sha256
 from quantart.pipeline.code import check_ready
-from quantart.pipeline.stage2_task import make_task
+from quantart.pipeline.stage2_task import TransferData, make_task
 from quantart.pipeline.training import TrackedTraining, run_training
 from quantart.project import Project
 from quantart.tracking.lineage import DataUsed
@@ -24,23 +23,26 @@ def run(project: Project, variant: Variant) -> None:
     params = project.params()
     check_ready(project, "stage2")
     vqgans = {domain: project.stage1_model(domain) for domain in DOMAINS}
-    codes = {domain: StoredCodes(project.codes(domain), "train") for domain in DOMAINS}
-    pictures, val = (
+    train, val = (
         {domain: PackedPictures(project.prepared(domain), split) for domain in DOMAINS} for split in ("train", "val")
     )
     pairs = read_pairs(project.pairs("val"), val["content"], val["style"])
-    known = training_partners(codes, pictures) if params.data.paired else None
-    data: dict[str, Any] = {"codes": codes, "partners": known, "pictures": pictures, "val": val, "pairs": pairs}
+    codes: dict[Domain, StoredCodes] = {}
+    if params.stage2.objective == "reference":
+        codes = {domain: StoredCodes(project.codes(domain), "train") for domain in DOMAINS}
+        check_codes(codes, train, paired=params.data.paired)
+    known = training_partners(train) if params.data.paired else None
+    data = TransferData(train, codes, known, val, pairs)
     run_training(
         project,
         params,
         TrackedTraining(
             stage=f"stage2_{variant}",
             params=params.stage2.train,
-            make_task=partial(make_task, params, variant, vqgans=vqgans, **data),
+            make_task=partial(make_task, params, variant, vqgans=vqgans, data=data),
             datasets=[
-                DataUsed(d, c.index["pictures"]["train"], params.data.folder(d), "training", c.pictures)
-                for d, c in codes.items()
+                DataUsed(domain, pictures.digest, params.data.folder(domain), "training", len(pictures))
+                for domain, pictures in train.items()
             ],
             validated_on=[*(each.digest for each in val.values()), file_sha256(project.pairs("val"))],
             networks={f"stage1_{domain}": folder for domain, folder in vqgans.items()},
@@ -51,15 +53,21 @@ def run(project: Project, variant: Variant) -> None:
     )
 
 
-def training_partners(codes: Mapping[Domain, StoredCodes], pictures: Mapping[Domain, PackedPictures]) -> Pairs:
-    """Indices of partners among the training pictures that the codes were made from."""
+def check_codes(
+    codes: Mapping[Domain, StoredCodes], pictures: Mapping[Domain, PackedPictures], *, paired: bool
+) -> None:
+    """Raise `UserError` where codes were made from other pictures than these, or not for pairs and should be."""
     copies = codes["content"].index["copies"]
     for domain, stored in codes.items():
         same = stored.index["pictures"]["train"] == pictures[domain].digest and stored.index["copies"] == copies
-        if not same or not stored.index.get("paired"):
+        if not same or (paired and not stored.index.get("paired")):
             raise UserError(
                 f"{stored.folder}: its codes are of other pictures or not for pairs", "run `quantart encode` again"
             )
+
+
+def training_partners(pictures: Mapping[Domain, PackedPictures]) -> Pairs:
+    """Indices of partners among the training pictures."""
     if not (known := partners(pictures["content"].files, pictures["style"].files)):
         raise UserError("data.paired: no training picture has a partner", "run `quantart pair`, which lists them")
     return known

@@ -3,90 +3,154 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from accelerate import Accelerator
+from torch import Tensor
 
+from quantart.components.architectures import downsampling
 from quantart.components.discriminator import NLayerDiscriminator
-from quantart.data.batches import CodeBatches
+from quantart.components.twin_transfer import TwinTransferModule
+from quantart.data.batches import CodeBatches, PairBatches, Rows
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation.stage2_validation import validate_transfers
-from quantart.losses.decoded import DecodedLoss
-from quantart.losses.lpips import LPIPS
+from quantart.images.arrays import pixels_to_float
+from quantart.losses.painting import PaintingLoss
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.loop import TrainingTask
+from quantart.training.objective import AdversarialObjective
+from quantart.training.painting_objective import PaintingObjective
 from quantart.training.stage2_objective import Stage2Objective
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 if TYPE_CHECKING:
     from quantart.params import Params
 
-_VARIANCE_ROWS = 256
+_PAINTINGS = 64  # from which the statistics of style latents are taken
+
+
+@dataclass(frozen=True)
+class TransferData:
+    """What a style transfer is trained and validated on, by domain.
+
+    Attributes:
+        codes: of the training pictures; the reference objective alone reads them.
+        partners: indices of the training pictures that belong together; None: any photograph with any painting.
+        pairs: indices of pairs of the validation pictures.
+    """
+
+    train: Mapping[Domain, PackedPictures]
+    codes: Mapping[Domain, StoredCodes]
+    partners: Pairs | None
+    val: Mapping[Domain, PackedPictures]
+    pairs: Pairs
 
 
 def make_task(
-    params: Params,
-    variant: Variant,
-    *,
-    vqgans: Mapping[Domain, Path],
-    codes: Mapping[Domain, StoredCodes],
-    partners: Pairs | None,
-    pictures: Mapping[Domain, PackedPictures],
-    val: Mapping[Domain, PackedPictures],
-    pairs: Pairs,
-    accelerator: Accelerator,
+    params: Params, variant: Variant, *, vqgans: Mapping[Domain, Path], data: TransferData, accelerator: Accelerator
 ) -> TrainingTask:
-    """The training of `variant` between the VQGANs in the folders `vqgans`, on `codes` of the training `pictures`.
+    """The training of `variant` between the VQGANs in the folders `vqgans`."""
+    side, stage2 = params.data.resolution, params.stage2
+    model = make_model(params, variant, vqgans)
+    objective: AdversarialObjective
+    batches: CodeBatches | PairBatches
+    if stage2.objective == "painting":
+        objective, batches = make_painting(model, params, data, accelerator)
+    else:
+        objective, batches = make_reference(model, params), make_code_batches(params, variant, data, accelerator)
+    paints = isinstance(objective, PaintingObjective)
 
-    Args:
-        partners: indices of the training pictures that belong together; None: any photograph with any painting.
-        pairs: indices of pairs of the validation pictures `val`.
-    """
-    side = params.data.resolution
-    objective = make_objective(make_model(params, variant, vqgans), params, latent_variance(codes["style"]))
-    batch = make_batches(codes, params, variant, accelerator, partners)
-
-    def files(number: int) -> list[str]:
-        return [
-            f"{domain} {pictures[domain].files[place]}"
-            for domain, rows in zip(DOMAINS, batch.rows(number), strict=True)
-            for place in codes[domain].pictures_of(rows)
-        ]
+    def files(step: int) -> list[str]:
+        rows = zip(DOMAINS, batches.rows(step), strict=True)
+        return [f"{domain} {file}" for domain, own in rows for file in _files(data, domain, own, paints)]
 
     return TrainingTask(
         name=f"stage 2, {variant}",
         section="stage2.train",
         resolution=side,
         objective=objective,
-        batch=batch,
+        batch=batches,
         files=files,
-        validate=lambda model, _: validate_transfers(
-            model, val["content"], val["style"], pairs, side, objective.loss.scale, accelerator.device
+        validate=lambda model, done: validate_transfers(
+            model,
+            data.val["content"],
+            data.val["style"],
+            data.pairs,
+            side,
+            accelerator.device,
+            loss=objective.loss if isinstance(objective, PaintingObjective) else None,
+            quantize=not paints or done > stage2.painting.quantize_from,
         ),
-        discriminator_learning_rate_factor=params.stage2.discriminator.learning_rate_factor,
+        discriminator_learning_rate_factor=stage2.discriminator.learning_rate_factor,
     )
 
 
 def make_model(params: Params, variant: Variant, vqgans: Mapping[Domain, Path]) -> ExperimentStage2:
     """A new style transfer network between two trained VQGANs."""
     content, style = (ExperimentStage1.from_pretrained(vqgans[domain]) for domain in DOMAINS)
-    return ExperimentStage2.from_stage1(content, style, variant=variant, **params.stage2.network.model_dump())
+    stage2 = params.stage2
+    if stage2.objective == "reference":
+        network = stage2.network.model_dump()
+    else:
+        sizes = stage2.painting.model_dump(include={"width", "coarse_blocks", "fine_blocks"})
+        network = {"transfer_network": "twin", **sizes}
+    return ExperimentStage2.from_stage1(content, style, variant=variant, **network)
 
 
-def latent_variance(codes: StoredCodes) -> float:
-    """Variance of the latents over pictures and space, mean over channels."""
-    latents = codes.latents(np.arange(min(len(codes), _VARIANCE_ROWS)))
-    return float(latents.transpose(0, 1).flatten(1).var(dim=1).mean())
+def make_painting(
+    model: ExperimentStage2, params: Params, data: TransferData, accelerator: Accelerator
+) -> tuple[PaintingObjective, PairBatches]:
+    """The objective `painting` and its batches of pictures."""
+    painting, training = params.stage2.painting, params.stage2.train
+    loss = PaintingLoss(
+        painting.perceptual_network,
+        texture_weight=painting.texture_weight,
+        coarse_texture_weight=painting.coarse_texture_weight,
+        moments_weight=painting.moments_weight,
+        colour_weight=painting.colour_weight,
+        content_weight=painting.content_weight,
+    )
+    objective = PaintingObjective(
+        model,
+        loss,
+        deviation=standardise(model.to(accelerator.device), data.train["style"], params.data.resolution),
+        codebook_weight=painting.codebook_weight,
+        quantize_from=painting.quantize_from,
+    )
+    batches = PairBatches(
+        data.train["content"],
+        data.train["style"],
+        batch_size=training.batch_size,
+        crop=training.crop * downsampling(model.config["ddconfig"]),
+        seed=params.seed,
+        accelerator=accelerator,
+        pairs=data.partners,
+    )
+    return objective, batches
 
 
-def make_objective(model: ExperimentStage2, params: Params, variance: float) -> Stage2Objective:
-    """The training objective for a model whose style latents have `variance`."""
+@torch.no_grad()
+def standardise(model: ExperimentStage2, paintings: PackedPictures, side: int) -> Tensor:
+    """Tell the transfer network the mean and deviation of the latents of some paintings; the deviation."""
+    chosen = np.linspace(0, len(paintings) - 1, min(_PAINTINGS, len(paintings))).astype(int)
+    network = model.model_x2y
+    if not isinstance(network, TwinTransferModule):
+        raise TypeError(f"a {type(network).__name__} does not paint")
+    pictures = (pixels_to_float(paintings.centre([place], side)) for place in chosen)
+    network.standardise(torch.cat([model.style_latents(y.to(network.mean.device)) for y in pictures]))
+    return network.deviation
+
+
+def make_reference(model: ExperimentStage2, params: Params) -> Stage2Objective:
+    """The objective `reference`."""
     weights, discriminator = params.stage2.loss, params.stage2.discriminator
     channels = model.config["embed_dim"]
     loss = Stage2Loss(
@@ -98,30 +162,26 @@ def make_objective(model: ExperimentStage2, params: Params, variance: float) -> 
         discriminator_start=discriminator.start,
         discriminator_weight=discriminator.weight,  # as the reference does in this stage alone
         kind=discriminator.loss,
-        scale=1.0 / variance if weights.divide_by_variance else 1.0,
     )
-    decoded = None
-    if any(weights.decoded.values()):
-        decoded = DecodedLoss(LPIPS(weights.perceptual_network), **weights.decoded)
-    return Stage2Objective(model, loss, reference_order=discriminator.reference_order, decoded=decoded)
+    return Stage2Objective(model, loss, reference_order=discriminator.reference_order)
 
 
-def make_batches(
-    codes: Mapping[Domain, StoredCodes],
-    params: Params,
-    variant: Variant,
-    accelerator: Accelerator,
-    partners: Pairs | None = None,
-) -> CodeBatches:
-    """The batches of stored codes or latents that `variant` is trained on; see `make_task`."""
+def make_code_batches(params: Params, variant: Variant, data: TransferData, accelerator: Accelerator) -> CodeBatches:
+    """The batches of stored codes or latents that the objective `reference` trains `variant` on."""
     training = params.stage2.train
     return CodeBatches(
-        codes["content"],
-        codes["style"],
+        data.codes["content"],
+        data.codes["style"],
         variant=variant,
         batch_size=training.batch_size,
         crop=training.crop,
         seed=params.seed,
         accelerator=accelerator,
-        pairs=partners,
+        pairs=data.partners,
     )
+
+
+def _files(data: TransferData, domain: Domain, rows: Rows, pictures: bool) -> list[str]:
+    """Names of the pictures that the rows of a batch were made from."""
+    places = rows if pictures else data.codes[domain].pictures_of(rows)
+    return [data.train[domain].files[place] for place in places]

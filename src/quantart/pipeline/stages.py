@@ -34,7 +34,9 @@ STAGES = {
         ("quantart.pipeline.stage1_task",), (*_STAGE1, "stage1.base", "stage1.colour_gain", "stage1.init_from")
     ),
     "stage1": Stage(("quantart.pipeline.stage1_task",), (*_STAGE1, "stage1.domain", "stage1.{item}_from")),
-    "encode": Stage(("quantart.data.encoding",), ("seed", "data.paired", "data.resolution", "encode")),
+    "encode": Stage(
+        ("quantart.data.encoding",), ("seed", "data.paired", "data.resolution", "encode", "stage2.objective")
+    ),
     "stage2": Stage(("quantart.pipeline.stage2_task",), ("seed", "data.paired", "data.resolution", "stage2")),
     "evaluate": Stage(
         ("quantart.pipeline.measure", "quantart.data.originals"),

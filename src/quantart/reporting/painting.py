@@ -14,9 +14,12 @@ RULE: Final = (
     f"{PAINTS_BELOW:g} times the tinted photograph's texture. Otherwise it tints."
 )
 
-_LOSS_NETWORK = "loss.perceptual_network"
-_WEIGHTS = ("perceptual_weight", "texture_weight", "gram_weight", "contrast_weight")
-"""Of the losses that look through it."""
+_NETWORK = "perceptual_network"
+_WEIGHTS = {
+    "loss": ("perceptual_weight", "texture_weight", "gram_weight", "contrast_weight"),  # the last two: earlier versions
+    "painting": ("texture_weight", "coarse_texture_weight", "moments_weight", "content_weight"),
+}
+"""Of the losses that look through the network of a section of the parameters."""
 
 
 def paints_or_tints(
@@ -35,13 +38,14 @@ def part_in_training(networks: Iterable[str], parameters: Mapping[str, str]) -> 
 
     The names of the parameters end as in params.yaml, e.g. `stage1_style: stage1.loss.perceptual_network`.
     """
-    if not any(name.endswith(_LOSS_NETWORK) for name in parameters):
+    named = [name.split(".") for name in parameters if name.endswith(f".{_NETWORK}")]
+    if not named:
         return "Which networks took part in training is not known."
     used: dict[str, set[str]] = {}
-    for name, network in parameters.items():
-        start = name.removesuffix(_LOSS_NETWORK)
-        if start != name and any(float(parameters.get(f"{start}loss.{weight}", 0)) for weight in _WEIGHTS):
-            used.setdefault(network, set()).add(start.rstrip(".").split()[-1])
+    for stage, section, _ in named:
+        asleep = section == "painting" and parameters.get(f"{stage}.objective") != "painting"
+        if not asleep and any(float(parameters.get(f"{stage}.{section}.{each}", 0)) for each in _WEIGHTS[section]):
+            used.setdefault(parameters[f"{stage}.{section}.{_NETWORK}"], set()).add(stage.split()[-1])
     return " ".join(
         f"`{network}` was in the loss of {' and '.join(sorted(used[network]))}."
         if network in used

@@ -1,4 +1,4 @@
-"""Training objective of stage 2, the style transfer network."""
+"""Training objective of stage 2 as published, on latents."""
 
 from __future__ import annotations
 
@@ -7,32 +7,19 @@ from torch import Tensor
 
 from quantart.components.codebook import CodeWindow
 from quantart.data.batches import CodeBatch
-from quantart.losses.decoded import DecodedLoss
 from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_2 import ExperimentStage2, Transferred
 from quantart.training.objective import AdversarialObjective, PhaseOutput
 
 
 class Stage2Objective(AdversarialObjective):
-    """Trains `model.model_x2y` and the discriminator alone; the rest of the model is frozen here.
-
-    Args:
-        decoded: additional losses of the decoded pictures; None: losses of the latents alone, as published.
-    """
+    """Trains `model.model_x2y` and the discriminator alone, on stored codes; the rest of the model is frozen here."""
 
     model: ExperimentStage2
     loss: Stage2Loss
 
-    def __init__(
-        self,
-        model: ExperimentStage2,
-        loss: Stage2Loss,
-        *,
-        reference_order: bool = False,
-        decoded: DecodedLoss | None = None,
-    ) -> None:
+    def __init__(self, model: ExperimentStage2, loss: Stage2Loss, *, reference_order: bool = False) -> None:
         super().__init__(model, loss, reference_order)
-        self.decoded = decoded
         model.requires_grad_(False)
         model.model_x2y.requires_grad_(True)
         self.window = CodeWindow(model.quantize_dec.n_e) if model.variant == "discrete" else None
@@ -44,14 +31,6 @@ class Stage2Objective(AdversarialObjective):
         total, logs = self.loss.generator(
             output.z, content, style, output.loss, step, adversarial=self.discriminator_runs(step)
         )
-        if self.decoded is not None:
-            with torch.no_grad():
-                style_features = self.decoded.targets(self.model.decode(style))
-                perceptual = self.decoded.perceptual_weight
-                content_features = self.decoded.targets(self.model.decode(content)) if perceptual else None
-            picture = self.model.decode(output.z)
-            seen, seen_logs = self.decoded(picture, content_features, style_features, batch.painting)
-            total, logs = total + seen, logs | seen_logs | {"total_loss": (total + seen).detach()}
         if self.window is not None and output.indices is not None:
             self.window.add(output.indices)
             logs |= self.window.statistics()

@@ -7,6 +7,7 @@ from typing import Literal
 Domain = Literal["content", "style"]
 Stage1Domain = Literal["base", "content", "style"]
 Variant = Literal["discrete", "continuous"]
+TransferNetworkName = Literal["reference", "twin"]
 Split = Literal["train", "val", "test"]
 PerceptualNetworkName = Literal["squeezenet1_1", "efficientnet_lite0", "alexnet", "vgg16"]
 FeatureNetworkName = Literal["squeezenet1_1", "efficientnet_lite0", "alexnet", "vgg16", "inception_v3"]

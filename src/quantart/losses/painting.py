@@ -1,0 +1,116 @@
+"""Loss of stage 2 on decoded pictures: the hand and the colours of the painting, the scene of the photograph."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quantart.components.precision import full_precision
+from quantart.losses.adversarial import AdversarialLoss, Logs, detached
+from quantart.losses.colour import to_lab
+from quantart.losses.lpips import LPIPS
+from quantart.losses.statistics import correlations, moments, relative_distance, standardised_channels
+from quantart.vocabulary.names import PerceptualNetworkName
+
+LAYERS = 4
+"""How many of the network's compared layers describe a hand; the last two of them describe a scene."""
+WHITE_TO_BLACK = 100.0  # in L*
+
+
+class Hand(NamedTuple):
+    """Statistics of a painting, each per layer but `colours`."""
+
+    texture: list[Tensor]
+    """`(b, c, c)` correlations of channels over space."""
+    coarse_texture: list[Tensor]
+    """The same of the picture at half its size."""
+    moments: list[Tensor]
+    """`(b, 2c)` means and standard deviations of channels."""
+    colours: Tensor
+    """`(b, 6)` means and standard deviations of CIELAB."""
+
+
+class PaintingLoss(AdversarialLoss):
+    """A weighted sum of distances of decoded pictures, on the first layers of a network trained on ImageNet.
+
+    Texture is the `relative_distance` of the correlations of channels to the painting's: a Gram matrix (Gatys et al.,
+    CVPR 2016) of channels that are standardised over space, so that no change of colour or contrast satisfies it.
+    Content is the mean squared difference of these standardised channels to the photograph's. All of it is in float32,
+    also under autocast: the distances are small differences of large numbers.
+
+    Args:
+        texture_weight: of the texture at full size.
+        coarse_texture_weight: of the texture at half the size.
+        moments_weight: of the `relative_distance` of channel means and deviations to the painting's.
+        colour_weight: of the mean absolute difference of CIELAB means and deviations, from black to white being 1.
+        content_weight: of the content.
+    """
+
+    def __init__(
+        self,
+        network: PerceptualNetworkName = "squeezenet1_1",
+        *,
+        texture_weight: float,
+        coarse_texture_weight: float,
+        moments_weight: float,
+        colour_weight: float,
+        content_weight: float,
+    ) -> None:
+        super().__init__(None, 0, 0.0, "hinge")
+        self.network = LPIPS(network, layers=LAYERS)
+        self.weights = {
+            "texture_loss": texture_weight,
+            "coarse_texture_loss": coarse_texture_weight,
+            "moments_loss": moments_weight,
+            "colour_loss": colour_weight,
+            "content_loss": content_weight,
+        }
+
+    def hand(self, pictures: Tensor) -> Hand:
+        """Statistics of pictures `(b, 3, h, w)` in [-1, 1], at least 64 wide."""
+        with _float32(pictures):
+            return self._hand(pictures, self._features(pictures))
+
+    def scene(self, pictures: Tensor) -> list[Tensor]:
+        """Standardised features of pictures `(b, 3, h, w)` in [-1, 1]."""
+        with _float32(pictures):
+            return _scene(self._features(pictures))
+
+    def forward(self, output: Tensor, scene: list[Tensor], hand: Hand) -> tuple[Tensor, Logs]:
+        """Loss of pictures `(b, 3, h, w)` in [-1, 1] against a `scene` and a `hand`, and what to log."""
+        with _float32(output):
+            features = self._features(output)
+            own = self._hand(output, features)
+            apart = [(ours - theirs).square().mean() for ours, theirs in zip(_scene(features), scene, strict=True)]
+            losses = {
+                "texture_loss": relative_distance(own.texture, hand.texture).mean(),
+                "coarse_texture_loss": relative_distance(own.coarse_texture, hand.coarse_texture).mean(),
+                "moments_loss": relative_distance(own.moments, hand.moments).mean(),
+                "colour_loss": (own.colours - hand.colours).abs().mean() / WHITE_TO_BLACK,
+                "content_loss": torch.stack(apart).mean(),
+            }
+            total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        return total, detached(losses)
+
+    def _features(self, pictures: Tensor) -> list[Tensor]:
+        return self.network.features(full_precision(pictures))
+
+    def _hand(self, pictures: Tensor, features: list[Tensor]) -> Hand:
+        coarse = self._features(F.avg_pool2d(full_precision(pictures), 2))
+        return Hand(
+            [correlations(layer) for layer in features],
+            [correlations(layer) for layer in coarse],
+            [moments(layer) for layer in features],
+            moments(to_lab(pictures)),
+        )
+
+
+def _float32(pictures: Tensor) -> torch.autocast:
+    return torch.autocast(pictures.device.type, enabled=False)
+
+
+def _scene(features: list[Tensor]) -> list[Tensor]:
+    return [standardised_channels(layer) for layer in features[LAYERS // 2 :]]

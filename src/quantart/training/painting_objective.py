@@ -1,0 +1,72 @@
+"""Training objective of stage 2 on decoded pictures: a transfer network that paints."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quantart.components.codebook import CodeWindow
+from quantart.data.batches import PairBatch
+from quantart.losses.painting import PaintingLoss
+from quantart.models.stage_2 import ExperimentStage2
+from quantart.training.objective import AdversarialObjective, PhaseOutput
+
+
+class PaintingObjective(AdversarialObjective):
+    """Trains `model.model_x2y` alone; the rest of the model is frozen here.
+
+    Through quantised latents the network learns slowly, because a change is not seen until a latent crosses into the
+    cell of another code. So the discrete variant trains on its continuous output first, held near the codes.
+
+    Args:
+        deviation: `(1, c, 1, 1)`, of the style's latents.
+        codebook_weight: of the squared distance to the nearest code, in units of the squared deviation.
+        quantize_from: step from which the discrete variant is quantised, with a straight-through gradient.
+    """
+
+    model: ExperimentStage2
+    loss: PaintingLoss
+
+    def __init__(
+        self,
+        model: ExperimentStage2,
+        loss: PaintingLoss,
+        *,
+        deviation: Tensor,
+        codebook_weight: float,
+        quantize_from: int,
+    ) -> None:
+        super().__init__(model, loss, reference_order=False)
+        self.deviation: Tensor
+        self.register_buffer("deviation", deviation.clone())  # a checkpoint's tensors may not share memory
+        self.codebook_weight = codebook_weight
+        self.quantize_from = quantize_from
+        model.requires_grad_(False)
+        model.model_x2y.requires_grad_(True)
+        self.window = CodeWindow(model.quantize_dec.n_e) if model.variant == "discrete" else None
+
+    def _generator(self, batch: PairBatch, step: int) -> PhaseOutput:
+        with torch.no_grad():
+            content, style = self.model.content_latents(batch.content), self.model.style_latents(batch.style)
+            scene, hand = self.loss.scene(batch.content), self.loss.hand(batch.style)
+        output = self.model.transfer(content, style, quantize=False).h
+        coded, logs = self._coded(output)
+        shown = output + (coded - output).detach() if step >= self.quantize_from else output
+        total, painted = self.loss(self.model.decode(shown), scene, hand)
+        if "codebook_loss" in logs:
+            total = total + self.codebook_weight * logs["codebook_loss"]
+        logs = {"total_loss": total} | painted | logs
+        return PhaseOutput(total, {name: value.detach() for name, value in logs.items()})
+
+    def _discriminator(self, batch: PairBatch, step: int) -> PhaseOutput:
+        raise NotImplementedError("it has no discriminator")
+
+    def _coded(self, output: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The nearest codes of latents `(b, c, h, w)`, and what to log of them; without codebook the latents."""
+        if self.window is None:
+            return output, {}
+        indices = self.model.quantize_dec.nearest(output.detach())
+        coded = self.model.quantize_dec.lookup(indices)
+        self.window.add(indices)
+        apart = (output - coded) / self.deviation
+        return coded, {"codebook_loss": apart.square().mean(), **self.window.statistics()}
