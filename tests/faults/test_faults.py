@@ -97,13 +97,7 @@ def prepare_others(quantart: Quantart, root: Path) -> None:
     """Other photographs: one less."""
     next((root / "data" / "sample" / "photos").iterdir()).unlink()
     quantart.well(root, "prepare", "--domain", "content", "--workers", "1")
-
-
-def encode_others(quantart: Quantart, root: Path) -> None:
-    """Of the same pictures, other crops."""
-    set_params(root, {"encode.copies": 3})
-    for domain in ("content", "style"):
-        quantart.well(root, "encode", "--domain", domain)
+    quantart.well(root, "pair")
 
 
 def other_rate(quantart: Quantart, root: Path) -> None:
@@ -117,7 +111,7 @@ def other_rate(quantart: Quantart, root: Path) -> None:
         ("stage1_base", other_rate),
         ("stage1_base", prepare_others),
         ("stage2_discrete", other_rate),
-        ("stage2_discrete", encode_others),
+        ("stage2_discrete", prepare_others),
     ],
 )
 def test_after_a_change_it_starts_afresh_says_why_and_keeps_the_old_checkpoint(
@@ -138,8 +132,8 @@ def test_after_a_change_it_starts_afresh_says_why_and_keeps_the_old_checkpoint(
 
 
 SPOILT = """
-from quantart.data.batches import CodeBatches, PictureBatches
-for owner in (PictureBatches, CodeBatches):
+from quantart.data.batches import PairBatches, PictureBatches
+for owner in (PictureBatches, PairBatches):
     def spoil(self, step, fetch=owner.__call__):
         batch = fetch(self, step)
         spoilt = float("VALUE") if step == 4 else 1.0

@@ -35,3 +35,13 @@ def test_without_adversary_the_discriminator_is_not_asked() -> None:
     _, logs = loss.generator(output, output, output, torch.tensor(0.0), step=0, adversarial=False)
     assert set(logs) == {"total_loss", "content_loss", "style_loss", "codebook_loss"}
     assert loss.discriminator.main[3].num_batches_tracked.item() == 0
+
+
+def test_the_total_is_the_weighted_sum() -> None:
+    torch.manual_seed(0)
+    output, content, style = (torch.randn(2, 4, 8, 8) for _ in range(3))
+    discriminator = NLayerDiscriminator(4, 4, 0).eval()
+    loss = Stage2Loss(discriminator, content_weight=2.0, style_weight=3.0, codebook_weight=5.0, adversarial_weight=0.5)
+    total, logs = loss.generator(output, content, style, torch.tensor(0.7), step=0, adversarial=True)
+    latent = 2.0 * logs["content_loss"] + 3.0 * logs["style_loss"] + 5.0 * 0.7
+    assert total.item() == pytest.approx((latent + 0.5 * logs["adversarial_loss"]).item(), rel=1e-5)

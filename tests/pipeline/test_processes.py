@@ -112,10 +112,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
 def one_process(project: Project) -> None:
     stage1.run(project, "base")
     stage1.run(project, "content")
-    encode.run(project, "content")
-    for place in (project.stage1_model, project.codes):  # one domain serves as both
-        shutil.copytree(place("content"), place("style"))
+    shutil.copytree(project.stage1_model("content"), project.stage1_model("style"))  # one network serves for both
     shutil.copy(project.link("stage1_content"), project.link("stage1_style"))
+    for each in DOMAINS:
+        encode.run(project, each)
     stage2.run(project, "discrete")
 
 
