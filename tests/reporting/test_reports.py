@@ -55,7 +55,7 @@ def test_the_files_hold_what_was_measured(tmp_path: Path) -> None:
 def test_a_file_that_has_another_name_too_is_replaced_not_written_through(tmp_path: Path) -> None:
     folder, cache = tmp_path / "reports", tmp_path / "cache"
     results = {"discrete": transfer_result()}, {"style": reconstruction_result()}
-    write_reports(folder, *results)
+    write_reports(folder, *results, {"discrete": "By networks."})
     files = sorted(path for path in folder.rglob("*.*") if path.is_file())
     cache.mkdir()
     for number, file in enumerate(files):
@@ -63,7 +63,7 @@ def test_a_file_that_has_another_name_too_is_replaced_not_written_through(tmp_pa
         file.unlink()
         file.hardlink_to(cache / str(number))
 
-    write_reports(folder, *results)
+    write_reports(folder, *results, {"discrete": "By networks."})
 
     assert {path.read_bytes() for path in cache.iterdir()} == {b"kept"}
     assert [path for path in files if path.read_bytes() == b"kept"] == []
