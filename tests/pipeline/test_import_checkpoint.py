@@ -13,6 +13,7 @@ import mlflow
 import pytest
 import torch
 import yaml
+from accelerate.state import AcceleratorState
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from safetensors import SafetensorError
@@ -79,6 +80,7 @@ def set_params(project: Project, **changes: Any) -> None:
 @pytest.fixture
 def project(pictures: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Another project beside it, with the same pictures and store."""
+    AcceleratorState._reset_state(reset_partial_state=True)  # another test's may be of another precision
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{pictures.root}/mlflow.db")
     fresh = Project(tmp_path / "project")
     (fresh.root / "data").mkdir(parents=True)
