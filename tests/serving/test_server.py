@@ -127,14 +127,14 @@ def test_a_request_that_takes_too_long_is_given_up(
 ) -> None:
     model = mlflow.pyfunc.load_model(registered.uri, model_config={"max_seconds": 1})
     frame = pd.DataFrame([dict.fromkeys(("content", "style"), encode_png(noise))] * 2, dtype=object)
-    painting, given_up, stylize = threading.Event(), threading.Event(), Stylizer.stylize
+    painting, given_up, paint = threading.Event(), threading.Event(), Stylizer.paint
 
     def slow(*arguments: Any, **options: Any) -> Picture:
         painting.set()
         given_up.wait(60)
-        return stylize(*arguments, **options)
+        return paint(*arguments, **options)
 
-    monkeypatch.setattr(Stylizer, "stylize", slow)
+    monkeypatch.setattr(Stylizer, "paint", slow)
     with ThreadPoolExecutor(1) as other:
         first = other.submit(model.predict, frame)
         painting.wait(60)
