@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from quantart.components.twin_transfer import TwinTransferModule
 from quantart.training.muon import Muon, inner_weights, orthogonalised
 
 from ..models.networks import LEAN, small_stage_1, small_stage_2
@@ -63,3 +65,12 @@ def test_inner_weights_are_those_between_pictures_latents_and_codes() -> None:
     transfer.model_x2y.requires_grad_(True)
     assert {id(w) for w in inner_weights(transfer)} <= {id(w) for w in transfer.model_x2y.parameters()}
     assert inner_weights(transfer)
+
+
+def test_gains_noise_and_shares_of_the_twin_network_are_no_convolutions() -> None:
+    network = TwinTransferModule(6, width=8, coarse_blocks=2, fine_blocks=1)
+    inner = {id(weight) for weight in inner_weights(network)}
+    convolutions = {name: each for name, each in network.named_modules() if isinstance(each, nn.Conv2d)}
+    expected = {id(each.weight) for name, each in convolutions.items() if name not in {"conv_in", "conv_out"}}
+    assert inner == expected
+    assert id(network.norm_down.weight) not in inner

@@ -12,10 +12,11 @@ OUTER = ("conv_in", "conv_out", "quant_conv", "quant_conv_real", "post_quant_con
 MOMENTUM = 0.95
 
 
-def inner_weights(model: nn.Module) -> list[nn.Parameter]:
+def inner_weights(model: nn.Module) -> list[Tensor]:
     """The trained weights of a model's convolutions, but for the `OUTER` ones."""
-    weights = ((name.split("."), weight) for name, weight in model.named_parameters())
-    return [w for path, w in weights if w.requires_grad and w.ndim == 4 and path[-2] not in OUTER]
+    convolutions = ((name, each) for name, each in model.named_modules() if isinstance(each, nn.Conv2d))
+    inner = (each.weight for name, each in convolutions if name.rpartition(".")[2] not in OUTER)
+    return [weight for weight in inner if weight.requires_grad]
 
 
 class Muon(torch.optim.Optimizer):
