@@ -76,7 +76,11 @@ def stops() -> list[tuple[str, str]]:
 def test_a_way_through_the_code_leads_to_names_that_are_there(file: str, name: str) -> None:
     module = ".".join(Path(file).with_suffix("").parts)
     module = module.removeprefix("cli.") if file.startswith("cli/") else f"quantart.{module}"
-    attrgetter(name)(import_module(module))
+    assert attrgetter(name)(import_module(module)) is not None
+
+
+def test_the_ways_through_the_code_have_stops() -> None:
+    assert len(stops()) > 25
 
 
 def test_every_concept_of_the_paper_has_its_row() -> None:

@@ -54,8 +54,7 @@ def make_painting() -> PaintingObjective:
     loss = PaintingLoss(
         texture_weight=1.0, coarse_texture_weight=1.0, moments_weight=1.0, colour_weight=1.0, content_weight=1.0
     )
-    deviation = torch.ones(1, 8, 1, 1)
-    return PaintingObjective(model, loss, deviation=deviation, codebook_weight=0.5, quantize_from=2)
+    return PaintingObjective(model, loss, codebook_weight=0.5, quantize_from=2)
 
 
 def train(rank: int | None, kind: str) -> dict[str, Tensor]:

@@ -165,8 +165,7 @@ def painting_task(pictures: dict[str, Tensor]) -> TrainingTask:
     loss = PaintingLoss(
         texture_weight=1.0, coarse_texture_weight=1.0, moments_weight=1.0, colour_weight=1.0, content_weight=1.0
     )
-    deviation = model.model_x2y.deviation
-    objective = PaintingObjective(model, loss, deviation=deviation, codebook_weight=0.5, quantize_from=3)
+    objective = PaintingObjective(model, loss, codebook_weight=0.5, quantize_from=3)
     schedules = [Schedule(6, BATCH, seed=0, stream=stream) for stream in range(2)]
 
     def batch(k: int) -> PairBatch:

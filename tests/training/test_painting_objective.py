@@ -19,8 +19,8 @@ def make_objective(variant: str = "discrete", quantize_from: int = 2) -> Paintin
     loss = PaintingLoss(
         texture_weight=1.0, coarse_texture_weight=1.0, moments_weight=1.0, colour_weight=1.0, content_weight=1.0
     )
-    deviation = torch.full((1, 8, 1, 1), 0.5)
-    return PaintingObjective(model, loss, deviation=deviation, codebook_weight=3.0, quantize_from=quantize_from).train()
+    model.model_x2y.deviation.fill_(0.5)
+    return PaintingObjective(model, loss, codebook_weight=3.0, quantize_from=quantize_from).train()
 
 
 def batch() -> PairBatch:

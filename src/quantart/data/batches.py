@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -96,26 +96,41 @@ class PictureBatches:
         return names[self._slice]
 
 
-class _Pairing:
-    """Which rows of the content and of the style a process's slice of a step is made from.
+class PairOptions(TypedDict):
+    """What batches of pairs of both kinds are drawn by."""
+
+    batch_size: int
+    crop: int
+    seed: int
+    accelerator: Accelerator
+
+
+class _Pairs:
+    """Random (content, style) pairs: which rows of both this process's slice of a step is made from, cut at `crop`.
 
     `rows` are the candidates of both. Where they are partners, row by row, a batch holds partners only; else both are
     drawn independently.
     """
 
-    def __init__(
-        self, rows: Sequence[Rows], *, partners: bool, batch_size: int, seed: int, accelerator: Accelerator
-    ) -> None:
+    def __init__(self, rows: Sequence[Rows], *, partners: bool, **options: Unpack[PairOptions]) -> None:
+        batch_size, seed, accelerator = options["batch_size"], options["seed"], options["accelerator"]
         self._rows = rows
         schedules = [Schedule(len(own), batch_size, seed=seed, stream=stream) for stream, own in enumerate(rows)]
         self._schedules = [schedules[0]] * 2 if partners else schedules
         self._slice = process_slice(batch_size, accelerator.process_index, accelerator.num_processes)
+        self._crop = options["crop"]
+        self._device = accelerator.device
 
     def rows(self, step: int) -> list[Rows]:
+        """Rows `(b,)` of the content and of the style."""
         schedules = zip(self._rows, self._schedules, strict=True)
         return [rows[schedule.indices(step)[self._slice]] for rows, schedule in schedules]
 
-    def draws(self, step: int, count: int) -> list[NDArray[np.float64]]:
+    def pictures(self, step: int) -> list[Rows]:
+        """The training pictures `(b,)` of both domains that these rows are of."""
+        return self.rows(step)
+
+    def _draws(self, step: int, count: int) -> list[NDArray[np.float64]]:
         return [schedule.draws(step, count)[self._slice] for schedule in self._schedules]
 
 
@@ -126,7 +141,7 @@ class PairBatch(NamedTuple):
     style: Tensor
 
 
-class PairBatches:
+class PairBatches(_Pairs):
     """Random (content, style) pairs of training pictures, cut at random places.
 
     `pairs` are indices of partners in both domains. A batch then holds partners only, cut at the same place. Without
@@ -138,31 +153,20 @@ class PairBatches:
         content: PackedPictures,
         style: PackedPictures,
         *,
-        batch_size: int,
-        crop: int,
-        seed: int,
-        accelerator: Accelerator,
         pairs: Pairs | None = None,
+        **options: Unpack[PairOptions],
     ) -> None:
         self._sources = (content, style)
         rows = [np.arange(len(each)) for each in self._sources] if pairs is None else list(np.array(pairs).T)
-        self._pairing = _Pairing(
-            rows, partners=pairs is not None, batch_size=batch_size, seed=seed, accelerator=accelerator
-        )
-        self._crop = crop
-        self._device = accelerator.device
+        super().__init__(rows, partners=pairs is not None, **options)
 
     def __call__(self, step: int) -> PairBatch:
         """This process's pairs of the step."""
         crops = [
             source.crops(rows, self._crop, draws)
-            for source, rows, draws in zip(self._sources, self.rows(step), self._pairing.draws(step, 3), strict=True)
+            for source, rows, draws in zip(self._sources, self.rows(step), self._draws(step, 3), strict=True)
         ]
         return PairBatch(*(pixels_to_float(each.to(self._device, non_blocking=True)) for each in crops))
-
-    def rows(self, step: int) -> list[Rows]:
-        """Indices `(b,)` of the content and the style pictures of this process's slice of the step."""
-        return self._pairing.rows(step)
 
 
 class CodeBatch(NamedTuple):
@@ -172,7 +176,7 @@ class CodeBatch(NamedTuple):
     style: Tensor
 
 
-class CodeBatches:
+class CodeBatches(_Pairs):
     """Random (content, style) pairs of stored codes or latents, cut at random places.
 
     `pairs` are indices of partners among the training pictures of both domains. A batch then holds partners only: the
@@ -186,34 +190,27 @@ class CodeBatches:
         style: StoredCodes,
         *,
         variant: Variant,
-        batch_size: int,
-        crop: int,
-        seed: int,
-        accelerator: Accelerator,
         pairs: Pairs | None = None,
+        **options: Unpack[PairOptions],
     ) -> None:
         self._codes = (content, style)
         for stored in self._codes:
-            stored.check_crop(crop)
+            stored.check_crop(options["crop"])
         if pairs is None:
             rows = [np.arange(len(stored)) for stored in self._codes]
         else:
             rows = [stored.rows_of(own) for stored, own in zip(self._codes, np.array(pairs).T, strict=True)]
-        self._pairing = _Pairing(
-            rows, partners=pairs is not None, batch_size=batch_size, seed=seed, accelerator=accelerator
-        )
+        super().__init__(rows, partners=pairs is not None, **options)
         self._discrete = variant == "discrete"
-        self._crop = crop
-        self._device = accelerator.device
 
     def __call__(self, step: int) -> CodeBatch:
         """This process's content and style: codes `(b, crop, crop)` or latents `(b, c, crop, crop)`."""
         content, style = (
             (stored.codes if self._discrete else stored.latents)(rows, self._crop, draws)
-            for stored, rows, draws in zip(self._codes, self.rows(step), self._pairing.draws(step, 2), strict=True)
+            for stored, rows, draws in zip(self._codes, self.rows(step), self._draws(step, 2), strict=True)
         )
         return CodeBatch(*(each.to(self._device, non_blocking=True) for each in (content, style)))
 
-    def rows(self, step: int) -> list[Rows]:
-        """Rows `(b,)` of the stored content and style that this process's slice of the step is read from."""
-        return self._pairing.rows(step)
+    def pictures(self, step: int) -> list[Rows]:
+        """The training pictures `(b,)` of both domains that these rows are of."""
+        return [stored.pictures_of(rows) for stored, rows in zip(self._codes, self.rows(step), strict=True)]

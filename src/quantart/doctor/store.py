@@ -97,10 +97,8 @@ def check_schema(root: Path) -> Finding:
 def check_experiment(root: Path) -> Finding:
     """Whether the experiment was deleted, and whether its runs' files are where the store says."""
     uri = tracking_uri(real_root(root))
-    if is_sqlite(uri) and not database_of(uri).is_file():
-        return ok("no run yet")
-    if hindrance := _hindrance(root):
-        return hindrance
+    if found := _unasked(root, uri, "no run yet"):
+        return found
     try:
         with impatient(PATIENCE):
             experiment = MlflowClient(uri, uri).get_experiment_by_name(EXPERIMENT)
@@ -117,10 +115,8 @@ def check_registry(root: Path) -> Finding:
     """Which versions the registered model's aliases point to."""
     project, uri = Project(root), tracking_uri(real_root(root))
     name = project.params().export.name
-    if is_sqlite(uri) and not database_of(uri).is_file():
-        return ok("nothing is registered yet")
-    if hindrance := _hindrance(root):
-        return hindrance
+    if found := _unasked(root, uri, "nothing is registered yet"):
+        return found
     try:
         with impatient(PATIENCE):
             model = MlflowClient(uri, uri).get_registered_model(name)
@@ -176,8 +172,10 @@ def _files(database: Path) -> Finding:
     return ok(f"{EXPERIMENT}: {len(runs)} finished runs, whose files are there")
 
 
-def _hindrance(root: Path) -> Finding | None:
-    """What keeps MLflow from being asked: it would repair, create or wait for what is wrong."""
+def _unasked(root: Path, uri: str, nothing: str) -> Finding | None:
+    """What is found without asking MLflow, which would repair, create or wait for what is wrong; None: it can be."""
+    if is_sqlite(uri) and not database_of(uri).is_file():
+        return ok(nothing)
     for row, check in {"tracking": check_tracking, "database schema": check_schema}.items():
         if remedy := check(root).remedy:
             return fails(f"cannot be read until this is fixed: {row}", remedy)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from quantart.losses.lpips import LPIPS
-from quantart.losses.statistics import relative_distance
+from quantart.losses.statistics import gram_matrix, relative_distance
 
 _LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709, on the sRGB values as they are
 _FLAT = 1e-4  # least deviation of a picture to divide by: a plain one stays plain
@@ -31,7 +31,7 @@ class Texture(NamedTuple):
 def texture_of(network: LPIPS, pictures: Tensor) -> Texture:
     """Pictures `(b, 3, h, w)` in [-1, 1]; below 64 pixels the deepest layer is too small to hold forms."""
     layers = [_standardised(layer) for layer in network.outputs(standardised_luma(pictures))]
-    return Texture([layer @ layer.mT / layer.shape[2] for layer in layers], layers[-1])
+    return Texture([gram_matrix(layer) for layer in layers], layers[-1])
 
 
 def texture_distance(outputs: Texture, paintings: Texture) -> Tensor:

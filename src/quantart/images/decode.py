@@ -46,7 +46,6 @@ _UPRIGHT = {
 }
 _BAND = 2**24  # pixels whose colours are converted at once: a large picture is never held in one more form
 
-_PNG_START, _JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 # a marker that a length follows; FF 00 and restarts (D0 to D7) are part of compressed data, and FF 01 has no length
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
@@ -101,11 +100,12 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
     """The picture before its pixels are read; every error until it is closed becomes an `ImageError`."""
     if not data:
         raise ImageError("the file is empty")
+    kind = kind_of(data)
     try:
-        file, png_chunks = png_parts(data) if data.startswith(_PNG_START) else (data, {})
+        file, png_chunks = png_parts(data) if kind == "PNG" else (data, {})
         with Image.open(io.BytesIO(file), formats=(SCANNER_TIFF, *FORMATS)) as picture:
             _check_size(picture, max_pixels)
-            if data.startswith(_JPEG_START):
+            if kind == "JPEG":
                 _check_scans(data)
             if still and picture.format in ANIMATED_FORMATS and getattr(picture, "is_animated", False):
                 raise ImageError("animated", "send one picture")
@@ -114,7 +114,7 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        if kind := kind_of(data):
+        if kind:
             raise ImageError(f"broken picture: a {kind} whose header can't be read") from error
         raise ImageError(f"not a {', '.join(FORMATS)} picture: it begins with {data[:16]!r}") from None
     except MemoryError as error:

@@ -13,7 +13,7 @@ _XYZ = ((0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9
 # f(X), f(Y), f(Z) to L* + 16, a*, b* (CIE 15)
 _LAB = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))
 _KNEE = 6 / 29  # below its cube, CIELAB has a straight line in place of the cube root
-_WHITE_TO_BLACK = 100.0  # in L*
+WHITE_TO_BLACK = 100.0  # in L*
 
 
 def colour_loss(x: Tensor, y: Tensor, side: int = 4) -> Tensor:
@@ -24,7 +24,7 @@ def colour_loss(x: Tensor, y: Tensor, side: int = 4) -> Tensor:
     """
     apart = to_lab(F.avg_pool2d(full_precision(x), side)) - to_lab(F.avg_pool2d(full_precision(y), side))
     # 1e-6 keeps the gradient of the root finite where both are equal
-    return (apart.square().sum(1) + 1e-6).sqrt().mean() / _WHITE_TO_BLACK
+    return (apart.square().sum(1) + 1e-6).sqrt().mean() / WHITE_TO_BLACK
 
 
 def to_lab(pictures: Tensor) -> Tensor:

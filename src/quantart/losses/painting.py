@@ -10,14 +10,13 @@ from torch import Tensor
 
 from quantart.components.precision import full_precision
 from quantart.losses.adversarial import AdversarialLoss, Logs, detached
-from quantart.losses.colour import to_lab
+from quantart.losses.colour import WHITE_TO_BLACK, to_lab
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import correlations, moments, relative_distance, standardised_channels
 from quantart.vocabulary.names import PerceptualNetworkName
 
 LAYERS = 4
 """How many of the network's compared layers describe a hand; the last two of them describe a scene."""
-WHITE_TO_BLACK = 100.0  # in L*
 
 
 class Hand(NamedTuple):

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from quantart.components.architectures import downsampling
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.components.twin_transfer import TwinTransferModule
-from quantart.data.batches import CodeBatches, PairBatches, Rows
+from quantart.data.batches import CodeBatches, PairBatches
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs
 from quantart.data.pictures import PackedPictures
@@ -66,11 +65,11 @@ def make_task(
         objective, batches = make_painting(model, params, data, accelerator)
     else:
         objective, batches = make_reference(model, params), make_code_batches(params, variant, data, accelerator)
-    paints = isinstance(objective, PaintingObjective)
+    loss = objective.loss if isinstance(objective, PaintingObjective) else None
 
     def files(step: int) -> list[str]:
-        rows = zip(DOMAINS, batches.rows(step), strict=True)
-        return [f"{domain} {file}" for domain, own in rows for file in _files(data, domain, own, paints)]
+        pictures = zip(DOMAINS, batches.pictures(step), strict=True)
+        return [f"{domain} {data.train[domain].files[place]}" for domain, places in pictures for place in places]
 
     return TrainingTask(
         name=f"stage 2, {variant}",
@@ -86,8 +85,8 @@ def make_task(
             data.pairs,
             side,
             accelerator.device,
-            loss=objective.loss if isinstance(objective, PaintingObjective) else None,
-            quantize=not paints or done > stage2.painting.quantize_from,
+            loss=loss,
+            quantize=loss is None or done > stage2.painting.quantize_from,
         ),
         discriminator_learning_rate_factor=stage2.discriminator.learning_rate_factor,
     )
@@ -118,10 +117,10 @@ def make_painting(
         colour_weight=painting.colour_weight,
         content_weight=painting.content_weight,
     )
+    standardise(model.to(accelerator.device), data.train["style"], params.data.resolution)
     objective = PaintingObjective(
         model,
         loss,
-        deviation=standardise(model.to(accelerator.device), data.train["style"], params.data.resolution),
         codebook_weight=painting.codebook_weight,
         quantize_from=painting.quantize_from,
     )
@@ -138,15 +137,14 @@ def make_painting(
 
 
 @torch.no_grad()
-def standardise(model: ExperimentStage2, paintings: PackedPictures, side: int) -> Tensor:
-    """Tell the transfer network the mean and deviation of the latents of some paintings; the deviation."""
+def standardise(model: ExperimentStage2, paintings: PackedPictures, side: int) -> None:
+    """Tell the transfer network the mean and deviation of the latents of some paintings."""
     chosen = np.linspace(0, len(paintings) - 1, min(_PAINTINGS, len(paintings))).astype(int)
     network = model.model_x2y
     if not isinstance(network, TwinTransferModule):
         raise TypeError(f"a {type(network).__name__} does not paint")
     pictures = (pixels_to_float(paintings.centre([place], side)) for place in chosen)
     network.standardise(torch.cat([model.style_latents(y.to(network.mean.device)) for y in pictures]))
-    return network.deviation
 
 
 def make_reference(model: ExperimentStage2, params: Params) -> Stage2Objective:
@@ -179,9 +177,3 @@ def make_code_batches(params: Params, variant: Variant, data: TransferData, acce
         accelerator=accelerator,
         pairs=data.partners,
     )
-
-
-def _files(data: TransferData, domain: Domain, rows: Rows, pictures: bool) -> list[str]:
-    """Names of the pictures that the rows of a batch were made from."""
-    places = rows if pictures else data.codes[domain].pictures_of(rows)
-    return [data.train[domain].files[place] for place in places]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from quantart.components.codebook import CodeWindow
+from quantart.components.twin_transfer import TwinTransferModule
 from quantart.data.batches import PairBatch
+from quantart.losses.adversarial import detached
 from quantart.losses.painting import PaintingLoss
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.objective import AdversarialObjective, PhaseOutput
@@ -19,8 +23,7 @@ class PaintingObjective(AdversarialObjective):
     cell of another code. So the discrete variant trains on its continuous output first, held near the codes.
 
     Args:
-        deviation: `(1, c, 1, 1)`, of the style's latents.
-        codebook_weight: of the squared distance to the nearest code, in units of the squared deviation.
+        codebook_weight: of the squared distance to the nearest code, in units of the style latents' squared deviation.
         quantize_from: step from which the discrete variant is quantised, with a straight-through gradient.
     """
 
@@ -28,17 +31,9 @@ class PaintingObjective(AdversarialObjective):
     loss: PaintingLoss
 
     def __init__(
-        self,
-        model: ExperimentStage2,
-        loss: PaintingLoss,
-        *,
-        deviation: Tensor,
-        codebook_weight: float,
-        quantize_from: int,
+        self, model: ExperimentStage2, loss: PaintingLoss, *, codebook_weight: float, quantize_from: int
     ) -> None:
         super().__init__(model, loss, reference_order=False)
-        self.deviation: Tensor
-        self.register_buffer("deviation", deviation.clone())  # a checkpoint's tensors may not share memory
         self.codebook_weight = codebook_weight
         self.quantize_from = quantize_from
         model.requires_grad_(False)
@@ -56,7 +51,7 @@ class PaintingObjective(AdversarialObjective):
         if "codebook_loss" in logs:
             total = total + self.codebook_weight * logs["codebook_loss"]
         logs = {"total_loss": total} | painted | logs
-        return PhaseOutput(total, {name: value.detach() for name, value in logs.items()})
+        return PhaseOutput(total, detached(logs))
 
     def _discriminator(self, batch: PairBatch, step: int) -> PhaseOutput:
         raise NotImplementedError("it has no discriminator")
@@ -68,5 +63,6 @@ class PaintingObjective(AdversarialObjective):
         indices = self.model.quantize_dec.nearest(output.detach())
         coded = self.model.quantize_dec.lookup(indices)
         self.window.add(indices)
-        apart = (output - coded) / self.deviation
+        network = cast(TwinTransferModule, self.model.model_x2y)
+        apart = (output - coded) / network.deviation
         return coded, {"codebook_loss": apart.square().mean(), **self.window.statistics()}
