@@ -255,14 +255,16 @@ def test_stylize_says_what_is_wrong_with_its_files(
         command = f"stylize {photo} --style {style} --out {out} --model {model}"
         return mistake(command, monkeypatch, capsys).removeprefix("error: ")
 
-    assert said(out="there.png").startswith("there.png: exists already; ")
+    ways = "give --skip-existing to go on, --force to overwrite, or another --out"
+    assert said(out="there.png") == f"there.png: exists already; {ways}\n"
     assert said(out="no/out.png") == "no/out.png: the folder no does not exist\n"
     assert said(photo="missing.jpg").startswith("missing.jpg: ")
     assert said(style="nothing/*.jpg").startswith("nothing/*.jpg: no picture there")
     assert said(out=f"out.png {PHOTO.with_name('cow.jpg')}").startswith("--out out.png: one file's name, for 2 pict")
     assert said(model="models --model also").startswith("models: holds no model")
     assert said(model="a --model b --model c").startswith("--model a, b, c: 3 networks; ")
-    assert said().startswith("models: holds no model; a model's folder has config.json and model.safetensors")
+    fetch = "`hf download OWNER/NAME --local-dir FOLDER` fetches one from the hub"
+    assert said() == f"models: holds no model; a model's folder has config.json and model.safetensors; {fetch}\n"
     assert not (project / "out.png").exists()
 
 

@@ -234,9 +234,17 @@ def test_a_body_that_is_no_request_answers_400(name: str, server: str, expected:
     status, answer = post(server, body, content_type)
     assert status == 400
     assert said in answer["message"]
-    if content_type != "text/csv":  # MLflow adds its own trace where it reads CSV for columns of any type
-        assert "Traceback" not in json.dumps(answer)
     assert np.array_equal(painted(server, records(C, S)), expected)
+
+
+# MLflow adds its own trace where it can't read CSV for columns of any type
+TRACED = pytest.param("CSV without pictures", marks=pytest.mark.xfail(strict=True))
+
+
+@pytest.mark.parametrize("name", [name if name != "CSV without pictures" else TRACED for name in BODIES])
+def test_the_answer_to_a_body_that_is_no_request_holds_no_trace(name: str, server: str) -> None:
+    body, content_type, _ = BODIES[name]
+    assert "Traceback" not in json.dumps(post(server, body, content_type)[1])
 
 
 def test_bad_requests_of_several_clients_at_once_leave_the_good_answers_right(server: str, expected: Picture) -> None:
