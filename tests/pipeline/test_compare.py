@@ -112,6 +112,7 @@ def test_a_trained_network_is_better_than_one_with_scrambled_codes_beyond_noise(
         assert 0 < found[metric].low < found[metric].difference < found[metric].high
         assert found[metric].verdict == "worse"
     # 14 pairs are too few for the distances of whole sets
+    assert found["kd_efficientnet_lite0"].low < 0 < found["kd_efficientnet_lite0"].high
     assert found["fd_efficientnet_lite0"].caution == "fewer pictures (14) than features (1280)"
     assert "on 14 pairs: " in comparison.pairs[0].sentence
     assert "worse beyond noise on " in comparison.pairs[0].sentence
