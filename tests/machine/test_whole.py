@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_a_link_is_replaced_by_a_file_and_its_target_unchanged(
 ) -> None:
     target, path = tmp_path / "target", tmp_path / "path.json"
     target.write_bytes(b"target")
-    for place in (path, tmp_path / f".path.{os.getpid()}.partial"):
+    for place in (path, tmp_path / f".path.{threading.get_native_id()}.partial"):
         make_link(place, target)
     write_whole(path, b"data")
     assert path.read_bytes() == b"data"
