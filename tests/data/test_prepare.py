@@ -105,6 +105,7 @@ def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
         "line\nbreak.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JPEG2000 picture",
         "page.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JPEG2000 picture",
     }
+    assert rejected["bomb.png"].endswith("the limit is 1000000 pixels; scale it down, or raise data.max_pixels")
     assert report.duplicates == [("🐼 copy.jpeg", "ajantacave.jpg")]
     assert (report.found, report.kept, len(report.rejected)) == (23, 14, 8)
     assert report.passed_over == ["notes.md"]

@@ -190,7 +190,7 @@ def test_one_pixel_and_a_line_decode():
 def test_too_many_pixels_are_refused_before_decoding():
     whole = encoded(Image.new("L", (1001, 1000)))
     header_only = whole[:60]  # would be found truncated if its pixels were looked at
-    with pytest.raises(ImageError, match=r"1001 × 1000 pixels, the limit is max_pixels = 1000000; .*data\.max_pixels"):
+    with pytest.raises(ImageError, match=r"1001 × 1000 pixels, the limit is 1000000 pixels; scale it down$"):
         decode_image(header_only, max_pixels=1_000_000)
     assert decode_image(whole, max_pixels=1_001_000).shape == (1000, 1001, 3)
 

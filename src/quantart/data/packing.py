@@ -17,7 +17,7 @@ from quantart.data.files import PictureFile, pair_name
 from quantart.data.pictures import IndexRow
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side
-from quantart.images.decode import ImageError, decode_image, read_file
+from quantart.images.decode import ImageError, TooLargeError, decode_image, read_file
 from quantart.machine.names import same_name
 
 PICTURES_PER_WORKER = 100  # fewer are done before a process has started
@@ -67,6 +67,8 @@ def load_picture(file: PictureFile, geometry: Geometry) -> Loaded | Rejected:
         data = read_file(file.path, file.offset, file.size)
         picture = decode_image(data, max_pixels=geometry.max_pixels, least_side=DECODED * geometry.short_side)
         return Loaded(hashlib.sha256(data).hexdigest(), _fit(picture, geometry))
+    except TooLargeError as error:
+        return Rejected(f"{error}, or raise data.max_pixels")
     except ImageError as error:
         return Rejected(str(error))
 

@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from quantart.images.arrays import Picture
 from quantart.images.colour import set_profile, to_rgb
 from quantart.images.fault import ImageError as ImageError
+from quantart.images.fault import TooLargeError as TooLargeError
 from quantart.images.kinds import FORMATS, kind_of
 from quantart.images.png import parts as png_parts
 from quantart.images.tiff import SCANNER_TIFF
@@ -35,8 +36,6 @@ ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}  # further pictures in other f
 # Each scan of a progressive JPEG costs a pass over the whole picture, and an empty scan takes 23 bytes: without a limit
 # a file of one megabyte keeps a core busy for hours. Encoders write about ten scans; libtiff has the same limit.
 MAX_JPEG_SCANS = 100
-
-TOO_LARGE = "scale it down, or raise the limit (data.max_pixels in params.yaml, max_pixels of a served model)"
 
 _EXIF_ORIENTATION = 0x0112
 # by EXIF's number: whether rows and columns change places, then whether rows run backwards, and columns
@@ -126,7 +125,7 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
 def _check_size(picture: Image.Image, max_pixels: int) -> None:
     if picture.width * picture.height > max_pixels:
         size = f"{picture.width} × {picture.height} pixels"
-        raise ImageError(f"too large: {size}, the limit is max_pixels = {max_pixels}", TOO_LARGE)
+        raise TooLargeError(f"too large: {size}, the limit is {max_pixels} pixels", "scale it down")
 
 
 def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:

@@ -7,3 +7,7 @@ from quantart.errors import UserError
 
 class ImageError(UserError):
     """A picture that can't be used."""
+
+
+class TooLargeError(ImageError):
+    """A picture of more pixels than its reader allows, who alone knows which parameter raises that limit."""

@@ -15,7 +15,7 @@ import pandas as pd
 
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
-from quantart.images.decode import ImageError, decode_image, stored_size
+from quantart.images.decode import ImageError, TooLargeError, decode_image, stored_size
 from quantart.stylize.sizes import MIN_SIDE, check_sides, painted_size
 from quantart.stylize.stylizer import STYLE_CACHE
 
@@ -167,7 +167,8 @@ def _named(row: int, column: str) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        raise RequestError(f"row {row}, column {column}: {error.fault}", error.remedy) from error
+        further = ", or raise the served model's max_pixels" if isinstance(error, TooLargeError) else ""
+        raise RequestError(f"row {row}, column {column}: {error.fault}", f"{error.remedy}{further}") from error
 
 
 def _file_bytes(cell: Any, max_bytes: int) -> bytes:
