@@ -137,8 +137,8 @@ def stylize(
     plan = make_plan(content, style, out, force=force, skip_existing=skip_existing)
     if any(map(is_address, model or [])):
         use_store()
-    networks = named_networks(model, alpha, beta) if model else project_networks(current_project(), alpha, beta)
-    stylized = stylize_files(plan, networks, size=size)
+    named = named_networks(model, alpha, beta) if model else project_networks(current_project(), alpha, beta)
+    stylized = stylize_files(plan, *named, size=size)
     for reason in stylized.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     print(stylized.summary)

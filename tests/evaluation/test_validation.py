@@ -64,7 +64,7 @@ def test_transfers_are_measured_as_the_objective_sees_them(model: ExperimentStag
         colour_weight=1.0,
         content_weight=1.0,
     )
-    for quantize, z in ((True, transferred.z), (False, transferred.h)):
+    for quantize, z in ((True, transferred.z), (False, transferred.unquantised)):
         output = model.decode(z).clamp(-1, 1)
         _, logs = loss(output, loss.scene(photographs), loss.hand(paintings))
         found, _ = validate_transfers(

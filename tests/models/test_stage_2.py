@@ -37,11 +37,11 @@ def test_discrete_output_is_made_of_style_codes() -> None:
     content, style = model.content_latents(pictures(0)), model.style_latents(pictures(1))
     output = model.transfer(content, style)
     assert torch.allclose(output.z, model.quantize_dec.lookup(output.indices), atol=1e-6)
-    assert torch.equal(output.indices, model.quantize_dec.nearest(output.h))
+    assert torch.equal(output.indices, model.quantize_dec.nearest(output.unquantised))
     assert torch.equal(model(pictures(0), pictures(1)), model.decode(output.z))
     plain = model.transfer(content, style, quantize=False)
     assert plain.indices is None
-    assert torch.equal(plain.z, output.h)
+    assert torch.equal(plain.z, output.unquantised)
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def test_continuous_variant_never_quantises() -> None:
     output = model.transfer(z, model.style_latents(pictures(1)), quantize=True)
     assert output.indices is None
     assert output.loss.item() == 0.0
-    assert torch.equal(output.z, output.h)
+    assert torch.equal(output.z, output.unquantised)
 
 
 def test_unknown_variant_is_named() -> None:

@@ -110,7 +110,7 @@ def test_stage_2_transfer(case: Case) -> None:
             "out/quant_x": content,
             "out/quant_ref": style,
             "out/indices_ref": model.quantize_dec.nearest(style),
-            "out/h_x": output.h,
+            "out/h_x": output.unquantised,
             "out/indices_y": output.indices,
             "out/quant_y": output.z,
             "out/codebook_loss": output.loss,

@@ -282,7 +282,7 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
 
     photo, painting = (min((ROOT / "data/sample" / kind).glob("*.jpg")) for kind in ("photos", "paintings"))
     networks = named_networks([str(project.root / "models" / "imported")], None)
-    stylize_files(make_plan([str(photo)], [str(painting)], tmp_path / "out.png"), networks, size=64)
+    stylize_files(make_plan([str(photo)], [str(painting)], tmp_path / "out.png"), *networks, size=64)
     assert max(read_image(tmp_path / "out.png", max_pixels=10**6).shape[:2]) == 64
 
 

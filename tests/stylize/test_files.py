@@ -15,9 +15,9 @@ from PIL import Image
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, write_image
 from quantart.images.decode import read_image
-from quantart.models.fidelity import FidelityControl
+from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.project import Project
-from quantart.stylize.files import Networks, Stylized, named_networks, project_networks, stylize_files
+from quantart.stylize.files import Stylized, named_networks, project_networks, stylize_files
 from quantart.stylize.plan import make_plan
 from quantart.stylize.stylizer import Stylizer
 
@@ -46,16 +46,16 @@ def files(tmp_path: Path, noise: Picture) -> tuple[Path, Path]:
     return photo, painting
 
 
-def painted(files: tuple[Path, Path], networks: Networks) -> Picture:
+def painted(files: tuple[Path, Path], networks: tuple[FidelityControl, Fidelity]) -> Picture:
     out = files[0].with_name("out.png")
-    stylize_files(make_plan([str(files[0])], [str(files[1])], out, force=True), networks)
+    stylize_files(make_plan([str(files[0])], [str(files[1])], out, force=True), *networks)
     return read_image(out, max_pixels=10**6)
 
 
-def of_one_variant(networks: Networks) -> tuple[str, float]:
+def of_one_variant(networks: FidelityControl, fidelity: Fidelity) -> tuple[str, float]:
     """The only variant, and alpha."""
-    (model,) = filter(None, (networks.control.discrete, networks.control.continuous))
-    return model.variant, networks.fidelity.alpha
+    (model,) = filter(None, (networks.discrete, networks.continuous))
+    return model.variant, fidelity.alpha
 
 
 def expected(files: tuple[Path, Path], control: FidelityControl, alpha: float, beta: float = 1.0) -> Picture:
@@ -72,15 +72,15 @@ def test_a_project_uses_both_of_its_variants(
 
 
 def test_by_default_a_project_paints_with_the_variant_it_exports(project: Project) -> None:
-    assert of_one_variant(project_networks(project, None)) == ("discrete", 1.0)
+    assert of_one_variant(*project_networks(project, None)) == ("discrete", 1.0)
     path = project.root / "params.yaml"
     path.write_text(path.read_text().replace("variant: discrete", "variant: continuous"))
-    assert of_one_variant(project_networks(project, None)) == ("continuous", 0.0)
+    assert of_one_variant(*project_networks(project, None)) == ("continuous", 0.0)
 
 
 def test_where_one_variant_is_trained_it_fixes_alpha(project: Project) -> None:
     shutil.rmtree(project.stage2_model("discrete"))
-    assert of_one_variant(project_networks(project, None)) == ("continuous", 0.0)
+    assert of_one_variant(*project_networks(project, None)) == ("continuous", 0.0)
     with pytest.raises(UserError, match=r"^alpha = 0\.5: .*discrete"):
         project_networks(project, 0.5)
     shutil.rmtree(project.stage2_model("continuous"))
@@ -143,7 +143,7 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
     out = tmp_path / "new" / "folder"
     plan = make_plan([str(photos)], [str(files[0]), str(files[1]), str(photos / "broken.jpg")], out)
     capsys.readouterr()
-    done = stylize_files(plan, project_networks(project, None), size=64)
+    done = stylize_files(plan, *project_networks(project, None), size=64)
     assert capsys.readouterr().err.splitlines()[-1] == "stylize: 8 of 8"  # of the usable styles
     assert [error.fault.partition(": ")[0] for error in done.skipped] == [
         str(photos / name) for name in ("broken.jpg", "small.png")
@@ -173,14 +173,14 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
 def test_what_no_picture_can_be_stops_before_any_work(project: Project, files: tuple[Path, Path]) -> None:
     plan = make_plan([str(files[0])], [str(files[1])], files[0].with_name("out"))
     with pytest.raises(UserError, match="^size = 10: "):
-        stylize_files(plan, project_networks(project, None), size=10)
+        stylize_files(plan, *project_networks(project, None), size=10)
     assert not files[0].with_name("out").exists()
 
 
 def test_a_place_where_nothing_can_be_made_is_named(project: Project, files: tuple[Path, Path]) -> None:
     plan = make_plan([str(files[0])], [str(files[1])], files[0] / "out")
     with pytest.raises(UserError) as refused:
-        stylize_files(plan, project_networks(project, None))
+        stylize_files(plan, *project_networks(project, None))
     assert refused.value.fault.startswith(f"{files[0] / 'out'}: ")
 
 
@@ -203,7 +203,7 @@ def test_a_stopped_run_goes_on_and_leaves_what_is_there(
 ) -> None:
     networks, out = project_networks(project, None), tmp_path / "out"
     styles = [str(file) for file in files]
-    stylize_files(make_plan(album, styles, tmp_path / "whole"), networks)
+    stylize_files(make_plan(album, styles, tmp_path / "whole"), *networks)
     paint = Stylizer.paint
 
     def stopped(self: Stylizer, *arguments: Any) -> Picture:
@@ -213,14 +213,14 @@ def test_a_stopped_run_goes_on_and_leaves_what_is_there(
 
     monkeypatch.setattr(Stylizer, "paint", stopped)
     with pytest.raises(KeyboardInterrupt):
-        stylize_files(make_plan(album, styles, out, skip_existing=True), networks)
+        stylize_files(make_plan(album, styles, out, skip_existing=True), *networks)
     monkeypatch.undo()
     before = state(out)
     assert len(before) == 3  # no grid yet, and no lock or half a picture
     with pytest.raises(UserError) as refused:
         make_plan(album, styles, out)
     assert "--skip-existing" in refused.value.remedy
-    done = stylize_files(make_plan(album, styles, out, skip_existing=True), networks)
+    done = stylize_files(make_plan(album, styles, out, skip_existing=True), *networks)
     assert (len(done.written), done.grids, done.kept) == (4, 1, 3)
     assert "3 pictures and a grid in" in done.summary
     assert "; 3 left" in done.summary
@@ -228,12 +228,12 @@ def test_a_stopped_run_goes_on_and_leaves_what_is_there(
     assert {name: after[name] for name in before} == before
     whole = {name: data for name, (_, data) in state(tmp_path / "whole").items()}
     assert {name: data for name, (_, data) in after.items()} == whole
-    again = stylize_files(make_plan(album, styles, out, skip_existing=True), networks)
+    again = stylize_files(make_plan(album, styles, out, skip_existing=True), *networks)
     assert (again.written, again.kept) == ([], 6)
     assert again.summary.startswith("6 left")
     assert state(out) == after
     (out / "1_photo.png").unlink()  # the grid must show the picture that is painted anew
-    anew = stylize_files(make_plan(album, styles, out, skip_existing=True), networks)
+    anew = stylize_files(make_plan(album, styles, out, skip_existing=True), *networks)
     assert [file.name for file in anew.written] == ["1_photo.png", "grid.png"]
 
 
@@ -253,7 +253,7 @@ def test_those_who_share_a_folder_paint_each_picture_once(
 
     def work() -> Stylized:
         plan = make_plan(album, [str(file) for file in files], out, skip_existing=True)
-        return stylize_files(plan, networks)
+        return stylize_files(plan, *networks)
 
     with ThreadPoolExecutor(2) as pool:
         done = [future.result() for future in [pool.submit(work), pool.submit(work)]]

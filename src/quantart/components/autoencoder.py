@@ -1,4 +1,8 @@
-"""Encoder E and decoder G of the VQGAN (Esser et al., CVPR 2021)."""
+"""Encoder E and decoder G of the VQGAN (Esser et al., CVPR 2021).
+
+This is what trains and is evaluated. In a network that stylises, `stylize.strips` replaces the class of some of these
+modules and of `blocks`, so that a large picture goes through in strips of rows and needs less memory.
+"""
 
 from __future__ import annotations
 
@@ -76,8 +80,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents `(b, z_channels, h, w)` to pictures `(b, out_ch, f·h, f·w)`, roughly in [-1, 1] (not clamped).
 
-    It mirrors `Encoder` and takes the same arguments. `up.0` is the finest level; each level has one more block. In a
-    network that stylises, `stylize.strips` has replaced the class of some parts, to save memory on large pictures.
+    It mirrors `Encoder` and takes the same arguments. `up.0` is the finest level; each level has one more block.
     """
 
     def __init__(

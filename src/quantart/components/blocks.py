@@ -1,7 +1,7 @@
 """Building blocks of the VQGAN and of the style transfer network.
 
 The parameters carry the reference's names, so that its state dicts load strictly. Every block takes and returns
-`(b, c, h, w)`.
+`(b, c, h, w)`. On large pictures a network that stylises runs subclasses of these, see `stylize.strips`.
 """
 
 from __future__ import annotations

@@ -154,11 +154,17 @@ class FidelityControl(nn.Module):
         Args:
             styles: `style_latents` of each of `fidelity.styled`.
         """
-        found = [
-            _mix_style(self._models[variant], content, styles.get(variant), fidelity.beta)
-            for variant in fidelity.variants
-        ]
-        return torch.lerp(found[1], found[0], fidelity.alpha) if len(found) == 2 else found[0]
+        latents: dict[Variant, Tensor] = {}
+        for variant in fidelity.variants:
+            model = self._models[variant]
+            z = model.content_latents(content)
+            if fidelity.beta > 0.0:
+                z_y = model.transfer(z, styles[variant]).z
+                z = z_y if fidelity.beta == 1.0 else model.projected(torch.lerp(z, z_y, fidelity.beta))
+            latents[variant] = z
+        if len(latents) == 1:
+            return latents[fidelity.variants[0]]
+        return torch.lerp(latents["continuous"], latents["discrete"], fidelity.alpha)
 
     def decode(self, z: Tensor, fidelity: Fidelity) -> Tensor:
         """Latents `(b, c, h, w)` to pictures `(b, 3, f·h, f·w)`, not clamped."""
@@ -197,15 +203,6 @@ def mixed_decoder(discrete: ExperimentStage2, continuous: ExperimentStage2, alph
             }
         parts.append(copy.deepcopy(part, mixed))
     return nn.Sequential(*parts)
-
-
-def _mix_style(model: ExperimentStage2, content: Tensor, style: Tensor | None, beta: float) -> Tensor:
-    """style: its latents; None if beta is 0."""
-    z_c = model.content_latents(content)
-    if style is None:
-        return z_c
-    z_y = model.transfer(z_c, style).z
-    return z_y if beta == 1.0 else model.projected(torch.lerp(z_c, z_y, beta))
 
 
 def _share_equal(discrete: ExperimentStage2, continuous: ExperimentStage2) -> None:

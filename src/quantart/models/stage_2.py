@@ -25,8 +25,8 @@ class Transferred(NamedTuple):
     """Output of the style transfer."""
 
     z: Tensor
-    """`(b, c, h, w)`, input of the decoder: codes of the style codebook, or `h` if not quantised."""
-    h: Tensor
+    """`(b, c, h, w)`, input of the decoder: codes of the style codebook, or `unquantised` itself."""
+    unquantised: Tensor
     """`(b, c, h, w)`, the network's output before quantisation."""
     loss: Tensor
     """0-d codebook loss; 0 if not quantised."""

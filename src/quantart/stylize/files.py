@@ -27,15 +27,10 @@ from quantart.vocabulary.names import VARIANTS
 PACKAGED = "MLmodel"  # in the folder of a model that MLflow packaged
 
 
-class Networks(NamedTuple):
-    """Stage-2 networks, one of each variant at most, and the fidelity that they are used with."""
+def project_networks(project: Project, alpha: float | None, beta: float = 1.0) -> tuple[FidelityControl, Fidelity]:
+    """The trained networks of a project that `alpha` needs, and the fidelity to use them with.
 
-    control: FidelityControl
-    fidelity: Fidelity
-
-
-def project_networks(project: Project, alpha: float | None, beta: float = 1.0) -> Networks:
-    """The trained networks of a project that `alpha` needs; by default the one that the project exports.
+    Without `alpha` it is the network that the project exports.
 
     Raises:
         UserError: as `checked_fidelity`, or nothing is trained.
@@ -46,11 +41,13 @@ def project_networks(project: Project, alpha: float | None, beta: float = 1.0) -
         folder = project.stage2_model(default)
         raise UserError(f"{folder}: not trained yet", "`make run` or `dvc repro` trains it, or give --model")
     fidelity = checked_fidelity(alpha, beta, trained, default)
-    return Networks(_opened([project.stage2_model(variant) for variant in fidelity.variants]), fidelity)
+    return _opened([project.stage2_model(variant) for variant in fidelity.variants]), fidelity
 
 
-def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) -> Networks:
-    """The networks in folders, packaged models on disk, or at MLflow addresses; the latter two may hold both variants.
+def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) -> tuple[FidelityControl, Fidelity]:
+    """The networks in folders, packaged models on disk, or at MLflow addresses, and the fidelity to use them with.
+
+    A packaged model may hold both variants.
 
     Without `alpha` it is the default of the model, where a single packaged one is given, else of `FidelityControl`.
 
@@ -71,8 +68,8 @@ def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) ->
             alpha = _default_alpha(package)
     if len(found) > 2:
         raise UserError(f"--model {', '.join(models)}: {len(found)} networks", "give one of each variant")
-    control = _opened(found)
-    return Networks(control, control.fidelity(alpha, beta))
+    networks = _opened(found)
+    return networks, networks.fidelity(alpha, beta)
 
 
 def is_address(model: str) -> bool:
@@ -125,7 +122,7 @@ class Stylized(NamedTuple):
         return f"{said}; {kept}" if kept else said
 
 
-def stylize_files(plan: Plan, networks: Networks, *, size: int | None = None) -> Stylized:
+def stylize_files(plan: Plan, networks: FidelityControl, fidelity: Fidelity, *, size: int | None = None) -> Stylized:
     """Paint each content of the plan in the manner of each style, and write the pictures and the grids.
 
     Files that can't be read or have an unsuitable size are skipped; all others are painted. See `painted_size` on
@@ -135,7 +132,7 @@ def stylize_files(plan: Plan, networks: Networks, *, size: int | None = None) ->
         UserError: no picture can have that size, or a picture can't be written.
     """
     check_size(size)
-    stylizer = Stylizer(networks.control)
+    stylizer = Stylizer(networks)
     skipped: list[ImageError] = []
     styles = _seen_styles(plan, stylizer, skipped)
     wanted = [(number, place) for number in range(len(plan.contents)) for place in styles]
@@ -162,7 +159,7 @@ def stylize_files(plan: Plan, networks: Networks, *, size: int | None = None) ->
             elif (content := decoded(number)) is None:
                 broken.add(number)
             else:
-                write_image(output, stylizer.paint(content, styles[place], networks.fidelity, size))
+                write_image(output, stylizer.paint(content, styles[place], fidelity, size))
                 written.append(output)
     grids = write_grids(plan, styles, broken)
     return Stylized(written + grids, skipped, len(grids), kept)

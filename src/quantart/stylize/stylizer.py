@@ -37,7 +37,8 @@ class Stylizer:
 
     def __init__(self, model: ExperimentStage2 | FidelityControl, *, style_cache: int = STYLE_CACHE) -> None:
         self._model = (model if isinstance(model, FidelityControl) else FidelityControl.of(model)).eval()
-        allow_large_pictures(self._model)  # the same results with less memory
+        # here alone: training and evaluation run the plain network, on pictures that are small
+        allow_large_pictures(self._model)
         shape = self._model.ddconfig
         self._side = int(shape["resolution"])
         self._multiple = downsampling(shape)

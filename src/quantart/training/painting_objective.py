@@ -44,7 +44,7 @@ class PaintingObjective(AdversarialObjective):
         with torch.no_grad():
             content, style = self.model.content_latents(batch.content), self.model.style_latents(batch.style)
             scene, hand = self.loss.scene(batch.content), self.loss.hand(batch.style)
-        output = self.model.transfer(content, style, quantize=False).h
+        output = self.model.transfer(content, style, quantize=False).z
         coded, logs = self._coded(output)
         shown = output + (coded - output).detach() if step >= self.quantize_from else output
         total, painted = self.loss(self.model.decode(shown), scene, hand)
