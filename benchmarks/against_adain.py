@@ -26,10 +26,10 @@ from torch import Tensor
 
 from quantart.data.pairs import read_pairs
 from quantart.data.pictures import PackedPictures
-from quantart.evaluation import baselines
-from quantart.evaluation.baselines import ADAIN, MAGENTA, Painter, Rendering
+from quantart.evaluation import methods
 from quantart.evaluation.evaluate import EvaluationResult, evaluate_transfer
 from quantart.evaluation.magenta import MagentaStylizer
+from quantart.evaluation.methods import ADAIN, MAGENTA, Painter, Rendering
 from quantart.evaluation.metrics import delta_e
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import Perception
@@ -55,7 +55,7 @@ Curve = list[dict[str, Measurement]]  # for each of BETAS
 def mixed(model: ExperimentStage2, method: str, beta: float, photographs: Tensor, paintings: Tensor) -> Rendering:
     """Codes of either method mixed with the content's, as fidelity control does."""
     content, style = model.content_latents(photographs), model.style_latents(paintings)
-    paint = baselines.transfer if method == "model" else baselines.adain
+    paint = methods.transfer if method == "model" else methods.adain
     z = paint(model, content, style).latents
     z = beta * z + (1 - beta) * content
     return Rendering(model.decode(z).clamp(-1, 1), z, None)
@@ -140,9 +140,9 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
     model = ExperimentStage2.from_pretrained(folder).eval()
     painters = {f"{m} {beta:g}": partial(mixed, model, m, beta) for m in METHODS for beta in BETAS}
     stylizer = MagentaStylizer() if magenta else None
-    extras: dict[str, Painter] = {RECONSTRUCTED: lambda x, y: baselines.style_vqgan(model, y)}
+    extras: dict[str, Painter] = {RECONSTRUCTED: lambda x, y: methods.style_vqgan(model, y)}
     if stylizer:
-        extras[MAGENTA] = lambda x, y: baselines.repainted(model, stylizer(x, y))
+        extras[MAGENTA] = lambda x, y: methods.repainted(model, stylizer(x, y))
     evaluation = evaluate_transfer(PairRenderer(model, task, perception, 8, painters, extras))
     sharing = sharing_of(evaluation.table[evaluation.table["method"] == "model 1"])
     ours, theirs = (curve(evaluation, method) for method in METHODS)
@@ -163,7 +163,7 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
         row[method] |= {"own": own[method].mean(), "apart": apart(perception.lpips, pictures, task)}
         row[method] |= {"usage": usage(indices, model.config["n_embed"])} if indices else {}
     row[RECONSTRUCTED] = {name: evaluation.measured[RECONSTRUCTED][metric].value for metric, name in SHOWN[1:]}
-    indices = paint(task, lambda x, y: baselines.style_vqgan(model, y))[1]
+    indices = paint(task, lambda x, y: methods.style_vqgan(model, y))[1]
     row[RECONSTRUCTED] |= {"usage": usage(indices, model.config["n_embed"])} if indices else {}
     gain = torch.from_numpy(own["model"] - own[ADAIN])
     row["own_less_adain"] = list(estimate(float(gain.mean()), (gain - gain.mean()) / len(gain), sharing))
@@ -172,7 +172,7 @@ def judge(folder: Path, task: TransferTask, perception: Perception, magenta: boo
 
 def mixed_codes(model: ExperimentStage2, method: str, photographs: Tensor, paintings: Tensor) -> Rendering:
     content, style = model.content_latents(photographs), model.style_latents(paintings)
-    return (baselines.transfer if method == "model" else baselines.adain)(model, content, style)
+    return (methods.transfer if method == "model" else methods.adain)(model, content, style)
 
 
 def main() -> None:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from quantart.data.pictures import PackedPictures
-from quantart.evaluation import baselines, metrics
-from quantart.evaluation.baselines import BASELINES
+from quantart.evaluation import methods, metrics
 from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.latents import latent_content, latent_style
+from quantart.evaluation.methods import BASELINES
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.set_distances import frechet_distance
@@ -107,10 +107,10 @@ def test_a_pair_measured_alone_by_hand_gives_the_same_numbers(
             ),
         }
         others = {
-            "adain": baselines.adain(model, z_c, z_s),
-            "style_vqgan": baselines.style_vqgan(model, photographs),
-            "content_decoded": baselines.content_decoded(model, z_c),
-            "colour_matched": baselines.colour_matched(model, photographs, paintings),
+            "adain": methods.adain(model, z_c, z_s),
+            "style_vqgan": methods.style_vqgan(model, photographs),
+            "content_decoded": methods.content_decoded(model, z_c),
+            "colour_matched": methods.colour_matched(model, photographs, paintings),
         }
         for baseline, rendering in others.items():
             distances = lpips(rendering.pictures, photographs)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from quantart.evaluation import baselines
-from quantart.evaluation.baselines import ADAIN, BASELINES, CONTENT_DECODED, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation import methods
+from quantart.evaluation.methods import ADAIN, BASELINES, CONTENT_DECODED, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.observed import Observed, Perception
 from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.task import TransferTask
@@ -37,7 +37,7 @@ def test_painters_take_the_models_place_and_extras_follow_the_baselines(
     model: ExperimentStage2, task: TransferTask, perception: Perception
 ) -> None:
     control = FidelityControl.of(model)
-    painters = {f"b{beta}": partial(baselines.mixed, control, Fidelity(1.0, beta)) for beta in (0.0, 1.0)}
+    painters = {f"b{beta}": partial(methods.mixed, control, Fidelity(1.0, beta)) for beta in (0.0, 1.0)}
     plain = rendered(PairRenderer(model, task, perception, 4), NUMBERS)
     assert list(plain) == [MODEL, *BASELINES]
     found = rendered(PairRenderer(model, task, perception, 4, painters, {"again": painters["b1.0"]}), NUMBERS)

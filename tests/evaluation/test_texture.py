@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantart.evaluation.baselines import match_colours
+from quantart.evaluation.methods import match_colours
 from quantart.evaluation.texture import Texture, standardised_luma, structure_distance, texture_distance, texture_of
 from quantart.images.arrays import centre_crop, pixels_to_float
 from quantart.images.decode import read_image

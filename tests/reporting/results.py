@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from quantart.evaluation.baselines import BASELINES, COPIED_STYLE
 from quantart.evaluation.evaluate import EvaluationResult
+from quantart.evaluation.methods import BASELINES, COPIED_STYLE
 from quantart.evaluation.summary import Measurement, measurements, summarise
 from quantart.vocabulary.metrics import MODEL
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
+from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
 from quantart.images.arrays import Picture
 from quantart.reporting.grids import ranked_grid, ranked_pairs, transfer_grid
 from quantart.vocabulary.metrics import MODEL

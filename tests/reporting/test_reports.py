@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantart.evaluation.baselines import BASELINES
+from quantart.evaluation.methods import BASELINES
 from quantart.images.decode import read_image
 from quantart.reporting.painting import RULE
 from quantart.reporting.reports import headlines, reconstruction_section, transfer_section, verdicts, write_reports

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
-from quantart.evaluation.baselines import COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.latents import latent_content, latent_style
+from quantart.evaluation.methods import COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.observed import Observed, Perception
 from quantart.evaluation.rendering import PairRenderer
 from quantart.evaluation.resampling import Estimate, Summary

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from quantart.data.pictures import PackedPictures
-from quantart.evaluation import baselines
-from quantart.evaluation.baselines import Painter, Rendering
+from quantart.evaluation import methods
+from quantart.evaluation.methods import Painter, Rendering
 from quantart.evaluation.observed import Observed, Perception, RecentlyUsed, observe
 from quantart.evaluation.task import TransferTask, split_into_batches
 from quantart.images.arrays import Picture, pixels_to_float, to_arrays
@@ -39,7 +39,7 @@ class PairRenderer:
     def originals(self, numbers: Sequence[int]) -> tuple[Observed, Observed]:
         """Photographs and paintings of the pairs with these numbers."""
         styles = self._styles([self.task.pairs[number][1] for number in numbers])
-        return self._of_contents(baselines.COPIED_CONTENT, numbers), Observed.join(styles)
+        return self._of_contents(methods.COPIED_CONTENT, numbers), Observed.join(styles)
 
     def __call__(self, numbers: Sequence[int], content: Observed, style: Observed) -> Iterator[tuple[str, Observed]]:
         """Each method with its pictures of the pairs with these numbers, given their `originals`."""
@@ -47,13 +47,13 @@ class PairRenderer:
         for method, paint in self.painters.items():
             yield method, self._observe(paint(*pictures))
         if not self.painters:
-            yield MODEL, self._observe(baselines.transfer(model, *latents))
-        yield baselines.ADAIN, self._observe(baselines.adain(model, *latents))
-        for method in (baselines.CONTENT_DECODED, baselines.STYLE_VQGAN):
+            yield MODEL, self._observe(methods.transfer(model, *latents))
+        yield methods.ADAIN, self._observe(methods.adain(model, *latents))
+        for method in (methods.CONTENT_DECODED, methods.STYLE_VQGAN):
             yield method, self._of_contents(method, numbers)
-        yield baselines.COLOUR_MATCHED, self._observe(baselines.colour_matched(model, *pictures))
-        yield baselines.COPIED_CONTENT, content
-        yield baselines.COPIED_STYLE, style
+        yield methods.COLOUR_MATCHED, self._observe(methods.colour_matched(model, *pictures))
+        yield methods.COPIED_CONTENT, content
+        yield methods.COPIED_STYLE, style
         for method, paint in self.extras.items():
             yield method, self._observe(paint(*pictures))
 
@@ -83,9 +83,9 @@ class PairRenderer:
         photographs = self._squares(self.task.contents, indices)
         latents = self.model.content_latents(photographs)
         by_method = {
-            baselines.COPIED_CONTENT: observe(self.perception, photographs, latents),
-            baselines.STYLE_VQGAN: self._observe(baselines.style_vqgan(self.model, photographs)),
-            baselines.CONTENT_DECODED: self._observe(baselines.content_decoded(self.model, latents)),
+            methods.COPIED_CONTENT: observe(self.perception, photographs, latents),
+            methods.STYLE_VQGAN: self._observe(methods.style_vqgan(self.model, photographs)),
+            methods.CONTENT_DECODED: self._observe(methods.content_decoded(self.model, latents)),
         }
         rows = zip(*(observed.rows() for observed in by_method.values()), strict=True)
         return [dict(zip(by_method, row, strict=True)) for row in rows]

@@ -25,7 +25,7 @@ from quantart.params.evaluation import EvaluateParams
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.evaluation_data import DEFAULT_PAIRS, EvaluationData, Selection, open_data
 from quantart.pipeline.evaluation_log import log_evaluation
-from quantart.pipeline.measure import Judge, Result, Settings, model_fidelity, report, task_digest
+from quantart.pipeline.measure import FidelitySettings, Judge, Result, model_fidelity, report, task_digest
 from quantart.pipeline.trained import Network, Trained, project_network, run_network
 from quantart.pipeline.training import log_pairs
 from quantart.project import Project, tracked_root
@@ -73,14 +73,14 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     see `write_reports`; in the processes but the first, nothing.
     """
     options = options or Options()
-    settings = project.params().evaluate if project else EvaluateParams.model_validate({"pairs": DEFAULT_PAIRS})
+    params = project.params().evaluate if project else EvaluateParams.model_validate({"pairs": DEFAULT_PAIRS})
     if project is not None:
         check_ready(project, "evaluate")
     otherwise = " and give --run-id and pictures, --content and --style"
     configure(tracked_root(project, otherwise=otherwise, enough=run_id is not None))
     if options.sweep and (options.alpha is not None or options.beta != 1.0):
         raise UserError("--sweep goes over alpha and beta by itself", "leave --alpha and --beta out")
-    evaluation = _Evaluation(project, options, settings)
+    evaluation = _Evaluation(project, options, params)
     with ExitStack() as stack:
         if run_id is not None:
             chosen = [stack.enter_context(run_network(find_run(run_id)))]
@@ -91,13 +91,13 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     if not PartialState().is_main_process:
         return {}
     results = [result for _, result in measured]
-    judges = {r.name: part_in_training(evaluation.networks, parameters_of(t.run)) for t, r in measured if r.transfer}
+    judges = {r.name: part_in_training(evaluation.networks, parameters_of(t.run)) for t, r in measured if r.is_transfer}
     folder = (project.root if project else Path.cwd()) / "reports"
     if run_id is not None:
         folder = folder / "runs" / chosen[0].run.info.run_id
     elif options.controlled:
         folder = folder / "fidelity"
-    if not results[0].own:
+    if not results[0].as_trained:
         folder = folder / results[0].name
     log.info("reports: %s", folder)
     return report(folder, results, judges)
@@ -117,20 +117,20 @@ def _stages(project: Project, options: Options) -> list[str]:
 class _Evaluation:
     """What stays the same from one measured network to the next."""
 
-    def __init__(self, project: Project | None, options: Options, settings: EvaluateParams) -> None:
+    def __init__(self, project: Project | None, options: Options, params: EvaluateParams) -> None:
         self._project = project
         self._options = options
-        self._default_size = settings.size
+        self._default_size = params.size
         state = PartialState(cpu=default_device().type == "cpu")
-        files = assign_weights(options.weights, (settings.network, settings.features))
+        files = assign_weights(options.weights, (params.network, params.features))
         self._first = state.is_main_process
         self._weights = sorted(file_sha256(file) for file in files.values())
         self._judge = Judge(
-            settings.network,
-            settings.features,
+            params.network,
+            params.features,
             weights=files,
-            batch_size=options.batch_size or settings.batch_size,
-            magenta=settings.magenta if options.magenta is None else options.magenta,
+            batch_size=options.batch_size or params.batch_size,
+            magenta=params.magenta if options.magenta is None else options.magenta,
             device=chosen_device(options.device) if options.device and state.num_processes == 1 else state.device,
         )
 
@@ -177,7 +177,7 @@ class _Evaluation:
             with open_run(trained.run.info.run_id) as run:
                 if settings is not None and other is not None:
                     run.set_tags({f"{prefix}/sibling": other.run.info.run_id})
-                if data.stored_pairs and result.own:
+                if data.stored_pairs and result.as_trained:
                     log_pairs(run, data.stored_pairs)
         return result
 
@@ -186,7 +186,7 @@ class _Evaluation:
         about = self._about(result, data, domains)
         label = data.label(about.digest) if not self._weights else f"weights_{about.digest[:8]}"
         # a stage-1 run may have been trained on both domains
-        name = "" if result.transfer and result.own else result.name
+        name = "" if result.is_transfer and result.as_trained else result.name
         prefix = "/".join(filter(None, [EVALUATION, "_".join(filter(None, [label, name]))]))
         with open_run(trained.run.info.run_id) as run:
             new = log_evaluation(run, result, about, prefix, [data.used(domain) for domain in domains])
@@ -197,10 +197,10 @@ class _Evaluation:
         content, style, *_ = [*map(data.source, domains), ""]
         names = (self._judge.perception.lpips.network, self._judge.perception.features.network)
         digest, n = task_digest(result, self._weights), result.evaluation.n
-        kind: Literal["transfer", "reconstruction"] = "transfer" if result.transfer else "reconstruction"
+        kind: Literal["transfer", "reconstruction"] = "transfer" if result.is_transfer else "reconstruction"
         return About(kind, digest, n, *names, result.side, *result.fidelity, content, style)
 
-    def _settings(self, trained: Trained, network: ExperimentStage2, other: Trained | None) -> Settings | None:
+    def _settings(self, trained: Trained, network: ExperimentStage2, other: Trained | None) -> FidelitySettings | None:
         """What alpha and beta ask for; None: what the network does alone, as it was trained."""
         options, own = self._options, network.variant
         if options.sweep:
@@ -219,7 +219,7 @@ class _Evaluation:
         if other is not None and self._first:
             log.info("with the other variant of %s", other.name)
         control = FidelityControl.of(network, *([other.load_stage_2("a mixture")] if other else []))
-        return Settings(self._judge.placed(control), fidelities, options.sweep)
+        return FidelitySettings(self._judge.placed(control), fidelities, options.sweep)
 
     @contextmanager
     def _other_variant(self, trained: Trained, network: ExperimentStage2) -> Iterator[Trained | None]:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from mlflow import MlflowClient
 
-from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.pipeline.measure import Result
 from quantart.reporting.record import NEEDED, About, Record, write_record
 from quantart.reporting.run_metrics import count_name, digest_name, logged_values, outdated

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 import torch
 
-from quantart.evaluation import baselines
-from quantart.evaluation.baselines import MAGENTA, Painter
+from quantart.evaluation import methods
 from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.magenta import MagentaStylizer
+from quantart.evaluation.methods import MAGENTA, Painter
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import PairRenderer
@@ -42,8 +42,8 @@ class Result(NamedTuple):
 
     name: str  # variant, setting of the fidelity, `sweep`, or domain
     evaluation: EvaluationResult
-    transfer: bool  # of stage 2, else a reconstruction
-    own: bool  # whether the settings are the network's own
+    is_transfer: bool  # of stage 2, else a reconstruction
+    as_trained: bool  # at the fidelity that the network has by itself
     side: int  # of the squares, in pixels
     fidelity: Fidelity  # NaNs of a sweep and of a reconstruction
     images: Mapping[str, Picture]  # shown with the run, by name
@@ -51,8 +51,8 @@ class Result(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a network other than as it was trained is measured: under control of its fidelity."""
+class FidelitySettings:
+    """How a network is measured other than as it was trained: under control of its fidelity."""
 
     control: FidelityControl
     fidelities: Sequence[Fidelity]  # one, or those of a sweep
@@ -87,19 +87,19 @@ class Judge:
         )
 
     def transfer(
-        self, model: ExperimentStage2, task: TransferTask, settings: Settings | None, *, pictures: bool
+        self, model: ExperimentStage2, task: TransferTask, settings: FidelitySettings | None, *, pictures: bool
     ) -> Result:
         """Measure style transfer, without settings as it was trained; a sweep has no `pictures`."""
         painters: dict[str, Painter] = {}
         if settings is not None:
             painters = {
-                fidelity.name if settings.sweep else MODEL: partial(baselines.mixed, settings.control, fidelity)
+                fidelity.name if settings.sweep else MODEL: partial(methods.mixed, settings.control, fidelity)
                 for fidelity in settings.fidelities
             }
         extras: dict[str, Painter] = {}
         if self._magenta:
             stylizer = MagentaStylizer()
-            extras = {MAGENTA: lambda photos, paintings: baselines.repainted(model, stylizer(photos, paintings))}
+            extras = {MAGENTA: lambda photos, paintings: methods.repainted(model, stylizer(photos, paintings))}
         render = PairRenderer(model, task, self.perception, self._batch_size, painters, extras)
         found = evaluate_transfer(render, samples=GRID_PAIRS)
         if settings is not None and settings.sweep:
@@ -150,8 +150,8 @@ def report(folder: Path, results: Sequence[Result], judges: Mapping[str, str]) -
     """
     if sweep := results[0].sweep:
         return sweep.write(folder)
-    transfers = {result.name: result.evaluation for result in results if result.transfer}
-    values = write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.transfer}, judges)
+    transfers = {result.name: result.evaluation for result in results if result.is_transfer}
+    values = write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.is_transfer}, judges)
     for result in results:
         if EXTREMES in result.images:
             write_image(folder / "grids" / f"{result.name}_{EXTREMES}.png", result.images[EXTREMES])

@@ -6,7 +6,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from quantart.evaluation.baselines import COLOUR_MATCHED
+from quantart.evaluation.methods import COLOUR_MATCHED
 from quantart.evaluation.resampling import Estimate
 from quantart.project import Project
 from quantart.registry.versions import read_registered

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
+from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
 from quantart.evaluation.summary import rows_of
 from quantart.images.arrays import Picture
 from quantart.images.grid import picture_grid

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from quantart.evaluation import baselines
+from quantart.evaluation import methods
 from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.resampling import Estimate
 from quantart.evaluation.summary import Verdict, difference, rows_of, sharing_of, verdict
@@ -22,13 +22,13 @@ from quantart.vocabulary.metrics import FEW_HEADLINES, HEADLINES, MODEL
 
 _TITLES = {
     MODEL: "the model",
-    baselines.ADAIN: "AdaIN on the latents, untrained",
-    baselines.CONTENT_DECODED: "content latents decoded as a painting",
-    baselines.STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
-    baselines.COLOUR_MATCHED: "the tinted photograph, with the painting's colour statistics",
-    baselines.MAGENTA: "Magenta's arbitrary style transfer",
-    baselines.COPIED_CONTENT: "the photograph itself",
-    baselines.COPIED_STYLE: "the painting itself",
+    methods.ADAIN: "AdaIN on the latents, untrained",
+    methods.CONTENT_DECODED: "content latents decoded as a painting",
+    methods.STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
+    methods.COLOUR_MATCHED: "the tinted photograph, with the painting's colour statistics",
+    methods.MAGENTA: "Magenta's arbitrary style transfer",
+    methods.COPIED_CONTENT: "the photograph itself",
+    methods.COPIED_STYLE: "the painting itself",
 }
 _PHRASES: dict[Verdict, str] = {
     "better": "beats it on",
@@ -78,14 +78,14 @@ def write_reports(
 
 def _write_transfers(folder: Path, transfers: Mapping[str, EvaluationResult]) -> None:
     (folder / "grids").mkdir(exist_ok=True)
-    methods = []
+    rows = []
     for variant, result in transfers.items():
         write_image(folder / "grids" / f"{variant}.png", transfer_grid(list(result.samples.values())))
         _write(folder / "plots" / f"{variant}.csv", rows_of(result.table).to_csv(**_CSV))
         for method, found in result.summary.items():
             name = variant if method == MODEL else f"{method} ({variant})"
-            methods.append({"method": name} | {metric: each.value for metric, each in found.items()})
-    _write(folder / "plots" / "methods.csv", pd.DataFrame(methods).to_csv(**_CSV))
+            rows.append({"method": name} | {metric: each.value for metric, each in found.items()})
+    _write(folder / "plots" / "methods.csv", pd.DataFrame(rows).to_csv(**_CSV))
 
 
 def headlines(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def transfer_section(variant: str, result: EvaluationResult, judges: str) -> str
     )
     return f"""## Style transfer, {variant}
 
-**The {variant} model {paints_or_tints(result.summary[MODEL], result.summary[baselines.COLOUR_MATCHED])}.**
+**The {variant} model {paints_or_tints(result.summary[MODEL], result.summary[methods.COLOUR_MATCHED])}.**
 {len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
 Smaller is better. `texture` and `colour_rgb` are distances to the painting, `structure` is the distance to the
 photograph. ± is half the bootstrap 95 % interval over photographs and paintings. {judges}

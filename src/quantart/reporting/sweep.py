@@ -13,8 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from quantart.evaluation.baselines import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, STYLE_VQGAN
 from quantart.evaluation.evaluate import EvaluationResult
+from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, STYLE_VQGAN
 from quantart.losses.lpips import LPIPS
 from quantart.machine.whole import write_whole
 from quantart.models.fidelity import Fidelity

@@ -20,7 +20,7 @@ from quantart.machine.root import real_root
 from quantart.tracking import store
 from quantart.tracking.find import LOCAL_ID, check_there, store_id
 from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
-from quantart.tracking.spool import END, START, Spool, find_spools, now
+from quantart.tracking.spool import ARTIFACT, DATASETS, END, METRICS, START, TAGS, Spool, find_spools, now
 
 BATCH = 100  # parameters that MLflow takes at once
 REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}  # a run that was deleted, or is gone
@@ -64,16 +64,16 @@ class Delivery:
 
     def deliver(self, kind: str, **values: Any) -> None:
         """Deliver one event, which need not be in the spool."""
-        deliver: dict[str, Callable[..., None]] = {
+        writers: dict[str, Callable[..., None]] = {
             START: self._start,
-            "metrics": self._metrics,
-            "artifact": self._artifact,
-            "tags": self._tags,
-            "datasets": self._datasets,
+            METRICS: self._metrics,
+            ARTIFACT: self._artifact,
+            TAGS: self._tags,
+            DATASETS: self._datasets,
             END: self._end,
         }
         try:
-            deliver[kind](**values)
+            writers[kind](**values)
         except MlflowException as error:
             if self._spool.run_id and error.error_code in REFUSED:
                 check_there(self._spool.run_id)

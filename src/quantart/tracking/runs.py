@@ -34,7 +34,7 @@ from quantart.tracking.courier import Courier, sampled_system
 from quantart.tracking.delivery import Delivery, sync
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import DataUsed, tags_of
-from quantart.tracking.spool import END, START, Spool, find_spools, is_local_id, now
+from quantart.tracking.spool import ARTIFACT, DATASETS, END, METRICS, START, TAGS, Spool, find_spools, is_local_id, now
 from quantart.vocabulary.keys import flatten
 
 SYSTEM_METRICS_SECONDS = 5.0
@@ -64,7 +64,7 @@ class TrackedRun:
     def metrics(self, values: Mapping[str, float], step: int | None) -> None:
         """Log numbers (NumPy's and 0-d tensors too) under `step`; None: they belong to no step of training."""
         numbers = {key: float(value) for key, value in values.items()}
-        self._emit("metrics", values=numbers, step=step, time=now())
+        self._emit(METRICS, values=numbers, step=step, time=now())
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
@@ -76,20 +76,20 @@ class TrackedRun:
         picture.save(folder / f"{name}.png")
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
         picture.save(folder / f"{name}+compressed.webp")
-        self._emit("artifact", files=folder.name, file=None, folder="images", once=begin)
+        self._emit(ARTIFACT, files=folder.name, file=None, folder="images", once=begin)
         self.set_tags({"mlflow.loggedImages": "True"})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or the content of a folder, as it is now to the run's artifacts, under `folder`."""
         file = None if path.is_dir() else path.name
-        self._emit("artifact", files=self._spool.keep(path), file=file, folder=folder)
+        self._emit(ARTIFACT, files=self._spool.keep(path), file=file, folder=folder)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        self._emit("tags", values=dict(tags))
+        self._emit(TAGS, values=dict(tags))
 
     def datasets(self, used: Sequence[DataUsed]) -> None:
         """Log the data's digests as the run's inputs."""
-        self._emit("datasets", values=[asdict(data) for data in used])
+        self._emit(DATASETS, values=[asdict(data) for data in used])
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from quantart.machine.whole import write_whole
 from quantart.tracking.store import absolute_address, relative_address
 
 FOLDER = Path(".quantart/spool")
-START, END = "start", "end"  # kinds of the events that begin and end a run
+START, METRICS, ARTIFACT, TAGS, DATASETS, END = "start", "metrics", "artifact", "tags", "datasets", "end"
+"""Kinds of events: the first begins a run, the last ends it."""
 _LOCAL_ID = re.compile(r"local-\d{20}-[0-9a-f]{8}")
 _STATE, _FILES, _LOCK = "state.json", "files", "lock"
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantart.evaluation.baselines import COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.methods import COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.resampling import Estimate
 from quantart.evaluation.summary import Measurement, Verdict, difference, measurements, rows_of, sharing_of, verdict
 from quantart.reporting.painting import paints_or_tints, part_in_training

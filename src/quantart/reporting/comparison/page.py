@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from quantart.evaluation.baselines import ADAIN, COPIED_CONTENT, COPIED_STYLE
+from quantart.evaluation.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.summary import rows_of
 from quantart.images.arrays import Picture, to_pillow
 from quantart.reporting.comparison.compare import Comparison, Difference, EvaluatedRun

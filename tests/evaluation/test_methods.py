@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from quantart.data.pictures import PackedPictures
-from quantart.evaluation import baselines
-from quantart.evaluation.baselines import match_colours
+from quantart.evaluation import methods
+from quantart.evaluation.methods import match_colours
 from quantart.evaluation.metrics import colour_distance, colour_statistics
 from quantart.images.arrays import pixels_to_float
 from quantart.losses.colour import to_lab
@@ -25,7 +25,7 @@ def style() -> torch.Tensor:
 def test_adain_gives_the_content_the_statistics_of_the_style(
     model: ExperimentStage2, content: torch.Tensor, style: torch.Tensor
 ) -> None:
-    latents = baselines.adain(model, content, style).latents
+    latents = methods.adain(model, content, style).latents
     torch.testing.assert_close(latents.mean((2, 3)), style.mean((2, 3)))
     torch.testing.assert_close(latents.std((2, 3)), style.std((2, 3)))
     # the content's pattern is kept: each channel is a rising line of what it was
@@ -35,7 +35,7 @@ def test_adain_gives_the_content_the_statistics_of_the_style(
 
 @pytest.mark.parametrize("variant", ["continuous"], indirect=True)
 def test_adain_of_a_channel_without_contrast_is_the_styles_mean(model: ExperimentStage2, style: torch.Tensor) -> None:
-    latents = baselines.adain(model, torch.ones_like(style), style).latents
+    latents = methods.adain(model, torch.ones_like(style), style).latents
     torch.testing.assert_close(latents, style.mean((2, 3), keepdim=True).expand_as(style))
 
 
@@ -43,7 +43,7 @@ def test_adain_of_a_channel_without_contrast_is_the_styles_mean(model: Experimen
 def test_adain_of_the_discrete_variant_ends_on_codes_of_the_style(
     model: ExperimentStage2, content: torch.Tensor
 ) -> None:
-    rendering = baselines.adain(model, content, 0.5 * content.flip(0))
+    rendering = methods.adain(model, content, 0.5 * content.flip(0))
     assert rendering.indices is not None
     torch.testing.assert_close(rendering.latents, model.quantize_dec.lookup(rendering.indices))
     assert len(rendering.indices.unique()) > 1
@@ -51,7 +51,7 @@ def test_adain_of_the_discrete_variant_ends_on_codes_of_the_style(
 
 def test_transfer_is_the_models_own_output(model: ExperimentStage2) -> None:
     photograph, painting = torch.rand(2, 2, 3, 32, 32) * 2 - 1
-    rendering = baselines.transfer(model, model.content_latents(photograph), model.style_latents(painting))
+    rendering = methods.transfer(model, model.content_latents(photograph), model.style_latents(painting))
     torch.testing.assert_close(rendering.pictures, model(photograph, painting).clamp(-1, 1))
     assert (rendering.indices is None) == (model.variant == "continuous")
 
@@ -59,7 +59,7 @@ def test_transfer_is_the_models_own_output(model: ExperimentStage2) -> None:
 def test_the_style_vqgan_and_the_content_latents_meet_in_the_same_decoder(model: ExperimentStage2) -> None:
     photograph = torch.rand(2, 3, 32, 32) * 2 - 1
     latents = model.style_latents(photograph)
-    reconstructed, decoded = baselines.style_vqgan(model, photograph), baselines.content_decoded(model, latents)
+    reconstructed, decoded = methods.style_vqgan(model, photograph), methods.content_decoded(model, latents)
     torch.testing.assert_close(reconstructed.pictures, decoded.pictures)
     assert reconstructed.pictures.abs().max() <= 1
     assert decoded.indices is None
@@ -68,7 +68,7 @@ def test_the_style_vqgan_and_the_content_latents_meet_in_the_same_decoder(model:
 def test_baselines_keep_the_length_of_cosine_latents(content: torch.Tensor, style: torch.Tensor) -> None:
     ddconfig = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "resolution": 32}
     model = ExperimentStage2(ddconfig | {"z_channels": 8}, 16, 8, block_num=1, variant="continuous", cosine=True)
-    for rendering in (baselines.adain(model, content, style), baselines.style_vqgan(model, torch.rand(2, 3, 32, 32))):
+    for rendering in (methods.adain(model, content, style), methods.style_vqgan(model, torch.rand(2, 3, 32, 32))):
         torch.testing.assert_close(rendering.latents.norm(dim=1), torch.ones(2, 16, 16))
 
 
@@ -85,7 +85,7 @@ def paintings(pictures: dict[Domain, PackedPictures]) -> torch.Tensor:
 def test_matched_colours_are_the_paintings_with_latents_of_the_content_encoder(
     model: ExperimentStage2, photographs: torch.Tensor, paintings: torch.Tensor
 ) -> None:
-    rendering = baselines.colour_matched(model, photographs, paintings)
+    rendering = methods.colour_matched(model, photographs, paintings)
     torch.testing.assert_close(rendering.pictures, match_colours(photographs, paintings))
     torch.testing.assert_close(rendering.latents, model.content_latents(rendering.pictures))
     assert rendering.indices is None
