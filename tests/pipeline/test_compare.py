@@ -95,7 +95,7 @@ def scrambled(model: ExperimentStage2) -> ExperimentStage2:
 def track(project: Project, name: str, network: Pretrained) -> str:
     network.save_pretrained(project.root / name)
     params = {"variant": "discrete", "codes": name}
-    with stage_run(project.root, stage="stage2", name=name, params=params, upstream=UPSTREAM) as tracked:
+    with stage_run(project.root, family="stage2", name=name, params=params, upstream=UPSTREAM) as tracked:
         tracked.artifact(project.root / name, "model")
     return tracked.run_id
 
@@ -224,7 +224,7 @@ def test_parameters_of_a_resumed_run_and_of_the_runs_it_stands_on_are_compared(p
     client = MlflowClient()
     bases = []
     for steps in (7, 9):
-        with stage_run(project.root, stage="stage1", name="base", params={"steps": steps, "seed": 0}) as base:
+        with stage_run(project.root, family="stage1", name="base", params={"steps": steps, "seed": 0}) as base:
             bases.append(base.run_id)
     chosen = [find_run("trained"), find_run("scrambled")]
     for each, base_id in zip(chosen, bases, strict=True):

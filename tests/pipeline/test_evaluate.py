@@ -48,7 +48,7 @@ def project(small_project: Project) -> Project:
         kind, which = stage.split("_")
         setting = {"variant": which, "loss": 5} if kind == "stage2" else {"domain": which}
         upstream = {"stage1_content": "c0", "stage1_style": "50"} if kind == "stage2" else {}
-        with stage_run(small_project.root, stage=kind, name=stage, params=setting, upstream=upstream) as trained:
+        with stage_run(small_project.root, family=kind, name=stage, params=setting, upstream=upstream) as trained:
             trained.artifact(small_project.root / "models" / stage, "model")
         write_link(small_project.link(stage), RunLink(stage, trained.run_id, "quantart"))
     return small_project
@@ -122,7 +122,7 @@ def test_one_run_alone_leaves_the_pipelines_reports_as_they_are_and_logs_nothing
 
 
 def test_by_another_network_nothing_of_the_former_evaluation_stays_current(project: Project, tmp_path: Path) -> None:
-    with stage_run(project.root, stage="stage2", name="again", params={"variant": "discrete"}) as trained:
+    with stage_run(project.root, family="stage2", name="again", params={"variant": "discrete"}) as trained:
         trained.artifact(project.stage2_model("discrete"), "model")
     discrete = trained.run_id
     run(project, discrete)
@@ -207,7 +207,7 @@ def test_a_models_own_alpha_and_beta_are_the_plain_evaluation(project: Project) 
 def test_without_a_sibling_alpha_is_fixed_and_beta_is_not(project: Project) -> None:
     upstream = {"stage1_content": "c0", "stage1_style": "50"}
     setting = {"variant": "discrete", "loss": 7}  # the continuous run was told another loss
-    with stage_run(project.root, stage="stage2", name="lonely", params=setting, upstream=upstream) as lonely:
+    with stage_run(project.root, family="stage2", name="lonely", params=setting, upstream=upstream) as lonely:
         lonely.artifact(project.stage2_model("discrete"), "model")
     with pytest.raises(UserError, match=r"alpha = 0.5 .*continuous"):
         run(project, lonely.run_id, Options(alpha=0.5))
@@ -277,7 +277,7 @@ def test_the_stored_pairs_are_the_measured_ones(project: Project, tmp_path: Path
 
 
 def test_a_run_without_a_model_and_an_unknown_run_are_a_sentence(project: Project) -> None:
-    with stage_run(project.root, stage="stage2", name="stopped", params={}) as stopped:
+    with stage_run(project.root, family="stage2", name="stopped", params={}) as stopped:
         pass
     with pytest.raises(UserError, match=rf"run {stopped.run_id[:8]} \(stopped@\w+, .*no model"):
         run(project, stopped.run_id)

@@ -75,7 +75,7 @@ def train(project: Project, network: ExperimentStage2, params: dict[str, Any] | 
     folders = {domain: project.params().data.folder(domain) for domain in DOMAINS}
     used = [DataUsed(name, sha256(folder), folder, "training", 5) for name, folder in folders.items()]
     options: dict[str, Any] = {"params": params or {}, "upstream": upstream, "datasets": used}
-    with stage_run(project.root, stage="stage2", name=stage, **options) as trained:
+    with stage_run(project.root, family="stage2", name=stage, **options) as trained:
         trained.artifact(project.stage2_model(network.variant), "model")
     write_link(project.link(stage), RunLink(stage=stage, run_id=trained.run_id, experiment="quantart"))
     return trained.run_id
@@ -251,7 +251,7 @@ def test_a_stage_that_has_not_run_is_said(project: Project, tmp_path: Path) -> N
 def test_a_run_whose_network_is_gone_is_said(project: Project, tmp_path: Path) -> None:
     shutil.copy(project.root / "params.yaml", tmp_path)
     shutil.copytree(project.root / "data", tmp_path / "data")
-    with stage_run(project.root, stage="stage2", name="stage2_discrete", params={}) as empty:
+    with stage_run(project.root, family="stage2", name="stage2_discrete", params={}) as empty:
         pass
     lost = Project(tmp_path)
     with pytest.raises(UserError, match=f"run {empty.run_id[:8]}"):
@@ -264,7 +264,7 @@ def test_a_variant_that_would_lead_out_of_the_folder_is_refused(project: Project
     config = tmp_path / "network" / "config.json"
     outside = tmp_path / "outside"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"variant": str(outside)}))
-    with stage_run(project.root, stage="stage2", name="evil", params={}) as evil:
+    with stage_run(project.root, family="stage2", name="evil", params={}) as evil:
         evil.artifact(tmp_path / "network", "model")
     with pytest.raises(UserError, match="discrete"):
         run(project, evil.run_id)

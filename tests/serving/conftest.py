@@ -27,7 +27,7 @@ def registered(
     networks = save_control(control, project)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
-        with stage_run(project, stage="stage2", name="stage2_discrete", params={"train": {"steps": 3}}) as run:
+        with stage_run(project, family="stage2", name="stage2_discrete", params={"train": {"steps": 3}}) as run:
             run.metrics({"train/total_loss": 1.0}, 3)
         yield log_and_register(
             networks,

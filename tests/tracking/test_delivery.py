@@ -38,7 +38,7 @@ from quantart.tracking import courier, runs, store
 def down(self): raise store.Unreachable("no store")
 if sys.argv[2] == "at once":
     courier.Courier._deliver = down
-with runs.stage_run(pathlib.Path(sys.argv[1]), stage="s", name="killed", params={"a": 1}) as run:
+with runs.stage_run(pathlib.Path(sys.argv[1]), family="s", name="killed", params={"a": 1}) as run:
     courier.Courier._deliver = down
     print(run.run_id, flush=True)
     for step in range(1, 5):
@@ -108,7 +108,7 @@ def killed(project: Path, when: str) -> str:
 def test_a_killed_process_leaves_what_it_logged_and_the_next_one_adds_no_step_twice(project: Path) -> None:
     local_id = killed(project, "at once")
     (project / FOLDER / local_id / ".9.123.partial").write_text('{"kind": "metr')
-    with stage_run(project, stage="s", name="killed", params={"a": 1}, run_id=local_id) as run:
+    with stage_run(project, family="s", name="killed", params={"a": 1}, run_id=local_id) as run:
         log_steps(run, range(3, 7))
     assert history(run.run_id, "train/loss") == points(range(1, 7))
     assert pictures(run.run_id) == grids(range(1, 7))
@@ -119,9 +119,9 @@ def test_a_killed_process_leaves_what_it_logged_and_the_next_one_adds_no_step_tw
 
 
 def test_a_run_that_was_delivered_goes_on_after_a_kill_without_doubling_steps(project: Path) -> None:
-    with stage_run(project, stage="s", name="first", params={}) as first:
+    with stage_run(project, family="s", name="first", params={}) as first:
         log_steps(first, range(1, 4))
-    with stage_run(project, stage="s", name="first", params={}, run_id=first.run_id) as again:
+    with stage_run(project, family="s", name="first", params={}, run_id=first.run_id) as again:
         log_steps(again, range(2, 6))
         again.metrics({"system/cpu": 1.0}, None)
     assert again.run_id == first.run_id
@@ -147,7 +147,7 @@ def test_a_request_whose_answer_is_lost_is_not_logged_twice(project: Path, monke
     for name in ("create_run", "log_batch", "log_artifacts", "set_tag", "set_terminated"):
         monkeypatch.setattr(MlflowClient, name, losing(name))
     monkeypatch.setattr(courier, "GRACE", 60)
-    with stage_run(project, stage="s", name="lost", params={}) as run:
+    with stage_run(project, family="s", name="lost", params={}) as run:
         log_steps(run, range(1, 4))
         for value in (1.0, 2.0):
             run.metrics({"system/cpu": value}, None)
@@ -167,7 +167,7 @@ def test_what_an_outage_leaves_is_delivered_by_sync_as_it_was_logged(
     table.write_text("as it was")
     with outage():
         data = [DataUsed("content", "ab" * 32, "data", "training", 12)]
-        with stage_run(project, stage="s", name="outage", params={"a": 1}, datasets=data) as run:
+        with stage_run(project, family="s", name="outage", params={"a": 1}, datasets=data) as run:
             log_steps(run, range(1, 4))
             run.artifact(table, "pairs")
         local_id = run.run_id
@@ -197,10 +197,10 @@ def test_what_an_outage_leaves_is_delivered_by_sync_as_it_was_logged(
 
 
 def test_the_next_run_delivers_the_earlier_one_and_stands_on_it(project: Path, outage: Any) -> None:
-    with outage(), stage_run(project, stage="stage1", name="earlier", params={}) as earlier:
+    with outage(), stage_run(project, family="stage1", name="earlier", params={}) as earlier:
         earlier.metrics({"train/loss": 1.0}, 1)
     local_id = earlier.run_id
-    with stage_run(project, stage="stage2", name="later", params={}, upstream={"stage1": local_id}) as later:
+    with stage_run(project, family="stage2", name="later", params={}, upstream={"stage1": local_id}) as later:
         pass
     found = find_run(local_id)
     assert found.info.status == "FINISHED"
@@ -233,17 +233,17 @@ def test_a_store_that_refuses_one_run_gets_the_others(project: Path, caplog: pyt
 
 
 def test_a_run_that_was_deleted_is_not_resumed(project: Path) -> None:
-    with stage_run(project, stage="s", name="s_one", params={}) as run:
+    with stage_run(project, family="s", name="s_one", params={}) as run:
         log_steps(run, range(1, 3))
     MlflowClient().delete_run(run.run_id)
-    resumed = stage_run(project, stage="s", name="s_one", params={}, run_id=run.run_id)
+    resumed = stage_run(project, family="s", name="s_one", params={}, run_id=run.run_id)
     with pytest.raises(UserError) as refused, resumed:
         raise AssertionError
     assert f"mlflow runs restore --run-id {run.run_id}`" in refused.value.remedy
     assert ".quantart/checkpoints/s_one" in refused.value.remedy
     assert find_spools(project) == []
     MlflowClient().restore_run(run.run_id)
-    with stage_run(project, stage="s", name="s_one", params={}, run_id=run.run_id) as again:
+    with stage_run(project, family="s", name="s_one", params={}, run_id=run.run_id) as again:
         log_steps(again, range(3, 5))
     assert history(run.run_id, "train/loss") == points(range(1, 5))
 
@@ -251,7 +251,7 @@ def test_a_run_that_was_deleted_is_not_resumed(project: Path) -> None:
 def test_a_run_that_is_deleted_while_it_is_written_comes_back_whole(
     project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with stage_run(project, stage="s", name="s_one", params={}) as run:
+    with stage_run(project, family="s", name="s_one", params={}) as run:
         MlflowClient().delete_run(run.run_id)
         log_steps(run, range(1, 3))
     restore = f"mlflow runs restore --run-id {run.run_id}`"
@@ -270,14 +270,14 @@ def test_what_belongs_to_another_store_stays(project: Path, caplog: pytest.LogCa
     spool.lock.release()
     assert sync(project)
     assert "http://…@elsewhere:5000: set MLFLOW_TRACKING_URI" in caplog.text
-    with stage_run(project, stage="s", name="here", params={}):
+    with stage_run(project, family="s", name="here", params={}):
         pass
     assert spool.exists()
     spool.remove()
 
 
 def test_a_run_that_is_being_written_is_left_to_its_process(project: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with stage_run(project, stage="s", name="running", params={}) as run:
+    with stage_run(project, family="s", name="running", params={}) as run:
         (spool,) = find_spools(project)
         assert sync(project)
         assert f"{spool.folder}: its training is still running" in caplog.text
@@ -291,7 +291,7 @@ def test_a_server_that_is_down_at_the_start_is_no_reason_to_stop(
 ) -> None:
     own_store.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     began = time.monotonic()
-    with stage_run(tmp_path, stage="s", name="alone", params={}) as run:
+    with stage_run(tmp_path, family="s", name="alone", params={}) as run:
         run.metrics({"train/loss": 1.0}, 1)
     assert time.monotonic() - began < 30
     (spool,) = find_spools(tmp_path)
@@ -315,7 +315,7 @@ def test_a_server_that_refuses_access_stops_the_start(
     with HTTPServer(("127.0.0.1", 0), Refusing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         own_store.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(UserError) as error, stage_run(tmp_path, stage="s", name="n", params={}):
+        with pytest.raises(UserError) as error, stage_run(tmp_path, family="s", name="n", params={}):
             raise AssertionError
         server.shutdown()
     assert str(status) in error.value.fault
@@ -324,7 +324,7 @@ def test_a_server_that_refuses_access_stops_the_start(
 
 def test_an_address_of_no_host_stops_the_start(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
     own_store.setenv("MLFLOW_TRACKING_URI", "http://no-such-host.invalid:5000")
-    with pytest.raises(UserError) as error, stage_run(tmp_path, stage="s", name="n", params={}):
+    with pytest.raises(UserError) as error, stage_run(tmp_path, family="s", name="n", params={}):
         raise AssertionError
     assert "no-such-host.invalid" in error.value.fault
     assert "MLFLOW_TRACKING_URI" in error.value.remedy
@@ -360,7 +360,7 @@ def test_what_the_store_does_not_take_then_is_kept_with_one_end(
 
 def test_a_run_whose_tracking_process_lives_is_left_to_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "PROBE", 0.1)
-    with stage_run(project, stage="stage1", name="stage1_base", params={}) as run:
+    with stage_run(project, family="stage1", name="stage1_base", params={}) as run:
         lose_the_others(project)
         assert find_run(run.run_id).info.status == "RUNNING"
     assert find_run(run.run_id).info.status == "FINISHED"

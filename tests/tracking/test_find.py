@@ -40,7 +40,7 @@ def trained(project: Path, name: str) -> Run:
     folder = project / "network"
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text("{}")
-    with stage_run(project, stage="stage2", name=name, params={}) as run:
+    with stage_run(project, family="stage2", name=name, params={}) as run:
         run.metrics({"loss": 1.0}, 1)
         run.artifact(folder, "model")
     return MlflowClient().get_run(run.run_id)

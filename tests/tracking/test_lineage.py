@@ -19,7 +19,7 @@ PAINTINGS = DataUsed("style", "50" * 32, "data/paintings", "training", 105)
 
 
 def trained(project: Path, name: str, upstream: dict[str, str], *used: DataUsed) -> str:
-    with stage_run(project, stage="stage", name=name, params={}, upstream=upstream, datasets=used) as run:
+    with stage_run(project, family="stage", name=name, params={}, upstream=upstream, datasets=used) as run:
         pass
     return run.run_id
 
@@ -65,7 +65,7 @@ def test_a_store_that_does_not_answer_is_not_taken_for_a_missing_run(
 def variant_run(project: Path, variant: str, style: str = "50", **params: Any) -> str:
     settings = {"variant": variant, "steps": 8, **params}
     upstream = {"stage1_content": "c0", "stage1_style": style}
-    with stage_run(project, stage="stage2", name=f"stage2_{variant}", params=settings, upstream=upstream) as run:
+    with stage_run(project, family="stage2", name=f"stage2_{variant}", params=settings, upstream=upstream) as run:
         pass
     return run.run_id
 
@@ -84,13 +84,13 @@ def test_the_sibling_is_the_latest_finished_run_that_differs_in_the_variant_alon
     first, second = (variant_run(project, "continuous") for _ in range(2))
     assert sibling(discrete) == second
     assert sibling(first) != discrete  # a later discrete run is its sibling
-    with pytest.raises(RuntimeError), stage_run(project, stage="stage2", name="failed", params={}):
+    with pytest.raises(RuntimeError), stage_run(project, family="stage2", name="failed", params={}):
         raise RuntimeError
     assert sibling(discrete) == second
 
 
 def test_a_run_without_upstream_has_no_sibling(project: Path) -> None:
-    with stage_run(project, stage="stage2", name="imported", params={"variant": "discrete"}) as run:
+    with stage_run(project, family="stage2", name="imported", params={"variant": "discrete"}) as run:
         pass
     variant_run(project, "continuous")
     assert sibling(run.run_id) is None

@@ -23,7 +23,7 @@ DATA = DataUsed("content", "ab" * 32, "data/prepared/content", "training", 12)
 
 
 def finished_run(project: Path, params: Mapping[str, Any] | None = None) -> TrackedRun:
-    with stage_run(project, stage="stage2", name="stage2_discrete", params=params or {}) as run:
+    with stage_run(project, family="stage2", name="stage2_discrete", params=params or {}) as run:
         run.metrics({"train/total_loss": 2.0}, 1)
     return run
 
@@ -34,7 +34,7 @@ def test_a_run_holds_what_it_was_told_and_what_it_measured(project: Path, monkey
     params = {"train": {"steps": 30, "betas": [0.5, 0.9], "schedule": "cosine"}, "init_from": None}
     with stage_run(
         project,
-        stage="stage2",
+        family="stage2",
         name="stage2_discrete",
         params=params,
         upstream={"stage1_style": "0123"},
@@ -70,7 +70,7 @@ def test_pictures_lie_under_key_and_step_and_artifacts_in_their_folder(project: 
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "table.csv").write_text("a,b")
-    with stage_run(project, stage="stage1", name="stage1_base", params={}) as run:
+    with stage_run(project, family="stage1", name="stage1_base", params={}) as run:
         run.image("val/grid", picture, 500)
         run.artifact(tmp_path / "model", "model")
         run.artifact(tmp_path / "table.csv")
@@ -113,7 +113,7 @@ def test_the_commit_and_uncommitted_changes_are_tagged(tmp_path: Path, project: 
 def test_a_run_says_how_it_ended(error: BaseException, status: str, project: Path) -> None:
     with (
         pytest.raises(type(error)),
-        stage_run(project, stage="stage1", name="stage1_base", params={}) as run,
+        stage_run(project, family="stage1", name="stage1_base", params={}) as run,
     ):
         raise error
     assert MlflowClient().get_run(run.run_id).info.status == status
@@ -122,7 +122,7 @@ def test_a_run_says_how_it_ended(error: BaseException, status: str, project: Pat
 def test_sigterm_marks_the_run_killed_and_exits_143(project: Path) -> None:
     code = (
         "import sys, signal, pathlib; from quantart.tracking.runs import stage_run\n"
-        "with stage_run(pathlib.Path(sys.argv[1]), stage='s', name='s', params={}) as run:\n"
+        "with stage_run(pathlib.Path(sys.argv[1]), family='s', name='s', params={}) as run:\n"
         "    print(run.run_id, flush=True); signal.pause()"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(project)], stdout=subprocess.PIPE, text=True)
@@ -136,7 +136,7 @@ def test_sigterm_marks_the_run_killed_and_exits_143(project: Path) -> None:
 
 def test_a_continued_run_keeps_its_history_and_notes_a_changed_parameter(project: Path) -> None:
     first = finished_run(project, {"steps": 30})
-    with stage_run(project, stage="stage2", name="x", params={"steps": 40, "seed": 1}, run_id=first.run_id) as again:
+    with stage_run(project, family="stage2", name="x", params={"steps": 40, "seed": 1}, run_id=first.run_id) as again:
         again.metrics({"train/total_loss": 1.0}, 2)
         for step in (4, 4, 8):
             again.image("val/transfers", np.zeros((4, 4, 3), np.uint8), step)
@@ -173,7 +173,7 @@ def test_an_unknown_run_is_named(project: Path) -> None:
     unknown = "0123456789abcdef"
     with pytest.raises(UserError, match=unknown), open_run(unknown):
         raise AssertionError
-    with pytest.raises(UserError, match=unknown), stage_run(project, stage="s", name="s", params={}, run_id=unknown):
+    with pytest.raises(UserError, match=unknown), stage_run(project, family="s", name="s", params={}, run_id=unknown):
         raise AssertionError
 
 
@@ -185,17 +185,18 @@ def test_many_and_long_parameters_are_logged(project: Path) -> None:
 
 
 def test_parameters_are_flattened_under_their_stage() -> None:
-    assert logged_params({"a": {"b": True, "c": 2.0e-3}, "d": "text"}, "stage1") == {
+    assert logged_params({"a": {"b": True, "c": 2.0e-3}, "d": "text", "stage1": {"e": [1, 2]}}, "stage1") == {
         "stage1.a.b": "true",
         "stage1.a.c": "0.002",
         "stage1.d": "text",
+        "stage1.e": "[1, 2]",
     }
 
 
 def test_system_metrics_are_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quantart.tracking.runs.SYSTEM_METRICS_SECONDS", 0.05)
     deadline = time.monotonic() + 30
-    with stage_run(project, stage="stage1", name="stage1_base", params={}) as run:
+    with stage_run(project, family="stage1", name="stage1_base", params={}) as run:
         names: set[str] = set()
         while "system/cpu_utilization_percentage" not in names and time.monotonic() < deadline:
             names = set(MlflowClient().get_run(run.run_id).data.metrics)
@@ -203,7 +204,7 @@ def test_system_metrics_are_on(project: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_new_run_is_in_the_store_after_each_call(project: Path) -> None:
-    with new_run(project, stage="stage2", name="import_net", params={"n": 3}) as run:
+    with new_run(project, family="stage2", name="import_net", params={"n": 3}) as run:
         run.datasets([DATA])
         run.metrics({"eval/psnr": 20.0}, 0)
         during = MlflowClient().get_run(run.run_id)
@@ -222,6 +223,6 @@ def test_what_the_store_does_not_take_fails_a_new_run_in_the_call(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(MlflowClient, "log_artifacts", full)
-    with pytest.raises(UserError, match="No space left"), new_run(project, stage="s", name="n", params={}) as run:
+    with pytest.raises(UserError, match="No space left"), new_run(project, family="s", name="n", params={}) as run:
         run.artifact(tmp_path, "model")
     assert MlflowClient().get_run(run.run_id).info.status == "FAILED"

@@ -67,7 +67,7 @@ def test_a_queued_experiments_copy_uses_the_real_projects_store(copy: str, tmp_p
 def test_two_processes_that_start_on_an_empty_folder_both_log(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
     code = (
         "import sys, pathlib; from quantart.tracking.runs import stage_run\n"
-        "with stage_run(pathlib.Path(sys.argv[1]), stage='s', name=sys.argv[2], params={}) as run:\n"
+        "with stage_run(pathlib.Path(sys.argv[1]), family='s', name=sys.argv[2], params={}) as run:\n"
         "    for step in range(20): run.metrics({'loss': step}, step)\n"
     )
     processes = [

@@ -75,7 +75,7 @@ def _train(project: Path, style_weight: int) -> str:
     """The name of a run as the pipeline makes them."""
     with stage_run(
         project,
-        stage="stage2",
+        family="stage2",
         name="stage2_discrete",
         params={"loss": {"style_weight": style_weight}},
         upstream={"stage1_style": "0123456789abcdef"},

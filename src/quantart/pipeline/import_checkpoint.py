@@ -114,11 +114,11 @@ def _write(imported: Imported, out: Path) -> None:
 
 
 def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -> str:
-    network, stage = imported.network, "stage1"
+    network, family = imported.network, "stage1"
     side = network.config["ddconfig"]["resolution"]
     params: dict[str, Any] = {"data": {"resolution": side}, "model": _model(network)}
     if isinstance(network, ExperimentStage2):
-        stage = "stage2"
+        family = "stage2"
         shape = {key: network.config[key] for key in TransferNetworkParams.model_fields}
         params |= {"network": shape, "variant": network.variant}
     tags = {
@@ -129,7 +129,7 @@ def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -
     if imported.prefix:
         tags["imported.prefix"] = imported.prefix
     # with no store there is no import: unlike training, it is soon done again
-    with new_run(project.root, stage=stage, name=f"import_{checkpoint.stem}", params=params) as run:
+    with new_run(project.root, family=family, name=f"import_{checkpoint.stem}", params=params) as run:
         run.set_tags(tags)
         run.artifact(folder, RunLink.model)
     return run.run_id

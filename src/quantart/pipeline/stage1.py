@@ -62,7 +62,7 @@ def _take_over(project: Project, params: Params, domain: Stage1Domain, given: st
     source, out, stage = project.root / given, project.stage1_model(domain), f"stage1_{domain}"
     if accelerator.is_main_process:
         told = {"domain": domain, "taken_from": given, **params.select(["data.resolution", "model"])}
-        with stage_run(project.root, stage="stage1", name=stage, params=told) as run:
+        with stage_run(project.root, family="stage1", name=stage, params=told) as run:
             with whole_folder(out) as fresh:
                 make_model(params, source).save_pretrained(fresh)
                 if (source / DISCRIMINATOR).is_file():

@@ -7,6 +7,10 @@ other modules of this room) is none of the stage's dependencies: a change there 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quantart.params import Params
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,20 @@ STAGES = {
 """By the name of the file with the checksums of its code, which is the stage's name in dvc.yaml."""
 
 
-def find_stage(name: str) -> tuple[Stage, str]:
-    """The stage of a file-safe name such as `stage1_content`, and the domain or variant in the name."""
+def split_name(name: str) -> tuple[str, str]:
+    """The family and the domain or variant in a stage's file-safe name: `stage1_content` → `stage1`, `content`."""
     family, _, item = name.partition("_")
-    stage = STAGES.get(name) or STAGES[family]
-    return stage, item
+    return family, item
+
+
+def find_stage(name: str) -> tuple[Stage, str]:
+    """The stage of a file-safe name, and the domain or variant in the name."""
+    family, item = split_name(name)
+    return STAGES.get(name) or STAGES[family], item
+
+
+def stage_parameters(params: Params, name: str) -> dict[str, Any]:
+    """What the training of that name reads, nested as in params.yaml, and its domain or variant."""
+    stage, item = find_stage(name)
+    which = "variant" if split_name(name)[0] == "stage2" else "domain"
+    return {which: item} | params.select(stage.keys(item))

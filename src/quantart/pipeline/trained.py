@@ -19,7 +19,8 @@ from quantart.errors import UserError
 from quantart.models.pretrained import CONFIG, WEIGHTS, file_sha256
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.pipeline.training import WEIGHTS_TAG, logged_parameters, upstream_runs
+from quantart.pipeline.stages import split_name, stage_parameters
+from quantart.pipeline.training import WEIGHTS_TAG, upstream_runs
 from quantart.project import Project
 from quantart.tracking.find import (
     deleted_run,
@@ -103,12 +104,12 @@ def _run_of(project: Project, stage: str, folder: Path) -> Run:
     linked = read_link(link).run_id if link.is_file() else None
     if linked and any(spool.local_id == linked for spool in find_spools(project.root)):
         resolve(linked)  # says how to deliver it
-    sha256, section = file_sha256(folder / WEIGHTS), stage.partition("_")[0]
-    alike = f"tags.stage = '{section}' and tags.`{WEIGHTS_TAG}` = '{sha256}'"
+    sha256, family = file_sha256(folder / WEIGHTS), split_name(stage)[0]
+    alike = f"tags.stage = '{family}' and tags.`{WEIGHTS_TAG}` = '{sha256}'"
     if found := select_runs(last=1, filter=f"{alike} and attributes.run_name LIKE '{stage}@%'"):
         return found[0]
-    with new_run(project.root, stage=section, name=stage, params=logged_parameters(project.params(), stage)) as made:
-        upstream = upstream_runs(project, [f"stage1_{domain}" for domain in DOMAINS] if section == "stage2" else [])
+    with new_run(project.root, family=family, name=stage, params=stage_parameters(project.params(), stage)) as made:
+        upstream = upstream_runs(project, [f"stage1_{domain}" for domain in DOMAINS] if family == "stage2" else [])
         origin = {"stands_for": linked} if linked else {}
         made.set_tags({WEIGHTS_TAG: sha256, **origin, **{f"{UPSTREAM}{name}": run for name, run in upstream.items()}})
         made.artifact(folder, RunLink.model)

@@ -18,7 +18,7 @@ from quantart.machine.whole import whole_folder
 from quantart.models.pretrained import WEIGHTS, Pretrained, file_sha256
 from quantart.params import Params
 from quantart.params.training import TrainingParams
-from quantart.pipeline.stages import find_stage
+from quantart.pipeline.stages import split_name, stage_parameters
 from quantart.project import Project
 from quantart.tracking.lineage import DataUsed
 from quantart.tracking.links import RunLink, read_link, write_link
@@ -28,7 +28,6 @@ from quantart.training.checkpoint import Checkpoints, fingerprint
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import TrainingTask, train
 from quantart.training.stopping import lost_process
-from quantart.vocabulary.keys import flatten
 
 WEIGHTS_TAG = "model.sha256"
 LOG_BYTES = 10_000_000  # of metrics and pictures, for what is said of a full disk
@@ -109,18 +108,6 @@ def log_pairs(run: TrackedRun, path: Path) -> None:
     run.set_tags({f"pairs.{path.stem}": file_sha256(path)})
 
 
-def logged_parameters(params: Params, stage: str) -> dict[str, Any]:
-    """What the stage reads, by the keys of params.yaml, without the name of the stage's own section in front.
-
-    The tracked run puts that name in front of each of them.
-    """
-    declared, item = find_stage(stage)
-    section, _, _ = stage.partition("_")
-    flat = flatten(params.select(declared.keys(item)))
-    which = {"variant": item} if section == "stage2" else {"domain": item}
-    return which | {key.removeprefix(f"{section}."): value for key, value in flat.items()}
-
-
 def _fingerprint(params: Params, training: TrackedTraining) -> str:
     networks: dict[str, str] = {}
     for stage, folder in training.networks.items():
@@ -128,7 +115,7 @@ def _fingerprint(params: Params, training: TrackedTraining) -> str:
             raise UserError(f"{folder}: not found", "the stage that writes it has not run yet: `dvc repro` runs it")
         networks |= {f"{stage}/{file.name}": file_sha256(file) for file in sorted(folder.iterdir())}
     return fingerprint(
-        parameters=logged_parameters(params, training.stage),
+        parameters=stage_parameters(params, training.stage),
         datasets=[data.digest for data in training.datasets],
         codes=list(training.codes),
         validated_on=list(training.validated_on),
@@ -151,9 +138,9 @@ def _tracked(
     if accelerator.is_main_process:
         opened = stage_run(
             project.root,
-            stage=training.stage.partition("_")[0],
+            family=split_name(training.stage)[0],
             name=training.stage,
-            params=logged_parameters(params, training.stage),
+            params=stage_parameters(params, training.stage),
             run_id=checkpoints.run_id,
             upstream=upstream_runs(project, training.networks),
             datasets=training.datasets,

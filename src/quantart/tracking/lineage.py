@@ -48,9 +48,9 @@ class DataUsed:
         return DatasetInput(dataset, [InputTag(_CONTEXT, self.context)])
 
 
-def tags_of(project: Path, stage: str, upstream: Mapping[str, str], datasets: Sequence[DataUsed]) -> dict[str, str]:
+def tags_of(project: Path, family: str, upstream: Mapping[str, str], datasets: Sequence[DataUsed]) -> dict[str, str]:
     """The tags that tell where a run comes from, as docs/tracking.md lists them."""
-    tags = {"stage": stage, **_git(project)}
+    tags = {"stage": family, **_git(project)}
     tags |= {tag: value for tag, variable in _DVC.items() if (value := os.environ.get(variable))}
     tags |= {f"data.{data.name}": data.digest for data in datasets}
     return tags | {f"{UPSTREAM}{name}": run_id for name, run_id in upstream.items()}

@@ -96,7 +96,7 @@ class TrackedRun:
 def stage_run(
     project: Path,
     *,
-    stage: str,
+    family: str,
     name: str,
     params: Mapping[str, Any],
     run_id: str | None = None,
@@ -109,16 +109,17 @@ def stage_run(
     handles raises SystemExit(143) inside the `with`). If not everything is in the store by then, a warning says so.
 
     Args:
-        stage: prefix of the parameters, e.g. `stage2`.
-        name: e.g. `stage2_discrete`; for the run's name in MLflow see `run_name`.
-        params: nested; logged as `stage2.train.steps`. One that a resume changes becomes the tag `latest.<parameter>`.
+        family: of stages, e.g. `stage2`: the tag `stage`, and what the logged parameters begin with.
+        name: of the stage, e.g. `stage2_discrete`; for the run's name in MLflow see `run_name`.
+        params: nested; logged as `stage2.train.steps`, whether given under `train` or under `stage2`. One that a resume
+            changes becomes the tag `latest.<parameter>`.
         run_id: continue this run instead of making one.
         upstream: ids of the runs whose models this one stands on, by stage.
 
     Raises:
         UserError: the store can't be used for another reason than an outage, or does not have `run_id`.
     """
-    start = _start_event(project, stage, name, params, upstream or {}, datasets)  # before the spool makes a new file
+    start = _start_event(project, family, name, params, upstream or {}, datasets)  # before the spool makes a new file
     with _sigterm_raises():
         spool = _open_spool(project, run_id)
         with store.impatient(store.REQUEST):
@@ -134,11 +135,11 @@ def stage_run(
 
 
 @contextmanager
-def new_run(project: Path, *, stage: str, name: str, params: Mapping[str, Any]) -> Iterator[TrackedRun]:
+def new_run(project: Path, *, family: str, name: str, params: Mapping[str, Any]) -> Iterator[TrackedRun]:
     """As `stage_run`, for work that needs the store: each call returns when what it logs is there, or raises."""
     store.configure(project)
     with _sigterm_raises(), store.impatient(store.REQUEST), _delivered_at_once(None) as (run, deliver):
-        deliver(START, **_start_event(project, stage, name, params, {}, ()))
+        deliver(START, **_start_event(project, family, name, params, {}, ()))
         with _status_on_exit(lambda status: deliver(END, status=status, time=now())):
             yield run
 
@@ -165,24 +166,28 @@ def stands_in(project: Path) -> Iterator[None]:
             raise
 
 
-def logged_params(values: Mapping[str, Any], stage: str) -> dict[str, str]:
-    """Nested parameters as `stage.key.subkey` to text; what is not text is written as in JSON."""
-    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in flatten(values, f"{stage}.").items()}
-    return {key: f"{text[: LONGEST_PARAM - 1]}…" if len(text) > LONGEST_PARAM else text for key, text in texts.items()}
+def logged_params(values: Mapping[str, Any], family: str) -> dict[str, str]:
+    """Nested parameters to text by dotted keys, all under their family; what is not text is written as in JSON."""
+    logged: dict[str, str] = {}
+    for key, value in flatten(values).items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        cut = f"{text[: LONGEST_PARAM - 1]}…" if len(text) > LONGEST_PARAM else text
+        logged[f"{family}.{key.removeprefix(f'{family}.')}"] = cut
+    return logged
 
 
 def _start_event(
     project: Path,
-    stage: str,
+    family: str,
     name: str,
     params: Mapping[str, Any],
     upstream: Mapping[str, str],
     datasets: Sequence[DataUsed],
 ) -> dict[str, Any]:
     """Values of the event that begins a run."""
-    tags = resolve_tags(tags_of(project, stage, upstream, datasets))
+    tags = resolve_tags(tags_of(project, family, upstream, datasets))
     used = [asdict(data) for data in datasets]
-    return {"name": name, "tags": tags, "params": logged_params(params, stage), "datasets": used, "time": now()}
+    return {"name": name, "tags": tags, "params": logged_params(params, family), "datasets": used, "time": now()}
 
 
 @contextmanager
