@@ -24,11 +24,6 @@ def make_decoder(ddconfig: Mapping[str, Any]) -> Decoder | LeanDecoder:
     return DECODERS[architecture](**arguments)
 
 
-def downsampling(ddconfig: Mapping[str, Any]) -> int:
-    """Pixels per code along one side."""
-    return int(ddconfig.get("patch", 1) * 2 ** (len(ddconfig["ch_mult"]) - 1))
-
-
 def _split(ddconfig: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     arguments = dict(ddconfig)
     return arguments.pop("architecture", "reference"), arguments

@@ -13,7 +13,7 @@ from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import correlations, relative_distance
 
 TEXTURE_LAYERS = 4
-"""The first layers show strokes, the later ones things."""
+"""The first layers show strokes, the later ones things. As many as stage 2's `painting.LAYERS`, but chosen apart."""
 
 
 class Stage1Loss(AdversarialLoss):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from quantart.params.section import Count, Fraction, Section
+from quantart.vocabulary.shape import downsampling
 
 GROUPS = 32  # of a GroupNorm with at least as many channels
 
@@ -35,7 +36,7 @@ class ModelParams(Section):
     @property
     def downsampling(self) -> int:
         """Pixels per code along one side."""
-        return int(self.patch * 2 ** (len(self.ch_mult) - 1))
+        return downsampling({"patch": self.patch, "ch_mult": self.ch_mult})
 
     @model_validator(mode="after")
     def _check_architecture(self) -> ModelParams:

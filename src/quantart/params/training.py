@@ -59,7 +59,7 @@ class DiscriminatorParams(Section):
     """strided layers after the first"""
     loss: Literal["hinge", "vanilla"] = "hinge"
     weight: Weight
-    """weight of the adversarial loss, times the adaptive weight"""
+    """weight of the adversarial loss, times the adaptive weight; `discriminator_start` turns the discriminator off"""
     learning_rate_factor: float = Field(default=1.0, gt=0.0)
     """its learning rate relative to the generator's"""
     reference_order: bool
@@ -185,7 +185,7 @@ class Stage2DiscriminatorParams(DiscriminatorParams):
     n_layers: Step = 0
     """strided layers after the first"""
     weight: Weight = 0.8
-    """weight of the adversarial loss; 0 turns it off"""
+    """weight of the adversarial loss and of the discriminator's own, as published; 0: there is no discriminator"""
     reference_order: bool = True
     """as in stage 1"""
     start: Step = 0

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from accelerate import PartialState
 
-from quantart.components.architectures import downsampling
 from quantart.errors import UserError
 from quantart.evaluation.networks import assign_weights
 from quantart.machine.device import chosen_device, default_device
@@ -37,6 +36,7 @@ from quantart.tracking.lineage import find_sibling, parameters_of
 from quantart.tracking.runs import open_run
 from quantart.tracking.store import configure
 from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain, Variant
+from quantart.vocabulary.shape import downsampling
 
 SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
 

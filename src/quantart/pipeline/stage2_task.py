@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from quantart.components.architectures import downsampling
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.components.twin_transfer import TwinTransferModule
 from quantart.data.batches import CodeBatches, PairBatches
@@ -29,6 +28,7 @@ from quantart.training.objective import AdversarialObjective
 from quantart.training.painting_objective import PaintingObjective
 from quantart.training.stage2_objective import Stage2Objective
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
+from quantart.vocabulary.shape import downsampling
 
 if TYPE_CHECKING:
     from quantart.params import Params
@@ -151,6 +151,7 @@ def make_reference(model: ExperimentStage2, params: Params) -> Stage2Objective:
     """The objective `reference`."""
     weights, discriminator = params.stage2.loss, params.stage2.discriminator
     channels = model.config["embed_dim"]
+    # discriminator.weight has three uses: whether there is one, its part in the generator's loss, and that of its own
     loss = Stage2Loss(
         NLayerDiscriminator(channels, discriminator.ndf, discriminator.n_layers) if discriminator.weight else None,
         content_weight=weights.content_weight,

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quantart.components.architectures import downsampling
 from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side, to_arrays, to_tensor
 from quantart.images.decode import named
 from quantart.machine.device import autocast
@@ -23,6 +22,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.stylize.sizes import check_sides, painted_size
 from quantart.stylize.strips import allow_large_pictures
 from quantart.vocabulary.names import Variant
+from quantart.vocabulary.shape import downsampling
 
 STYLE_ASPECT = 2.0  # longer style pictures lose both ends, as in training
 STYLE_CACHE = 64 * 2**20  # bytes: at least 128 styles at the presets' 256 pixels
