@@ -138,6 +138,14 @@ def test_a_table_is_read_with_its_mark_line_ends_and_quotes(root):
     assert [picture.name for picture in quoted] == ["1.jpg"]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_as_spreadsheets_of_other_languages_write_it(root, separator):
+    rows = [["Bild", "Titel"], ["1.jpg", "See; blau, 1890"], ["a,b;c.jpg", "x"]]
+    text = "\r\n".join(separator.join(f'"{cell}"' if ";" in cell else cell for cell in row) for row in rows)
+    pictures = tabled_pictures(written(root, text, "info.csv"), root, "Bild", "Titel != x")
+    assert faults(pictures) == {"1.jpg": None}
+
+
 def test_all_clauses_must_hold_for_a_row(root):
     table = written(root, WIKIART, "info.csv")
     for where, names in (

@@ -130,7 +130,9 @@ def tabled_pictures(path: Path, root: Path, column: str, where: str | None) -> l
 
 def _rows(path: Path, needed: list[str]) -> Iterator[tuple[int, dict[str, str], str | None]]:
     """Line number, cells by column and fault of each row that is not blank."""
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""))
+    text = _read_text(path)
+    separator = max(",;\t", key=text.partition("\n")[0].count)  # spreadsheets write what their language asks for
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         header = [same_name(cell.strip()) for cell in next(reader, [])]
         if missing := [column for column in needed if column not in header]:
