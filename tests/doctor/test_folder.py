@@ -110,6 +110,13 @@ def test_what_dvc_made_is_looked_for_in_the_cache_that_is_set(project: Path, tmp
         assert said in row.found
 
 
+def test_a_lock_with_the_marks_of_a_merge_fails_with_the_way_out(project: Path) -> None:
+    (project / "dvc.lock").write_text("schema: '2.0'\n<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> theirs\n")
+    row = check_dvc(project)
+    assert (row.state, row.found.startswith(f"{project}/dvc.lock: not valid YAML")) == (State.fails, True)
+    assert "`git checkout --ours dvc.lock`" in row.remedy
+
+
 def test_a_folder_in_which_dvcs_queue_fails_is_named(project: Path) -> None:
     odd = project.rename(project.with_name("Möbel"))
     row = check_dvc(odd)

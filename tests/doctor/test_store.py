@@ -209,6 +209,24 @@ def test_a_server_is_asked_for_its_health(
     assert (row.state, asked) == (state, ["/below/health"])
 
 
+def test_a_server_behind_a_proxy_is_asked_as_mlflow_asks_it(
+    project: Path, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@{silent}")
+    row = check_tracking(project)
+    assert (row.state, "secret" in repr(row)) == (State.fails, False)
+    assert f"http://…@{silent}" in row.remedy
+    assert "`export NO_PROXY=tracking`" in row.remedy
+
+
+def test_a_folder_of_runs_is_no_store_any_more(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    rows = results(project)
+    assert [row.state for row in rows] == [State.fails] * 3
+    assert all(row.remedy.endswith("or unset it to use the project's own database") for row in rows)
+
+
 def test_a_database_server_that_is_down_fails(project: Path, silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"mssql://me:secret@{silent}/runs")
     row = check_tracking(project)

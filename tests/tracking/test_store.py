@@ -12,7 +12,7 @@ import pytest
 from quantart.errors import UserError
 from quantart.machine.root import real_root
 from quantart.tracking.spool import find_spools
-from quantart.tracking.store import EXPERIMENT, Unreachable, configure, tracking_uri
+from quantart.tracking.store import EXPERIMENT, Unreachable, around_proxy, configure, tracking_uri
 
 
 def test_the_default_store_is_at_the_projects_root_from_any_folder(
@@ -117,6 +117,29 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, own_store: pytest
     (tmp_path / "mlflow.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(UserError, match=r"mlflow\.db.*file is not a database"):
         configure(tmp_path)
+
+
+def test_a_folder_of_runs_is_refused_with_two_ways_out(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
+    own_store.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    with pytest.raises(UserError) as caught:
+        configure(tmp_path)
+    assert caught.value.fault.startswith((tmp_path / "mlruns").as_uri())
+    assert "unset MLFLOW_TRACKING_URI" in caught.value.remedy
+    assert "`mlflow migrate-filestore`" in caught.value.remedy
+
+
+def test_a_proxy_in_the_way_is_named(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: it refuses
+        proxy = f"127.0.0.1:{taken.getsockname()[1]}"
+        own_store.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+        own_store.setenv("http_proxy", f"http://me:secret@{proxy}")
+        with pytest.raises(Unreachable) as caught:
+            configure(tmp_path)
+        assert f"http://…@{proxy}" in caught.value.remedy
+        assert "`export NO_PROXY=tracking`" in caught.value.remedy
+        own_store.setenv("no_proxy", "tracking")
+        assert around_proxy("http://tracking:5000") == ""
 
 
 def test_a_server_that_hangs_up_is_asked_once_and_its_password_not_told(

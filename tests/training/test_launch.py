@@ -83,6 +83,17 @@ def test_a_configuration_file_that_is_not_there_is_reported(monkeypatch: pytest.
     assert "ACCELERATE_CONFIG_FILE='two_gpus.yaml'" in error.value.fault
 
 
+def test_a_file_for_more_gpus_than_there_are_is_reported_before_anything_starts(
+    configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured.write_text("distributed_type: MULTI_GPU\nnum_processes: 3\nnum_machines: 1\n")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="asks for 3 GPUs, and this machine has 0") as caught:
+        launch_if_wanted("quantart_cli", [])
+    assert "`accelerate config`" in caught.value.remedy
+
+
 def test_a_launched_process_launches_no_others(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quantart.training.launch._stop_with_parent", lambda: None)  # pytest itself goes on
     monkeypatch.setenv("LOCAL_RANK", "0")

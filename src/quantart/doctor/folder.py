@@ -65,7 +65,11 @@ def check_dvc(root: Path) -> Finding:
     except UserError as error:
         return fails(error.fault, f"{error.remedy}; or `dvc cache dir --local DIR`")
     lock = root / "dvc.lock"
-    listed = yaml.safe_load(lock.read_text(encoding="utf8")) if lock.is_file() else None
+    try:
+        listed = yaml.safe_load(lock.read_text(encoding="utf8")) if lock.is_file() else None
+    except yaml.YAMLError as error:
+        found = f"{lock}: not valid YAML: {' '.join(str(error).split())}"
+        return fails(found, "after a merge `git checkout --ours dvc.lock`, or --theirs, then `dvc repro`")
     outs = [out for stage in (listed or {}).get("stages", {}).values() for out in stage.get("outs", [])]
     made = {out["path"]: out["md5"] for out in outs if "md5" in out}
     lost = [path for path, md5 in made.items() if not (cache / "files" / "md5" / md5[:2] / md5[2:]).exists()]

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import mlflow
-import urllib3
+import requests
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
@@ -30,6 +30,7 @@ from quantart.tracking.spool import find_spools
 from quantart.tracking.store import (
     EXPERIMENT,
     SQLITE,
+    around_proxy,
     database_of,
     impatient,
     is_sqlite,
@@ -82,6 +83,8 @@ def check_schema(root: Path) -> Finding:
         if not database.is_file() or not database.stat().st_size:
             return ok(f"{database}: {NOT_YET}")
         engine = create_engine(SQLITE, creator=lambda: _reading(database))
+    elif check_tracking(root).remedy:
+        return fails("cannot be read until this is fixed: tracking", REMEDY)
     else:
         engine = create_engine(uri)
     found = _revision(engine)
@@ -132,11 +135,14 @@ def _server(uri: str) -> Finding:
     shown = without_password(uri)
     health = urlsplit(uri)._replace(path=f"{urlsplit(uri).path.rstrip('/')}/health", query="").geturl()
     try:
-        answer = urllib3.request("GET", health, retries=False, timeout=PATIENCE)
-    except (urllib3.exceptions.HTTPError, ValueError) as error:
-        return fails(f"{shown}: no answer ({without_password(_line(error))})", f"start it, {REMEDY}")
-    if answer.status != 200:
-        return fails(f"{shown}: answers {answer.status}", "see its log; it may not be an MLflow server")
+        answer = requests.get(health, timeout=PATIENCE)  # through the proxies that MLflow takes too
+    except (requests.RequestException, ValueError) as error:
+        return fails(
+            f"{shown}: no answer ({without_password(_line(error))})", around_proxy(uri) or f"start it, {REMEDY}"
+        )
+    if answer.status_code != 200:
+        remedy = around_proxy(uri) or "see its log; it may not be an MLflow server"
+        return fails(f"{shown}: answers {answer.status_code}", remedy)
     return ok(f"{shown} answers")
 
 

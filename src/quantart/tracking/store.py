@@ -10,12 +10,13 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import mlflow
 from filelock import FileLock
 from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
+from requests.utils import get_environ_proxies, select_proxy
 
 from quantart.errors import UserError
 from quantart.machine.root import real_root
@@ -27,6 +28,7 @@ SQLITE = "sqlite:///"
 ODD = "sqlite+pysqlite:///"  # means the same; of the other form MLflow makes the folder, without decoding it
 # MLflow raises one class of exception for a server that refuses a request and for one that can't be reached
 NO_ANSWER = ("failed with exception", "failed with timeout exception")
+UNSET = "unset MLFLOW_TRACKING_URI to use the project's own database"
 WRONG_ADDRESS = ("Failed to resolve", "NameResolution", "Failed to parse", "SSLError", "URL has an invalid label")
 ABOUT = {
     "mlflow.note.content": """One run per training stage: `stage1_base`, `stage1_content` and `stage1_style` (VQGANs), \
@@ -163,6 +165,9 @@ def store_error(uri: str, error: Exception) -> UserError:
     if "out-of-date database schema" in text:
         upgrade = f"back it up, then run `mlflow db upgrade {shown}`"
         return UserError(f"{shown}: written by another version of MLflow", upgrade)
+    if "filesystem tracking backend" in text:
+        remedy = f"{UNSET}; `mlflow migrate-filestore` copies former runs into a database"
+        return UserError(f"{shown}: MLflow keeps runs in a folder of files no longer", remedy)
     if "database is locked" in text:
         return Unreachable(f"{shown}: another process keeps the database locked")
     if uri.startswith("http") and any(sign in text for sign in NO_ANSWER):
@@ -170,8 +175,18 @@ def store_error(uri: str, error: Exception) -> UserError:
             reason = text.rpartition("Caused by ")[2]
             fault = f"{shown}: there can be no tracking server at this address ({reason})"
             return UserError(fault, "correct MLFLOW_TRACKING_URI")
-        return Unreachable(f"{shown}: the tracking server does not answer", "start it, or unset MLFLOW_TRACKING_URI")
-    return UserError(f"{shown}: the tracking store can't be used: {text}")
+        return Unreachable(
+            f"{shown}: the tracking server does not answer", around_proxy(uri) or f"start it, or {UNSET}"
+        )
+    return UserError(f"{shown}: the tracking store can't be used: {text}", around_proxy(uri))
+
+
+def around_proxy(uri: str) -> str:
+    """Remedy where requests to the server go through a proxy of the environment; otherwise empty."""
+    if not (proxy := select_proxy(uri, get_environ_proxies(uri)) if uri.startswith("http") else None):
+        return ""
+    host = urlsplit(uri).hostname
+    return f"it is asked through the proxy {without_password(proxy)}; after `export NO_PROXY={host}` it is asked itself"
 
 
 def without_password(text: str) -> str:

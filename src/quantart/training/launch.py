@@ -69,6 +69,7 @@ def _exit_code(module: str, arguments: list[str], processes: int, cpu: bool) -> 
 
     The launchers run inside this process: on their own they turn every failure into a traceback and exit code 1.
     """
+    _check_gpus(processes, cpu)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         if cpu:
@@ -90,6 +91,19 @@ def _exit_code(module: str, arguments: list[str], processes: int, cpu: bool) -> 
     except SignalException as stopped:
         return 128 + int(stopped.sigval)
     return 0
+
+
+def _check_gpus(processes: int, cpu: bool) -> None:
+    """UserError where Accelerate's file was written for a machine with more GPUs; the environment outranks it."""
+    if os.environ.keys() & {"ACCELERATE_USE_CPU", "ACCELERATE_NUM_PROCESSES"} or configured("num_machines") not in {
+        None,
+        "1",
+    }:
+        return
+    here = 0 if cpu else torch.cuda.device_count()
+    if configured("distributed_type") == "MULTI_GPU" and here < processes:
+        fault = f"Accelerate's configuration asks for {processes} GPUs, and this machine has {here}"
+        raise UserError(fault, "run `accelerate config` here, or set ACCELERATE_NUM_PROCESSES=1")
 
 
 def make_accelerator(seed: int) -> Accelerator:
