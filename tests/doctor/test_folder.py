@@ -120,7 +120,7 @@ def test_a_lock_with_the_marks_of_a_merge_fails_with_the_way_out(project: Path) 
 def test_a_folder_in_which_dvcs_queue_fails_is_named(project: Path) -> None:
     odd = project.rename(project.with_name("Möbel"))
     row = check_dvc(odd)
-    assert (row.state, "--queue" in row.found) == (State.warning, True)
+    assert (row.state, "`dvc exp run --temp` and `--queue`" in row.found) == (State.warning, True)
 
 
 def test_no_pipeline_of_dvc_fails(project: Path) -> None:

@@ -82,6 +82,13 @@ def test_the_file_is_looked_for_where_accelerate_writes_it(
         importlib.reload(config_args)
 
 
+def test_a_user_without_a_home_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # as in a container that does not know its user
+    assert configured("num_processes") is None
+
+
 @pytest.mark.parametrize(("visible", "missing"), [("7", "7"), ("0,3", "3"), (" GPU-5f , 1", "1")])
 def test_a_missing_gpu_is_named_and_not_replaced_by_the_cpu(
     visible: str, missing: str, monkeypatch: pytest.MonkeyPatch

@@ -77,8 +77,8 @@ def check_dvc(root: Path) -> Finding:
         found = f"{len(lost)} of {len(made)} outputs are not in {cache}: {lost[0]}{', …' if len(lost) > 1 else ''}"
         return warning(found, "nothing if these outputs are in the project; otherwise `dvc repro` makes them again")
     if not str(root).isascii():
-        found = f"{root}: `dvc exp run --queue` fails in a folder whose path has other letters than ASCII"
-        return warning(found, "`dvc exp run` without it, or a folder with a plain name")
+        found = f"{root}: `dvc exp run --temp` and `--queue` fail where the path has other letters than ASCII"
+        return warning(found, "`dvc exp run` without them, or a folder with a plain name")
     return ok(f"{cache}: {len(made)} outputs" if made else f"{cache}: empty, no stage has run")
 
 

@@ -94,4 +94,5 @@ def configured(key: str) -> str | None:
 def default_config_file() -> Path:
     """Where `accelerate config` writes; found without Accelerate, which a served model does not have."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
-    return Path(os.environ.get("HF_HOME", cache)).expanduser() / "accelerate" / "default_config.yaml"
+    home = os.path.expanduser(os.environ.get("HF_HOME", cache))  # as it is for a user without a home, in a container
+    return Path(home, "accelerate", "default_config.yaml")
