@@ -83,7 +83,7 @@ def test_the_networks_have_the_papers_size() -> None:
     for name in TASKS:
         assert given(name).model == params.model
         assert given(name).stage2.network == params.stage2.network
-        assert given(name).latent_side == given(name).stage2.train.crop == 16
+        assert given(name).data.resolution // given(name).model.downsampling == given(name).stage2.train.crop == 16
     with torch.device("meta"):
         vqgan = ExperimentStage1(
             params.model.ddconfig(params.data.resolution), params.model.n_embed, params.model.embed_dim

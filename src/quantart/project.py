@@ -13,7 +13,7 @@ from quantart.machine.disk import check_writable
 from quantart.machine.root import real_root
 from quantart.params import Params
 from quantart.params.file import load_params
-from quantart.vocabulary.names import Domain, Stage1Domain, Variant
+from quantart.vocabulary.names import VARIANTS, Domain, Stage1Domain, Variant
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ class Project:
 
     def stage2_model(self, variant: Variant) -> Path:
         return self.root / "models" / f"stage2_{variant}"
+
+    @property
+    def trained_variants(self) -> list[Variant]:
+        """The variants whose style transfer network is trained."""
+        return [variant for variant in VARIANTS if self.stage2_model(variant).is_dir()]
 
     def link(self, stage: str) -> Path:
         """File with the id of the tracked run of a stage, e.g. `stage1_content`."""

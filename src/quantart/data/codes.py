@@ -112,7 +112,7 @@ class StoredCodes:
         return (copies * self.pictures + pictures).ravel()
 
     def check_crop(self, crop: int) -> None:
-        """Raise UserError where crops of `crop` × `crop` codes don't fit into the stored ones."""
+        """Raise UserError where crops of `crop` × `crop` codes don't fit into the stored ones; ask before cutting."""
         height, width = self._codes.shape[-2:]
         if crop > min(height, width):
             fault = f"{self.folder}: {height} × {width} codes per picture are too few for crops of {crop}"
@@ -120,12 +120,10 @@ class StoredCodes:
 
     def codes(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
         """Codes of `rows`: int64 `(b, h, w)`, or `(b, crop, crop)` cut at the places `draws`, `(b, 2)` in [0, 1)."""
-        self.check_crop(crop or 0)
         return torch.from_numpy(_cut(self._codes, rows, crop, draws).astype(np.int64))
 
     def latents(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
         """Latents of `rows`, likewise: float32 `(b, c, h, w)` or `(b, c, crop, crop)`."""
-        self.check_crop(crop or 0)
         return torch.from_numpy(_cut(self._latents, rows, crop, draws)).view(torch.bfloat16).float()
 
 

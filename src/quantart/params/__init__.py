@@ -32,11 +32,6 @@ class Params(Section):
     export: ExportParams
     promote: PromoteParams
 
-    @property
-    def latent_side(self) -> int:
-        """Codes along one side of a square picture."""
-        return self.data.resolution // self.model.downsampling
-
     def select(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values of dotted keys, each a section or a single parameter, as nested plain dicts; else `KeyError`."""
         selected: dict[str, Any] = {}

@@ -35,7 +35,7 @@ from quantart.tracking.find import find_run
 from quantart.tracking.lineage import find_sibling, parameters_of
 from quantart.tracking.runs import open_run
 from quantart.tracking.store import configure
-from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain, Variant
+from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain
 from quantart.vocabulary.shape import downsampling
 
 SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -105,8 +105,7 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
 
 def _stages(project: Project, options: Options) -> list[str]:
     """The project's networks to measure: all that are trained; with settings of its own the exported one alone."""
-    trained: list[Variant] = [variant for variant in VARIANTS if project.stage2_model(variant).is_dir()]
-    if not trained:
+    if not (trained := project.trained_variants):
         raise UserError(f"{project.stage2_model('discrete')}: no stage-2 network", "train one first: `dvc repro`")
     if options.controlled:
         exported = project.params().export.variant
@@ -202,19 +201,19 @@ class _Evaluation:
 
     def _settings(self, trained: Trained, network: ExperimentStage2, other: Trained | None) -> FidelitySettings | None:
         """What alpha and beta ask for; None: what the network does alone, as it was trained."""
-        options, own = self._options, network.variant
+        options, variant = self._options, network.variant
         if options.sweep:
-            alphas = SWEEP if other else (ALPHA_OF[own],)
+            alphas = SWEEP if other else (ALPHA_OF[variant],)
             fidelities = [Fidelity(alpha, beta) for alpha in alphas for beta in SWEEP]
         else:
-            fidelities = [checked_fidelity(options.alpha, options.beta, VARIANTS, own)]
+            fidelities = [checked_fidelity(options.alpha, options.beta, VARIANTS, variant)]
             if fidelities[0] == model_fidelity(network):
                 return None
-            if other is None and (lacking := [variant for variant in fidelities[0].variants if variant != own]):
+            if other is None and (lacking := [each for each in fidelities[0].variants if each != variant]):
                 raise UserError(
                     f"{trained.name}: alpha = {fidelities[0].alpha:g} needs a {lacking[0]} run too, on the same "
                     "stage-1 runs and with the same parameters, and none finished",
-                    f"train one, or leave alpha at {ALPHA_OF[own]:g}",
+                    f"train one, or leave alpha at {ALPHA_OF[variant]:g}",
                 )
         if other is not None and self._first:
             log.info("with the other variant of %s", other.name)

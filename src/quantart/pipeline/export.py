@@ -28,7 +28,7 @@ from quantart.serving.package import log_and_register
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import UPSTREAM, ancestry, data_of, find_sibling
 from quantart.tracking.store import configure
-from quantart.vocabulary.names import VARIANTS, Domain, Variant
+from quantart.vocabulary.names import Domain, Variant
 
 LINEAGE = ("git.", "dvc.", UPSTREAM, "imported.", "model.")
 
@@ -55,7 +55,8 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
             named = find_run(run_id)
             chosen = [stack.enter_context(run_network(each)) for each in (named, find_sibling(named)) if each]
         else:
-            chosen = [project_network(project, stage) for stage in _stages(project, params.variant)]
+            others = [variant for variant in project.trained_variants if variant != params.variant]
+            chosen = [project_network(project, f"stage2_{variant}") for variant in (params.variant, *others)]
         example = _held_out(project, "content"), _held_out(project, "style")
         for trained in chosen:
             variant = trained.load_stage_2("a registered model").variant
@@ -81,12 +82,6 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
     MlflowClient().set_registered_model_alias(registered.name, registered.alias, registered.version)  # last
     log.info("%s is now %s@%s", registered.uri, registered.name, registered.alias)
     return registered
-
-
-def _stages(project: Project, variant: Variant) -> list[str]:
-    """The stage of `variant`, then that of the other one if it was trained."""
-    others = [other for other in VARIANTS if other != variant and project.stage2_model(other).is_dir()]
-    return [f"stage2_{each}" for each in [variant, *others]]
 
 
 def _held_out(project: Project, domain: Domain) -> Picture:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, get_args
 
 import torch
@@ -33,7 +34,6 @@ from quantart.vocabulary.names import Domain, FeatureNetworkName, PerceptualNetw
 
 EACH_EXTREME = 3
 SWEPT, EXTREMES = "sweep", "extremes"
-_NONE = Fidelity(math.nan, math.nan)
 _Network = TypeVar("_Network", bound=torch.nn.Module)
 
 
@@ -45,8 +45,8 @@ class Result(NamedTuple):
     is_transfer: bool  # of stage 2, else a reconstruction
     as_trained: bool  # at the fidelity that the network has by itself
     side: int  # of the squares, in pixels
-    fidelity: Fidelity  # NaNs of a sweep and of a reconstruction
-    images: Mapping[str, Picture]  # shown with the run, by name
+    fidelity: Fidelity = Fidelity(math.nan, math.nan)  # NaNs of a sweep and of a reconstruction
+    images: Mapping[str, Picture] = MappingProxyType({})  # shown with the run, by name
     sweep: Sweep | None = None
 
 
@@ -104,17 +104,23 @@ class Judge:
         found = evaluate_transfer(render, samples=GRID_PAIRS)
         if settings is not None and settings.sweep:
             sweep = Sweep.of(found, list(settings.fidelities), self.perception.lpips)
-            return Result(SWEPT, found, True, False, task.side, _NONE, {}, sweep)
-        images = self._images(render, found) if pictures else {}
-        if settings is not None:
-            (fidelity,) = settings.fidelities
-            return Result(fidelity.name, found, True, False, task.side, fidelity, images)
-        return Result(model.variant, found, True, True, task.side, model_fidelity(model), images)
+            return Result(SWEPT, found, is_transfer=True, as_trained=False, side=task.side, sweep=sweep)
+        as_trained = settings is None
+        fidelity = model_fidelity(model) if settings is None else settings.fidelities[0]
+        return Result(
+            model.variant if as_trained else fidelity.name,
+            found,
+            is_transfer=True,
+            as_trained=as_trained,
+            side=task.side,
+            fidelity=fidelity,
+            images=self._images(render, found) if pictures else {},
+        )
 
     def reconstruction(self, model: ExperimentStage1, task: ReconstructionTask, domain: Domain) -> Result:
         """Measure a VQGAN on pictures of a domain."""
         found = evaluate_reconstruction(model, task, self.perception, batch_size=self._batch_size)
-        return Result(domain, found, False, True, task.side, _NONE, {})
+        return Result(domain, found, is_transfer=False, as_trained=True, side=task.side)
 
     def placed(self, network: _Network) -> _Network:
         """The network on the device on which everything is measured."""

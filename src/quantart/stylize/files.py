@@ -22,7 +22,6 @@ from quantart.stylize.grids import write_grids
 from quantart.stylize.plan import Plan
 from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, painted_size
 from quantart.stylize.stylizer import Stylizer
-from quantart.vocabulary.names import VARIANTS
 
 PACKAGED = "MLmodel"  # in the folder of a model that MLflow packaged
 
@@ -35,8 +34,7 @@ def project_networks(project: Project, alpha: float | None, beta: float = 1.0) -
     Raises:
         UserError: as `checked_fidelity`, or nothing is trained.
     """
-    default = project.params().export.variant
-    trained = [variant for variant in VARIANTS if project.stage2_model(variant).is_dir()]
+    default, trained = project.params().export.variant, project.trained_variants
     if not trained:
         folder = project.stage2_model(default)
         raise UserError(f"{folder}: not trained yet", "`make run` or `dvc repro` trains it, or give --model")
