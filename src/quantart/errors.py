@@ -18,6 +18,11 @@ class UserError(Exception):
         super().__init__(f"{fault}; {remedy}" if remedy else fault)
 
 
+def one_line(error: Exception) -> str:
+    """What another library's error says, for use in a sentence; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class StoppedBySignal(Exception):
     """Work stopped in good order on SIGTERM or SIGINT; `exit_code` is 128 + the signal's number."""
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from quantart.errors import UserError
+from quantart.errors import UserError, one_line
 
 # (module, function, whether it needs a project); a module is imported by its check, so that a missing or broken package
 # fails a row and not the command
@@ -77,8 +77,7 @@ def _finding(root: Path | None, module: str, function: str, needs_project: bool)
     except ImportError as error:
         return fails(f"cannot be checked: {error}", "`make setup`, or `pip install -e .`")
     except Exception as error:  # a check that breaks fails only its own row
-        reason = " ".join(str(error).split())
-        return fails(f"the check broke: {type(error).__name__}: {reason}", "fix what it names, or report it")
+        return fails(f"the check broke: {type(error).__name__}: {one_line(error)}", "fix what it names, or report it")
 
 
 def print_findings(findings: dict[str, Finding], console: Console) -> None:

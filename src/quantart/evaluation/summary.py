@@ -65,6 +65,12 @@ def rows_of(table: pd.DataFrame, method: str = MODEL) -> pd.DataFrame:
     return table.loc[table["method"] == method]
 
 
+def estimates_of(summary: pd.DataFrame) -> dict[str, Estimate]:
+    """By metric, from a method's rows of a summary's table."""
+    rows = summary[["metric", *Estimate._fields]].itertuples(index=False)
+    return {metric: Estimate(*values) for metric, *values in rows}
+
+
 def sharing_of(rows: pd.DataFrame) -> Sharing:
     """Which rows of a method share a photograph or a painting; in a reconstruction none do."""
     return Sharing.of(rows["content"], rows["style"]) if "content" in rows else Sharing.none(len(rows))

@@ -16,6 +16,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, UnidentifiedImageError
 
+from quantart.errors import one_line
 from quantart.images.arrays import Picture
 from quantart.images.colour import set_profile, to_rgb
 from quantart.images.fault import ImageError as ImageError
@@ -119,7 +120,7 @@ def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Imag
     except MemoryError as error:
         raise ImageError("decoding it needs more memory than there is") from error
     except Exception as error:  # Pillow's readers may raise anything for a broken file
-        raise ImageError(f"broken picture: {_one_line(error)}") from error
+        raise ImageError(f"broken picture: {one_line(error)}") from error
 
 
 def _check_size(picture: Image.Image, max_pixels: int) -> None:
@@ -154,10 +155,6 @@ def read_image(path: Path, *, max_pixels: int) -> Picture:
     """`decode_image` of a file; an ImageError names it."""
     with named(path):
         return decode_image(read_file(path), max_pixels=max_pixels)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _in_srgb(picture: Image.Image) -> Picture:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from quantart.errors import UserError
+from quantart.errors import UserError, one_line
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}", "give the reference's YAML file") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not a configuration with model.params.ddconfig ({reason})") from None
+        raise UserError(f"{path}: not a configuration with model.params.ddconfig ({one_line(error)})") from None
     section = config
     for depth, key in enumerate(("model", "params", "ddconfig")):
         section = section.get(key) if isinstance(section, dict) else None

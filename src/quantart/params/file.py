@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from quantart.errors import UserError
+from quantart.errors import UserError, one_line
 from quantart.params import Params
 
 WIDTH = 120  # columns of a written file
@@ -62,7 +62,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.load(path.read_text(encoding="utf8"), _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: not valid YAML: {one_line(error)}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: holds no parameters", "it must be a mapping with data, model, stage1, …")
     return raw

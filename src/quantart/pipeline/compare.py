@@ -11,7 +11,7 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from quantart.errors import UserError
+from quantart.errors import UserError, one_line
 from quantart.machine.whole import write_whole
 from quantart.pipeline.evaluation_log import record_files
 from quantart.project import Project, tracked_root
@@ -137,4 +137,4 @@ def _gone(run: Run, place: str, files: Sequence[str]) -> UserError:
 
 
 def _unreadable(run: Run, error: Exception) -> UserError:
-    return UserError(f"run {run_in_words(run)}: its evaluation can't be downloaded ({' '.join(str(error).split())})")
+    return UserError(f"run {run_in_words(run)}: its evaluation can't be downloaded ({one_line(error)})")

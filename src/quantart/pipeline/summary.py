@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quantart.evaluation.methods import COLOUR_MATCHED
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.summary import estimates_of
 from quantart.project import Project
 from quantart.registry.versions import read_registered
 from quantart.reporting.painting import RULE, paints_or_tints
@@ -44,12 +44,7 @@ def print_summary(project: Project, console: Console | None = None) -> None:
 
 def _print_headlines(summary: pd.DataFrame, console: Console) -> None:
     """The few headline metrics of each variant with their intervals, then whether it paints or tints."""
-    estimates = {
-        key: {
-            metric: Estimate(*values) for metric, *values in rows[["metric", *Estimate._fields]].itertuples(index=False)
-        }
-        for key, rows in summary.groupby(["variant", "method"])
-    }
+    estimates = {key: estimates_of(rows) for key, rows in summary.groupby(["variant", "method"])}
     variants = [variant for variant in VARIANTS if (variant, MODEL) in estimates]
     models = [estimates[variant, MODEL] for variant in variants]
     table = Table(title="Held-out pairs: distance and its 95 % interval")

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from quantart.errors import UserError
+from quantart.errors import UserError, one_line
 from quantart.evaluation.resampling import Estimate
 from quantart.params.evaluation import PromoteParams
 from quantart.registry.versions import Evaluation, Version
@@ -115,7 +115,7 @@ def _evaluated(version: Version) -> EvaluatedRun:
                 copy = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=path, dst_path=folder)
             record = read_record(Path(copy).parent)
         except (MlflowException, OSError, UserError) as error:
-            fault = f"{version}: the record of its evaluation can't be read ({' '.join(str(error).split())})"
+            fault = f"{version}: the record of its evaluation can't be read ({one_line(error)})"
             raise UserError(fault, f"run `{version.evaluate}` again") from None
     upstream = upstream_of(version.tags)
     return EvaluatedRun(version.run_id, str(version), version.created, parameters={}, upstream=upstream, record=record)

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from quantart.errors import UserError
+from quantart.errors import UserError, one_line
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.spool import is_local_id
 from quantart.tracking.store import EXPERIMENT, restore, without_password
@@ -137,7 +137,7 @@ def select_runs(last: int | None = None, experiment: str | None = None, filter: 
         if filter is None:
             raise
         remedy = "write for example \"params.`stage2.variant` = 'discrete'\""
-        raise UserError(f"filter {filter!r}: {_one_line(error)}", remedy) from None
+        raise UserError(f"filter {filter!r}: {one_line(error)}", remedy) from None
 
 
 def find_model(run: Run, folder: Path) -> Path:
@@ -156,7 +156,7 @@ def find_model(run: Run, folder: Path) -> Path:
             raise UserError(f"{name} has no model at {uri}/{RunLink.model}", "name a run that trained or imported one")
         return Path(mlflow.artifacts.download_artifacts(None, run_id, RunLink.model, str(folder)))
     except (MlflowException, OSError) as error:
-        raise UserError(f"{name}: its model's files at {uri}/{RunLink.model} are gone ({_one_line(error)})") from error
+        raise UserError(f"{name}: its model's files at {uri}/{RunLink.model} are gone ({one_line(error)})") from error
 
 
 def check_finished(run: Run) -> None:
@@ -193,7 +193,3 @@ def _pattern(text: str) -> str:
 
 def _store() -> str:
     return without_password(mlflow.get_tracking_uri())
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

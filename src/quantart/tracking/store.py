@@ -18,7 +18,7 @@ from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 from requests.utils import get_environ_proxies, select_proxy
 
-from quantart.errors import UserError
+from quantart.errors import UserError, one_line
 from quantart.machine.root import real_root
 from quantart.tracking.moved import ARTIFACTS, set_right
 
@@ -161,7 +161,7 @@ def store_error(uri: str, error: Exception) -> UserError:
     """What a user is told about an error of the store; `Unreachable` if waiting may help."""
     if isinstance(error, UserError):
         return error
-    shown, text = without_password(uri), without_password(" ".join(str(error).split()))
+    shown, text = without_password(uri), without_password(one_line(error))
     if "out-of-date database schema" in text:
         upgrade = f"back it up, then run `mlflow db upgrade {shown}`"
         return UserError(f"{shown}: written by another version of MLflow", upgrade)

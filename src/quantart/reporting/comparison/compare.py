@@ -13,7 +13,16 @@ import pandas as pd
 
 from quantart.evaluation.methods import COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.resampling import Estimate
-from quantart.evaluation.summary import Measurement, Verdict, difference, measurements, rows_of, sharing_of, verdict
+from quantart.evaluation.summary import (
+    Measurement,
+    Verdict,
+    difference,
+    estimates_of,
+    measurements,
+    rows_of,
+    sharing_of,
+    verdict,
+)
 from quantart.reporting.painting import paints_or_tints, part_in_training
 from quantart.reporting.record import About, Record
 from quantart.reporting.words import UNITS, depends_on_set_size, too_few_pictures
@@ -83,10 +92,8 @@ class Comparison:
 
     def by_metric(self) -> list[tuple[str, list[Estimate | None]]]:
         """Each metric with its estimate for each run, None where a run lacks it."""
-        found: dict[str, dict[str, Estimate]] = {}
-        for run, metric, *estimate in self.metrics[["run", "metric", *Estimate._fields]].itertuples(index=False):
-            found.setdefault(metric, {})[run] = Estimate(*estimate)
-        return [(metric, [by_run.get(letter) for letter in self.runs]) for metric, by_run in found.items()]
+        of_runs = [estimates_of(self.metrics[self.metrics["run"] == letter]) for letter in self.runs]
+        return [(metric, [found.get(metric) for found in of_runs]) for metric in self.metrics["metric"].unique()]
 
 
 def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
@@ -116,16 +123,11 @@ def measured_in_record(record: Record) -> dict[str, Measurement]:
 
 
 def _hand(letter: str, run: EvaluatedRun) -> str:
-    model, tinted = (_estimates(run.record, method) for method in (MODEL, COLOUR_MATCHED))
+    model, tinted = (estimates_of(rows_of(run.record.summary, method)) for method in (MODEL, COLOUR_MATCHED))
     networks = [name.removeprefix(TEXTURE) for name in model if name.startswith(TEXTURE)]
     if not networks:
         return ""
     return f"{letter} ({run.name}) {paints_or_tints(model, tinted)}. {part_in_training(networks, run.parameters)}"
-
-
-def _estimates(record: Record, method: str) -> dict[str, Estimate]:
-    rows = rows_of(record.summary, method)[["metric", *Estimate._fields]]
-    return {metric: Estimate(*values) for metric, *values in rows.itertuples(index=False)}
 
 
 def _letter(place: int) -> str:
