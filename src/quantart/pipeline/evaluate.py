@@ -91,7 +91,11 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     if not PartialState().is_main_process:
         return {}
     results = [result for _, result in measured]
-    judges = {r.name: part_in_training(evaluation.networks, parameters_of(t.run)) for t, r in measured if r.is_transfer}
+    judges = {
+        r.name: part_in_training(evaluation.texture_networks, parameters_of(t.run))
+        for t, r in measured
+        if r.is_transfer
+    }
     folder = (project.root if project else Path.cwd()) / "reports"
     if run_id is not None:
         folder = folder / "runs" / chosen[0].run.info.run_id
@@ -134,7 +138,7 @@ class _Evaluation:
         )
 
     @property
-    def networks(self) -> list[str]:
+    def texture_networks(self) -> list[str]:
         """The names of those that judge texture."""
         return [network.network for network in self._judge.perception.textures]
 

@@ -98,7 +98,7 @@ def train(
             if done % params.log_every == 0 or last:
                 _stop_if_not_finite(task, update.means, accelerator, checkpoints)
                 values = update.means.take(accelerator) | {"learning_rate": learning_rate(params, step)}
-                values |= speed.means(done, params.batch_size)
+                values |= speed.figures(done, params.batch_size)
                 speed = _Speed(done)
                 logger.metrics({f"train/{name}": value for name, value in values.items()}, done)
                 bar.show(done, values)
@@ -106,7 +106,7 @@ def train(
                 bar.advance(done)
             if (done % params.validate_every == 0 or last) and accelerator.is_main_process:
                 _validate(task, update.final, accelerator, checkpoints, logger, done)
-            _share(interrupt, accelerator)
+            _request_in_all(interrupt, accelerator)
             if done % params.checkpoint_every == 0 or last or interrupt.requested:
                 _stop_if_not_finite(task, update.means, accelerator, checkpoints)
                 if accelerator.is_main_process:
@@ -203,7 +203,7 @@ def _advice(task: TrainingTask, params: TrainingParams, checkpoints: Checkpoints
     return memory_advice(doing, f"{size} or {crop}", checkpoints.advice)
 
 
-def _share(interrupt: Interrupt, accelerator: Accelerator) -> None:
+def _request_in_all(interrupt: Interrupt, accelerator: Accelerator) -> None:
     """Request in all processes what any got a signal for: all must leave the loop after the same step."""
     if accelerator.num_processes > 1:
         flag = torch.tensor(float(interrupt.requested), device=accelerator.device)
@@ -259,6 +259,6 @@ class _Speed:
         yield
         self._waited += time.perf_counter() - began
 
-    def means(self, done: int, batch_size: int) -> dict[str, float]:
+    def figures(self, done: int, batch_size: int) -> dict[str, float]:
         steps, elapsed = done - self._done, time.perf_counter() - self._began
         return {"images_per_second": steps * batch_size / elapsed, "data_wait_share": self._waited / elapsed}
