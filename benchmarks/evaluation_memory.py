@@ -58,7 +58,7 @@ def tracked_model(folder: Path) -> str:
 
     content, style = (ExperimentStage1(SHAPE, n_embed=256, embed_dim=32) for _ in range(2))
     ExperimentStage2.from_stage1(content, style, variant="discrete", block_num=1).save_pretrained(folder / "model")
-    with stage_run(folder, stage="stage2", name="small", params={"variant": "discrete"}) as run:
+    with stage_run(folder, family="stage2", name="small", params={"variant": "discrete"}) as run:
         run.artifact(folder / "model", "model")
     return run.run_id
 

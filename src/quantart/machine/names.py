@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
 
@@ -33,11 +34,8 @@ class FileNames:
 
     def _names(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._listed:
-            names: dict[str, list[str]] = {}
-            try:
+            names = self._listed[folder] = {}
+            with suppress(OSError, ValueError):  # no folder, or one that can't be listed: nothing is found there
                 for name in os.listdir(folder):
                     names.setdefault(same_name(name), []).append(name)
-            except (OSError, ValueError):  # no folder, or one that can't be listed: nothing is found there
-                names = {}
-            self._listed[folder] = names
         return self._listed[folder]

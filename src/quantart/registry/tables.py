@@ -13,6 +13,7 @@ from quantart.params.evaluation import PromoteParams
 from quantart.registry.card import unjudged
 from quantart.registry.promotion import history
 from quantart.registry.versions import JUDGED_BY, JUDGED_ON, Evaluation, Registry, Version
+from quantart.reporting.words import number
 from quantart.tracking.lineage import UPSTREAM
 from quantart.vocabulary.metrics import FEW_HEADLINES
 from quantart.vocabulary.names import VARIANTS
@@ -108,7 +109,7 @@ def _metrics(evaluation: Evaluation, gates: PromoteParams) -> Table:
         if (each := evaluation.measured.get(limit.metric))
     }
     for name, each in evaluation.measured.items():
-        interval = f"{_plain(each.low)} to {_plain(each.high)}" if each.has_interval else "none"
+        interval = f"{number(each.low, 3)} to {number(each.high, 3)}" if each.has_interval else "none"
         table.add_row(name, f"{each.value:.4g}", interval, verdicts.get(name, ""))
     return table
 
@@ -117,11 +118,6 @@ def _short(digest: str | None) -> str:
     return digest[:_SHORT] if digest else "–"
 
 
-def _plain(value: float) -> str:
-    """Three digits, or all before the point, so that a row fits into 80 columns."""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-
-
 def _with_half_width(measured: Estimate) -> str:
-    value = _plain(measured.value)
+    value = number(measured.value, 3)
     return f"{value}\n± {(measured.high - measured.low) / 2:.2g}" if measured.has_interval else value

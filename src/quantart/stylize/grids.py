@@ -36,7 +36,8 @@ def write_grids(plan: Plan, styles: Mapping[int, Picture], broken: Container[int
         painted = {n: [plan.outputs[n][place] for place in styles] for n in numbers}
         if not _due(grid, [file for files in painted.values() for file in files]):
             continue
-        rows = [[_read(file) for file in (plan.contents[n], *files)] for n, files in painted.items()]
+        of_row = [(plan.contents[n], *files) for n, files in painted.items()]
+        rows = [[_thumbnail(read_image(file, max_pixels=MAX_PIXELS)) for file in files] for files in of_row]
         titles = ["", *(plan.contents[n].stem for n in painted)]
         write_image(grid, picture_grid([header, *rows], columns, titles, cell=GRID_CELL))
         written.append(grid)
@@ -47,10 +48,6 @@ def _due(grid: Path, painted: list[Path]) -> bool:
     if not painted or not all(file.exists() for file in painted):
         return False
     return not grid.exists() or grid.stat().st_mtime_ns < max(file.stat().st_mtime_ns for file in painted)
-
-
-def _read(file: Path) -> Picture:
-    return _thumbnail(read_image(file, max_pixels=MAX_PIXELS))
 
 
 def _thumbnail(picture: Picture) -> Picture:
