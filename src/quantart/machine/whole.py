@@ -19,9 +19,8 @@ _NAME_SHOWN = 40  # the name itself may be as long as the file system allows
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write or replace a file in a folder that exists; after a UserError an earlier file is unchanged."""
-    beside = path.with_name(
-        f".{path.stem[:_NAME_SHOWN]}.{threading.get_native_id()}.partial"
-    )  # no other process or thread has it
+    # no other process or thread has it
+    beside = path.with_name(f".{path.stem[:_NAME_SHOWN]}.{threading.get_native_id()}.partial")
     try:
         beside.unlink(missing_ok=True)
         with beside.open("xb") as file:  # x: never through a link
