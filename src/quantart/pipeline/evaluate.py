@@ -158,7 +158,8 @@ class _Evaluation:
                 return [self._transfer(trained, network, data, side)]
             results = []
             for domain in domains:
-                results.append(self._judge.reconstruction(network, data.reconstruction(domain, side), domain))
+                task = data.reconstruction_task(domain, side)
+                results.append(self._judge.measure_reconstruction(network, task, domain))
                 if self._first:
                     self._log(trained, results[-1], data, (domain,))
             return results
@@ -171,10 +172,10 @@ class _Evaluation:
         return size
 
     def _transfer(self, trained: Trained, network: ExperimentStage2, data: EvaluationData, side: int) -> Result:
-        task = data.transfer(side)
+        task = data.transfer_task(side)
         with self._other_variant(trained, network) as other:
             settings = self._settings(trained, network, other)
-            result = self._judge.transfer(network, task, settings, pictures=self._first)
+            result = self._judge.measure_transfer(network, task, settings, pictures=self._first)
         if self._first:
             prefix = self._log(trained, result, data, DOMAINS)
             with open_run(trained.run.info.run_id) as run:

@@ -67,7 +67,7 @@ class EvaluationData:
                 remedy = "add pictures" if split == "train" else f"raise data.{split}_share or add pictures"
                 raise UserError(f"{folders[domain]}: no {_IN_WORDS[split]} picture", remedy)
 
-    def transfer(self, side: int) -> TransferTask:
+    def transfer_task(self, side: int) -> TransferTask:
         """The pairs as squares of `side` pixels, cut from the stored pictures.
 
         If these are smaller, the squares come from the original pictures, scaled to a short side of `side`.
@@ -81,7 +81,7 @@ class EvaluationData:
         moved = [(chosen[0].index(content), chosen[1].index(style)) for content, style in pairs]
         return TransferTask(larger[0], larger[1], moved, side)
 
-    def reconstruction(self, domain: Domain, side: int) -> ReconstructionTask:
+    def reconstruction_task(self, domain: Domain, side: int) -> ReconstructionTask:
         """All pictures of a domain, cut to squares of `side` pixels."""
         self._check_side(side)
         return ReconstructionTask(self._pictures[domain], side)

@@ -86,7 +86,7 @@ class Judge:
             [lpips, *(self.placed(LPIPS(each, weights.get(each))) for each in others)],
         )
 
-    def transfer(
+    def measure_transfer(
         self, model: ExperimentStage2, task: TransferTask, settings: FidelitySettings | None, *, pictures: bool
     ) -> Result:
         """Measure style transfer, without settings as it was trained; a sweep has no `pictures`."""
@@ -117,7 +117,7 @@ class Judge:
             images=self._images(render, found) if pictures else {},
         )
 
-    def reconstruction(self, model: ExperimentStage1, task: ReconstructionTask, domain: Domain) -> Result:
+    def measure_reconstruction(self, model: ExperimentStage1, task: ReconstructionTask, domain: Domain) -> Result:
         """Measure a VQGAN on pictures of a domain."""
         found = evaluate_reconstruction(model, task, self.perception, batch_size=self._batch_size)
         return Result(domain, found, is_transfer=False, as_trained=True, side=task.side)
