@@ -113,6 +113,9 @@ def evaluate(
     magenta: Annotated[
         bool | None, Option("--magenta/--no-magenta", help="Add Magenta's network as a baseline.")
     ] = None,
+    refine: Annotated[
+        int | None, Option(min=0, metavar="N", help="Add the network's answers refined in N steps, minutes a pair.")
+    ] = None,
     batch_size: Annotated[int | None, Option(min=1, help="Pairs per batch.")] = None,
     device: Annotated[str | None, Option(help="cpu, cuda or cuda:1. Default: a GPU if there is one.")] = None,
 ) -> None:
@@ -137,6 +140,7 @@ def evaluate(
         size=size,
         weights=tuple(weights or ()),
         magenta=magenta,
+        refine=refine,
         batch_size=batch_size,
         device=device,
     )

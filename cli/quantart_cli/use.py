@@ -116,6 +116,14 @@ def stylize(
             "photograph, at most 1024."
         ),
     ] = None,
+    refine: Annotated[
+        int,
+        Option(
+            metavar="N",
+            help="Better each picture in N steps, from the network's answer on; each takes about as long as that "
+            "answer. Ctrl-C keeps the best so far.",
+        ),
+    ] = 0,
     force: Annotated[bool, Option("--force", help="Overwrite existing pictures.")] = False,
     skip_existing: Annotated[
         bool,
@@ -138,7 +146,7 @@ def stylize(
     if any(map(is_address, model or [])):
         use_store()
     named = named_networks(model, alpha, beta) if model else project_networks(current_project(), alpha, beta)
-    stylized = stylize_files(plan, *named, size=size)
+    stylized = stylize_files(plan, *named, size=size, refine=refine)
     for reason in stylized.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     print(stylized.summary)

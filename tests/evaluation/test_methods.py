@@ -125,3 +125,17 @@ def test_a_photograph_of_one_colour_becomes_the_mean_of_the_painting(paintings: 
     matched = to_lab(match_colours(torch.full((4, 3, 8, 8), -1.0), paintings))
     mean = to_lab(paintings).mean((2, 3), keepdim=True)
     torch.testing.assert_close(matched, mean.expand_as(matched), atol=1e-2, rtol=0)
+
+
+def test_refined_answers_are_those_of_each_pair_alone(model: ExperimentStage2) -> None:
+    photographs, paintings = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        rendering = methods.refined(model, 2, photographs, paintings)
+        alone = methods.refined(model, 2, photographs[1:], paintings[1:])
+        answer = methods.transfer(model, model.content_latents(photographs), model.style_latents(paintings))
+    torch.testing.assert_close(rendering.latents[1:], alone.latents, atol=1e-4, rtol=0)
+    assert (rendering.latents - answer.latents).abs().max() > 0.01
+    assert rendering.pictures.abs().max() <= 1
+    assert (rendering.indices is None) == (model.variant == "continuous")
+    if rendering.indices is not None:
+        torch.testing.assert_close(rendering.latents, model.quantize_dec.lookup(rendering.indices))

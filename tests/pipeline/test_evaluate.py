@@ -462,6 +462,16 @@ def test_magenta_is_one_more_baseline_where_it_is_wanted(project: Project) -> No
     assert record(discrete, place).table["method"].unique()[-1] == "magenta"
 
 
+def test_refined_answers_are_one_more_method_where_they_are_wanted(project: Project) -> None:
+    discrete = run_id(project, "stage2_discrete")
+    known = places(discrete)
+    run(project, discrete, Options(refine=1, size=64, pairs=2))
+    (place,) = places(discrete) - known
+    assert record(discrete, place).table["method"].unique()[-1] == "refined"
+    with pytest.raises(UserError, match="^size 32: too small to be refined; use at least 64"):
+        run(project, discrete, Options(refine=1, size=32, pairs=2))
+
+
 def test_two_processes_measure_the_same(project: Project) -> None:
     discrete = run_id(project, "stage2_discrete")
     known = places(discrete)

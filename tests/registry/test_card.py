@@ -32,6 +32,7 @@ def test_it_says_what_the_model_is() -> None:
     assert "128 pixels" in card["Limits"]
     assert "- continuous network: run stage2_continuous (c1)\n- git.commit: abc123\n" in card["Lineage"]
     assert 'load_model("models:/painter/VERSION")' in card["Use"]
+    assert "`refine` is a number of steps, 0 by default" in card["Use"]
 
 
 def test_metrics_come_with_intervals_and_which_way_is_better() -> None:

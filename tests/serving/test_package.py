@@ -66,10 +66,11 @@ def test_the_registered_model_paints_what_the_network_paints(
 ) -> None:
     row = {"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}
     answer = model.predict(pd.DataFrame([row, row], dtype=object))
-    assert list(answer.columns) == ["image", "width", "height", "model_version", "seconds"]
+    assert list(answer.columns) == ["image", "width", "height", "model_version", "seconds", "refined"]
     assert "\n" not in answer["image"][0]
     assert (answer["model_version"] == registered.version).all()
     assert (answer["seconds"] > 0).all()
+    assert (answer["refined"] == 0).all()
     image = decode_image(base64.b64decode(answer["image"][1], validate=True), max_pixels=10**6)
     assert image.shape[:2] == (answer["height"][1], answer["width"][1])
     assert np.array_equal(image, Stylizer(network).stylize(*pictures))
@@ -83,7 +84,35 @@ def test_alpha_and_beta_reach_the_networks(
         image = base64.b64decode(model.predict(frame, params=params)["image"][0])
         assert np.array_equal(decode_image(image, max_pixels=10**6), Stylizer(control).stylize(*pictures, **params))
     schema = {param.name: param.default for param in model.metadata.get_params_schema()}
-    assert schema == {"alpha": 1.0, "beta": 1.0, "size": None}
+    assert schema == {"alpha": 1.0, "beta": 1.0, "size": None, "refine": 0}
+
+
+def test_refining_reaches_the_networks_and_ends_with_each_rows_share_of_the_time(
+    registered: RegisteredVersion,
+    control: FidelityControl,
+    pictures: tuple[Picture, Picture],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = mlflow.pyfunc.load_model(registered.uri, model_config={"max_seconds": 100})
+    row = {"content": encode_png(pictures[0]), "style": encode_png(pictures[1])}
+    answer = model.predict(pd.DataFrame([row], dtype=object), params={"refine": 2, "size": 96})
+    assert answer["refined"].tolist() == [2]
+    image = decode_image(base64.b64decode(answer["image"][0]), max_pixels=10**6)
+    assert np.array_equal(image, Stylizer(control).paint(*pictures, control.fidelity(), 96, 2))
+
+    now, paint = [0.0], Stylizer.paint
+
+    def ten_seconds_a_step(self: Stylizer, *arguments: Any) -> Picture:
+        *others, go_on = arguments
+        while go_on():
+            now[0] += 10
+        return paint(self, *others[:-1])
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(Stylizer, "paint", ten_seconds_a_step)
+    answer = model.predict(pd.DataFrame([row, row], dtype=object), params={"refine": 200, "size": 96})
+    assert answer["refined"].tolist() == [5, 5]
+    assert answer["seconds"].tolist() == [50, 50]
 
 
 def test_arrows_columns_are_taken_as_those_of_objects(model: mlflow.pyfunc.PyFuncModel, noise: Picture) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from quantart.images.arrays import Picture, encode_png
-from quantart.serving.requests import Limits, RequestError, read_fidelity, read_rows, read_size
+from quantart.serving.requests import Limits, RequestError, read_fidelity, read_refine, read_rows, read_size
 
 LIMITS = Limits()
 
@@ -134,3 +134,20 @@ def test_a_size_is_a_whole_number_within_the_limits() -> None:
     for size in (0, 31, 65, True, 48.0, "48"):
         with pytest.raises(RequestError, match=f"^params: size = {size!r}: .* 32 to 64"):
             read_size({"size": size}, limits)
+
+
+def test_refining_has_its_limits() -> None:
+    limits = Limits(max_refine=50)
+    assert [read_refine({"refine": steps}, limits) for steps in (0, 1, 50)] == [0, 1, 50]
+    assert read_refine({}, limits) == 0
+    for steps in (-1, 51, True, 2.0, None):
+        with pytest.raises(RequestError, match=f"^params: refine = {steps!r}: .* 0 to 50; leave it out"):
+            read_refine({"refine": steps}, limits)
+
+
+def test_a_refined_picture_has_at_least_64_pixels_each_side(noise: Picture) -> None:
+    cells = frame((encode_png(noise), encode_png(noise)))
+    (row,) = read_rows(cells, None, LIMITS, refined=True)
+    assert (row.height, row.width) == (77, 64)
+    with pytest.raises(RequestError, match="^row 0, column content: 40 × 48 pixels, size = 64; .* 77 to 1121"):
+        read_rows(cells, 64, LIMITS, refined=True)

@@ -61,7 +61,7 @@ def test_every_request_form_answers_the_painted_picture(
     status, answer = ask(server, {form: FORMS[form](*map(as_text, pictures))})
     assert status == 200
     (row,) = answer["predictions"]
-    assert list(row) == ["image", "width", "height", "model_version", "seconds"]
+    assert list(row) == ["image", "width", "height", "model_version", "seconds", "refined"]
     assert row["model_version"] == registered.version
     image = decode_image(base64.b64decode(row["image"], validate=True), max_pixels=10**6)
     assert image.shape[:2] == (row["height"], row["width"])

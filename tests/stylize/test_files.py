@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quantart.errors import UserError
+from quantart.errors import StoppedBySignal, UserError
 from quantart.images.arrays import Picture, write_image
 from quantart.images.decode import read_image
 from quantart.models.fidelity import Fidelity, FidelityControl
@@ -261,3 +263,58 @@ def test_those_who_share_a_folder_paint_each_picture_once(
     assert len(counted) == len(painted) == len(set(painted)) == 6
     assert sorted(file.name for file in out.iterdir()) == sorted({*painted, "grid.png"})
     assert all(each.written for each in done)
+
+
+def test_a_signal_while_refining_keeps_the_best_so_far(
+    album: list[str],
+    files: tuple[Path, Path],
+    project: Project,
+    control: FidelityControl,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, paint = tmp_path / "out", Stylizer.paint
+
+    def interrupted(self: Stylizer, *arguments: Any) -> Picture:
+        *others, steps = arguments
+
+        def go_on() -> bool:
+            if more := steps():
+                os.kill(os.getpid(), signal.SIGINT)  # in the middle of the first step
+            return bool(more)
+
+        return paint(self, *others, go_on)
+
+    monkeypatch.setattr(Stylizer, "paint", interrupted)
+    plan, networks = make_plan(album, [str(files[1])], out), project_networks(project, None)
+    with pytest.raises(StoppedBySignal) as stopped:
+        stylize_files(plan, *networks, refine=3)
+    assert stopped.value.exit_code == 130
+    (written,) = out.iterdir()
+    left = "--skip-existing goes on with the other 2"
+    assert str(stopped.value) == (
+        f"stopped by SIGINT: {written} is the best so far, after 1 of 3 steps of refining; {left}"
+    )
+    photo, painting = (read_image(file, max_pixels=10**6) for file in (plan.contents[0], files[1]))
+    once = paint(Stylizer(control), photo, painting, networks[1], None, 1)
+    assert np.array_equal(read_image(written, max_pixels=10**6), once)
+
+
+def test_folders_are_refined_alike_each_time_and_what_is_too_large_is_named(
+    album: list[str], files: tuple[Path, Path], project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    networks, style = project_networks(project, None), [str(files[1])]
+    write_image(tmp_path / "album" / "wide.png", np.zeros((64, 64 * 129, 3), np.uint8))
+    for name in ("one", "two"):
+        done = stylize_files(make_plan(album, style, tmp_path / name), *networks, refine=2)
+        assert [error.fault for error in done.skipped] == [f"{tmp_path / 'album' / 'wide.png'}: 8256 × 64 pixels"]
+        assert len(done.written) == 3
+    assert capsys.readouterr().err.splitlines()[-1] == "refine: 8 of 8"
+    first, second = ([data for _, data in state(tmp_path / name).values()] for name in ("one", "two"))
+    assert first == second
+    stylize_files(make_plan(album, style, tmp_path / "not"), *networks)
+    assert not {data for _, data in state(tmp_path / "not").values()} & set(first)
+    for steps in (-1, 10**5):
+        with pytest.raises(UserError, match=f"^refine = {steps}: .* 0 to 10000"):
+            stylize_files(make_plan(album, style, tmp_path / "none"), *networks, refine=steps)
+    assert not (tmp_path / "none").exists()

@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 
 from quantart.errors import UserError
 from quantart.images.decode import ImageError
-from quantart.stylize.sizes import painted_size
+from quantart.stylize.sizes import check_steps, painted_size
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,25 @@ def test_a_limit_holds_where_no_size_is_asked_for_too() -> None:
             painted_size(32, 8192, size, 2048)
         assert refused.value.fault == "8192 × 32 pixels"
         assert "max_size = 2048" in refused.value.remedy
+
+
+def test_refined_pictures_have_limits_of_their_own() -> None:
+    assert painted_size(256, 384, None, refined=True) == (256, 384)
+    assert painted_size(40, 50, None, refined=True) == (64, 80)  # scaled up
+    assert painted_size(256, 384, 1254, refined=True) == (836, 1254)
+    for size in (95, 1255):
+        with pytest.raises(ImageError) as refused:
+            painted_size(256, 384, size, refined=True)
+        assert refused.value.fault == f"384 × 256 pixels, size = {size}"
+        assert refused.value.remedy.startswith("for this picture it may be 96 to 1254: refined, ")
+        assert "1048576" in refused.value.remedy
+    with pytest.raises(ImageError, match="at most 128 times the other"):
+        painted_size(64, 64 * 129, None, refined=True)
+
+
+@pytest.mark.parametrize("steps", [-1, 10_001, 10**30, 1.5, float("nan"), True, "9", None])
+def test_no_number_of_steps(steps: Any) -> None:
+    with pytest.raises(UserError) as refused:
+        check_steps(steps)
+    assert refused.value.fault == f"refine = {steps!r}: must be a whole number of steps from 0 to 10000"
+    assert [check_steps(each) for each in (0, 10_000)] == [0, 10_000]

@@ -1,13 +1,16 @@
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from quantart.images.arrays import Picture, resize, to_arrays, to_tensor
+from quantart.images.arrays import Picture, resize, resize_short_side, to_arrays, to_tensor
 from quantart.images.decode import ImageError, read_image
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.refining import refine
 from quantart.stylize import strips
 from quantart.stylize.stylizer import Stylizer
 
@@ -169,3 +172,36 @@ def test_pictures_that_cannot_be_painted_are_named(
     with pytest.raises(ImageError) as refused:
         Stylizer(network).stylize(*blank)
     assert refused.value.fault == fault
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "asked"), [(1.0, 1.0, 2), (0.0, 0.5, 2), (0.5, 0.5, 4), (0.5, 0.0, 0)], ids=str
+)
+def test_each_networks_answer_is_refined_before_alpha_and_beta_mix_them(
+    alpha: float, beta: float, asked: int, control: FidelityControl, pictures: tuple[Picture, Picture]
+) -> None:
+    stylizer, fidelity, calls = Stylizer(control), control.fidelity(alpha, beta), []
+    content, style = resize(pictures[0], 66, 80), pictures[1]
+
+    def go_on() -> bool:
+        calls.append(1)
+        return True
+
+    painted = stylizer.paint(content, style, fidelity, None, 2, go_on)
+    assert len(calls) == asked
+    seen = stylizer.seen_of(style)
+    photo, painting = to_tensor(content), to_tensor(resize_short_side(seen, 64))  # the resolution of 32 is too small
+    even = np.pad(seen, ((0, seen.shape[0] % 2), (0, seen.shape[1] % 2), (0, 0)), mode="reflect")
+    with torch.inference_mode():
+        styles = {variant: control.style_latents(to_tensor(even), variant) for variant in fidelity.styled}
+        z = control.mixed_latents(photo, styles, fidelity, lambda model, h: refine(model, h, photo, painting, 2))
+        expected = to_arrays(control.decode(z, fidelity))[0]
+    assert np.array_equal(painted, expected)
+    assert np.array_equal(painted, stylizer.paint(content, style, fidelity)) == (asked == 0)
+
+
+def test_the_losses_are_not_imported_unless_something_is_refined() -> None:
+    code = (
+        "import sys, quantart.stylize.files; assert not any(name.startswith('quantart.losses') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from quantart.components import style_transfer
 from quantart.losses.colour import from_lab, to_lab
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.refining import refine
 
 ADAIN = "adain"
 CONTENT_DECODED = "content_decoded"
@@ -20,8 +22,9 @@ COPIED_CONTENT = "copied_content"
 COPIED_STYLE = "copied_style"
 BASELINES = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE)
 """Measured in every evaluation, in this order."""
+REFINED = "refined"
 MAGENTA = "magenta"
-"""A further baseline, where it is asked for."""
+"""Two further ones, where they are asked for."""
 
 
 class Rendering(NamedTuple):
@@ -47,6 +50,13 @@ def mixed(control: FidelityControl, fidelity: Fidelity, photographs: Tensor, pai
     """The model under fidelity control, together with its other variant; pictures `(b, 3, h, w)`."""
     z = control.latents(photographs, paintings, fidelity)
     return Rendering(control.decode(z, fidelity).clamp(-1, 1), z, None)
+
+
+def refined(model: ExperimentStage2, steps: int, photographs: Tensor, paintings: Tensor) -> Rendering:
+    """The model's answers, each optimised for its own pair: pictures `(b, 3, h, w)`, at least 64 wide."""
+    answers = model.transfer(model.content_latents(photographs), model.style_latents(paintings)).unquantised
+    pairs = zip(answers.split(1), photographs.split(1), paintings.split(1), strict=True)
+    return _quantise(model, torch.cat([refine(model, *pair, steps) for pair in pairs]))
 
 
 def adain(model: ExperimentStage2, content: Tensor, style: Tensor) -> Rendering:

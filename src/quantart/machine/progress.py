@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import TypeVar
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from rich.text import Text
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
+def progress(items: Iterable[Item], total: int, title: str) -> Generator[Item, None, None]:
     """Yield `items` under a bar on standard error, or with a line for each tenth where that is no terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:

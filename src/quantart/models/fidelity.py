@@ -8,7 +8,7 @@ models, which must have one shape, do not change.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from numbers import Real
 from typing import Any, NamedTuple, Self
 
@@ -148,18 +148,26 @@ class FidelityControl(nn.Module):
         """Style pictures `(b, 3, h, w)` in [-1, 1] to one model's style latents `(b, c, h / f, w / f)`."""
         return self._models[variant].style_latents(style)
 
-    def mixed_latents(self, content: Tensor, styles: Mapping[Variant, Tensor], fidelity: Fidelity) -> Tensor:
+    def mixed_latents(
+        self,
+        content: Tensor,
+        styles: Mapping[Variant, Tensor],
+        fidelity: Fidelity,
+        refine: Callable[[ExperimentStage2, Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Content pictures `(b, 3, h, w)` in [-1, 1] to the latents that `decode` takes.
 
         Args:
             styles: `style_latents` of each of `fidelity.styled`.
+            refine: from a model and the output of its network, not quantised, to what takes the place of its answer.
         """
         latents: dict[Variant, Tensor] = {}
         for variant in fidelity.variants:
             model = self._models[variant]
             z = model.content_latents(content)
             if fidelity.beta > 0.0:
-                z_y = model.transfer(z, styles[variant]).z
+                answer = model.transfer(z, styles[variant])
+                z_y = refine(model, answer.unquantised) if refine else answer.z
                 z = z_y if fidelity.beta == 1.0 else model.projected(torch.lerp(z, z_y, fidelity.beta))
             latents[variant] = z
         if len(latents) == 1:

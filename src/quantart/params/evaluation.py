@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from quantart.params.section import Count, Section
+from quantart.params.section import Count, Section, Step
 from quantart.vocabulary.metrics import Limit, check_metric, larger_is_better, parse_limit
 from quantart.vocabulary.names import FeatureNetworkName, PerceptualNetworkName, Variant
 
@@ -21,6 +21,8 @@ class EvaluateParams(Section):
     batch_size: Count = 8
     magenta: bool = False
     """add Magenta's network as a baseline; needs quantart[magenta]"""
+    refine: Step = 0
+    """steps that refine the network's answer for each pair, as one more method; 0: leave it out"""
 
 
 class ExportParams(Section):

@@ -21,6 +21,7 @@ from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, checke
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.evaluation import EvaluateParams
+from quantart.params.training import SMALLEST_PAINTING
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.evaluation_data import DEFAULT_PAIRS, EvaluationData, Selection, open_data
 from quantart.pipeline.evaluation_log import log_evaluation
@@ -52,6 +53,7 @@ class Options(Selection):
     sweep: bool = False  # measure a grid of both instead
     weights: tuple[Path, ...] = ()  # files with weights of the networks that measure
     magenta: bool | None = None  # Magenta's network as one more baseline; None: as params.yaml says
+    refine: int | None = None  # steps of the method `refined`, 0: none; None: as params.yaml says
     batch_size: int | None = None  # None: as params.yaml says
     device: str | None = None  # e.g. `cpu` or `cuda:1`; None: the default
 
@@ -124,6 +126,7 @@ class _Evaluation:
         self._project = project
         self._options = options
         self._default_size = params.size
+        self._refine = params.refine if options.refine is None else options.refine
         state = PartialState(cpu=default_device().type == "cpu")
         files = assign_weights(options.weights, (params.network, params.features))
         self._first = state.is_main_process
@@ -134,6 +137,7 @@ class _Evaluation:
             weights=files,
             batch_size=options.batch_size or params.batch_size,
             magenta=params.magenta if options.magenta is None else options.magenta,
+            refine=self._refine,
             device=chosen_device(options.device) if options.device and state.num_processes == 1 else state.device,
         )
 
@@ -167,6 +171,8 @@ class _Evaluation:
     def _size(self, shape: Mapping[str, Any]) -> int:
         """Side in pixels of the squares that pairs are judged at, given the shape of the model's VQGANs."""
         size, down = self._options.size or self._default_size, downsampling(shape)
+        if self._refine and size < SMALLEST_PAINTING:
+            raise UserError(f"size {size}: too small to be refined", f"use at least {SMALLEST_PAINTING}, or refine 0")
         if size % down:
             raise UserError(f"size {size}: the model needs a multiple of {down}", f"use {size // down * down or down}")
         return size

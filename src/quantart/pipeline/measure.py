@@ -16,7 +16,7 @@ import torch
 from quantart.evaluation import methods
 from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.magenta import MagentaStylizer
-from quantart.evaluation.methods import MAGENTA, Painter
+from quantart.evaluation.methods import MAGENTA, REFINED, Painter
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import Perception
 from quantart.evaluation.rendering import PairRenderer
@@ -73,11 +73,13 @@ class Judge:
         weights: Mapping[FeatureNetworkName, Path],
         batch_size: int,
         magenta: bool,
+        refine: int,
         device: torch.device,
     ) -> None:
         self._device = device
         self._batch_size = batch_size
         self._magenta = magenta
+        self._refine = refine
         lpips = self.placed(LPIPS(network, weights.get(network)))
         others = [each for each in get_args(PerceptualNetworkName) if each == features != network]
         self.perception = Perception(
@@ -97,9 +99,11 @@ class Judge:
                 for fidelity in settings.fidelities
             }
         extras: dict[str, Painter] = {}
+        if self._refine:
+            extras[REFINED] = partial(methods.refined, model, self._refine)
         if self._magenta:
             stylizer = MagentaStylizer()
-            extras = {MAGENTA: lambda photos, paintings: methods.repainted(model, stylizer(photos, paintings))}
+            extras[MAGENTA] = lambda photos, paintings: methods.repainted(model, stylizer(photos, paintings))
         render = PairRenderer(model, task, self.perception, self._batch_size, painters, extras)
         found = evaluate_transfer(render, samples=GRID_PAIRS)
         if settings is not None and settings.sweep:

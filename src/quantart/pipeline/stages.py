@@ -45,7 +45,8 @@ STAGES = {
     "evaluate": Stage(
         ("quantart.pipeline.measure", "quantart.data.originals"),
         (
-            *("evaluate.network", "evaluate.features", "evaluate.size", "evaluate.batch_size", "evaluate.magenta"),
+            *("evaluate.network", "evaluate.features", "evaluate.size", "evaluate.batch_size"),
+            *("evaluate.magenta", "evaluate.refine"),
             *("data.resize", "data.max_aspect", "data.max_pixels"),
         ),
     ),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
+from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA, REFINED
 from quantart.evaluation.summary import rows_of
 from quantart.images.arrays import Picture
 from quantart.images.grid import picture_grid
@@ -19,6 +19,7 @@ _COLUMNS = {
     COPIED_CONTENT: "content",
     COPIED_STYLE: "style",
     MODEL: "output",
+    REFINED: "refined",
     ADAIN: "AdaIN baseline",
     COLOUR_MATCHED: "colours matched",
     MAGENTA: "Magenta",

@@ -22,6 +22,7 @@ from quantart.vocabulary.metrics import FEW_HEADLINES, HEADLINES, MODEL
 
 _TITLES = {
     MODEL: "the model",
+    methods.REFINED: "the model's answer, refined for each pair",
     methods.ADAIN: "AdaIN on the latents, untrained",
     methods.CONTENT_DECODED: "content latents decoded as a painting",
     methods.STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from quantart.evaluation.evaluate import EvaluationResult
-from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, STYLE_VQGAN
+from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, REFINED, STYLE_VQGAN
 from quantart.losses.lpips import LPIPS
 from quantart.machine.whole import write_whole
 from quantart.models.fidelity import Fidelity
 from quantart.vocabulary.metrics import STRUCTURE, TEXTURE
 
 # without the copies, whose distance of zero would squeeze the rest
-_SHOWN = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, MAGENTA)
+_SHOWN = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, REFINED, MAGENTA)
 
 
 @dataclass(frozen=True)

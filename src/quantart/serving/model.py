@@ -22,7 +22,7 @@ from quantart.machine.device import default_device
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.serving.folder import SUMS, check_networks, served_version
-from quantart.serving.requests import Limits, Row, read_fidelity, read_rows, read_size
+from quantart.serving.requests import Limits, Row, read_fidelity, read_refine, read_rows, read_size
 from quantart.stylize.stylizer import Stylizer
 from quantart.vocabulary.names import VARIANTS
 
@@ -30,12 +30,13 @@ log = logging.getLogger("uvicorn.quantart")  # shown by the server, whose logger
 
 
 class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without types
-    """Rows with `content` and `style` to rows with `image`, `width`, `height`, `model_version` and `seconds`.
+    """Rows with `content` and `style` to rows with `image`, `width`, `height`, `model_version`, `seconds`, `refined`.
 
-    `image` is the base64 of a PNG of `width` × `height` pixels, `model_version` comes from `served_version`, and
-    `seconds` is what the network needed for the row, without waiting for other requests. The parameters hold for all
-    rows of a request: `alpha` and `beta` are visual and style fidelity (`FidelityControl`), `size` is the long side in
-    pixels (`Stylizer`). The model's configuration is `Limits`.
+    `image` is the base64 of a PNG of `width` × `height` pixels, `model_version` comes from `served_version`, `seconds`
+    is what the network needed for the row, without waiting for other requests, and `refined` how many steps it made.
+    The parameters hold for all rows of a request: `alpha` and `beta` are visual and style fidelity (`FidelityControl`),
+    `size` is the long side in pixels, `refine` the most steps of refining (`Stylizer`). The model's configuration is
+    `Limits`.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -57,7 +58,9 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
         try:
             fidelity = self._control.fidelity(**read_fidelity(params or {}))
             size = read_size(params or {}, self._limits)
-            answers = [self._answer(row, fidelity, deadline) for row in read_rows(model_input, size, self._limits)]
+            refine = read_refine(params or {}, self._limits)
+            rows = read_rows(model_input, size, self._limits, refined=refine > 0)
+            answers = [self._answer(row, fidelity, deadline, refine, len(rows)) for row in rows]
         except UserError as error:
             # MLflow's server answers 400 to this code, and a traceback to any other error
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE) from error
@@ -66,7 +69,7 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
         log.info(text, len(answers), seconds, styles.hits, styles.misses, styles.entries, styles.bytes / 1e6)
         return pd.DataFrame(answers)
 
-    def _answer(self, row: Row, fidelity: Fidelity, deadline: float) -> dict[str, Any]:
+    def _answer(self, row: Row, fidelity: Fidelity, deadline: float, refine: int, rows: int) -> dict[str, Any]:
         free = self._painting.acquire(timeout=max(0, deadline - time.monotonic()))
         try:
             if not free or time.monotonic() >= deadline:
@@ -76,7 +79,15 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
             # not earlier: decoded pictures take far more memory than their files
             content, style = row.decode(self._limits)
             start = time.monotonic()
-            image = self._stylizer.paint(content, style, fidelity, max(row.height, row.width))
+            enough = start + (deadline - start) / (rows - row.number)  # rows that follow get their share of the time
+            steps = 0
+
+            def go_on() -> bool:
+                nonlocal steps
+                steps += (more := time.monotonic() < enough)
+                return more
+
+            image = self._stylizer.paint(content, style, fidelity, max(row.height, row.width), refine, go_on)
             seconds = time.monotonic() - start
         finally:
             if free:
@@ -88,6 +99,7 @@ class QuantArtModel(PythonModel):  # type: ignore[misc]  # MLflow comes without 
             "height": height,
             "model_version": self._version,
             "seconds": round(seconds, 4),
+            "refined": steps,
         }
 
 

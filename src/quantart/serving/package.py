@@ -26,12 +26,15 @@ from quantart.serving.folder import SHA256_TAG, SUMS, loadable, write_checksums
 from quantart.serving.requests import COLUMNS, Limits
 from quantart.vocabulary.names import Variant
 
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pillow-heif", "pyyaml", "safetensors", "torch")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pillow-heif", "pyyaml", "safetensors", "torch", "torchvision")
 CARD = "README.md"
 # of any type: for binary columns MLflow decodes base64 itself in two of its four request forms, and drops what it does
 # not know (url-safe characters, the head of a data: URI); and it refuses Arrow's binary columns
 _INPUTS = {column: AnyType() for column in COLUMNS}
-_OUTPUTS = {"image": "string", "width": "long", "height": "long", "model_version": "string", "seconds": "double"}
+_OUTPUTS = {
+    **{"image": "string", "width": "long", "height": "long"},
+    **{"model_version": "string", "seconds": "double", "refined": "long"},
+}
 
 
 def log_and_register(
@@ -101,7 +104,7 @@ def _signature(alpha: float) -> ModelSignature:
     The default of `size` is null, which MLflow accepts for any type; any number could be mistaken for a size.
     """
     inputs, outputs = (Schema([ColSpec(kind, name) for name, kind in each.items()]) for each in (_INPUTS, _OUTPUTS))
-    params = (("alpha", "double", alpha), ("beta", "double", 1.0), ("size", "long", None))
+    params = (("alpha", "double", alpha), ("beta", "double", 1.0), ("size", "long", None), ("refine", "long", 0))
     return ModelSignature(inputs, outputs, ParamSchema([ParamSpec(*param) for param in params]))
 
 

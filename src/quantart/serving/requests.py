@@ -16,7 +16,7 @@ import pandas as pd
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
 from quantart.images.decode import ImageError, TooLargeError, decode_image, stored_size
-from quantart.stylize.sizes import MIN_SIDE, check_sides, painted_size
+from quantart.stylize.sizes import MIN_SIDE, check_sides, check_steps, painted_size
 from quantart.stylize.stylizer import STYLE_CACHE
 
 COLUMNS = ("content", "style")
@@ -35,6 +35,7 @@ class Limits:
     max_sent: int = 200_000_000  # pixels of all pictures sent in a request; more are refused from the headers
     max_painted: int = 2**24  # pixels painted in one request: 64 pictures of 512², 16 of 1024², 4 of 2048²
     max_seconds: int = 300  # from when the model gets a request to when it starts the last picture; no later start
+    max_refine: int = 200  # steps of refining a picture; what is left of max_seconds is shared among the rows
     at_once: int = 1  # pictures painted at the same time; each uses all threads of torch, and memory of its own
     style_cache: int = STYLE_CACHE  # bytes for the latents of style pictures, for the next request with the same one
 
@@ -89,13 +90,14 @@ class Row:
         return pictures
 
 
-def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits) -> list[Row]:
+def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits, *, refined: bool = False) -> list[Row]:
     """The rows of a request, all checked by their pictures' headers; none is decoded.
 
     A cell holds the bytes of a picture file, their base64 text, or a data: URI.
 
     Args:
         size: pixels of the long side asked for, see `painted_size`.
+        refined: whether the pictures are refined, which takes other sizes.
 
     Raises:
         RequestError: no row, too many rows, too many pixels in all, or a cell that is not one picture within the limits
@@ -109,7 +111,7 @@ def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits) -> list[Row
     for number, (content, style) in enumerate(zip(*columns, strict=True)):
         with _named(number, "content"):
             content_sides = _stored_size(content, limits)
-            height, width = painted_size(*content_sides, size, limits.max_size)
+            height, width = painted_size(*content_sides, size, limits.max_size, refined=refined)
         with _named(number, "style"):
             style_sides = _stored_size(style, limits)
             check_sides(*style_sides)
@@ -156,6 +158,14 @@ def read_size(params: Mapping[str, Any], limits: Limits) -> int | None:
         fault = f"params: size = {size!r}: must be a whole number of pixels from {MIN_SIDE} to {limits.max_size}"
         raise RequestError(fault, "leave it out for the content picture's own")
     return size
+
+
+def read_refine(params: Mapping[str, Any], limits: Limits) -> int:
+    """Steps of refining asked for."""
+    try:
+        return check_steps(params.get("refine", 0), limits.max_refine)
+    except UserError as error:
+        raise RequestError(f"params: {error.fault}", "leave it out for the network's own answer") from None
 
 
 def _stored_size(cell: Any, limits: Limits) -> tuple[int, int]:

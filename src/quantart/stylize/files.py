@@ -20,7 +20,8 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project
 from quantart.stylize.grids import write_grids
 from quantart.stylize.plan import Plan
-from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, painted_size
+from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, check_steps, painted_size
+from quantart.stylize.steps import Steps
 from quantart.stylize.stylizer import Stylizer
 
 PACKAGED = "MLmodel"  # in the folder of a model that MLflow packaged
@@ -120,16 +121,21 @@ class Stylized(NamedTuple):
         return f"{said}; {kept}" if kept else said
 
 
-def stylize_files(plan: Plan, networks: FidelityControl, fidelity: Fidelity, *, size: int | None = None) -> Stylized:
+def stylize_files(
+    plan: Plan, networks: FidelityControl, fidelity: Fidelity, *, size: int | None = None, refine: int = 0
+) -> Stylized:
     """Paint each content of the plan in the manner of each style, and write the pictures and the grids.
 
     Files that can't be read or have an unsuitable size are skipped; all others are painted. See `painted_size` on
-    `size`. Several processes may work on one plan with `skip_existing`: each picture is painted by one of them.
+    `size` and `Stylizer.paint` on `refine`. Several processes may work on one plan with `skip_existing`: each picture
+    is painted by one of them.
 
     Raises:
-        UserError: no picture can have that size, or a picture can't be written.
+        UserError: no picture can have that size or be refined so often, or a picture can't be written.
+        StoppedBySignal: SIGINT or SIGTERM came while pictures were refined; the last one is written as it then was.
     """
     check_size(size)
+    check_steps(refine)
     stylizer = Stylizer(networks)
     skipped: list[ImageError] = []
     styles = _seen_styles(plan, stylizer, skipped)
@@ -143,22 +149,24 @@ def stylize_files(plan: Plan, networks: FidelityControl, fidelity: Fidelity, *, 
         content: Picture | None = None
         with _skipping(plan.contents[number], skipped):
             data = read_file(plan.contents[number])
-            painted_size(*stored_size(data, max_pixels=MAX_PIXELS), size)
+            painted_size(*stored_size(data, max_pixels=MAX_PIXELS), size, refined=refine > 0)
             content = decode_image(data, max_pixels=MAX_PIXELS)
         return content
 
     written: list[Path] = []
-    for number, place in progress(pairs, len(pairs), "stylize") if len(pairs) > 1 else pairs:
-        output = plan.outputs[number][place]
-        _make_folder(output.parent)
-        with claimed(output) if plan.skip_existing else nullcontext(True) as ours:
-            if not ours:
-                kept += 1
-            elif (content := decoded(number)) is None:
-                broken.add(number)
-            else:
-                write_image(output, stylizer.paint(content, styles[place], fidelity, size))
-                written.append(output)
+    with Steps(refine * len(fidelity.styled), len(pairs)) as steps:
+        for number, place in progress(pairs, len(pairs), "stylize") if len(pairs) > 1 and not steps.each else pairs:
+            output = plan.outputs[number][place]
+            _make_folder(output.parent)
+            with claimed(output) if plan.skip_existing else nullcontext(True) as ours:
+                if not ours:
+                    kept += 1
+                elif (content := decoded(number)) is None:
+                    broken.add(number)
+                else:
+                    write_image(output, stylizer.paint(content, styles[place], fidelity, size, refine, steps))
+                    written.append(output)
+            steps.next_picture(output if output in written[-1:] else None)
     grids = write_grids(plan, styles, broken)
     return Stylized(written + grids, skipped, len(grids), kept)
 

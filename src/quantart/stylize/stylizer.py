@@ -19,7 +19,7 @@ from quantart.images.decode import named
 from quantart.machine.device import autocast
 from quantart.models.fidelity import Fidelity, FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.stylize.sizes import check_sides, painted_size
+from quantart.stylize.sizes import MIN_REFINED, check_sides, painted_size
 from quantart.stylize.strips import allow_large_pictures
 from quantart.vocabulary.names import Variant
 from quantart.vocabulary.shape import downsampling
@@ -57,22 +57,35 @@ class Stylizer:
         return self.paint(content, style, self._model.fidelity(alpha, beta), size)
 
     @torch.inference_mode()
-    def paint(self, content: Picture, style: Picture, fidelity: Fidelity, size: int | None = None) -> Picture:
+    def paint(
+        self,
+        content: Picture,
+        style: Picture,
+        fidelity: Fidelity,
+        size: int | None = None,
+        refine: int = 0,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> Picture:
         """Paint `content` in the manner of `style`, both uint8 `(h, w, 3)` of any size.
 
         The result has the content's aspect; see `painted_size` on `size`.
+
+        Args:
+            refine: steps by which each of `fidelity.styled` refines its answer, before beta and alpha mix them.
+            go_on: asked before each of these steps; where it says no, the best so far is taken.
 
         Raises:
             ImageError: a picture is too small or too long, or can't be painted at that size.
             UserError: a size that no picture can have.
         """
         with named("content"):
-            height, width = painted_size(content.shape[0], content.shape[1], size)
+            height, width = painted_size(content.shape[0], content.shape[1], size, refined=refine > 0)
         with named("style"):
             check_sides(style.shape[0], style.shape[1])
-        scaled = resize(content, height, width)
+        scaled = self._padded(resize(content, height, width))
         styles = self._style_latents(style, fidelity.styled)
-        z = self._model.mixed_latents(self._padded(scaled), styles, fidelity)
+        better = self._refiner(scaled, style, refine, go_on) if refine else None
+        z = self._model.mixed_latents(scaled, styles, fidelity, better)
         with self._autocast():  # not before: it would choose other codes
             painted = self._model.decode(z, fidelity)
         return to_arrays(painted)[0][:height, :width]
@@ -80,6 +93,15 @@ class Stylizer:
     def seen_of(self, style: Picture) -> Picture:
         """What the network sees of a style picture: its middle, at most 2 : 1, its short side at the resolution."""
         return resize_short_side(crop_to_aspect(style, STYLE_ASPECT), self._side)
+
+    def _refiner(
+        self, content: Tensor, style: Picture, steps: int, go_on: Callable[[], bool]
+    ) -> Callable[[ExperimentStage2, Tensor], Tensor]:
+        from quantart.refining import refine  # the losses' networks take seconds to import
+
+        seen = resize_short_side(self.seen_of(style), max(self._side, MIN_REFINED))
+        picture = to_tensor(seen).to(self._device)
+        return lambda model, answer: refine(model, answer, content, picture, steps, go_on)
 
     def _style_latents(self, style: Picture, variants: tuple[Variant, ...]) -> dict[Variant, Tensor]:
         digest = content_hash(style)

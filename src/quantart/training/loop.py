@@ -24,12 +24,13 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from quantart.errors import UserError
+from quantart.machine.interrupt import Interrupt
 from quantart.machine.progress import TrainingBar
 from quantart.training.checkpoint import Checkpoints, TrainingState
 from quantart.training.means import Means
 from quantart.training.muon import Muon, inner_weights
 from quantart.training.objective import AdversarialObjective, Phase
-from quantart.training.stopping import Interrupt, memory_advice
+from quantart.training.stopping import memory_advice
 
 if TYPE_CHECKING:
     from quantart.params.training import TrainingParams
@@ -112,7 +113,8 @@ def train(
                 if accelerator.is_main_process:
                     checkpoints.save(update.state, done)
                 accelerator.wait_for_everyone()
-                interrupt.stop_if_requested(done)
+                again = "run the same command again to resume from it"
+                interrupt.stop_if_requested(f"a checkpoint was written after step {done}; {again}")
     return update.final.cpu()
 
 

@@ -1,17 +1,15 @@
-"""What stops a training early: SIGTERM and SIGINT, memory that runs out, another process that ended."""
+"""What stops a training early: memory that runs out, another process that ended."""
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from quantart.components.distributed import world_size
-from quantart.errors import StoppedBySignal, UserError
+from quantart.errors import UserError
 
 # in plain RuntimeErrors of PyTorch's CPU allocator, CUDA, its libraries and C++
 OUT_OF_MEMORY = (
@@ -23,43 +21,6 @@ OUT_OF_MEMORY = (
     "Cannot allocate memory",
 )
 GLOO = "gloo/"  # errors between processes on CPUs are plain RuntimeErrors that name a source file of gloo
-
-
-class Interrupt:
-    """Remembers the first SIGTERM or SIGINT inside the block, for a checkpoint to be written; a second acts at once."""
-
-    def __init__(self) -> None:
-        self._signum: int | None = None
-        self._before: dict[int, Any] = {}
-
-    @property
-    def requested(self) -> bool:
-        return self._signum is not None
-
-    def request(self) -> None:
-        """Stop as if SIGTERM had come, unless a signal already came."""
-        self._signum = self._signum or signal.SIGTERM
-
-    def stop_if_requested(self, step: int) -> None:
-        if self._signum is not None:
-            raise StoppedBySignal(
-                self._signum,
-                f"a checkpoint was written after step {step}; run the same command again to resume from it",
-            )
-
-    def __enter__(self) -> Interrupt:
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            self._before[signum] = signal.signal(signum, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
-        self._before.clear()
-
-    def _note(self, signum: int, frame: object) -> None:
-        self._signum = signum
-        self.__exit__()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from types import FrameType
 import pytest
 
 from quantart.errors import StoppedBySignal
-from quantart.training.stopping import Interrupt
+from quantart.machine.interrupt import Interrupt
 
 BOTH = pytest.mark.parametrize(("signum", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 
@@ -39,12 +39,12 @@ def send(signum: int) -> None:
 @BOTH
 def test_the_first_signal_is_remembered_and_stops_when_asked(signum: signal.Signals, exit_code: int) -> None:
     with Interrupt() as interrupt:
-        interrupt.stop_if_requested(6)
+        interrupt.stop_if_requested("after step 6")
         assert not interrupt.requested
         send(signum)
         assert interrupt.requested
         with pytest.raises(StoppedBySignal) as caught:
-            interrupt.stop_if_requested(7)
+            interrupt.stop_if_requested("after step 7")
     assert caught.value.exit_code == exit_code
     assert signum.name in str(caught.value)
     assert "step 7" in str(caught.value)

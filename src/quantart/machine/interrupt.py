@@ -1,0 +1,46 @@
+"""SIGTERM and SIGINT as a request to stop in good order."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from quantart.errors import StoppedBySignal
+
+
+class Interrupt:
+    """Remembers the first SIGTERM or SIGINT inside the block, so that work can be kept; a second acts at once.
+
+    Only the main thread may enter it.
+    """
+
+    def __init__(self) -> None:
+        self._signum: int | None = None
+        self._before: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        return self._signum is not None
+
+    def request(self) -> None:
+        """Stop as if SIGTERM had come, unless a signal already came."""
+        self._signum = self._signum or signal.SIGTERM
+
+    def stop_if_requested(self, message: str) -> None:
+        """Raise StoppedBySignal, with what was kept and how to go on, if a signal came."""
+        if self._signum is not None:
+            raise StoppedBySignal(self._signum, message)
+
+    def __enter__(self) -> Interrupt:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._before[signum] = signal.signal(signum, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before.clear()
+
+    def _note(self, signum: int, frame: object) -> None:
+        self._signum = signum
+        self.__exit__()
