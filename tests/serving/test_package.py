@@ -288,7 +288,7 @@ def test_the_model_runs_without_this_repository(registered: RegisteredVersion, t
         text=True,
         check=True,
     )
-    assert not any((folder / "code" / "quantart" / room).exists() for room in ("training", "losses", "evaluation"))
+    assert not any((folder / "code" / "quantart" / room).exists() for room in ("training", "evaluation"))
     where, image = process.stdout.splitlines()[-2:]
     assert Path(where).is_relative_to(folder)
     assert base64.b64decode(image).startswith(b"\x89PNG")
