@@ -49,7 +49,7 @@ def refine(
         best, least = start, float("inf")
         for step in range(steps + 1):
             h = model.projected(start + moved * unit)
-            coded = model.quantize_dec.lookup(model.quantize_dec.nearest(h)) if model.variant == "discrete" else h
+            coded = _coded(model, h)
             with half():
                 total, _ = loss(model.decode(h + (coded - h).detach()), scene, hand)
             if step == 0 or total.item() < least:
@@ -61,9 +61,14 @@ def refine(
     return best
 
 
+@torch.no_grad()
+def _coded(model: ExperimentStage2, h: Tensor) -> Tensor:
+    return model.quantize_dec.lookup(model.quantize_dec.nearest(h)) if model.variant == "discrete" else h
+
+
 @lru_cache(maxsize=2)
 def _loss(device: torch.device) -> PaintingLoss:
     """With the weights that the default trains with (`stage2.painting`)."""
     return PaintingLoss(
-        texture_weight=10.0, coarse_texture_weight=8.0, moments_weight=4.0, colour_weight=4.0, content_weight=3.0
+        texture_weight=10.0, coarse_texture_weight=8.0, moments_weight=4.0, colour_weight=4.0, content_weight=6.0
     ).to(device)

@@ -45,7 +45,7 @@ def test_adain_of_the_discrete_variant_ends_on_codes_of_the_style(
 ) -> None:
     rendering = methods.adain(model, content, 0.5 * content.flip(0))
     assert rendering.indices is not None
-    torch.testing.assert_close(rendering.latents, model.quantize_dec.lookup(rendering.indices))
+    torch.testing.assert_close(rendering.latents, model.quantize_dec.lookup(rendering.indices.clone()))
     assert len(rendering.indices.unique()) > 1
 
 
@@ -138,4 +138,4 @@ def test_refined_answers_are_those_of_each_pair_alone(model: ExperimentStage2) -
     assert rendering.pictures.abs().max() <= 1
     assert (rendering.indices is None) == (model.variant == "continuous")
     if rendering.indices is not None:
-        torch.testing.assert_close(rendering.latents, model.quantize_dec.lookup(rendering.indices))
+        torch.testing.assert_close(rendering.latents, model.quantize_dec.lookup(rendering.indices.clone()))

@@ -230,7 +230,7 @@ class PaintingParams(Section):
     """means and deviations of the network's channels, as in the painting"""
     colour_weight: Weight = 4.0
     """CIELAB means and deviations, as in the painting"""
-    content_weight: Weight = 3.0
+    content_weight: Weight = 6.0
     """standardised features, as in the photograph"""
     codebook_weight: Weight = 0.5
     """squared distance of the discrete variant's latents to their nearest codes"""
