@@ -39,12 +39,21 @@ def test_near_ties_of_an_untrained_codebook_fall_as_in_the_references_expression
 def test_many_latents_are_compared_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
     q, z = quantizer(), torch.randn(2, 6, 9, 7)
     whole = q.nearest(z)
-    monkeypatch.setattr(module, "CPU_LATENTS", 12)
+    monkeypatch.setattr(module, "CPU_DISTANCES", 12 * 20)
     sizes: list[int] = []
     plain = module._distances
     monkeypatch.setattr(module, "_distances", lambda z, codes: sizes.append(len(z)) or plain(z, codes))
     assert torch.equal(q.nearest(z), whole)
     assert sizes == [12] * 10 + [6]
+
+
+@pytest.mark.parametrize("codes", [64, 192, 100])
+def test_the_first_of_equally_near_codes_is_taken(codes: int) -> None:
+    q, z = quantizer(codes), torch.randn(1, 6, 8, 8)
+    q.embedding.weight.data[codes // 2 :] = q.embedding.weight.data[: codes // 2]
+    flat = z.permute(0, 2, 3, 1).reshape(-1, 6)
+    assert torch.equal(q.nearest(z).flatten(), torch.cdist(flat, q.embedding.weight).argmin(1))
+    assert q.nearest(z).max() < codes // 2
 
 
 def test_codes_are_their_own_nearest_and_lookup_keeps_positions() -> None:

@@ -9,7 +9,7 @@ from quantart.losses.adversarial import adaptive_weight
 from quantart.losses.colour import colour_loss
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss, texture_loss
-from quantart.losses.statistics import correlations, relative_distance
+from quantart.losses.statistics import channels, relative_distance
 
 
 def test_without_adversary_it_is_reconstruction_perception_and_codebook() -> None:
@@ -61,7 +61,8 @@ def test_pixels_and_texture_have_weights_and_the_network_a_first_step() -> None:
     assert "texture_loss" not in logs
     late, logs = loss.generator(x, y, torch.tensor(0.0), torch.zeros(1), step=5, adversarial=False)
     layers = zip(perceptual.features(x)[:4], perceptual.features(y)[:4], strict=True)
-    texture = torch.stack([relative_distance([correlations(b)], [correlations(a)]) for a, b in layers]).mean().item()
+    correlations = [[channels(layer).correlations for layer in both] for both in layers]
+    texture = torch.stack([relative_distance([b], [a]) for a, b in correlations]).mean().item()
     assert logs["texture_loss"].item() == pytest.approx(texture, rel=1e-4)
     assert late.item() == pytest.approx(
         3.0 * difference + 0.06 * perceptual(x, y).mean().item() + 0.15 * texture, rel=1e-5

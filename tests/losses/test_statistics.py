@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from quantart.losses.statistics import correlations, gram_matrix, moments, relative_distance
+from quantart.losses.statistics import channels, gram_matrix, moments, relative_distance
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -42,18 +42,34 @@ def test_relative_distance_is_the_mean_over_layers_of_the_relative_norm() -> Non
 def test_correlations_ignore_tint_and_contrast_but_not_structure() -> None:
     torch.manual_seed(0)
     features = torch.randn(2, 5, 8, 8) + torch.randn(2, 1, 8, 8)
-    found = correlations(features)
+    found = channels(features).correlations
     expected = torch.stack([torch.corrcoef(each.flatten(1)) for each in features])
     torch.testing.assert_close(found, expected, rtol=0, atol=0.06)  # no channel counts fully
-    assert torch.allclose(correlations(3.0 * features + 2.0), found, atol=1e-5)
-    assert (correlations(features.flip(3).roll(1, 1)) - found).abs().max() > 0.1
+    assert torch.allclose(channels(3.0 * features + 2.0).correlations, found, atol=1e-5)
+    assert (channels(features.flip(3).roll(1, 1)).correlations - found).abs().max() > 0.1
 
 
 def test_a_flat_channel_correlates_with_nothing_and_its_gradient_is_finite() -> None:
     features = torch.randn(1, 3, 8, 8)
     features[:, 1] = 0.5
     features.requires_grad_()
-    found = correlations(features)
+    found = channels(features).correlations
     found.sum().backward()
     assert found[0, 1].abs().max() < 1e-5
     assert features.grad.isfinite().all()
+
+
+def test_channels_are_standardised_as_their_moments_say() -> None:
+    features = torch.from_numpy(normal(2, 4, 9, 7)).float() * 3.0 + 2.0
+    found = channels(features)
+    torch.testing.assert_close(found.moments, moments(features))
+    whole = found.standardise(features)
+    torch.testing.assert_close(whole.mean((2, 3)), torch.zeros(2, 4), rtol=0, atol=1e-5)
+    torch.testing.assert_close(whole.std((2, 3), correction=0), found.deviation / found.scale)
+    torch.testing.assert_close(gram_matrix(whole), found.correlations, rtol=1e-4, atol=1e-5)
+
+
+def test_correlations_of_a_flat_picture_are_not_infinitely_far_from_others() -> None:
+    flat, varied = channels(torch.full((1, 4, 8, 8), 0.5)), channels(torch.from_numpy(normal(1, 4, 8, 8)).float())
+    distance = relative_distance([varied.correlations], [flat.correlations], least=1.0)
+    assert 1.0 < distance.item() < 5.0

@@ -77,23 +77,26 @@ class StyledNorm(nn.Module):
 
     def forward(self, content: Tensor, style: StyleFeatures) -> Tensor:
         """Content features `(b, c, h, w)` with the style's statistics."""
-        normal = standardised(content)
+        own, spread = _statistics(content)
         mean, deviation = style.mean, style.deviation
-        if self.query is not None and style.keys is not None and style.values is not None:
-            queries = F.normalize(full_precision(self.query(normal)).flatten(2), dim=1)
-            with torch.autocast(content.device.type, enabled=False):  # a variance is a difference of large numbers
-                attention = (queries.mT @ style.keys * self.temperature.exp()).softmax(2)  # (b, h·w, n)
-                local, squares = (attention @ style.values).mT.unflatten(2, content.shape[2:]).chunk(2, 1)
-            share = self.share.sigmoid()
-            mean = torch.lerp(mean, local, share)
-            deviation = torch.lerp(deviation, (squares - local.square()).clamp_min(EPSILON).sqrt(), share)
-        return self.activate((normal * deviation + mean).to(content.dtype))
+        if self.query is None or style.keys is None or style.values is None:
+            factor = deviation / spread
+            return self.activate(content, factor, mean - own * factor)  # read once, where memory is what takes time
+        normal = standardised(content)
+        queries = F.normalize(full_precision(self.query(normal)).flatten(2), dim=1)
+        with torch.autocast(content.device.type, enabled=False):  # a variance is a difference of large numbers
+            attention = (queries.mT @ style.keys * self.temperature.exp()).softmax(2)  # (b, h·w, n)
+            local, squares = (attention @ style.values).mT.unflatten(2, content.shape[2:]).chunk(2, 1)
+        share = self.share.sigmoid()
+        mean = torch.lerp(mean, local, share)
+        deviation = torch.lerp(deviation, (squares - local.square()).clamp_min(EPSILON).sqrt(), share)
+        return self.activate(normal, deviation, mean).to(content.dtype)
 
-    def activate(self, features: Tensor) -> Tensor:
-        """SiLU of features `(b, c, h, w)` standardised by the running statistics."""
+    def activate(self, features: Tensor, factor: Tensor | float = 1.0, shift: Tensor | float = 0.0) -> Tensor:
+        """SiLU of `factor` · features + `shift`, `(b, c, h, w)` in float32, standardised by the running statistics."""
         scale = self.weight / (self.running_var + EPSILON).sqrt()
-        shift = self.bias - self.running_mean * scale
-        return F.silu(features * scale.to(features.dtype) + shift.to(features.dtype))
+        offset = self.bias + (shift - self.running_mean) * scale
+        return F.silu(torch.addcmul(offset, full_precision(features), factor * scale).to(features.dtype))
 
     @torch.no_grad()
     def _observe(self, mean: Tensor, deviation: Tensor) -> None:
@@ -218,5 +221,6 @@ def standardised(features: Tensor) -> Tensor:
 
 def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over space, both `(b, c, 1, 1)` in float32."""
-    variance, mean = torch.var_mean(full_precision(features), (2, 3), correction=0, keepdim=True)
-    return mean, (variance + EPSILON).sqrt()
+    features = full_precision(features)
+    mean, square = features.mean((2, 3), keepdim=True), features.square().mean((2, 3), keepdim=True)
+    return mean, ((square - mean.square()).clamp_min(0.0) + EPSILON).sqrt()

@@ -39,7 +39,7 @@ def texture_of(network: LPIPS, pictures: Tensor) -> Texture:
 
 def texture_distance(outputs: Texture, paintings: Texture) -> Tensor:
     """Relative Frobenius distance of the correlations, mean over layers, `(b,)`: 0 for the painting itself."""
-    return relative_distance(outputs.correlations, paintings.correlations)
+    return relative_distance(outputs.correlations, paintings.correlations, least=1.0)
 
 
 def structure_distance(outputs: Texture, photographs: Texture) -> Tensor:

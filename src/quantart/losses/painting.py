@@ -12,7 +12,7 @@ from quantart.components.precision import full_precision
 from quantart.losses.adversarial import AdversarialLoss, Logs, detached
 from quantart.losses.colour import WHITE_TO_BLACK, to_lab
 from quantart.losses.lpips import LPIPS
-from quantart.losses.statistics import correlations, moments, relative_distance, standardised_channels
+from quantart.losses.statistics import Channels, channels, moments, relative_distance
 from quantart.vocabulary.names import PerceptualNetworkName
 
 LAYERS = 4
@@ -71,22 +71,24 @@ class PaintingLoss(AdversarialLoss):
     def hand(self, pictures: Tensor) -> Hand:
         """Statistics of pictures `(b, 3, h, w)` in [-1, 1], at least 64 wide."""
         with _float32(pictures):
-            return self._hand(pictures, self._features(pictures))
+            return self._hand(pictures, [channels(layer) for layer in self._features(pictures)])
 
     def scene(self, pictures: Tensor) -> list[Tensor]:
         """Standardised features of pictures `(b, 3, h, w)` in [-1, 1]."""
         with _float32(pictures):
-            return _scene(self._features(pictures))
+            features = self._features(pictures)
+            return _scene(features, [channels(layer) for layer in features])
 
     def forward(self, output: Tensor, scene: list[Tensor], hand: Hand) -> tuple[Tensor, Logs]:
         """Loss of pictures `(b, 3, h, w)` in [-1, 1] against a `scene` and a `hand`, and what to log."""
         with _float32(output):
             features = self._features(output)
-            own = self._hand(output, features)
-            apart = [(ours - theirs).square().mean() for ours, theirs in zip(_scene(features), scene, strict=True)]
+            statistics = [channels(layer) for layer in features]
+            own = self._hand(output, statistics)
+            apart = [F.mse_loss(*both) for both in zip(_scene(features, statistics), scene, strict=True)]
             losses = {
-                "texture_loss": relative_distance(own.texture, hand.texture).mean(),
-                "coarse_texture_loss": relative_distance(own.coarse_texture, hand.coarse_texture).mean(),
+                "texture_loss": relative_distance(own.texture, hand.texture, least=1.0).mean(),
+                "coarse_texture_loss": relative_distance(own.coarse_texture, hand.coarse_texture, least=1.0).mean(),
                 "moments_loss": relative_distance(own.moments, hand.moments).mean(),
                 "colour_loss": (own.colours - hand.colours).abs().mean() / WHITE_TO_BLACK,
                 "content_loss": torch.stack(apart).mean(),
@@ -97,12 +99,12 @@ class PaintingLoss(AdversarialLoss):
     def _features(self, pictures: Tensor) -> list[Tensor]:
         return self.network.features(full_precision(pictures))
 
-    def _hand(self, pictures: Tensor, features: list[Tensor]) -> Hand:
+    def _hand(self, pictures: Tensor, statistics: list[Channels]) -> Hand:
         coarse = self._features(F.avg_pool2d(full_precision(pictures), 2))
         return Hand(
-            [correlations(layer) for layer in features],
-            [correlations(layer) for layer in coarse],
-            [moments(layer) for layer in features],
+            [layer.correlations for layer in statistics],
+            [channels(layer).correlations for layer in coarse],
+            [layer.moments for layer in statistics],
             moments(to_lab(pictures)),
         )
 
@@ -111,5 +113,6 @@ def _float32(pictures: Tensor) -> torch.autocast:
     return torch.autocast(pictures.device.type, enabled=False)
 
 
-def _scene(features: list[Tensor]) -> list[Tensor]:
-    return [standardised_channels(layer) for layer in features[LAYERS // 2 :]]
+def _scene(features: list[Tensor], statistics: list[Channels]) -> list[Tensor]:
+    both = list(zip(features, statistics, strict=True))[LAYERS // 2 :]
+    return [channels.standardise(layer) for layer, channels in both]

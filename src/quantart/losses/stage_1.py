@@ -10,7 +10,7 @@ from quantart.components.precision import full_precision
 from quantart.losses.adversarial import AdversarialLoss, Kind, Logs, adaptive_weight, detached
 from quantart.losses.colour import colour_loss
 from quantart.losses.lpips import LPIPS
-from quantart.losses.statistics import correlations, relative_distance
+from quantart.losses.statistics import channels, relative_distance
 
 TEXTURE_LAYERS = 4
 """The first layers show strokes, the later ones things. As many as stage 2's `painting.LAYERS`, but chosen apart."""
@@ -96,5 +96,8 @@ class Stage1Loss(AdversarialLoss):
 def texture_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
     """Mean `relative_distance` of the `correlations` of `LPIPS.features`' first layers, in float32; 0-d."""
     with torch.autocast(features[0].device.type, enabled=False):
-        both = ([correlations(full_precision(f)) for f in layers[:TEXTURE_LAYERS]] for layers in (features, targets))
-        return relative_distance(*both).mean()
+        both = (
+            [channels(full_precision(f)).correlations for f in layers[:TEXTURE_LAYERS]]
+            for layers in (features, targets)
+        )
+        return relative_distance(*both, least=1.0).mean()
