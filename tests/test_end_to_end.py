@@ -34,11 +34,16 @@ TINY: dict[str, Any] = {
     "data.short_side": 72,
     "data.val_share": 0.2,
     "data.test_share": 0.3,
+    "model.architecture": "reference",
+    "model.patch": 1,
+    "model.num_res_blocks": 1,
     "model.ch": 8,
     "model.ch_mult": [1, 2],
     "model.z_channels": 8,
     "model.embed_dim": 8,
     "model.n_embed": 16,
+    "stage1.init_from": None,
+    "stage2.init_from": None,
     "stage1.base.crop": 32,
     "stage1.base.quantize_from": 4,
     "stage1.domain.crop": 32,
@@ -55,7 +60,13 @@ TINY: dict[str, Any] = {
 } | {
     f"{section}.{key}": value
     for section in ("stage1.base", "stage1.domain", "stage2.train")
-    for key, value in {"steps": 8, "log_every": 2, "validate_every": 4, "checkpoint_every": 4}.items()
+    for key, value in {
+        "steps": 8,
+        "optimizer": "adam",
+        "log_every": 2,
+        "validate_every": 4,
+        "checkpoint_every": 4,
+    }.items()
 }
 
 

@@ -23,6 +23,7 @@ from quantart.project import Project
 from quantart.vocabulary.names import DOMAINS
 
 ROOT = Path(__file__).parents[1]
+OPEN = "open"  # no task of the paper
 TASKS = [
     "art2art",
     "coco2art",
@@ -35,6 +36,7 @@ TASKS = [
     "landscape2landscape",
     "vqgan_wikiart",
 ]
+ALL = sorted([*TASKS, OPEN])
 OWN = "summary: mine\nextends: _paper\ndata: {content: a, style: b}\n"
 
 
@@ -47,7 +49,7 @@ def given(name: str) -> Params:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project with the shipped parameters and presets."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(ROOT / "tests" / "small.yaml", tmp_path / "params.yaml")
     shutil.copytree(ROOT / "presets", tmp_path / "presets")
     return Project(tmp_path)
 
@@ -75,7 +77,7 @@ def refusal(project: Project, name: str = "mine") -> UserError:
 
 
 def test_every_task_of_the_paper_has_one() -> None:
-    assert [preset.name for preset in presets_of(Project(ROOT))] == TASKS
+    assert [preset.name for preset in presets_of(Project(ROOT))] == ALL
 
 
 def test_the_networks_have_the_papers_size() -> None:
@@ -154,7 +156,7 @@ def test_an_overlay_says_nothing_that_its_base_says_already(name: str) -> None:
     assert repeated(own, base) == []
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", ALL)
 def test_each_begins_with_how_to_run_it(name: str) -> None:
     comment = (ROOT / "presets" / f"{name}.yaml").read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in comment.splitlines())
@@ -162,7 +164,7 @@ def test_each_begins_with_how_to_run_it(name: str) -> None:
         assert part in comment
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", ALL)
 def test_dvc_finds_every_parameter_it_asks_for(project: Project, name: str) -> None:
     use_preset(project, name)
     written = yaml.safe_load((project.root / "params.yaml").read_text())
@@ -186,7 +188,7 @@ def test_the_list_has_one_line_each_in_80_columns() -> None:
     console = Console(width=80, record=True)
     console.print(preset_table(Project(ROOT)))
     lines = console.export_text().splitlines()
-    assert [line.split()[0] for line in lines] == ["preset", *TASKS]
+    assert [line.split()[0] for line in lines] == ["preset", *ALL]
     assert all(len(line.split()) > 2 for line in lines)
 
 
@@ -283,7 +285,7 @@ def test_a_file_that_cannot_be_written_is_a_sentence_and_leaves_nothing(
 def test_an_unknown_name_is_answered_with_similar_ones(project: Project) -> None:
     assert "'coco2arts'" in refusal(project, "coco2arts").fault
     assert "coco2art" in refusal(project, "coco2arts").remedy
-    assert refusal(project, "xyz").remedy.endswith(", ".join(TASKS))
+    assert refusal(project, "xyz").remedy.endswith(", ".join(ALL))
     for name in ("_paper", "../params"):
         assert refusal(project, name).fault.startswith(f"no preset {name!r}")
 

@@ -103,8 +103,9 @@ def stylize(
     model: Annotated[
         list[str] | None,
         Option(
-            help="Folder of a model, packaged or not, or an address such as models:/quantart@champion. Give it twice "
-            "for a discrete and a continuous model. Default: this project's models."
+            help="Folder of a model, packaged or not, an address such as models:/quantart@champion, or quantart/open, "
+            "the model that comes with quantart. Give it twice for a discrete and a continuous model. Default: this "
+            "project's models, else quantart/open."
         ),
     ] = None,
     alpha: Alpha = None,
@@ -139,13 +140,14 @@ def stylize(
 
     Example: quantart stylize photos --style a.jpg b.jpg --out painted
     """
+    from quantart.project import project_if_any
     from quantart.stylize.files import is_address, named_networks, project_networks, stylize_files
     from quantart.stylize.plan import make_plan
 
     plan = make_plan(content, style, out, force=force, skip_existing=skip_existing)
     if any(map(is_address, model or [])):
         use_store()
-    named = named_networks(model, alpha, beta) if model else project_networks(current_project(), alpha, beta)
+    named = named_networks(model, alpha, beta) if model else project_networks(project_if_any(), alpha, beta)
     stylized = stylize_files(plan, *named, size=size, refine=refine)
     for reason in stylized.skipped:
         print(f"skipped {reason}", file=sys.stderr)

@@ -27,7 +27,7 @@ def test_a_project_in_order(project: Path) -> None:
     [
         ("n_embed:", "n_embedd:", "model.n_embedd: unknown key"),
         ("seed: 0", "seed: zero", "seed = 'zero'"),
-        ("short_side: 144", "short_side: 100", "short_side 100 is smaller than resolution 128"),
+        ("short_side: 256", "short_side: 100", "short_side 100 is smaller than resolution 256"),
         ("seed: 0", "seed: [", "not valid YAML"),
     ],
 )

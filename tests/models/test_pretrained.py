@@ -34,6 +34,7 @@ def test_round_trip_keeps_weights_and_configuration(tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1  # whoever reads the one reads the other
 
 
 def test_a_folder_saved_before_an_option_existed_gets_its_default(folder: Path) -> None:

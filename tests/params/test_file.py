@@ -8,7 +8,7 @@ import yaml
 
 from quantart.params.file import WIDTH, Change, as_yaml, changes, descriptions, load_params, read_comments, render
 
-SHIPPED = Path(__file__).parents[2] / "params.yaml"
+SHIPPED = Path(__file__).parents[1] / "small.yaml"
 
 
 def test_what_is_written_reads_back_to_the_same(tmp_path: Path) -> None:

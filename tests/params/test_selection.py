@@ -9,7 +9,7 @@ import pytest
 from quantart.params.file import load_params
 from tests.params.recording import recording
 
-SHIPPED = load_params(Path(__file__).parents[2] / "params.yaml")
+SHIPPED = load_params(Path(__file__).parents[1] / "small.yaml")
 
 
 def test_values_and_sections_are_selected_by_dotted_key() -> None:

@@ -14,6 +14,8 @@ from quantart.pipeline import pair
 from quantart.project import Project
 from quantart.vocabulary.names import DOMAINS
 
+from ..defaults import from_scratch
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The pictures of data/sample at 32 pixels, and 14 pairs to evaluate. Copy it before writing into it."""
     project = Project(tmp_path_factory.mktemp("prepared"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = from_scratch()
     params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
     params["data"] |= {"resolution": 32, "short_side": 36}
     for stage in ("base", "domain"):

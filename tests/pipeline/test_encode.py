@@ -23,6 +23,8 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline import encode
 from quantart.project import Project
 
+from ..defaults import from_scratch
+
 ROOT = Path(__file__).parents[2]
 COPIES, SIDE = 3, 32
 
@@ -31,7 +33,7 @@ COPIES, SIDE = 3, 32
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Fourteen prepared paintings, a small VQGAN with codes among its latents, and their stored codes."""
     project = Project(tmp_path_factory.mktemp("project"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = from_scratch()
     params["data"] |= {"style": "paintings", "resolution": SIDE, "short_side": 40, "val_share": 0.2, "test_share": 0.2}
     params["model"] |= {"ch": 8, "ch_mult": [1, 2], "z_channels": 8, "embed_dim": 8, "n_embed": 64}
     params["stage1"]["base"]["crop"] = params["stage1"]["domain"]["crop"] = SIDE

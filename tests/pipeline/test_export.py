@@ -31,6 +31,7 @@ from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.tracking.runs import open_run, stage_run
 from quantart.vocabulary.names import DOMAINS, Variant
 
+from ..defaults import from_scratch
 from ..models.networks import PAINTER
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def network() -> ExperimentStage2:
 def project(tmp_path_factory: pytest.TempPathFactory, network: ExperimentStage2) -> Iterator[Project]:
     """Prepared pictures and a tracked stage-2 run with its network: what `export` stands on."""
     project = Project(tmp_path_factory.mktemp("project"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = from_scratch()
     params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
     params["export"] = {"variant": "discrete", "name": "painter"}
     (project.root / "params.yaml").write_text(yaml.safe_dump(params))
@@ -135,7 +136,7 @@ def check_card(card: str, run_id: str) -> None:
     assert "- upstream.stage1_style: 50" in lines
     (paintings,) = (line for line in lines if line.startswith("| training | style | 5 |"))
     digest = sha256(str(ROOT / "data/sample/paintings"))[:12]
-    assert paintings.endswith(f"| {digest} | CC0 (public domain, The Met Open Access) (146) |")
+    assert paintings.endswith(f"| {digest} | CC0 (public domain, The Met Open Access) (137) |")
     assert "squares of 32 pixels" in card
     assert len(card) < 5000  # what other registries take
 

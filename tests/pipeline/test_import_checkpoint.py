@@ -34,6 +34,8 @@ from quantart.tracking.delivery import Delivery
 from quantart.tracking.links import read_link
 from quantart.vocabulary.names import DOMAINS
 
+from ..defaults import from_scratch
+
 ROOT = Path(__file__).parents[2]
 MODEL: dict[str, Any] = {"ch": 8, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [16], "z_channels": 8}
 MODEL |= {"embed_dim": 8, "n_embed": 16, "dropout": 0.0}
@@ -60,7 +62,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def set_params(project: Project, **changes: Any) -> None:
     """Write a params.yaml of small networks; `stage1__init_from=x` sets stage1.init_from."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = from_scratch()
     params["data"] |= {"content": str(ROOT / "data/sample/photos"), "style": str(ROOT / "data/sample/paintings")}
     params["data"] |= {"resolution": 32, "short_side": 36}
     params["model"] = MODEL
@@ -211,7 +213,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_makes_no_run(
         run(project, checkpoint, checkpoint / "out", resolution=32)
     with pytest.raises(UserError, match="cannot be written: File name too long"):
         run(project, checkpoint, tmp_path / "new" / ("x" * 250), resolution=32)
-    monkeypatch.setattr("quantart.models.pretrained.save_file", full)
+    monkeypatch.setattr("quantart.models.pretrained.save", full)
     with pytest.raises(UserError, match="out: cannot be written: No space left on device; give another folder"):
         run(project, checkpoint, tmp_path / "new" / "out", resolution=32)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["project", "vqgan0.ckpt"]

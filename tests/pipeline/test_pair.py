@@ -17,13 +17,15 @@ from quantart.pipeline import pair, prepare
 from quantart.project import Project
 from quantart.vocabulary.names import DOMAINS, SPLITS, Split
 
+from ..defaults import from_scratch
+
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "sample"
 
 
 def project_of(root: Path, **data: object) -> Project:
     """A project of sixteen photographs and sixteen paintings, the first fourteen of each with the same names."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = from_scratch()
     params["data"] |= {"content": "photos", "style": "paintings", "resolution": 32, "short_side": 36, **data}
     params["stage1"]["base"]["crop"] = params["stage1"]["domain"]["crop"] = 32
     params["stage2"]["objective"] = "reference"

@@ -13,13 +13,15 @@ from quantart.errors import UserError
 from quantart.pipeline import prepare
 from quantart.project import Project
 
+from ..defaults import from_scratch
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project of six photographs and five paintings beside it."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = from_scratch()
     params["data"] |= {"content": "photos", "style": str(tmp_path / "paintings"), "val_share": 0.2, "test_share": 0.2}
     root = tmp_path / "project"
     root.mkdir()

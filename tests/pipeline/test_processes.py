@@ -25,6 +25,8 @@ from quantart.pipeline import encode, pair, prepare, stage1, stage2
 from quantart.project import Project
 from quantart.vocabulary.names import DOMAINS
 
+from ..defaults import from_scratch
+
 ROOT = Path(__file__).parents[2]
 STEPS = 20
 STAGES = ["stage1_base", "stage1_content", "stage2_discrete"]
@@ -46,7 +48,7 @@ class Both(NamedTuple):
 
 
 def parameters() -> dict[str, Any]:
-    params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params: dict[str, Any] = from_scratch()
     params["data"] |= {"resolution": 32, "short_side": 40, "val_share": 0.2, "test_share": 0.2}
     params["model"] |= {"ch": 8, "ch_mult": [1, 2], "z_channels": 8, "embed_dim": 8, "n_embed": 16}
     # every part is there: k-means, revival, the discriminator and its batch norm. At an ordinary rate a single rounding

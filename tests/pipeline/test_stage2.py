@@ -35,6 +35,8 @@ from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.vocabulary.names import DOMAINS
 
+from ..defaults import from_scratch
+
 ROOT = Path(__file__).parents[2]
 COPIES = 3
 
@@ -46,7 +48,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     Each domain has pictures that the other lacks, so that partners stand in different places.
     """
     project = Project(tmp_path_factory.mktemp("project"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = from_scratch()
     params["data"] |= {"content": "photos", "style": "paintings", "paired": True, "val_share": 0.3, "test_share": 0.2}
     params["data"] |= {"resolution": 64, "short_side": 80}
     params["model"] |= {"ch": 8, "ch_mult": [1, 2], "z_channels": 8, "embed_dim": 8, "n_embed": 64}
@@ -169,6 +171,25 @@ def test_the_objective_painting_trains_on_pictures_without_codes(project, tmp_pa
     run = MlflowClient().get_run(read_link(other.link("stage2_discrete")).run_id)
     assert {"train/texture_loss", "train/codebook_loss", "val/colour_loss"} <= run.data.metrics.keys()
     assert "val/latent_style" not in run.data.metrics
+
+
+def test_a_trained_network_goes_on_with_its_own_statistics_of_latents(project, data, tmp_path) -> None:
+    params = with_stage2(project.params(), objective="painting")
+    model = make_model(params, "discrete", vqgans(project))
+    with torch.no_grad():
+        for tensor in model.model_x2y.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.normal_()
+    model.save_pretrained(tmp_path / "given")
+    start, own = tmp_path / "given", model.model_x2y.state_dict()
+    further = with_stage2(params, init_from=str(start))
+    task = make_task(further, "continuous", vqgans=vqgans(project), start=start, data=data, accelerator=process())
+    taken = task.objective.model.model_x2y.state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in taken.items())
+    wider = with_stage2(further, painting={"width": 32})
+    with pytest.raises(UserError) as error:
+        make_model(wider, "discrete", vqgans(project), start)
+    assert error.value.fault == f"stage2.init_from {start}: its transfer network differs in width (8, here 32)"
 
 
 def test_validation_is_on_the_stored_pairs(project, data) -> None:

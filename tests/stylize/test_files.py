@@ -22,6 +22,7 @@ from quantart.project import Project
 from quantart.stylize.files import Stylized, named_networks, project_networks, stylize_files
 from quantart.stylize.plan import make_plan
 from quantart.stylize.stylizer import Stylizer
+from quantart.vocabulary.names import VARIANTS
 
 from ..models.networks import save_control
 
@@ -85,11 +86,19 @@ def test_where_one_variant_is_trained_it_fixes_alpha(project: Project) -> None:
     assert of_one_variant(*project_networks(project, None)) == ("continuous", 0.0)
     with pytest.raises(UserError, match=r"^alpha = 0\.5: .*discrete"):
         project_networks(project, 0.5)
-    shutil.rmtree(project.stage2_model("continuous"))
-    with pytest.raises(UserError) as refused:
-        project_networks(project, None)
-    assert refused.value.fault.startswith(f"{project.stage2_model('discrete')}: ")
-    assert "`dvc repro`" in refused.value.remedy
+
+
+def test_without_a_trained_network_the_one_that_comes_with_the_package_paints(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    for variant in VARIANTS:
+        shutil.rmtree(project.stage2_model(variant))
+    caplog.set_level("INFO")
+    for at, why in {project: f"nothing is trained in {project.root} yet", None: "no project here"}.items():
+        control, fidelity = project_networks(at, None)
+        assert caplog.messages[-1].startswith(f"{why}: painting with quantart/open")
+        assert (fidelity.alpha, control.ddconfig["architecture"]) == (1.0, "lean")
+    assert project_networks(None, 0.5)[1].alpha == 0.5
 
 
 def test_a_folder_of_one_network_fixes_alpha(

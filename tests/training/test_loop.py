@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from quantart.components.codebook import EmaCodebook
 from quantart.components.discriminator import NLayerDiscriminator
@@ -30,7 +31,7 @@ from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.training import TrainingParams
 from quantart.training.checkpoint import Checkpoints
-from quantart.training.loop import TrainingTask, learning_rate, train
+from quantart.training.loop import TrainingTask, learning_rate, moving_average, train
 from quantart.training.painting_objective import PaintingObjective
 from quantart.training.stage1_objective import Stage1Objective
 from quantart.training.stage2_objective import Stage2Objective
@@ -357,6 +358,17 @@ def test_validation_sees_the_averaged_weights_without_dropout(stage1: MakeTask, 
 
 def test_validation_changes_nothing(make_task: MakeTask, run: Runs) -> None:
     assert_same(run.fresh(make_task(), validate_every=1), run.fresh(make_task(), validate_every=8))
+
+
+def test_statistics_are_averaged_with_the_weights_and_what_counts_is_taken_as_it_is() -> None:
+    norm = nn.BatchNorm2d(2)
+    averaged = AveragedModel(norm, multi_avg_fn=moving_average(0.75), use_buffers=True)
+    for _ in range(2):
+        norm(torch.randn(4, 2, 3, 3) + 5.0)
+        before = averaged.module.running_mean.clone() if averaged.n_averaged else norm.running_mean
+        averaged.update_parameters(norm)
+        torch.testing.assert_close(averaged.module.running_mean, 0.75 * before + 0.25 * norm.running_mean)
+    assert averaged.module.num_batches_tracked == norm.num_batches_tracked == 2
 
 
 def test_the_averaged_weights_are_what_the_decay_makes_of_the_weights_of_each_step(stage1: MakeTask, run: Runs) -> None:

@@ -96,8 +96,8 @@ class Stage1Loss(AdversarialLoss):
 def texture_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
     """Mean `relative_distance` of the `correlations` of `LPIPS.features`' first layers, in float32; 0-d."""
     with torch.autocast(features[0].device.type, enabled=False):
-        both = (
+        ours, theirs = (
             [channels(full_precision(f)).correlations for f in layers[:TEXTURE_LAYERS]]
             for layers in (features, targets)
         )
-        return relative_distance(*both, least=1.0).mean()
+        return relative_distance(ours, theirs, least=1.0).mean()

@@ -9,14 +9,15 @@ from copy import deepcopy
 from functools import wraps
 from inspect import signature
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self
+from typing import Any, ClassVar, Concatenate, ParamSpec, Self
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from quantart.errors import UserError
+from quantart.models.shipped import SHIPPED, Part, shipped
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -44,9 +45,15 @@ def keeps_arguments(init: Init[P]) -> Init[P]:
 
 
 class Pretrained(nn.Module):
-    """A network that can be saved and opened again; its constructor `keeps_arguments`."""
+    """A network that can be saved and opened again; its constructor `keeps_arguments`.
+
+    Attributes:
+        config: the constructor's arguments.
+        shipped_part: what `quantart/open` stands for.
+    """
 
     config: dict[str, Any]
+    shipped_part: ClassVar[Part]
 
     def arguments_of(self, part: type[nn.Module]) -> dict[str, Any]:
         """Those of this network's arguments that the constructor of `part` takes too."""
@@ -67,6 +74,7 @@ class Pretrained(nn.Module):
         """Open a folder that `save_pretrained` wrote, in eval mode on the device `map_location`.
 
         Args:
+            folder: the folder, or `quantart/open`, the model that comes with the package.
             hub: what Hugging Face's `from_pretrained` takes as well; what concerns a download says nothing about a
                 folder.
 
@@ -78,7 +86,7 @@ class Pretrained(nn.Module):
             if name not in DOWNLOAD and value != ALWAYS.get(name):
                 known = ", ".join(["subfolder", "map_location", *DOWNLOAD])
                 raise UserError(f"from_pretrained({name}={value!r}): not supported", f"leave it out; known are {known}")
-        folder = Path(folder, subfolder)
+        folder = Path(shipped(cls.shipped_part) if folder == SHIPPED else folder, subfolder)
         config = _read_config(folder)
         if config.pop("model", None) != cls.__name__:
             raise UserError(f"{folder / CONFIG}: describes no {cls.__name__}", f'it needs "model": "{cls.__name__}"')
@@ -95,8 +103,8 @@ class Pretrained(nn.Module):
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write a network's state dict as safetensors."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, path)
+    """Write a network's state dict as safetensors, readable as the umask says: `save_file` hides it from others."""
+    path.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}))
 
 
 def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str, *, assign: bool = False) -> None:

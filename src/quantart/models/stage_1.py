@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from quantart.components.architectures import make_decoder, make_encoder
 from quantart.components.quantizer import Quantized, VectorQuantizer
 from quantart.models.pretrained import Pretrained, keeps_arguments
+from quantart.models.shipped import Part
 
 
 class ExperimentStage1(Pretrained):
@@ -22,6 +23,8 @@ class ExperimentStage1(Pretrained):
         embed_dim: length of a code.
         beta, legacy, cosine, rotation: see `VectorQuantizer`.
     """
+
+    shipped_part: ClassVar[Part] = "stage1_base"
 
     @keeps_arguments
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from quantart.components.style_transfer import StyleTransferModule
 from quantart.components.twin_transfer import TwinTransferModule
 from quantart.errors import UserError
 from quantart.models.pretrained import Pretrained, keeps_arguments
+from quantart.models.shipped import Part
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.vocabulary.names import VARIANTS, TransferNetworkName, Variant
 
@@ -50,6 +51,8 @@ class ExperimentStage2(Pretrained):
     Raises:
         UserError: an unknown variant or transfer network.
     """
+
+    shipped_part: ClassVar[Part] = "stage2_discrete"
 
     @keeps_arguments
     def __init__(

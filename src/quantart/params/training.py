@@ -131,11 +131,12 @@ class Stage1LossParams(Section):
 
 class Stage1Params(Section):
     init_from: str | None = Field(None, min_length=1)
-    """folder of a VQGAN, e.g. an imported one, to use as the base instead of training one"""
+    """folder of a VQGAN, e.g. an imported one, to use as the base instead of training one; quantart/open: the one that
+    comes with the package"""
     content_from: str | None = Field(None, min_length=1)
-    """folder of a VQGAN to use for the photographs instead of training one"""
+    """folder of a VQGAN to use for the photographs instead of training one; quantart/open as above"""
     style_from: str | None = Field(None, min_length=1)
-    """folder of a VQGAN to use for the paintings instead of training one"""
+    """folder of a VQGAN to use for the paintings instead of training one; quantart/open as above"""
     colour_gain: float = Field(1.0, gt=0.0)
     """initial gain of the red-blue axis relative to brightness; the green-magenta axis gets its square; 1: as
     published"""
@@ -239,6 +240,9 @@ class PaintingParams(Section):
 class Stage2Params(Section):
     objective: Literal["painting", "reference"] = "painting"
     """painting: as `painting` says; reference: the published `network`, `loss` and `discriminator`"""
+    init_from: str | None = Field(None, min_length=1)
+    """folder of a stage-2 model whose transfer network to train further; quantart/open: the one that comes with the
+    package"""
     train: TrainingParams
     painting: PaintingParams = Field(default_factory=PaintingParams)
     network: TransferNetworkParams = Field(default_factory=TransferNetworkParams)

@@ -1,7 +1,8 @@
 """The stage `code`: what each other stage runs, as a small file that DVC compares.
 
 `.quantart/code/<stage>.txt` lists the checksum of every file that computes the stage's result (see
-`quantart.imports`), and the value of every parameter that the stage reads and params.yaml leaves out.
+`quantart.imports`), the value of every parameter that the stage reads and params.yaml leaves out, and the checksums of
+the model that comes with the package if one of these parameters names it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from quantart.errors import UserError
 from quantart.imports import PACKAGE, checksums
 from quantart.machine.whole import whole_folder
+from quantart.models.shipped import SHIPPED, shipped_checksums
 from quantart.params import Params
 from quantart.params.file import read_mapping
 from quantart.pipeline.stages import STAGES, Stage
@@ -34,7 +36,7 @@ def run(project: Project) -> None:
         raise _another(own)
     with whole_folder(project.code) as fresh:
         for name, stage in STAGES.items():
-            lines = _code(stage) + _defaults(stage, params, written)
+            lines = _code(stage) + _defaults(stage, params, written) + _shipped(stage, params)
             (fresh / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf8")
 
 
@@ -57,6 +59,12 @@ def _another(own: Path) -> UserError:
 
 def _code(stage: Stage) -> list[str]:
     return [f"{name} {checksum}" for name, checksum in checksums(*stage.entries).items()]
+
+
+def _shipped(stage: Stage, params: Params) -> list[str]:
+    """Checksums of the model that comes with the package, if a parameter of the stage names it."""
+    named = SHIPPED in flatten(params.select(stage.keys(DOMAINS[0]) + stage.keys(DOMAINS[1]))).values()
+    return [f"{SHIPPED}/{name} {checksum}" for name, checksum in shipped_checksums().items()] if named else []
 
 
 def _defaults(stage: Stage, params: Params, written: Mapping[str, Any]) -> list[str]:

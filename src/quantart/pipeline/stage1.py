@@ -6,12 +6,14 @@ import logging
 import shutil
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
 from quantart.models.pretrained import DISCRIMINATOR
+from quantart.models.shipped import Part, model_folder
 from quantart.params import Params
 from quantart.params.training import VQGAN_KEYS
 from quantart.pipeline.code import check_ready
@@ -59,7 +61,8 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
 def _take_over(project: Project, params: Params, domain: Stage1Domain, given: str) -> None:
     """Make a VQGAN that exists already the stage's result: its folder, tracked run and link, without training."""
     accelerator = make_accelerator(params.seed)
-    source, out, stage = project.root / given, project.stage1_model(domain), f"stage1_{domain}"
+    out, stage = project.stage1_model(domain), f"stage1_{domain}"
+    source = _given(project, domain, given)
     if accelerator.is_main_process:
         told = {"domain": domain, "taken_from": given, **params.select(["data.resolution", "model"])}
         with stage_run(project.root, family="stage1", name=stage, params=told) as run:
@@ -88,7 +91,7 @@ def _check_given(project: Project, params: Params) -> None:
     written = {project.stage1_model(domain).resolve() for domain in get_args(Stage1Domain)}
     for domain, given in params.stage1.given_vqgans.items():
         key = f"stage1.{VQGAN_KEYS[domain]}"
-        folder = project.root / given
+        folder = _given(project, domain, given)
         if folder.resolve() in written:
             raise UserError(
                 f"{key} {given}: the pipeline itself writes this folder, and empties it before it runs the stage",
@@ -103,3 +106,8 @@ def _check_given(project: Project, params: Params) -> None:
                 f"{key} {given}: its codes come from a Gumbel codebook, from which no VQGAN can be trained further",
                 "name VQGANs in stage1.content_from and stage1.style_from too",
             )
+
+
+def _given(project: Project, domain: Stage1Domain, given: str) -> Path:
+    parts: dict[Stage1Domain, Part] = {"base": "stage1_base", "content": "stage1_content", "style": "stage1_style"}
+    return model_folder(given, parts[domain], project.root)

@@ -10,6 +10,7 @@ from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.models.pretrained import file_sha256
+from quantart.models.shipped import Part, model_folder
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.stage2_task import TransferData, make_task
 from quantart.pipeline.training import TrackedTraining, run_training
@@ -23,6 +24,9 @@ def run(project: Project, variant: Variant) -> None:
     params = project.params()
     check_ready(project, "stage2")
     vqgans = {domain: project.stage1_model(domain) for domain in DOMAINS}
+    named = params.stage2.init_from
+    parts: dict[Variant, Part] = {"discrete": "stage2_discrete", "continuous": "stage2_continuous"}
+    start = model_folder(named, parts[variant], project.root) if named else None
     train, val = (
         {domain: PackedPictures(project.prepared(domain), split) for domain in DOMAINS} for split in ("train", "val")
     )
@@ -39,13 +43,14 @@ def run(project: Project, variant: Variant) -> None:
         TrackedTraining(
             stage=f"stage2_{variant}",
             params=params.stage2.train,
-            make_task=partial(make_task, params, variant, vqgans=vqgans, data=data),
+            make_task=partial(make_task, params, variant, vqgans=vqgans, start=start, data=data),
             datasets=[
                 DataUsed(domain, pictures.digest, params.data.folder(domain), "training", len(pictures))
                 for domain, pictures in train.items()
             ],
             validated_on=[*(each.digest for each in val.values()), file_sha256(project.pairs("val"))],
-            networks={f"stage1_{domain}": folder for domain, folder in vqgans.items()},
+            networks={f"stage1_{domain}": folder for domain, folder in vqgans.items()}
+            | ({"init_from": start} if start else {}),
             out=project.stage2_model(variant),
             codes=[stored.index for stored in codes.values()],
             pairs=project.pairs("val"),

@@ -17,6 +17,7 @@ from quantart.data.batches import CodeBatches, PairBatches
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs
 from quantart.data.pictures import PackedPictures
+from quantart.errors import UserError
 from quantart.evaluation.stage2_validation import validate_transfers
 from quantart.images.arrays import pixels_to_float
 from quantart.losses.painting import PaintingLoss
@@ -54,11 +55,17 @@ class TransferData:
 
 
 def make_task(
-    params: Params, variant: Variant, *, vqgans: Mapping[Domain, Path], data: TransferData, accelerator: Accelerator
+    params: Params,
+    variant: Variant,
+    *,
+    vqgans: Mapping[Domain, Path],
+    start: Path | None = None,
+    data: TransferData,
+    accelerator: Accelerator,
 ) -> TrainingTask:
-    """The training of `variant` between the VQGANs in the folders `vqgans`."""
+    """The training of `variant` between the VQGANs in the folders `vqgans`, on from the model in the folder `start`."""
     side, stage2 = params.data.resolution, params.stage2
-    model = make_model(params, variant, vqgans)
+    model = make_model(params, variant, vqgans, start)
     objective: AdversarialObjective
     batches: CodeBatches | PairBatches
     if stage2.objective == "painting":
@@ -92,8 +99,14 @@ def make_task(
     )
 
 
-def make_model(params: Params, variant: Variant, vqgans: Mapping[Domain, Path]) -> ExperimentStage2:
-    """A new style transfer network between two trained VQGANs."""
+def make_model(
+    params: Params, variant: Variant, vqgans: Mapping[Domain, Path], start: Path | None = None
+) -> ExperimentStage2:
+    """A style transfer network, new or that of the model in `start`, between two trained VQGANs.
+
+    Raises:
+        UserError: the network in `start` has another shape; the keys are named.
+    """
     content, style = (ExperimentStage1.from_pretrained(vqgans[domain]) for domain in DOMAINS)
     stage2 = params.stage2
     if stage2.objective == "reference":
@@ -101,7 +114,15 @@ def make_model(params: Params, variant: Variant, vqgans: Mapping[Domain, Path]) 
     else:
         sizes = stage2.painting.model_dump(include={"width", "coarse_blocks", "fine_blocks"})
         network = {"transfer_network": "twin", **sizes}
-    return ExperimentStage2.from_stage1(content, style, variant=variant, **network)
+    model = ExperimentStage2.from_stage1(content, style, variant=variant, **network)
+    if start is not None:
+        given = ExperimentStage2.from_pretrained(start)
+        keys = ("embed_dim", *{"transfer_network": "", **network})
+        if differing := [key for key in keys if given.config[key] != model.config[key]]:
+            theirs = ", ".join(f"{key} ({given.config[key]}, here {model.config[key]})" for key in differing)
+            raise UserError(f"stage2.init_from {start}: its transfer network differs in {theirs}")
+        model.model_x2y.load_state_dict(given.model_x2y.state_dict())
+    return model
 
 
 def make_painting(
@@ -117,7 +138,8 @@ def make_painting(
         colour_weight=painting.colour_weight,
         content_weight=painting.content_weight,
     )
-    standardise(model.to(accelerator.device), data.train["style"], params.data.resolution)
+    if params.stage2.init_from is None:  # a trained network goes on with its own
+        standardise(model.to(accelerator.device), data.train["style"], params.data.resolution)
     objective = PaintingObjective(
         model,
         loss,

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, write_image
@@ -76,7 +76,8 @@ def write_record(folder: Path, record: Record) -> None:
     (folder / ABOUT).write_text(json.dumps(asdict(record.about), indent=2) + "\n", encoding="utf8")
     record.table.to_parquet(folder / TABLE, index=False)
     record.summary.to_csv(folder / SUMMARY, index=False, float_format="%.9g")
-    save_file({name: np.ascontiguousarray(values) for name, values in record.features.items()}, folder / FEATURES)
+    features = {name: np.ascontiguousarray(values) for name, values in record.features.items()}
+    (folder / FEATURES).write_bytes(save(features))
     for pair, by_method in record.pictures.items():
         for method, picture in by_method.items():
             write_image(folder / PICTURES / f"{pair:04d}_{method}.png", picture)

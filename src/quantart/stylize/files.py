@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
@@ -16,6 +17,7 @@ from quantart.machine.device import default_device
 from quantart.machine.progress import progress
 from quantart.models.fidelity import Fidelity, FidelityControl, checked_fidelity
 from quantart.models.pretrained import WEIGHTS
+from quantart.models.shipped import SHIPPED, shipped
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project
 from quantart.stylize.grids import write_grids
@@ -24,22 +26,27 @@ from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, check_st
 from quantart.stylize.steps import Steps
 from quantart.stylize.stylizer import Stylizer
 
+log = logging.getLogger(__name__)
+
 PACKAGED = "MLmodel"  # in the folder of a model that MLflow packaged
 
 
-def project_networks(project: Project, alpha: float | None, beta: float = 1.0) -> tuple[FidelityControl, Fidelity]:
+def project_networks(
+    project: Project | None, alpha: float | None, beta: float = 1.0
+) -> tuple[FidelityControl, Fidelity]:
     """The trained networks of a project that `alpha` needs, and the fidelity to use them with.
 
-    Without `alpha` it is the network that the project exports.
+    Without `alpha` it is the network that the project exports. Without a project, or where it has trained nothing yet,
+    they are those that come with the package.
 
     Raises:
-        UserError: as `checked_fidelity`, or nothing is trained.
+        UserError: as `checked_fidelity`.
     """
-    default, trained = project.params().export.variant, project.trained_variants
-    if not trained:
-        folder = project.stage2_model(default)
-        raise UserError(f"{folder}: not trained yet", "`make run` or `dvc repro` trains it, or give --model")
-    fidelity = checked_fidelity(alpha, beta, trained, default)
+    if project is None or not project.trained_variants:
+        why = "no project here" if project is None else f"nothing is trained in {project.root} yet"
+        log.info("%s: painting with %s, the model that comes with quantart", why, SHIPPED)
+        return named_networks([SHIPPED], alpha, beta)
+    fidelity = checked_fidelity(alpha, beta, project.trained_variants, project.params().export.variant)
     return _opened([project.stage2_model(variant) for variant in fidelity.variants]), fidelity
 
 
@@ -55,6 +62,9 @@ def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) ->
     """
     found: list[Path] = []
     for model in models:
+        if model == SHIPPED:
+            found += [shipped("stage2_discrete"), shipped("stage2_continuous")]
+            continue
         package = _download(model) if is_address(model) else Path(model)
         if not (is_address(model) or (package / PACKAGED).is_file()):
             found.append(package)

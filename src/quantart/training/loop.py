@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from quantart.errors import UserError
@@ -42,6 +42,9 @@ class Logger(Protocol):
     def metrics(self, values: Mapping[str, float], step: int) -> None: ...
 
     def image(self, key: str, array: np.ndarray, step: int) -> None: ...
+
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,8 @@ class Update:
         self._objective = objective.to(accelerator.device).train()
         self._averaged: AveragedModel | None = None
         if params.weight_ema:
-            average = get_ema_multi_avg_fn(params.weight_ema)
-            self._averaged = AveragedModel(objective.model, multi_avg_fn=average, use_buffers=False)
+            average = moving_average(params.weight_ema)
+            self._averaged = AveragedModel(objective.model, multi_avg_fn=average, use_buffers=True)
         self._trained = objective.generator_parameters()
         self._optimizers: dict[Phase, dict[str, torch.optim.Optimizer]] = {
             "generator": _generators_optimizers(objective, params)
@@ -264,3 +267,17 @@ class _Speed:
     def figures(self, done: int, batch_size: int) -> dict[str, float]:
         steps, elapsed = done - self._done, time.perf_counter() - self._began
         return {"images_per_second": steps * batch_size / elapsed, "data_wait_share": self._waited / elapsed}
+
+
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Of weights, and of the statistics that go with them; whole numbers count something and are taken as they are."""
+    moving = get_ema_multi_avg_fn(decay)
+
+    def average(averaged: Tensors, current: Tensors, n: Tensor | int) -> None:
+        if averaged[0].is_floating_point():
+            moving(averaged, current, n)
+        else:
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(new)
+
+    return average
