@@ -36,6 +36,7 @@ from quantart.tracking.find import find_run
 from quantart.tracking.lineage import find_sibling, parameters_of
 from quantart.tracking.runs import open_run
 from quantart.tracking.store import configure
+from quantart.training.machines import check_shared
 from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain
 from quantart.vocabulary.shape import downsampling
 
@@ -78,6 +79,7 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     params = project.params().evaluate if project else EvaluateParams.model_validate({"pairs": DEFAULT_PAIRS})
     if project is not None:
         check_ready(project, "evaluate")
+        check_shared(project.root, "evaluate")
     otherwise = " and give --run-id and pictures, --content and --style"
     configure(tracked_root(project, otherwise=otherwise, enough=run_id is not None))
     if options.sweep and (options.alpha is not None or options.beta != 1.0):

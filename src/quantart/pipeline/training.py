@@ -27,6 +27,7 @@ from quantart.tracking.store import EXPERIMENT
 from quantart.training.checkpoint import Checkpoints, fingerprint
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import TrainingTask, train
+from quantart.training.machines import agree
 from quantart.training.stopping import lost_process
 
 WEIGHTS_TAG = "model.sha256"
@@ -63,11 +64,14 @@ def run_training(project: Project, params: Params, training: TrackedTraining) ->
     if size % processes:
         raise UserError(f"{training.stage}: batch_size {size} is not divisible by {processes} processes")
     main = accelerator.is_main_process
-    checkpoints = Checkpoints(project.checkpoints(training.stage), _fingerprint(params, training))
-    if main:
-        checkpoints.prepare()
-    accelerator.wait_for_everyone()
-    task = training.make_task(accelerator=accelerator)
+    parts = _parts(params, training)
+    checkpoints = Checkpoints(project.checkpoints(training.stage), fingerprint(**parts))
+    with lost_process(checkpoints.advice):
+        agree(project.root, {"stage": training.stage} | parts, checkpoints.begun)
+        if main:
+            checkpoints.prepare()
+        accelerator.wait_for_everyone()
+        task = training.make_task(accelerator=accelerator)
     with (
         lost_process(checkpoints.advice),
         room_for("the log of this run", LOG_BYTES, project.root, checkpoints.advice),
@@ -108,19 +112,20 @@ def log_pairs(run: TrackedRun, path: Path) -> None:
     run.set_tags({f"pairs.{path.stem}": file_sha256(path)})
 
 
-def _fingerprint(params: Params, training: TrackedTraining) -> str:
+def _parts(params: Params, training: TrackedTraining) -> dict[str, Any]:
+    """All that decides the result."""
     networks: dict[str, str] = {}
     for stage, folder in training.networks.items():
         if not folder.is_dir():
             raise UserError(f"{folder}: not found", "the stage that writes it has not run yet: `dvc repro` runs it")
         networks |= {f"{stage}/{file.name}": file_sha256(file) for file in sorted(folder.iterdir())}
-    return fingerprint(
-        parameters=stage_parameters(params, training.stage),
-        datasets=[data.digest for data in training.datasets],
-        codes=list(training.codes),
-        validated_on=list(training.validated_on),
-        networks=networks,
-    )
+    return {
+        "parameters": stage_parameters(params, training.stage),
+        "datasets": [data.digest for data in training.datasets],
+        "codes": list(training.codes),
+        "validated_on": list(training.validated_on),
+        "networks": networks,
+    }
 
 
 def upstream_runs(project: Project, stages: Iterable[str]) -> dict[str, str]:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from quantart.components.distributed import rank, world_size
+from quantart.components.distributed import from_first, rank, world_size
 from quantart.errors import UserError
 from quantart.machine.disk import writing
 from quantart.machine.whole import remove, whole_folder, write_whole
@@ -41,6 +41,10 @@ class TrainingState:
     optimizers: Mapping[Any, torch.optim.Optimizer]
     averaged: nn.Module | None
     means: Means
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.objective.parameters()).device
 
     def tensors(self) -> dict[str, Tensor]:
         # the key's beginning is older than the name `objective`; checkpoints written before can be resumed
@@ -93,7 +97,7 @@ class Checkpoints:
             why = "parameters or data changed since the checkpoint"
             if owner is None:
                 why = "the checkpoint's run.json is damaged, so its parameters and data are unknown"
-            _tell(logging.WARNING, f"{why}: starting afresh (the old checkpoints are in {aside})")
+            log.warning(f"{why}: starting afresh (the old checkpoints are in {aside})")
         self.folder.mkdir(parents=True, exist_ok=True)
         if owner != self.fingerprint:
             write_whole(self._run, json.dumps({"fingerprint": self.fingerprint}).encode())
@@ -107,6 +111,11 @@ class Checkpoints:
     def run_id(self, value: str) -> None:
         write_whole(self._run, json.dumps({"fingerprint": self.fingerprint, "run_id": value}).encode())
 
+    @property
+    def begun(self) -> int:
+        """Step of the newest checkpoint that belongs to this run; 0 without one."""
+        return self.last_step() if _read_json(self._run).get("fingerprint") == self.fingerprint else 0
+
     def last_step(self) -> int:
         """Step of the newest checkpoint that is not known to be damaged; 0 without one."""
         return max((_step_of(folder) for folder in self._found() if folder not in self._damaged), default=0)
@@ -114,28 +123,38 @@ class Checkpoints:
     def restore(self, state: TrainingState) -> int:
         """Load the newest undamaged checkpoint into `state` and return its step; 0 where there is none at all.
 
-        UserError where all are damaged, or the newest undamaged one does not fit the network.
+        The first process reads it and sends it to the others, which may have no such folder. UserError where all are
+        damaged, or the newest undamaged one does not fit the network.
         """
+        folder = self._newest() if rank() == 0 else None
+        data = b"" if folder is None else (folder / TENSORS).read_bytes()
+        step, data = _from_first(0 if folder is None else _step_of(folder), data, state.device)
+        if data:
+            try:
+                state.load(load(data))
+            except (RuntimeError, KeyError, ValueError) as error:
+                fault = f"checkpoint {self._place(step)} does not fit this version's network"
+                raise UserError(
+                    f"{fault} ({str(error).splitlines()[0]})", f"remove {self.folder} to start afresh"
+                ) from None
+        return step
+
+    def _newest(self) -> Path | None:
+        """The newest undamaged checkpoint; None where there is none at all."""
         found = self._found()
         for folder in found:
             if reason := _damage(folder):
-                _tell(logging.WARNING, f"checkpoint {folder} is damaged ({reason}): trying the one before it")
+                log.warning(f"checkpoint {folder} is damaged ({reason}): trying the one before it")
                 self._damaged.append(folder)
                 continue
-            try:
-                state.load(load_file(folder / TENSORS))
-            except (RuntimeError, KeyError, ValueError) as error:
-                fault = f"checkpoint {folder} does not fit this version's network ({str(error).splitlines()[0]})"
-                raise UserError(fault, f"remove {self.folder} to start afresh") from None
-            step = _step_of(folder)
-            _tell(logging.INFO, f"resuming after step {step} from {folder}")
+            log.info(f"resuming after step {_step_of(folder)} from {folder}")
             if (before := _read_json(folder / META).get("processes", world_size())) != world_size():
                 resumed = f"{world_size()} processes resume what {before} began"
-                _tell(logging.WARNING, f"{resumed}: the result is not bit-identical to an uninterrupted run")
-            return step
+                log.warning(f"{resumed}: the result is not bit-identical to an uninterrupted run")
+            return folder
         if found:
             raise UserError(f"every checkpoint in {self.folder} is damaged", "remove that folder to start afresh")
-        return 0
+        return None
 
     def save(self, state: TrainingState, step: int) -> None:
         """Write the checkpoint of `step`, then remove all but the newest ones.
@@ -149,7 +168,7 @@ class Checkpoints:
         size = sum(value.nbytes for value in tensors.values())
         with (
             writing(f"the checkpoint of step {step}", size, self.folder, self.advice),
-            whole_folder(self.folder / f"step-{step:08d}") as folder,
+            whole_folder(self._place(step)) as folder,
         ):
             save_file(tensors, folder / TENSORS)
             meta = {"step": step, "sha256": file_sha256(folder / TENSORS), "processes": world_size()}
@@ -161,7 +180,9 @@ class Checkpoints:
             remove(old)
 
     def advice(self) -> str:
-        """What running again resumes from, as the remedy of an error."""
+        """What running again resumes from, as the remedy of an error; only the first process's checkpoints count."""
+        if rank():
+            return "run the same command again to resume after the last checkpoint of process 0"
         if step := self.last_step():
             return f"run the same command again to resume after step {step}, whose checkpoint is intact"
         return "run the same command again; it starts at the beginning, since there is no checkpoint yet"
@@ -173,6 +194,9 @@ class Checkpoints:
         if self.folder.exists():
             self.folder.rename(done)
             remove(done)
+
+    def _place(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
 
     def _found(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
@@ -197,9 +221,13 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _tell(level: int, sentence: str) -> None:
-    if rank() == 0:
-        log.log(level, sentence)
+def _from_first(step: int, data: bytes, device: torch.device) -> tuple[int, bytes]:
+    """The first process's step and bytes, on every process."""
+    if world_size() == 1:
+        return step, data
+    step, size = from_first(torch.tensor([step, len(data)], device=device)).tolist()
+    sent = torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(size, dtype=torch.uint8)
+    return step, from_first(sent.to(device)).cpu().numpy().tobytes()
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

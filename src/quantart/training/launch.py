@@ -6,7 +6,10 @@ natively. Each of these starts several processes:
 
     ACCELERATE_NUM_PROCESSES=2 quantart train stage1 --domain base      # under `dvc repro` too
     torchrun --nproc-per-node 2 -m quantart_cli train stage1 --domain base
-    accelerate launch --multi_gpu --num_processes 2 -m quantart_cli train stage1 --domain base      # GPUs only
+    accelerate launch --multi_gpu --num_processes 2 -m quantart_cli train stage1 --domain base
+    srun --ntasks 2 quantart train stage1 --domain base
+
+For several machines see docs/scale.md.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import ctypes
 import logging
 import os
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -28,34 +32,76 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from quantart.errors import UserError
 from quantart.machine.device import configured, default_device, precision
+from quantart.training.machines import join
 
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
+_LAUNCHERS = (  # what Kubernetes' operators, mpirun and srun call a process's rank, their number and the local rank
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+)
 
 
 def processes_wanted() -> int:
-    """Number of processes that Accelerate's configuration asks for."""
-    asked = os.environ.get("ACCELERATE_NUM_PROCESSES") or configured("num_processes") or "1"
+    """Number of processes that Accelerate's configuration asks for, on all machines together."""
+    return _number("ACCELERATE_NUM_PROCESSES", "num_processes", "processes")
+
+
+def _number(variable: str, key: str, what: str) -> int:
+    asked = os.environ.get(variable) or configured(key) or "1"
     try:
         return max(1, int(asked))
     except ValueError:
-        raise UserError(f"ACCELERATE_NUM_PROCESSES={asked!r} is not a number of processes", "use 1, 2, …") from None
+        raise UserError(f"{variable}={asked!r} is not a number of {what}", "use 1, 2, …") from None
 
 
 def launch_if_wanted(module: str, arguments: list[str]) -> None:
     """Run `python -m module arguments` in several processes where several are wanted, and exit with their exit code.
 
-    It returns in a process that is to do the work itself: the only one, or one that a launcher started.
+    It returns in a process that is to do the work itself: the only one, or one that a launcher started, as soon as it
+    has met the others. UserError where the launcher's wish can't be met.
     """
-    if "LOCAL_RANK" in os.environ:
+    if "LOCAL_RANK" in os.environ or _started_by_another_launcher():
         _stop_with_parent()
+        join()
         return
-    cpu = default_device().type == "cpu"
+    by_accelerate = {"MASTER_ADDR", "ACCELERATE_DYNAMO_BACKEND"} <= os.environ.keys()  # it says no more without GPUs
+    if by_accelerate and (configured("num_processes") is None or os.environ["MASTER_ADDR"] != "127.0.0.1"):
+        raise UserError(
+            "`accelerate launch` started this process without saying which of several it is",
+            "give it --multi_gpu, which works on CPUs too, or use torchrun",
+        )
     if (processes := processes_wanted()) > 1:
-        sys.exit(_exit_code(module, arguments, processes, cpu))
-    if cpu and "MASTER_ADDR" in os.environ:
-        log.warning("one process runs, since `accelerate launch` starts no more on CPUs; set ACCELERATE_NUM_PROCESSES")
+        sys.exit(_exit_code(module, arguments, processes, cpu=default_device().type == "cpu"))
+
+
+def _started_by_another_launcher() -> bool:
+    """Whether this process is one of several that torch's launchers did not start; torch is then told its place."""
+    environ = os.environ
+    for rank, size, local in _LAUNCHERS:
+        if rank in environ and (tasks := int(environ.get(size, 1))) > 1:
+            if (wanted := processes_wanted()) not in (1, tasks):
+                fault = f"{size} says {tasks} processes, Accelerate's configuration {wanted}"
+                raise UserError(fault, "unset ACCELERATE_NUM_PROCESSES and num_processes in its file")
+            if "MASTER_ADDR" not in environ:
+                environ["MASTER_ADDR"] = _first_machine(size)
+            job, step = (int(environ.get(f"SLURM_{name}_ID", 0)) for name in ("JOB", "STEP"))
+            environ.setdefault("MASTER_PORT", str(10_000 + (16 * job + step) % 20_000))  # of other jobs, others
+            environ |= {"RANK": environ[rank], "WORLD_SIZE": str(tasks), "LOCAL_RANK": environ.get(local, "0")}
+            return True
+    return False
+
+
+def _first_machine(size: str) -> str:
+    """Name of the machine that process 0 of SLURM's step is on."""
+    try:
+        command = ["scontrol", "show", "hostnames", os.environ["SLURM_STEP_NODELIST"]]
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[0]
+    except (KeyError, OSError, subprocess.CalledProcessError, IndexError):
+        fault = f"{size} says {os.environ[size]} processes, and nothing says where the first one is"
+        raise UserError(fault, "set MASTER_ADDR to the name or address of its machine") from None
 
 
 def _stop_with_parent() -> None:
@@ -74,7 +120,7 @@ def _exit_code(module: str, arguments: list[str], processes: int, cpu: bool) -> 
     try:
         if cpu:
             os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
-            options = ["--standalone", "--local-addr=localhost", f"--nproc-per-node={processes}"]
+            options = _machines(processes)
             torchrun.run(torchrun.parse_args([*options, "-m", module, *arguments]))
         else:
             options = ["--multi_gpu", f"--num_processes={processes}", f"--mixed_precision={precision(cpu=False)}"]
@@ -104,6 +150,22 @@ def _check_gpus(processes: int, cpu: bool) -> None:
     if configured("distributed_type") == "MULTI_GPU" and here < processes:
         fault = f"Accelerate's configuration asks for {processes} GPUs, and this machine has {here}"
         raise UserError(fault, "run `accelerate config` here, or set ACCELERATE_NUM_PROCESSES=1")
+
+
+def _machines(processes: int) -> list[str]:
+    """torchrun's options for this machine alone, or as one of those that Accelerate's file names."""
+    if (machines := _number("num_machines", "num_machines", "machines")) == 1:
+        return ["--standalone", "--local-addr=localhost", f"--nproc-per-node={processes}"]
+    address, rank = configured("main_process_ip"), configured("machine_rank")
+    if processes % machines or address is None or rank is None:
+        fault = (
+            f"Accelerate's file: {processes} processes on {machines} machines, number {rank}, the first at {address}"
+        )
+        raise UserError(fault, "set num_processes to a multiple of num_machines, machine_rank and main_process_ip")
+    port = configured("main_process_port") or "29500"
+    log.info(f"machine {rank} of {machines}: meeting the others at {address}:{port}")
+    options = [f"--nnodes={machines}", f"--node-rank={rank}", f"--master-addr={address}", f"--master-port={port}"]
+    return [*options, f"--nproc-per-node={processes // machines}"]
 
 
 def make_accelerator(seed: int) -> Accelerator:

@@ -27,6 +27,7 @@ from quantart.errors import UserError
 from quantart.machine.interrupt import Interrupt
 from quantart.machine.progress import TrainingBar
 from quantart.training.checkpoint import Checkpoints, TrainingState
+from quantart.training.machines import patience
 from quantart.training.means import Means
 from quantart.training.muon import Muon, inner_weights
 from quantart.training.objective import AdversarialObjective, Phase
@@ -35,6 +36,7 @@ from quantart.training.stopping import memory_advice
 if TYPE_CHECKING:
     from quantart.params.training import TrainingParams
 
+LATE = "no step ended for a minute: one of the processes validates, is slow or has stopped"
 Pictures = Mapping[str, np.ndarray]
 
 
@@ -90,6 +92,7 @@ def train(
         _advice(task, params, checkpoints),
         Interrupt() as interrupt,
         TrainingBar(task.name, first, params.steps, accelerator.is_main_process) as bar,
+        patience(LATE, 60.0 if accelerator.num_processes > 1 else None) as stepped,
     ):
         speed = _Speed(first)
         for step in range(first, params.steps):
@@ -111,6 +114,7 @@ def train(
             if (done % params.validate_every == 0 or last) and accelerator.is_main_process:
                 _validate(task, update.final, accelerator, checkpoints, logger, done)
             _request_in_all(interrupt, accelerator)
+            stepped()
             if done % params.checkpoint_every == 0 or last or interrupt.requested:
                 _stop_if_not_finite(task, update.means, accelerator, checkpoints)
                 if accelerator.is_main_process:
