@@ -92,13 +92,11 @@ def call(root: Path, *command: str, check: bool = True, **variables: str) -> sub
     return result
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone's files with twelve pictures a domain, after one `dvc repro`."""
-    root = tmp_path_factory.mktemp("project")
+def make_repository(root: Path) -> None:
+    """A clone's files with twelve pictures a domain, for git and DVC, in a folder that may exist."""
+    shutil.copytree(REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(REPOSITORY / name, root / name)
-    shutil.copytree(REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for domain in ("photos", "paintings"):
         (root / "data" / "sample" / domain).mkdir(parents=True)
         for picture in sorted((REPOSITORY / "data" / "sample" / domain).iterdir())[:12]:
@@ -108,6 +106,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     call(root, "dvc", "init", "-q")
     call(root, "git", "add", ".")
     call(root, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "tiny project")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a repository after one `dvc repro`."""
+    root = tmp_path_factory.mktemp("project")
+    make_repository(root)
     call(root, "dvc", "repro")
     return root
 

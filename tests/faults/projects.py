@@ -33,8 +33,8 @@ CLOCKS = ("train/images_per_second", "train/data_wait_share")
 TIMEOUT = 120.0  # of what takes seconds
 
 
-def wait_until(true: Callable[[], Any], what: str) -> None:
-    end = time.monotonic() + TIMEOUT
+def wait_until(true: Callable[[], Any], what: str, timeout: float = TIMEOUT) -> None:
+    end = time.monotonic() + timeout
     while not true():
         assert time.monotonic() < end, f"{what} did not come"
         time.sleep(0.002)

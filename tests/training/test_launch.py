@@ -17,7 +17,7 @@ from accelerate.state import AcceleratorState
 
 from quantart.errors import UserError
 from quantart.machine.device import default_precision
-from quantart.training.launch import launch_if_wanted, make_accelerator, processes_wanted
+from quantart.training.launch import _machines, launch_if_wanted, make_accelerator, processes_wanted
 
 # a module that several processes run: each leaves a file with what it was told
 WHERE = """
@@ -39,8 +39,9 @@ STARTS_ON_GPUS = STARTS.replace(
 @pytest.fixture(autouse=True)
 def _no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No configuration of the machine's own, and no device state of another test."""
-    for name in [name for name in os.environ if name.startswith("ACCELERATE_")] + ["LOCAL_RANK", "MASTER_ADDR"]:
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith(("ACCELERATE_", "SLURM_", "OMPI_", "MASTER_")) or name.endswith(("RANK", "WORLD_SIZE")):
+            monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
@@ -94,21 +95,82 @@ def test_a_file_for_more_gpus_than_there_are_is_reported_before_anything_starts(
     assert "`accelerate config`" in caught.value.remedy
 
 
-def test_a_launched_process_launches_no_others(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantart.training.launch._stop_with_parent", lambda: None)  # pytest itself goes on
-    monkeypatch.setenv("LOCAL_RANK", "0")
+@pytest.fixture
+def met(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """Torch's variables at each meeting of the processes, which does not take place."""
+    seen: list[dict[str, str]] = []
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    monkeypatch.setattr("quantart.training.launch._stop_with_parent", lambda: None)
+    monkeypatch.setattr(
+        "quantart.training.launch.join", lambda: seen.append({name: os.environ[name] for name in names})
+    )
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # it is written to
+    return seen
+
+
+def test_a_launched_process_launches_no_others(configured: Path, met: list[dict[str, str]]) -> None:
+    place = {"RANK": "1", "WORLD_SIZE": "3", "LOCAL_RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
+    os.environ |= place
     launch_if_wanted("never_started", [])  # would exit
+    assert met == [place]
 
 
-def test_accelerate_launch_on_cpus_gives_a_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_slurms_tasks_are_processes(met: list[dict[str, str]], tmp_path: Path) -> None:
+    (tmp_path / "scontrol").write_text('#!/bin/sh\necho "$@" > "$0.asked"; printf "n7\\nn8\\n"\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    os.environ |= {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "5"}
+    os.environ |= {"SLURM_STEP_ID": "2", "SLURM_STEP_NODELIST": "n[7-8]", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    launch_if_wanted("never_started", [])
+    place = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "n7", "MASTER_PORT": "10082"}
+    assert met == [place]
+    assert (tmp_path / "scontrol.asked").read_text() == "show hostnames n[7-8]\n"
+
+
+def test_mpiruns_processes_are_known(met: list[dict[str, str]]) -> None:
+    os.environ |= {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "1"}
+    with pytest.raises(UserError) as error:
+        launch_if_wanted("never_started", [])
+    assert error.value.fault == "OMPI_COMM_WORLD_SIZE says 4 processes, and nothing says where the first one is"
+    os.environ |= {"MASTER_ADDR": "a", "MASTER_PORT": "1"}
+    launch_if_wanted("never_started", [])
+    assert met == [{"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1"}]
+
+
+def test_slurm_and_accelerate_may_not_ask_for_different_numbers(configured: Path, met: list[dict[str, str]]) -> None:
+    os.environ |= {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2"}
+    with pytest.raises(UserError) as error:
+        launch_if_wanted("never_started", [])
+    assert error.value.fault == "SLURM_STEP_NUM_TASKS says 2 processes, Accelerate's configuration 3"
+    assert met == []
+
+
+def test_the_job_that_starts_steps_of_several_tasks_is_itself_one_process(met: list[dict[str, str]]) -> None:
+    os.environ |= {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "MASTER_ADDR": "n7"}
+    launch_if_wanted("never_started", [])
+    assert met == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1"])
+def test_accelerate_launch_that_does_not_say_which_process_this_is_is_refused(
+    monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    launch_if_wanted("never_started", [])
-    assert caplog.records == []
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # as it sets it where several are asked for
-    launch_if_wanted("never_started", [])
-    assert "ACCELERATE_NUM_PROCESSES" in caplog.text
+    monkeypatch.setenv("ACCELERATE_NUM_PROCESSES", "2")
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")
+    monkeypatch.setenv("MASTER_ADDR", address)  # as it sets it where several are asked for
+    with pytest.raises(UserError) as error:
+        launch_if_wanted("never_started", [])
+    assert "--multi_gpu" in error.value.remedy
+
+
+def test_accelerates_file_may_name_several_machines(configured: Path) -> None:
+    file = configured.read_text()
+    configured.write_text(f"{file}num_machines: 3\nmachine_rank: 1\nmain_process_ip: 10.0.0.1\n")
+    assert _machines(3) == [
+        *("--nnodes=3", "--node-rank=1", "--master-addr=10.0.0.1", "--master-port=29500", "--nproc-per-node=1")
+    ]
+    with pytest.raises(UserError) as error:
+        _machines(4)
+    assert "4 processes on 3 machines, number 1, the first at 10.0.0.1" in error.value.fault
 
 
 def start(folder: Path, work: str, starts: str = STARTS) -> subprocess.Popen[str]:
