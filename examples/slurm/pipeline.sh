@@ -1,20 +1,27 @@
 #!/bin/bash
 # Submit the pipeline of dvc.yaml from the project's folder, as jobs that wait for those they need; prints the last one.
-# Options, such as --partition=gpu, go to sbatch. Training runs outside DVC, which is then told of its results.
+# Options, such as --partition=gpu, go to sbatch. Trainings run on several nodes outside DVC, which then records their
+# results; submitted again after a failure, what DVC knows to be up to date is skipped.
 set -euo pipefail
 jobs=$(dirname "$0")
 options=("$@")
 
-after() {  # after JOB[:JOB…] SCRIPT ARGUMENT…: submit the script, to start once these jobs have ended well
-    sbatch --parsable --kill-on-invalid-dep=yes --dependency="afterok:$1" "${options[@]}" "$jobs/$2" "${@:3}"
+after() {  # after JOB[:JOB…] ARGUMENT…: submit to start once these jobs have ended well
+    sbatch --parsable --kill-on-invalid-dep=yes --dependency="afterok:$1" "${options[@]}" "${@:2}"
+}
+
+train() {  # train JOB[:JOB…] STAGE ARGUMENT…
+    after "$1" --export="ALL,STAGE=$2" "$jobs/train.sbatch" "${@:3}"
 }
 
 prepared=$(sbatch --parsable "${options[@]}" "$jobs/dvc.sbatch" repro --single-item code prepare pair)
-base=$(after "$prepared" train.sbatch stage1 --domain base)
-content=$(after "$base" train.sbatch stage1 --domain content)
-style=$(after "$base" train.sbatch stage1 --domain style)
-encoded=$(after "$content:$style" dvc.sbatch repro --single-item encode)
-discrete=$(after "$encoded" train.sbatch stage2 --variant discrete)
-continuous=$(after "$encoded" train.sbatch stage2 --variant continuous)
-committed=$(after "$discrete:$continuous" dvc.sbatch commit --force stage1_base stage1 stage2)
-after "$committed" dvc.sbatch repro
+base=$(train "$prepared" stage1_base stage1 --domain base)
+base=$(after "$base" "$jobs/dvc.sbatch" commit --force stage1_base)
+content=$(train "$base" stage1@content stage1 --domain content)
+style=$(train "$base" stage1@style stage1 --domain style)
+domains=$(after "$content:$style" "$jobs/dvc.sbatch" commit --force stage1)
+encoded=$(after "$domains" "$jobs/dvc.sbatch" repro --single-item encode)
+discrete=$(train "$encoded" stage2@discrete stage2 --variant discrete)
+continuous=$(train "$encoded" stage2@continuous stage2 --variant continuous)
+variants=$(after "$discrete:$continuous" "$jobs/dvc.sbatch" commit --force stage2)
+after "$variants" "$jobs/dvc.sbatch" repro

@@ -46,15 +46,16 @@ _LAUNCHERS = (  # what Kubernetes' operators, mpirun and srun call a process's r
 
 def processes_wanted() -> int:
     """Number of processes that Accelerate's configuration asks for, on all machines together."""
-    return _number("ACCELERATE_NUM_PROCESSES", "num_processes", "processes")
+    return _number(
+        "ACCELERATE_NUM_PROCESSES", os.environ.get("ACCELERATE_NUM_PROCESSES") or configured("num_processes")
+    )
 
 
-def _number(variable: str, key: str, what: str) -> int:
-    asked = os.environ.get(variable) or configured(key) or "1"
+def _number(name: str, asked: str | None) -> int:
     try:
-        return max(1, int(asked))
+        return max(1, int(asked or 1))
     except ValueError:
-        raise UserError(f"{variable}={asked!r} is not a number of {what}", "use 1, 2, …") from None
+        raise UserError(f"{name}={asked!r} is not a number", "use 1, 2, …") from None
 
 
 def launch_if_wanted(module: str, arguments: list[str]) -> None:
@@ -154,7 +155,7 @@ def _check_gpus(processes: int, cpu: bool) -> None:
 
 def _machines(processes: int) -> list[str]:
     """torchrun's options for this machine alone, or as one of those that Accelerate's file names."""
-    if (machines := _number("num_machines", "num_machines", "machines")) == 1:
+    if (machines := _number("num_machines", configured("num_machines"))) == 1:
         return ["--standalone", "--local-addr=localhost", f"--nproc-per-node={processes}"]
     address, rank = configured("main_process_ip"), configured("machine_rank")
     if processes % machines or address is None or rank is None:

@@ -100,7 +100,6 @@ def train(
             with speed.waiting():
                 batch = task.batch(step)
             update(batch, step)
-
             done, last = step + 1, step + 1 == params.steps
             if done % params.log_every == 0 or last:
                 _stop_if_not_finite(task, update.means, accelerator, checkpoints)
