@@ -72,7 +72,7 @@ def start(*machines: Project, launcher: str = "", command: list[str] = TRAIN) ->
 
 def ends(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
     """Exit code and output of each."""
-    said = [process.communicate(timeout=600)[0] for process in processes]
+    said = [process.communicate(timeout=1800)[0] for process in processes]
     return [(process.returncode, words) for process, words in zip(processes, said, strict=True)]
 
 
@@ -104,7 +104,7 @@ def test_stopped_by_a_signal_to_one_they_resume_from_the_first_machines_checkpoi
     for resumed in (False, True):
         kept = steps_kept(first.root, STAGE)
         processes = start(first, second)
-        wait_until(lambda kept=kept: steps_kept(first.root, STAGE) > kept, "a checkpoint", 600)
+        wait_until(lambda kept=kept: steps_kept(first.root, STAGE) > kept, "a checkpoint", 1800)
         processes[1].send_signal(signal.SIGTERM)
         (code, said), (other, also) = ends(processes)
         assert (code, other) == (143, 143), said + also
