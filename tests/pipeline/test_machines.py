@@ -127,7 +127,7 @@ def test_what_differs_between_the_copies_is_named_before_any_work(copies: list[P
     write_params(second, {"learning_rate": 0.5})
     for code, said in ends(start(first, second)):
         assert code == 2
-        assert f"{second.root}) has parameters.base.learning_rate 0.5, process 0" in said
+        assert f"{second.root}) has parameters.stage1.base.learning_rate 0.5, process 0" in said
         assert said.count("\n") == 1
     assert not (first.root / "mlflow.db").exists()
     assert not first.checkpoints(STAGE).exists()
