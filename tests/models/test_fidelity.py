@@ -225,13 +225,14 @@ def test_while_decoders_are_mixed_the_network_decodes_as_ever(
 
 
 @torch.no_grad()
-def test_styles_encoded_beforehand_give_the_same_picture(
+def test_latents_computed_beforehand_give_the_same_picture(
     control: FidelityControl, pictures: tuple[Tensor, Tensor]
 ) -> None:
     content, style = pictures
     for alpha, beta, styled in [(0.4, 0.7, 2), (1.0, 1.0, 1), (0.4, 0.0, 0)]:
         fidelity = control.fidelity(alpha, beta)
-        styles = {variant: control.style_latents(style, variant) for variant in fidelity.styled}
-        assert len(styles) == styled
-        z = control.mixed_latents(content, styles, fidelity)
+        contents = {variant: control.content_latents(content, variant) for variant in fidelity.variants}
+        painted = {v: control.transferred(contents[v], control.style_latents(style, v), v) for v in fidelity.styled}
+        assert len(painted) == styled
+        z = control.mixed_latents(contents, painted, fidelity)
         assert torch.equal(control.decode(z, fidelity), control(content, style, alpha, beta))

@@ -145,6 +145,23 @@ def test_a_style_sent_again_is_not_encoded_again(
     assert cached.styles.figures().misses == 3
 
 
+def test_another_alpha_or_beta_needs_the_decoder_alone(
+    control: FidelityControl, pictures: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, style = pictures
+    settings = [(0.5, 1.0), (0.5, 0.3), (0.8, 1.0), (1.0, 0.0), (0.5, 1.0)]
+    plain, cached = Stylizer(control), Stylizer(control, content_cache=2**26)
+    expected = [plain.stylize(content, style, *setting) for setting in settings]
+    assert plain.contents.figures().entries == 0
+    cached.stylize(content, style, 0.5)
+    for network in ("content_latents", "style_latents", "transferred"):
+        monkeypatch.delattr(FidelityControl, network)
+    for setting, picture in zip(settings, expected, strict=True):
+        assert np.array_equal(cached.stylize(content.copy(), style.copy(), *setting), picture)
+    with pytest.raises(AttributeError, match="content_latents"):
+        cached.stylize(content, style, size=64)
+
+
 def test_padding_does_not_show_in_what_is_kept(network: ExperimentStage2, noise: Picture) -> None:
     content = np.resize(noise, (32, 45, 3))
     mirrored = np.concatenate([content, content[:, -2:-3:-1]], axis=1)  # by hand what padding to 46 does

@@ -141,34 +141,49 @@ class FidelityControl(nn.Module):
 
     def latents(self, content: Tensor, style: Tensor, fidelity: Fidelity) -> Tensor:
         """Pictures `(b, 3, h, w)` in [-1, 1] to the latents `(b, c, h / f, w / f)` that `decode` takes."""
-        styles = {variant: self.style_latents(style, variant) for variant in fidelity.styled}
-        return self.mixed_latents(content, styles, fidelity)
+        contents = {variant: self.content_latents(content, variant) for variant in fidelity.variants}
+        styled = {v: self.transferred(contents[v], self.style_latents(style, v), v) for v in fidelity.styled}
+        return self.mixed_latents(contents, styled, fidelity)
+
+    def content_latents(self, content: Tensor, variant: Variant) -> Tensor:
+        """Content pictures `(b, 3, h, w)` in [-1, 1] to one model's content latents `(b, c, h / f, w / f)`."""
+        return self._models[variant].content_latents(content)
 
     def style_latents(self, style: Tensor, variant: Variant) -> Tensor:
         """Style pictures `(b, 3, h, w)` in [-1, 1] to one model's style latents `(b, c, h / f, w / f)`."""
         return self._models[variant].style_latents(style)
 
-    def mixed_latents(
+    def transferred(
         self,
         content: Tensor,
-        styles: Mapping[Variant, Tensor],
-        fidelity: Fidelity,
+        style: Tensor,
+        variant: Variant,
         refine: Callable[[ExperimentStage2, Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Content pictures `(b, 3, h, w)` in [-1, 1] to the latents that `decode` takes.
+        """One model's latents, from the two methods above, to those of the content in the manner of the style.
 
         Args:
-            styles: `style_latents` of each of `fidelity.styled`.
             refine: from a model and the output of its network, not quantised, to what takes the place of its answer.
+        """
+        model = self._models[variant]
+        answer = model.transfer(content, style)
+        return refine(model, answer.unquantised) if refine else answer.z
+
+    def mixed_latents(
+        self, contents: Mapping[Variant, Tensor], styled: Mapping[Variant, Tensor], fidelity: Fidelity
+    ) -> Tensor:
+        """Latents `(b, c, h, w)` of several models to those that `decode` takes.
+
+        Args:
+            contents: `content_latents` of each of `fidelity.variants`.
+            styled: `transferred` of each of `fidelity.styled`.
         """
         latents: dict[Variant, Tensor] = {}
         for variant in fidelity.variants:
-            model = self._models[variant]
-            z = model.content_latents(content)
+            z = contents[variant]
             if fidelity.beta > 0.0:
-                answer = model.transfer(z, styles[variant])
-                z_y = refine(model, answer.unquantised) if refine else answer.z
-                z = z_y if fidelity.beta == 1.0 else model.projected(torch.lerp(z, z_y, fidelity.beta))
+                z_y = styled[variant]
+                z = z_y if fidelity.beta == 1.0 else self._models[variant].projected(torch.lerp(z, z_y, fidelity.beta))
             latents[variant] = z
         if len(latents) == 1:
             return latents[fidelity.variants[0]]

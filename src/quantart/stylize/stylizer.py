@@ -32,17 +32,22 @@ class Stylizer:
     """Trained stage-2 networks as a function of pictures, on the device that holds them. Threads may share it.
 
     Everything up to the codes is computed in float32, the decoder in the device's `precision`. Up to `style_cache`
-    bytes of latents of styles are kept, so that a style that comes again is not encoded again.
+    bytes of latents of styles are kept, so that a style that comes again is not encoded again, and up to
+    `content_cache` bytes of latents of contents, by themselves and in the manner of a style: then another alpha or beta
+    needs the decoder alone.
     """
 
-    def __init__(self, model: ExperimentStage2 | FidelityControl, *, style_cache: int = STYLE_CACHE) -> None:
+    def __init__(
+        self, model: ExperimentStage2 | FidelityControl, *, style_cache: int = STYLE_CACHE, content_cache: int = 0
+    ) -> None:
         self._model = (model if isinstance(model, FidelityControl) else FidelityControl.of(model)).eval()
         # here alone: training and evaluation run the plain network, on pictures that are small
         allow_large_pictures(self._model)
         shape = self._model.ddconfig
         self._side = int(shape["resolution"])
         self._multiple = downsampling(shape)
-        self.styles = StyleCache(style_cache)
+        self.styles = LatentCache(style_cache)
+        self.contents = LatentCache(content_cache)
         self._device = next(self._model.parameters()).device
         self._autocast = autocast(self._device)
 
@@ -82,10 +87,9 @@ class Stylizer:
             height, width = painted_size(content.shape[0], content.shape[1], size, refined=refine > 0)
         with named("style"):
             check_sides(style.shape[0], style.shape[1])
-        scaled = self._padded(resize(content, height, width))
-        styles = self._style_latents(style, fidelity.styled)
+        scaled = resize(content, height, width)
         better = self._refiner(scaled, style, refine, go_on) if refine else None
-        z = self._model.mixed_latents(scaled, styles, fidelity, better)
+        z = self._latents(scaled, style, fidelity, better)
         with self._autocast():  # not before: it would choose other codes
             painted = self._model.decode(z, fidelity)
         return to_arrays(painted)[0][:height, :width]
@@ -95,21 +99,42 @@ class Stylizer:
         return resize_short_side(crop_to_aspect(style, STYLE_ASPECT), self._side)
 
     def _refiner(
-        self, content: Tensor, style: Picture, steps: int, go_on: Callable[[], bool]
+        self, content: Picture, style: Picture, steps: int, go_on: Callable[[], bool]
     ) -> Callable[[ExperimentStage2, Tensor], Tensor]:
         from quantart.refining import refine  # the losses' networks take seconds to import
 
         seen = resize_short_side(self.seen_of(style), max(self._side, MIN_REFINED))
         picture = to_tensor(seen).to(self._device)
-        return lambda model, answer: refine(model, answer, content, picture, steps, go_on)
+        photograph = self._padded(content)
+        return lambda model, answer: refine(model, answer, photograph, picture, steps, go_on)
 
-    def _style_latents(self, style: Picture, variants: tuple[Variant, ...]) -> dict[Variant, Tensor]:
-        digest = content_hash(style)
+    def _latents(
+        self,
+        content: Picture,
+        style: Picture,
+        fidelity: Fidelity,
+        refine: Callable[[ExperimentStage2, Tensor], Tensor] | None,
+    ) -> Tensor:
+        """What the decoder takes, of what the caches have and of what they lack; refined answers are not kept."""
+        photograph, painting = content_hash(content), content_hash(style)
 
-        def encoded(variant: Variant) -> Tensor:
-            return self._model.style_latents(self._padded(self.seen_of(style)), variant)
+        def of_content(variant: Variant) -> Tensor:
+            key = photograph, variant
+            return self.contents.get(key, lambda: self._model.content_latents(self._padded(content), variant))
 
-        return {variant: self.styles.get((digest, variant), partial(encoded, variant)) for variant in variants}
+        def of_style(variant: Variant) -> Tensor:
+            key = painting, variant
+            return self.styles.get(key, lambda: self._model.style_latents(self._padded(self.seen_of(style)), variant))
+
+        def transferred(variant: Variant) -> Tensor:
+            return self._model.transferred(contents[variant], of_style(variant), variant, refine)
+
+        contents = {variant: of_content(variant) for variant in fidelity.variants}
+        if refine is not None:
+            styled = {variant: transferred(variant) for variant in fidelity.styled}
+        else:
+            styled = {v: self.contents.get((photograph, painting, v), partial(transferred, v)) for v in fidelity.styled}
+        return self._model.mixed_latents(contents, styled, fidelity)
 
     def _padded(self, picture: Picture) -> Tensor:
         """`(1, 3, h, w)` in [-1, 1], mirrored on the right and below up to the network's multiple."""
@@ -128,8 +153,8 @@ class CacheFigures(NamedTuple):
     bytes: int
 
 
-class StyleCache:
-    """Latents of style pictures by key; the least recently used are dropped first. Threads may share it.
+class LatentCache:
+    """Latents of pictures by key; the least recently used are dropped first. Threads may share it.
 
     A tensor that several threads ask for at once is computed once; the others wait for it. All tensors together have
     at most `max_bytes`; a single tensor that is larger is not kept.

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from quantart.stylize.stylizer import StyleCache, content_hash
+from quantart.stylize.stylizer import LatentCache, content_hash
 
 FOUR_BYTES = torch.zeros(1)
 
 
 def test_the_longest_unused_makes_room() -> None:
-    cache = StyleCache(max_bytes=8)
+    cache = LatentCache(max_bytes=8)
     for key in "aba":
         cache.get(key, FOUR_BYTES.clone)
     cache.get("c", FOUR_BYTES.clone)  # b goes
@@ -22,14 +22,14 @@ def test_the_longest_unused_makes_room() -> None:
 
 
 def test_what_is_larger_than_the_cache_is_not_kept() -> None:
-    cache = StyleCache(max_bytes=8)
+    cache = LatentCache(max_bytes=8)
     cache.get("a", FOUR_BYTES.clone)
     assert cache.get("b", lambda: torch.ones(3)).sum() == 3
     assert cache.figures() == (0, 2, 1, 4)
 
 
 def test_threads_that_ask_at_once_get_the_one_that_is_made() -> None:
-    cache, asked, made = StyleCache(max_bytes=100), threading.Event(), []
+    cache, asked, made = LatentCache(max_bytes=100), threading.Event(), []
 
     def make() -> torch.Tensor:
         asked.wait(10)
@@ -45,7 +45,7 @@ def test_threads_that_ask_at_once_get_the_one_that_is_made() -> None:
 
 
 def test_what_fails_is_tried_again() -> None:
-    cache = StyleCache(max_bytes=100)
+    cache = LatentCache(max_bytes=100)
     with pytest.raises(ZeroDivisionError):
         cache.get("a", lambda: FOUR_BYTES / (1 // 0))
     assert cache.get("a", FOUR_BYTES.clone) == 0
