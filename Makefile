@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test test-quick test-faults bench lint audit ui clean lock
+.PHONY: help setup run demo test test-quick test-faults bench lint audit ui clean lock
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 run: setup  ## run the pipeline on the pictures that params.yaml names, then say what was made
 	dvc repro
 	quantart summary
+
+demo: setup  ## install what pages in a browser need, and open the one that paints
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	quantart demo --open
 
 test: setup  ## run the tests
 	python -m pytest -m "not faults"

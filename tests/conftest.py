@@ -70,7 +70,15 @@ def one_thread() -> Iterator[None]:
 
 
 SLOW = (
-    *("doctor/test_checks", "faults/", "images/test_fuzz", "pipeline/", "serving/", "stylize/test_stylizer"),
+    *(
+        "doctor/test_checks",
+        "faults/",
+        "images/test_fuzz",
+        "pages/test_demo",
+        "pipeline/",
+        "serving/",
+        "stylize/test_stylizer",
+    ),
     *("test_benchmarks", "test_end_to_end", "test_pipeline_deps", "test_wheel"),
     *("tracking/test_delivery", "tracking/test_store", "tracking/test_ui"),
     *("training/test_distributed", "training/test_launch", "training/test_loop", "training/test_stage2_objective"),

@@ -53,7 +53,7 @@ def test_it_holds_every_module_of_both_packages_and_nothing_else(wheel: Path) ->
         path.relative_to(root).as_posix()
         for root, package in ((ROOT / "src", "quantart"), (ROOT / "cli", "quantart_cli"))
         for path in (root / package).rglob("*")
-        if path.suffix in {".py", ".html", ".safetensors", ".json", ".md"}
+        if path.suffix in {".py", ".html", ".safetensors", ".json", ".md", ".jpg"}
         or path.name == "py.typed"
         or path.parent.name == "imagenet"
     }

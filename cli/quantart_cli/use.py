@@ -19,6 +19,8 @@ WhichVersion = Annotated[
     ),
 ]
 
+Limit = Annotated[list[str] | None, Option(help="Override a limit of the model, such as max_size=1024 (repeatable).")]
+
 app = Typer()
 registry_app = Typer(no_args_is_help=True)
 REGISTRY = "List registered versions and choose the champion."
@@ -164,9 +166,7 @@ def serve(
     ] = None,
     host: Host = "127.0.0.1",
     port: Port = 5001,
-    limit: Annotated[
-        list[str] | None, Option(help="Override a limit of the model, such as max_rows=8 (repeatable).")
-    ] = None,
+    limit: Limit = None,
     threads: Annotated[int, Option(min=0, help="Threads of the network. 0: one per core.")] = 0,
 ) -> None:
     """Serve a registered model over HTTP.
@@ -181,6 +181,35 @@ def serve(
     address = model or default_address(current_project())
     use_store()
     run_server(address, host, port, limits=limits, threads=threads)
+
+
+@app.command(rich_help_panel=USE)
+def demo(
+    model: Annotated[
+        list[str] | None,
+        Option(
+            help="Folder of a model, packaged or not, or an address such as models:/quantart@champion; repeatable. The "
+            "page opens on the first and offers this project's models too."
+        ),
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 7860,
+    limit: Limit = None,
+    open: Annotated[bool, Option("--open", help="Open the page in the default browser.")] = False,
+) -> None:
+    """Open a page on which pictures are painted. It needs the extra `demo`.
+
+    Example: quantart demo --open
+    """
+    from quantart.pages.demo import open_demo
+    from quantart.project import project_if_any
+    from quantart.serving.requests import parse_limits
+
+    limits = parse_limits(limit or [])
+    project = project_if_any()
+    if project:
+        use_store()
+    open_demo(project, model or [], host=host, port=port, limits=limits, browser=open)
 
 
 @app.command(rich_help_panel=USE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 from urllib3 import PoolManager, Retry
 
 from quantart.images.arrays import Picture
@@ -23,16 +22,14 @@ from quantart.images.grid import picture_grid
 from quantart.tracking.lineage import DataUsed
 from quantart.tracking.runs import stage_run
 
+from ..browser import needs_chromium, open_tab
+
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 PICTURES = [("photos", "crab.jpg"), ("paintings", "met_435600.jpg")]
 STEPS = (10, 20)
 CHART_VIEW = "label:has(input[name=runs-view-mode][value=CHART])"
-PATIENCE = 30_000  # milliseconds: the first page is several MB of JavaScript
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install it, or name it in CHROMIUM")
+pytestmark = needs_chromium
 
 
 @dataclass(frozen=True)
@@ -96,13 +93,8 @@ def _grid(step: int) -> Picture:
 
 @pytest.fixture(scope="module")
 def tab(shown: Shown) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1700, "height": 1000})
-        tab.set_default_timeout(PATIENCE)
-        expect.set_options(timeout=PATIENCE)
+    with open_tab(1700, 1000) as tab:
         yield tab
-        browser.close()
 
 
 @pytest.fixture

@@ -66,6 +66,17 @@ def default_address(project: Project) -> str:
     return registered.uri if registered else f"models:/{project.params().export.name}@{CHALLENGER}"
 
 
+def registered_addresses() -> list[str]:
+    """`models:/name@alias` of every alias in the store, then `models:/name/number` of every version, newest first."""
+    models = sorted(MlflowClient().search_registered_models(), key=lambda model: model.name)
+    versions = {model.name: MlflowClient().search_model_versions(f"name = '{model.name}'") for model in models}
+    return [f"models:/{model.name}@{alias}" for model in models for alias in sorted(model.aliases)] + [
+        f"models:/{name}/{number}"
+        for name, found in versions.items()
+        for number in sorted((int(each.version) for each in found), reverse=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What `quantart evaluate` logged of a network at its own settings."""

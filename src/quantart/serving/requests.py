@@ -110,10 +110,10 @@ def read_rows(frame: pd.DataFrame, size: int | None, limits: Limits, *, refined:
     sent = painted = 0
     for number, (content, style) in enumerate(zip(*columns, strict=True)):
         with _named(number, "content"):
-            content_sides = _stored_size(content, limits)
+            content_sides = sent_size(content, limits)
             height, width = painted_size(*content_sides, size, limits.max_size, refined=refined)
         with _named(number, "style"):
-            style_sides = _stored_size(style, limits)
+            style_sides = sent_size(style, limits)
             check_sides(*style_sides)
         sent += math.prod(content_sides) + math.prod(style_sides)
         painted += height * width
@@ -168,7 +168,8 @@ def read_refine(params: Mapping[str, Any], limits: Limits) -> int:
         raise RequestError(f"params: {error.fault}", "leave it out for the network's own answer") from None
 
 
-def _stored_size(cell: Any, limits: Limits) -> tuple[int, int]:
+def sent_size(cell: Any, limits: Limits) -> tuple[int, int]:
+    """Height and width of a picture within the limits, by its file's header; an `ImageError` says what is wrong."""
     return stored_size(_file_bytes(cell, limits.max_bytes), max_pixels=limits.max_pixels, still=True)
 
 

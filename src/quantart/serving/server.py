@@ -77,7 +77,7 @@ def serve(
     Raises:
         UserError: there is no such model, it is not what was packaged, or nothing can listen at the address.
     """
-    port = _usable_port(host, port)
+    port = usable_port(host, port)
     folder = fetch_model(uri)
     log.info("serving %s at http://%s:%d/invocations", uri, host, port)
     if said := reachable(host, port):
@@ -92,7 +92,7 @@ def serve(
     os.execve(sys.executable, [sys.executable, "-P", "-m", *shlex.split(command)], environment)  # noqa: S606
 
 
-def _usable_port(host: str, port: int) -> int:
+def usable_port(host: str, port: int) -> int:
     """The port, or a free one for 0, after checking that a server can listen there."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
