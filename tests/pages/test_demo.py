@@ -33,7 +33,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 ROOT = Path(__file__).parents[2]
-PHOTO, PAINTING = ROOT / "data/sample/photos/crab.jpg", ROOT / "data/sample/paintings/met_436535.jpg"
+PHOTO, PAINTING = ROOT / "data/sample/photos/crab.jpg", ROOT / "data/sample/paintings/met_435600.jpg"
 SIZE = 96  # pixels of the long side: the limit of the models here, so that each picture takes a moment
 PROJECT = "this project"
 

@@ -17,6 +17,7 @@ from quantart.errors import UserError
 from quantart.images.arrays import Picture, resize
 from quantart.images.decode import decode_image, named, read_file
 from quantart.models.fidelity import Fidelity, FidelityControl, checked_fidelity
+from quantart.models.shipped import SHIPPED
 from quantart.pages.stopping import allow_stopping
 from quantart.project import Project
 from quantart.registry.versions import registered_addresses
@@ -25,7 +26,6 @@ from quantart.serving.server import fetch_model
 from quantart.stylize.files import PACKAGED, is_address, named_networks
 from quantart.stylize.sizes import painted_size
 from quantart.stylize.stylizer import Stylizer
-from quantart.vocabulary.names import VARIANTS, Variant
 
 PROJECT = "this project"
 OPEN = 3  # models whose networks are kept in memory
@@ -33,24 +33,14 @@ CONTENT_CACHE = 2**28  # bytes of latents of photographs that each keeps: about 
 
 
 def offered_models(project: Project | None, given: Sequence[str]) -> list[str]:
-    """Folders and addresses to choose from; a page opens on the first.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Folders, addresses and the model that comes with the package, to choose from; a page opens on the first."""
     found = list(given)
-    if project and trained_variants(project):
+    if project and project.trained_variants:
         found.append(PROJECT)
+    found.append(SHIPPED)
     if project:
         found += registered_addresses()
-    if not found:
-        remedy = "`make run` or `dvc repro` trains one, or give --model with a folder or an address"
-        raise UserError("there is no trained model here", remedy)
     return list(dict.fromkeys(found))
-
-
-def trained_variants(project: Project) -> list[Variant]:
-    return [variant for variant in VARIANTS if project.stage2_model(variant).is_dir()]
 
 
 class Painted(NamedTuple):
@@ -142,10 +132,12 @@ class Painters:
 
     def _opened(self, model: str) -> Painter:
         if model == PROJECT and self._project:
-            trained = trained_variants(self._project)
+            trained = self._project.trained_variants
             networks, _ = named_networks([str(self._project.stage2_model(variant)) for variant in trained], None)
             default = checked_fidelity(None, 1.0, trained, self._project.params().export.variant)
             return Painter(networks, default, Limits.of(self._limits))
+        if model == SHIPPED:
+            return Painter(*named_networks([SHIPPED], None), Limits.of(self._limits))
         folder = fetch_model(model) if is_address(model) else Path(model)
         config: dict[str, Any] = {}
         if (folder / PACKAGED).is_file():
