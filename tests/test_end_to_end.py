@@ -46,6 +46,7 @@ TINY: dict[str, Any] = {
     "stage2.init_from": None,
     "stage1.base.crop": 32,
     "stage1.base.quantize_from": 4,
+    "stage1.base.perceptual_from": 0,
     "stage1.domain.crop": 32,
     "stage1.domain.discriminator_start": 2,
     "stage1.discriminator.ndf": 4,

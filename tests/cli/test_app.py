@@ -112,8 +112,8 @@ def test_presets_are_listed_shown_and_used(project: Path) -> None:
     assert len(listed) == len([*(ROOT / "presets").glob("[!_]*.yaml")]) + 1
     assert max(map(len, listed)) <= 80
     assert "coco2art                  photographs (MS-COCO) to artworks (WikiArt)" in map(str.rstrip, listed)
-    assert "  ch: 128                          # now 12\n" in said("preset show coco2art")
-    assert "model.ch: 12 -> 128\n" in said("preset use coco2art")
+    assert "  ch: 128                          # now 32\n" in said("preset show coco2art")
+    assert "model.ch: 32 -> 128\n" in said("preset use coco2art")
     assert "  ch: 128 " in (project / "params.yaml").read_text()
     assert said("preset use coco2art").startswith("nothing changed: ")
 
@@ -311,12 +311,12 @@ def test_stylize_paints_what_it_can_and_ends_with_1_where_it_could_not_all(proje
     assert Image.open(project / "one.png").size == (48, 36)
 
 
-def test_before_anything_was_trained_stylize_says_what_trains_it(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = mistake(f"stylize {PHOTO} --style {PHOTO} --out out.png", monkeypatch, capsys)
-    assert "not trained yet" in said
-    assert "dvc repro" in said
+def test_before_anything_was_trained_the_model_that_comes_with_the_package_paints(project: Path) -> None:
+    result = CliRunner().invoke(app, ["stylize", str(PHOTO), "--style", str(PHOTO), "--out", "out.png", "--size", "64"])
+    assert result.exit_code == 0, result.output
+    assert "out.png" in result.stdout
+    with Image.open(project / "out.png") as painted:
+        assert max(painted.size) == 64
 
 
 def test_a_checkpoint_that_cannot_be_imported_is_a_sentence_and_leaves_nothing(

@@ -38,7 +38,7 @@ def test_a_tinted_photograph_scores_as_the_photograph_and_the_painting_zero(netw
     assert (tinted - photographs).abs().mean() > 0.1
     assert untouched > 0.7
     assert changed == pytest.approx(untouched, rel=0.02)
-    assert structure_distance(tint, own).mean() < 0.3 < 1.5 < structure_distance(target, own).mean()
+    assert structure_distance(tint, own).mean() < 0.35 < 1.5 < structure_distance(target, own).mean()
     assert texture_distance(target, target).max() == structure_distance(own, own).max() == 0
 
 

@@ -172,7 +172,7 @@ def test_one_variant_alone_is_packaged_alone(project: Project) -> None:
     assert "alpha (visual fidelity) is always 1" in version.description
     assert "run.continuous" not in version.tags
     package = Path(mlflow.artifacts.download_artifacts(registered.uri))
-    assert [file.parent.name for file in package.rglob("*.safetensors")] == ["discrete"]
+    assert [file.parent.name for file in package.rglob("model.safetensors")] == ["discrete"]
 
 
 def test_both_variants_are_one_model_with_the_lineage_of_both(project: Project, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_named_run_brings_its_sibling_and_its_own_default(project: Project, tm
     version = MlflowClient().get_model_version("painter", registered.version)
     assert (version.tags["run.continuous"], version.tags["run.discrete"]) == (named, sibling)
     schema = mlflow.pyfunc.load_model(registered.uri).metadata.get_params_schema()
-    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0, "size": None}
+    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0, "size": None, "refine": 0}
 
 
 def test_the_exported_variant_is_the_default(project: Project, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_the_exported_variant_is_the_default(project: Project, tmp_path: Path) -
     registered = run(both)
     assert registered.run_id == continuous_run
     schema = mlflow.pyfunc.load_model(registered.uri).metadata.get_params_schema()
-    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0, "size": None}
+    assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0, "size": None, "refine": 0}
 
 
 def test_variants_of_other_shapes_are_a_sentence_and_nothing_is_registered(project: Project, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_in_another_store_a_run_is_made_for_the_network_in_the_folder(
     assert registered.run_id != read_link(clone.link("stage2_discrete")).run_id
     assert "quantart evaluate" in caplog.text
     package = Path(mlflow.artifacts.download_artifacts(registered.uri))
-    assert [file.parent.name for file in package.rglob("*.safetensors")] == ["discrete"]
+    assert [file.parent.name for file in package.rglob("model.safetensors")] == ["discrete"]
     (code_folder,) = package.rglob("quantart")
     code = {str(file.relative_to(code_folder)) for file in code_folder.rglob("*") if file.is_file()}
     assert code == set(checksums("quantart.serving.model"))

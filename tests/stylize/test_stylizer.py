@@ -210,8 +210,13 @@ def test_each_networks_answer_is_refined_before_alpha_and_beta_mix_them(
     photo, painting = to_tensor(content), to_tensor(resize_short_side(seen, 64))  # the resolution of 32 is too small
     even = np.pad(seen, ((0, seen.shape[0] % 2), (0, seen.shape[1] % 2), (0, 0)), mode="reflect")
     with torch.inference_mode():
+        contents = {variant: control.content_latents(photo, variant) for variant in fidelity.variants}
         styles = {variant: control.style_latents(to_tensor(even), variant) for variant in fidelity.styled}
-        z = control.mixed_latents(photo, styles, fidelity, lambda model, h: refine(model, h, photo, painting, 2))
+        answers = {
+            v: control.transferred(contents[v], styles[v], v, lambda model, h: refine(model, h, photo, painting, 2))
+            for v in fidelity.styled
+        }
+        z = control.mixed_latents(contents, answers, fidelity)
         expected = to_arrays(control.decode(z, fidelity))[0]
     assert np.array_equal(painted, expected)
     assert np.array_equal(painted, stylizer.paint(content, style, fidelity)) == (asked == 0)
