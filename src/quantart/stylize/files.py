@@ -42,12 +42,12 @@ def project_networks(
     Raises:
         UserError: as `checked_fidelity`.
     """
-    default = project.params().export.variant if project else None
-    if project is None or not project.trained_variants:
+    params = project.params() if project else None
+    if project is None or params is None or not project.trained_variants:
         why = "no project here" if project is None else f"nothing is trained in {project.root} yet"
         log.info("%s: painting with %s, the model that comes with quantart", why, SHIPPED)
         return named_networks([SHIPPED], alpha, beta)
-    fidelity = checked_fidelity(alpha, beta, project.trained_variants, default)
+    fidelity = checked_fidelity(alpha, beta, project.trained_variants, params.export.variant)
     return _opened([project.stage2_model(variant) for variant in fidelity.variants]), fidelity
 
 
