@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,23 @@ def test_a_folder_is_replaced_only_at_the_end(tmp_path: Path) -> None:
         (fresh / "no folder" / "three").touch()
     assert [path.name for path in out.iterdir()] == ["two"]
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_full_disk_is_said_with_its_remedy_and_the_earlier_file_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json"
+    write_whole(path, b"earlier")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(UserError) as error:
+        write_whole(path, b"later")
+    assert error.value.fault == f"{path}: cannot be written: No space left on device"
+    assert error.value.remedy == "make room on this disk"
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("a.json", b"earlier")]
 
 
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ A link in that place, symbolic or hard, is itself replaced; what it leads to sta
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -27,7 +28,8 @@ def write_whole(path: Path, data: bytes) -> None:
             file.write(data)
         beside.replace(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+        remedy = "make room on this disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}", remedy) from error
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
