@@ -70,9 +70,9 @@ def train_stage1(
 
 @train_app.command("stage2")
 def train_stage2(
-    variant: Annotated[Variant, Option(help="Train on codes (discrete) or on latents (continuous).")],
+    variant: Annotated[Variant, Option(help="With codebooks (discrete) or without (continuous).")],
 ) -> None:
-    """Train the style transfer network on stored codes. If it was stopped, it resumes from its last checkpoint.
+    """Train the style transfer network. If it was stopped, it resumes from its last checkpoint.
 
     Example: quantart train stage2 --variant discrete
     """

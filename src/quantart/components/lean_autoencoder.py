@@ -2,7 +2,8 @@
 
 At full resolution convolutions are bound by memory, not by arithmetic. So the encoder takes squares of `patch` ×
 `patch` pixels as channels, and the decoder gives them back (Shi et al., CVPR 2016). Without norms and attention an
-output depends on pixels nearby alone, and the cost grows with the area.
+output depends on pixels nearby alone, and the cost grows with the area. In a network that stylises, `stylize.strips`
+replaces the classes of both, so that a large picture goes through in strips.
 """
 
 from __future__ import annotations
