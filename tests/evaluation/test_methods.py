@@ -127,6 +127,7 @@ def test_a_photograph_of_one_colour_becomes_the_mean_of_the_painting(paintings: 
     torch.testing.assert_close(matched, mean.expand_as(matched), atol=1e-2, rtol=0)
 
 
+@pytest.mark.usefixtures("one_thread")  # an optimiser's first steps have the gradient's sign: rounding decides some
 def test_refined_answers_are_those_of_each_pair_alone(model: ExperimentStage2) -> None:
     photographs, paintings = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():

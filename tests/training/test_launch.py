@@ -19,6 +19,7 @@ from quantart.errors import UserError
 from quantart.machine.device import default_precision
 from quantart.training.launch import _machines, launch_if_wanted, make_accelerator, processes_wanted
 
+ROOT = Path(__file__).parents[2]
 # a module that several processes run: each leaves a file with what it was told
 WHERE = """
 import os, pathlib, sys
@@ -177,7 +178,8 @@ def start(folder: Path, work: str, starts: str = STARTS) -> subprocess.Popen[str
     """A program that runs the module `work` in two processes."""
     (folder / "work.py").write_text(work)
     (folder / "starts.py").write_text(starts)
-    path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    own = (str(ROOT / name) for name in ("src", "cli"))  # before a packaged model's code, which another test may leave
+    path = os.pathsep.join([str(folder), *own, *filter(None, sys.path)])
     return subprocess.Popen(
         [sys.executable, "-m", "starts", str(folder)],
         env={**os.environ, "PYTHONPATH": path, "ACCELERATE_NUM_PROCESSES": "2"},
