@@ -77,9 +77,9 @@ class StyledNorm(nn.Module):
 
     def forward(self, content: Tensor, style: StyleFeatures) -> Tensor:
         """Content features `(b, c, h, w)` with the style's statistics."""
-        own, spread = _statistics(content)
         mean, deviation = style.mean, style.deviation
         if self.query is None or style.keys is None or style.values is None:
+            own, spread = _statistics(content)
             factor = deviation / spread
             return self.activate(content, factor, mean - own * factor)  # read once, where memory is what takes time
         normal = standardised(content)

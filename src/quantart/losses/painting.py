@@ -16,7 +16,9 @@ from quantart.losses.statistics import Channels, channels, moments, relative_dis
 from quantart.vocabulary.names import PerceptualNetworkName
 
 LAYERS = 4
-"""How many of the network's compared layers describe a hand; the last two of them describe a scene."""
+"""How many of the network's compared layers describe a hand."""
+SCENE = LAYERS // 2
+"""The first of them that describes a scene too."""
 
 
 class Hand(NamedTuple):
@@ -76,8 +78,7 @@ class PaintingLoss(AdversarialLoss):
     def scene(self, pictures: Tensor) -> list[Tensor]:
         """Standardised features of pictures `(b, 3, h, w)` in [-1, 1]."""
         with _float32(pictures):
-            features = self._features(pictures)
-            return _scene(features, [channels(layer) for layer in features])
+            return [channels(layer).standardise(layer) for layer in self._features(pictures)[SCENE:]]
 
     def forward(self, output: Tensor, scene: list[Tensor], hand: Hand) -> tuple[Tensor, Logs]:
         """Loss of pictures `(b, 3, h, w)` in [-1, 1] against a `scene` and a `hand`, and what to log."""
@@ -85,7 +86,8 @@ class PaintingLoss(AdversarialLoss):
             features = self._features(output)
             statistics = [channels(layer) for layer in features]
             own = self._hand(output, statistics)
-            apart = [F.mse_loss(*both) for both in zip(_scene(features, statistics), scene, strict=True)]
+            layers = zip(features[SCENE:], statistics[SCENE:], scene, strict=True)
+            apart = [F.mse_loss(own_layer.standardise(layer), theirs) for layer, own_layer, theirs in layers]
             losses = {
                 "texture_loss": relative_distance(own.texture, hand.texture, least=1.0).mean(),
                 "coarse_texture_loss": relative_distance(own.coarse_texture, hand.coarse_texture, least=1.0).mean(),
@@ -111,8 +113,3 @@ class PaintingLoss(AdversarialLoss):
 
 def _float32(pictures: Tensor) -> torch.autocast:
     return torch.autocast(pictures.device.type, enabled=False)
-
-
-def _scene(features: list[Tensor], statistics: list[Channels]) -> list[Tensor]:
-    both = list(zip(features, statistics, strict=True))[LAYERS // 2 :]
-    return [channels.standardise(layer) for layer, channels in both]
