@@ -18,8 +18,8 @@ from quantart.losses.lpips import LPIPS
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.objective import AdversarialObjective, Phase
+from quantart.training.reference_objective import ReferenceObjective
 from quantart.training.stage1_objective import Stage1Objective
-from quantart.training.stage2_objective import Stage2Objective
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -85,7 +85,7 @@ def stage_1_step(objective: Stage1Objective, learning_rate: float) -> Callable[[
     return update
 
 
-def stage_2_step(objective: Stage2Objective, learning_rate: float) -> Callable[[Tensor, Tensor], None]:
+def stage_2_step(objective: ReferenceObjective, learning_rate: float) -> Callable[[Tensor, Tensor], None]:
     """Both frozen encoders over both pictures, in each of the two passes."""
     optimizers = _adams(objective, learning_rate)
     model = objective.model

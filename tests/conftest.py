@@ -81,7 +81,7 @@ SLOW = (
     ),
     *("test_benchmarks", "test_end_to_end", "test_pipeline_deps", "test_wheel"),
     *("tracking/test_delivery", "tracking/test_store", "tracking/test_ui"),
-    *("training/test_distributed", "training/test_launch", "training/test_loop", "training/test_stage2_objective"),
+    *("training/test_distributed", "training/test_launch", "training/test_loop", "training/test_reference_objective"),
 )
 """Parts of the suite that start processes or train: `make test-quick` leaves them out."""
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from quantart.components.discriminator import NLayerDiscriminator
-from quantart.losses.stage_2 import Stage2Loss
+from quantart.losses.reference import ReferenceLoss
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.stage2_objective import Stage2Objective
+from quantart.training.reference_objective import ReferenceObjective
 
 from .models.networks import small_stage_1
 
@@ -52,7 +52,7 @@ def test_the_references_step_of_stage_2_trains_the_style_transfer_network(monkey
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     reference = importlib.import_module("reference")
     model = ExperimentStage2.from_stage1(small_stage_1(1), small_stage_1(2), block_num=1)
-    objective = Stage2Objective(model, Stage2Loss(NLayerDiscriminator(8, 4, 0)), reference_order=True)
+    objective = ReferenceObjective(model, ReferenceLoss(NLayerDiscriminator(8, 4, 0)), reference_order=True)
     update = reference.stage_2_step(objective.train(), learning_rate=0.1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     update(*torch.rand(2, 2, 3, 32, 32))

@@ -96,7 +96,7 @@ def test_every_concept_of_the_paper_has_its_row() -> None:
         "StyleTransferModule",
         "calc_content_loss",
         "calc_style_loss",
-        "Stage2Loss",
+        "ReferenceLoss",
         "NLayerDiscriminator",
         "LPIPS",
     }

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
+from quantart.losses.reference import ReferenceLoss
 from quantart.losses.stage_1 import Stage1Loss
-from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 
@@ -92,9 +92,9 @@ def stage_1_loss(lossconfig: dict[str, Any], state: Mapping[str, Tensor]) -> Sta
     )
 
 
-def stage_2_loss(lossconfig: dict[str, Any], state: Mapping[str, Tensor], prefix: str = DISCRIMINATOR) -> Stage2Loss:
+def stage_2_loss(lossconfig: dict[str, Any], state: Mapping[str, Tensor], prefix: str = DISCRIMINATOR) -> ReferenceLoss:
     config = _with_defaults(lossconfig, STAGE_2)
-    return Stage2Loss(
+    return ReferenceLoss(
         _discriminator(config, state, prefix),
         content_weight=config["reverse_weight"],
         style_weight=config["style_weight"],

@@ -18,8 +18,8 @@ from torch import Tensor
 from quantart.data.batches import CodeBatch
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.objective import AdversarialObjective, Phase
+from quantart.training.reference_objective import ReferenceObjective
 from quantart.training.stage1_objective import Stage1Objective
-from quantart.training.stage2_objective import Stage2Objective
 
 from . import test_networks
 from .builders import DISCRIMINATOR, reference_logs, stage_1, stage_1_loss, stage_2, stage_2_loss
@@ -47,7 +47,7 @@ def test_stage_2_trajectory(case: Case) -> None:
     def replay(case: Case) -> dict[str, Tensor]:
         state = case.group("state")
         model = stage_2(case.config, state)
-        objective = Stage2Objective(model, stage_2_loss(case.config["lossconfig"], state), reference_order=True)
+        objective = ReferenceObjective(model, stage_2_loss(case.config["lossconfig"], state), reference_order=True)
         batches = [codes(model.eval(), c, s) for c, s in zip(case["in/content"], case["in/style"], strict=True)]
         return train(objective, batches, case.config)
 

@@ -25,16 +25,16 @@ from quantart.images.arrays import crop_to_aspect, resize_short_side, to_tensor
 from quantart.images.decode import read_image
 from quantart.losses.lpips import LPIPS
 from quantart.losses.painting import PaintingLoss
+from quantart.losses.reference import ReferenceLoss
 from quantart.losses.stage_1 import Stage1Loss
-from quantart.losses.stage_2 import Stage2Loss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.training import TrainingParams
 from quantart.training.checkpoint import Checkpoints
 from quantart.training.loop import TrainingTask, learning_rate, moving_average, train
 from quantart.training.painting_objective import PaintingObjective
+from quantart.training.reference_objective import ReferenceObjective
 from quantart.training.stage1_objective import Stage1Objective
-from quantart.training.stage2_objective import Stage2Objective
 from quantart.vocabulary.names import Variant
 
 from ..models.networks import PAINTER
@@ -146,12 +146,12 @@ def stage2_task(pictures: dict[str, Tensor], variant: Variant) -> TrainingTask:
     def batch(k: int) -> CodeBatch:
         return CodeBatch(*(encoded[schedule.indices(k)] for encoded, schedule in inputs))
 
-    loss = Stage2Loss(NLayerDiscriminator(EMBED_DIM, 4, 0), discriminator_start=3)
+    loss = ReferenceLoss(NLayerDiscriminator(EMBED_DIM, 4, 0), discriminator_start=3)
     return TrainingTask(
         f"stage 2, {variant}",
         section="stage2.train",
         resolution=SIDE,
-        objective=Stage2Objective(model, loss),
+        objective=ReferenceObjective(model, loss),
         batch=batch,
         files=lambda k: [f"row {row}" for _, schedule in inputs for row in schedule.indices(k)],
         validate=validate,

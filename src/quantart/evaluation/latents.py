@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from quantart.losses.stage_2 import calc_content_loss, calc_style_loss
+from quantart.losses.reference import calc_content_loss, calc_style_loss
 
 
 def latent_content(latents: Tensor, content: Tensor) -> Tensor:

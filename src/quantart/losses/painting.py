@@ -1,4 +1,4 @@
-"""Loss of stage 2 on decoded pictures: the hand and the colours of the painting, the scene of the photograph."""
+"""The loss of `stage2.objective: painting`, on pictures: a painting's hand and colours, a photograph's scene."""
 
 from __future__ import annotations
 

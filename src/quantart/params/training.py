@@ -51,7 +51,7 @@ class TrainingParams(Section):
 
 
 class DiscriminatorParams(Section):
-    """PatchGAN, on pictures in stage 1 and on latents in stage 2."""
+    """PatchGAN, on pictures in stage 1 and on latents in stage 2's `objective: reference`."""
 
     ndf: Count
     """channels of its first layer"""
@@ -178,8 +178,8 @@ class EncodeParams(Section):
     batch_size: Count = 16
 
 
-class Stage2DiscriminatorParams(DiscriminatorParams):
-    """The published one, on latents."""
+class ReferenceDiscriminatorParams(DiscriminatorParams):
+    """Of `stage2.objective: reference` alone: the published one, on latents."""
 
     ndf: Count = 64
     """channels of its first layer"""
@@ -194,7 +194,7 @@ class Stage2DiscriminatorParams(DiscriminatorParams):
 
 
 class TransferNetworkParams(Section):
-    """The published style transfer network T(z_c, z_s)."""
+    """Of `stage2.objective: reference` alone: the published style transfer network T(z_c, z_s)."""
 
     block_num: Count = 6
     residual: bool = True
@@ -202,8 +202,8 @@ class TransferNetworkParams(Section):
     use_selfatt: bool = True
 
 
-class Stage2LossParams(Section):
-    """The published losses, of latents."""
+class ReferenceLossParams(Section):
+    """Of `stage2.objective: reference` alone: the published losses, of latents."""
 
     content_weight: Weight = 1.0
     style_weight: Weight = 10.0
@@ -211,7 +211,7 @@ class Stage2LossParams(Section):
 
 
 class PaintingParams(Section):
-    """A network that paints, trained on decoded pictures."""
+    """Of `stage2.objective: painting` alone: a network that paints, trained on decoded pictures."""
 
     width: Count = 64
     """channels at the resolution of the codes; half as many again at half that resolution"""
@@ -246,8 +246,8 @@ class Stage2Params(Section):
     train: TrainingParams
     painting: PaintingParams = Field(default_factory=PaintingParams)
     network: TransferNetworkParams = Field(default_factory=TransferNetworkParams)
-    loss: Stage2LossParams = Field(default_factory=Stage2LossParams)
-    discriminator: Stage2DiscriminatorParams = Field(default_factory=Stage2DiscriminatorParams)
+    loss: ReferenceLossParams = Field(default_factory=ReferenceLossParams)
+    discriminator: ReferenceDiscriminatorParams = Field(default_factory=ReferenceDiscriminatorParams)
 
     @model_validator(mode="after")
     def _check_together(self) -> Stage2Params:

@@ -21,13 +21,13 @@ from quantart.errors import UserError
 from quantart.evaluation.stage2_validation import validate_transfers
 from quantart.images.arrays import pixels_to_float
 from quantart.losses.painting import PaintingLoss
-from quantart.losses.stage_2 import Stage2Loss
+from quantart.losses.reference import ReferenceLoss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.loop import TrainingTask
 from quantart.training.objective import AdversarialObjective
 from quantart.training.painting_objective import PaintingObjective
-from quantart.training.stage2_objective import Stage2Objective
+from quantart.training.reference_objective import ReferenceObjective
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
 from quantart.vocabulary.shape import downsampling
 
@@ -169,12 +169,12 @@ def standardise(model: ExperimentStage2, paintings: PackedPictures, side: int) -
     network.standardise(torch.cat([model.style_latents(y.to(network.mean.device)) for y in pictures]))
 
 
-def make_reference(model: ExperimentStage2, params: Params) -> Stage2Objective:
+def make_reference(model: ExperimentStage2, params: Params) -> ReferenceObjective:
     """The objective `reference`."""
     weights, discriminator = params.stage2.loss, params.stage2.discriminator
     channels = model.config["embed_dim"]
     # discriminator.weight has three uses: whether there is one, its part in the generator's loss, and that of its own
-    loss = Stage2Loss(
+    loss = ReferenceLoss(
         NLayerDiscriminator(channels, discriminator.ndf, discriminator.n_layers) if discriminator.weight else None,
         content_weight=weights.content_weight,
         style_weight=weights.style_weight,
@@ -184,7 +184,7 @@ def make_reference(model: ExperimentStage2, params: Params) -> Stage2Objective:
         discriminator_weight=discriminator.weight,  # as the reference does in this stage alone
         kind=discriminator.loss,
     )
-    return Stage2Objective(model, loss, reference_order=discriminator.reference_order)
+    return ReferenceObjective(model, loss, reference_order=discriminator.reference_order)
 
 
 def make_code_batches(params: Params, variant: Variant, data: TransferData, accelerator: Accelerator) -> CodeBatches:

@@ -1,4 +1,4 @@
-"""Training objective of stage 2 on decoded pictures: a transfer network that paints."""
+"""`stage2.objective: painting`: the training of stage 2 on decoded pictures, by a network that paints."""
 
 from __future__ import annotations
 

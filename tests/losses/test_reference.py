@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from quantart.components.discriminator import NLayerDiscriminator
-from quantart.losses.stage_2 import Stage2Loss, calc_content_loss, calc_style_loss
+from quantart.losses.reference import ReferenceLoss, calc_content_loss, calc_style_loss
 
 
 def test_content_loss_is_the_mean_squared_difference() -> None:
@@ -30,7 +30,7 @@ def test_style_may_have_another_size() -> None:
 
 
 def test_without_adversary_the_discriminator_is_not_asked() -> None:
-    loss = Stage2Loss(NLayerDiscriminator(4, 4, 0), discriminator_start=100)
+    loss = ReferenceLoss(NLayerDiscriminator(4, 4, 0), discriminator_start=100)
     output = torch.randn(2, 4, 8, 8)
     _, logs = loss.generator(output, output, output, torch.tensor(0.0), step=0, adversarial=False)
     assert set(logs) == {"total_loss", "content_loss", "style_loss", "codebook_loss"}
@@ -41,7 +41,9 @@ def test_the_total_is_the_weighted_sum() -> None:
     torch.manual_seed(0)
     output, content, style = (torch.randn(2, 4, 8, 8) for _ in range(3))
     discriminator = NLayerDiscriminator(4, 4, 0).eval()
-    loss = Stage2Loss(discriminator, content_weight=2.0, style_weight=3.0, codebook_weight=5.0, adversarial_weight=0.5)
+    loss = ReferenceLoss(
+        discriminator, content_weight=2.0, style_weight=3.0, codebook_weight=5.0, adversarial_weight=0.5
+    )
     total, logs = loss.generator(output, content, style, torch.tensor(0.7), step=0, adversarial=True)
     latent = 2.0 * logs["content_loss"] + 3.0 * logs["style_loss"] + 5.0 * 0.7
     assert total.item() == pytest.approx((latent + 0.5 * logs["adversarial_loss"]).item(), rel=1e-5)

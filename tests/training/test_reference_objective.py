@@ -5,17 +5,17 @@ import torch
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.data.batches import CodeBatch
-from quantart.losses.stage_2 import Stage2Loss
+from quantart.losses.reference import ReferenceLoss
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.stage2_objective import Stage2Objective
+from quantart.training.reference_objective import ReferenceObjective
 
 from ..models.networks import small_stage_1
 
 
-def make_objective(variant: str = "discrete", discriminator_start: int = 0) -> Stage2Objective:
+def make_objective(variant: str = "discrete", discriminator_start: int = 0) -> ReferenceObjective:
     model = ExperimentStage2.from_stage1(small_stage_1(1), small_stage_1(2), variant=variant, block_num=1)
-    return Stage2Objective(
-        model, Stage2Loss(NLayerDiscriminator(8, 4, 0), discriminator_start=discriminator_start)
+    return ReferenceObjective(
+        model, ReferenceLoss(NLayerDiscriminator(8, 4, 0), discriminator_start=discriminator_start)
     ).train()
 
 

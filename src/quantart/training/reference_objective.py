@@ -1,4 +1,4 @@
-"""Training objective of stage 2 as published, on latents."""
+"""`stage2.objective: reference`: the training of stage 2 as published, on latents."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 from quantart.components.codebook import CodeWindow
 from quantart.data.batches import CodeBatch
-from quantart.losses.stage_2 import Stage2Loss
+from quantart.losses.reference import ReferenceLoss
 from quantart.models.stage_2 import ExperimentStage2, Transferred
 from quantart.training.objective import AdversarialObjective, PhaseOutput
 
 
-class Stage2Objective(AdversarialObjective):
+class ReferenceObjective(AdversarialObjective):
     """Trains `model.model_x2y` and the discriminator alone, on stored codes; the rest of the model is frozen here."""
 
     model: ExperimentStage2
-    loss: Stage2Loss
+    loss: ReferenceLoss
 
-    def __init__(self, model: ExperimentStage2, loss: Stage2Loss, *, reference_order: bool = False) -> None:
+    def __init__(self, model: ExperimentStage2, loss: ReferenceLoss, *, reference_order: bool = False) -> None:
         super().__init__(model, loss, reference_order)
         model.requires_grad_(False)
         model.model_x2y.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Loss of stage 2, on latents: content, style, codebook and adversary (Huang et al., CVPR 2023)."""
+"""The loss of `stage2.objective: reference`, as published, on latents (Huang et al., CVPR 2023)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _mean_std(z: Tensor) -> tuple[Tensor, Tensor]:
     return flat.mean(2), (flat.var(2) + 1e-5).sqrt()
 
 
-class Stage2Loss(AdversarialLoss):
+class ReferenceLoss(AdversarialLoss):
     """content_weight · L_rec + style_weight · L_style + codebook_weight · codebook + L_adv.
 
     L_adv = adversarial_weight · g with g = −mean(D(output)), from step `discriminator_start` on.
