@@ -57,6 +57,18 @@ def test_continuous_variant_never_quantises() -> None:
     assert torch.equal(output.z, output.unquantised)
 
 
+@torch.no_grad()
+def test_without_its_codebooks_it_is_the_continuous_variant_of_the_same_weights() -> None:
+    model = ExperimentStage2.from_stage1(small_stage_1(1), small_stage_1(2), block_num=1).eval()
+    other = model.without_codebooks()
+    assert (other.variant, other.config["variant"], other.training) == ("continuous", "continuous", False)
+    assert other.state_dict().keys() == {name for name in model.state_dict() if not name.startswith("quantize")}
+    assert all(ours is other.get_parameter(name) for name, ours in model.named_parameters() if "quantize" not in name)
+    latents = model.projected(model.quant_conv(model.encoder(pictures(0))))
+    assert torch.equal(other.content_latents(pictures(0)), latents)
+    assert torch.equal(other.transfer(latents, latents).z, model.transfer(latents, latents, quantize=False).z)
+
+
 def test_unknown_variant_is_named() -> None:
     with pytest.raises(UserError) as unknown:
         ExperimentStage2.from_stage1(small_stage_1(), small_stage_1(), variant="discreet")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 SHIPPED = "quantart/open"
-Part = Literal["stage1_base", "stage1_content", "stage1_style", "stage2_discrete", "stage2_continuous"]
+Part = Literal["stage1_base", "stage1_content", "stage1_style", "stage2_discrete"]
 
 _FOLDER = Path(__file__).parents[1] / "shipped" / "open"
 

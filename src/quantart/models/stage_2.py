@@ -120,6 +120,13 @@ class ExperimentStage2(Pretrained):
             model.quantize_dec.load_state_dict(style.quantize.state_dict())
         return model
 
+    def without_codebooks(self) -> Self:
+        """The continuous variant with the same weights, which the two share."""
+        other = type(self)(**self.config | {"variant": "continuous"}).eval()
+        for name, _ in list(other.named_children()):
+            setattr(other, name, self.get_submodule(name))
+        return other
+
     def content_latents(self, x: Tensor) -> Tensor:
         """Content pictures `(b, 3, h, w)` to what `transfer` takes: codes, or latents in the continuous variant."""
         z = self.projected(self.quant_conv(self.encoder(x)))

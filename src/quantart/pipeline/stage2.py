@@ -10,7 +10,7 @@ from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.models.pretrained import file_sha256
-from quantart.models.shipped import Part, model_folder
+from quantart.models.shipped import model_folder
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.stage2_task import TransferData, make_task
 from quantart.pipeline.training import TrackedTraining, run_training
@@ -25,8 +25,7 @@ def run(project: Project, variant: Variant) -> None:
     check_ready(project, "stage2")
     vqgans = {domain: project.stage1_model(domain) for domain in DOMAINS}
     named = params.stage2.init_from
-    parts: dict[Variant, Part] = {"discrete": "stage2_discrete", "continuous": "stage2_continuous"}
-    start = model_folder(named, parts[variant], project.root) if named else None
+    start = model_folder(named, "stage2_discrete", project.root) if named else None  # both variants have one network
     train, val = (
         {domain: PackedPictures(project.prepared(domain), split) for domain in DOMAINS} for split in ("train", "val")
     )

@@ -17,7 +17,7 @@ from quantart.machine.device import default_device
 from quantart.machine.progress import progress
 from quantart.models.fidelity import Fidelity, FidelityControl, checked_fidelity
 from quantart.models.pretrained import WEIGHTS
-from quantart.models.shipped import SHIPPED, shipped
+from quantart.models.shipped import SHIPPED
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project
 from quantart.stylize.grids import write_grids
@@ -48,7 +48,8 @@ def project_networks(
         log.info("%s: painting with %s, the model that comes with quantart", why, SHIPPED)
         return named_networks([SHIPPED], alpha, beta)
     fidelity = checked_fidelity(alpha, beta, project.trained_variants, params.export.variant)
-    return _opened([project.stage2_model(variant) for variant in fidelity.variants]), fidelity
+    opened = [ExperimentStage2.from_pretrained(project.stage2_model(variant)) for variant in fidelity.variants]
+    return _ready(opened), fidelity
 
 
 def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) -> tuple[FidelityControl, Fidelity]:
@@ -61,24 +62,25 @@ def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) ->
     Raises:
         UserError: as `FidelityControl`, or a folder or address holds no network.
     """
-    found: list[Path] = []
+    found: list[ExperimentStage2] = []
     for model in models:
         if model == SHIPPED:
-            found += [shipped("stage2_discrete"), shipped("stage2_continuous")]
+            painter = ExperimentStage2.from_pretrained(SHIPPED)
+            found += [painter, painter.without_codebooks()]
             continue
         package = _download(model) if is_address(model) else Path(model)
         if not (is_address(model) or (package / PACKAGED).is_file()):
-            found.append(package)
+            found.append(ExperimentStage2.from_pretrained(package))
             continue
         inside = sorted(file.parent for file in package.rglob(WEIGHTS))
         if not inside:
             raise UserError(f"--model {model}: holds no QuantArt network (no {WEIGHTS} in it)")
-        found += inside
+        found += map(ExperimentStage2.from_pretrained, inside)
         if alpha is None and len(models) == 1:
             alpha = _default_alpha(package)
     if len(found) > 2:
         raise UserError(f"--model {', '.join(models)}: {len(found)} networks", "give one of each variant")
-    networks = _opened(found)
+    networks = _ready(found)
     return networks, networks.fidelity(alpha, beta)
 
 
@@ -87,8 +89,8 @@ def is_address(model: str) -> bool:
     return ":/" in model
 
 
-def _opened(folders: list[Path]) -> FidelityControl:
-    return FidelityControl.of(*map(ExperimentStage2.from_pretrained, folders)).to(default_device())
+def _ready(networks: list[ExperimentStage2]) -> FidelityControl:
+    return FidelityControl.of(*networks).to(default_device())
 
 
 def _download(model: str) -> Path:
