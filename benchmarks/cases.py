@@ -34,7 +34,7 @@ from quantart.project import Project
 from quantart.stylize.stylizer import Stylizer
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import Update
-from quantart.training.objective import AdversarialObjective
+from quantart.training.objective import Objective
 
 ROOT = Path(__file__).parents[1]
 SIDE = 256
@@ -133,8 +133,8 @@ def stage_2_ours(batch: int, params: Params | None = None, side: int = SIDE // 1
     return _updates(stage2_task.make_reference(transferring(params), params), params.stage2.train, draw)
 
 
-def _updates(objective: AdversarialObjective, training: object, batch: Callable[[int], object]) -> Call:
-    update = Update(objective, training, make_accelerator(seed=0), factor=1.0)
+def _updates(objective: Objective, training: object, batch: Callable[[int], object]) -> Call:
+    update = Update(objective, training, make_accelerator(seed=0))
     steps = count()
 
     def one() -> None:

@@ -40,7 +40,7 @@ def losses(project: Project, params: Params, seed: int, steps: int, last: int, f
     if not fast:
         reference.plain(objective)
     training = params.stage1.domain.model_copy(update={"steps": steps})
-    update = Update(objective, training, accelerator, factor=1.0)
+    update = Update(objective, training, accelerator)
     if not fast:
         for optimizer in update.state.optimizers.values():
             for group in optimizer.param_groups:

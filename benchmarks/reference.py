@@ -103,7 +103,7 @@ def stage_2_step(objective: ReferenceObjective, learning_rate: float) -> Callabl
 
 
 def _adams(objective: AdversarialObjective, learning_rate: float) -> dict[Phase, torch.optim.Optimizer]:
-    parts = objective.generator_parameters(), objective.discriminator_parameters()
+    parts = objective.trained_parameters(), objective.discriminator_parameters()
     return {
         phase: torch.optim.Adam(part, lr=learning_rate, betas=(0.5, 0.9))
         for phase, part in zip(PHASES, parts, strict=True)
@@ -111,7 +111,7 @@ def _adams(objective: AdversarialObjective, learning_rate: float) -> dict[Phase,
 
 
 def _optimise(objective: AdversarialObjective, batch: Any, phase: Phase, optimizer: torch.optim.Optimizer) -> None:
-    output = objective(batch, phase, 0)
+    output = objective(batch, 0, phase)
     optimizer.zero_grad()
     output.loss.backward()
     optimizer.step()

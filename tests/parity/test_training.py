@@ -72,14 +72,14 @@ def codes(model: ExperimentStage2, content: Tensor, style: Tensor) -> CodeBatch:
 def train(objective: AdversarialObjective, batches: Sequence[Any], config: dict[str, Any]) -> dict[str, Tensor]:
     """Adam(0.5, 0.9); per batch the generator's step, then the discriminator's."""
     objective.train()
-    parameters = {"generator": objective.generator_parameters(), "discriminator": objective.discriminator_parameters()}
+    parameters = {"generator": objective.trained_parameters(), "discriminator": objective.discriminator_parameters()}
     rate = config["learning_rate"]
     optimizers = {name: torch.optim.Adam(p, rate, betas=(0.5, 0.9)) for name, p in parameters.items()}
     logged: dict[str, list[Tensor]] = defaultdict(list)
     for i, batch in enumerate(batches):
         both: dict[str, Tensor] = {}
         for phase in PHASES:
-            loss, logs = objective(batch, phase, i)
+            loss, logs = objective(batch, i, phase)
             optimizers[phase].zero_grad()
             loss.backward()
             optimizers[phase].step()

@@ -22,7 +22,7 @@ from quantart.losses.painting import PaintingLoss
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.objective import AdversarialObjective
+from quantart.training.objective import AdversarialObjective, Objective
 from quantart.training.painting_objective import PaintingObjective
 from quantart.training.stage1_objective import Stage1Objective
 
@@ -62,13 +62,12 @@ def train(rank: int | None, kind: str) -> dict[str, Tensor]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     paints = kind == "painting"
-    objective: AdversarialObjective = make_painting() if paints else make_stage_1(kind == "actnorm")
+    objective: Objective = make_painting() if paints else make_stage_1(kind == "actnorm")
     objective = objective.train().double()
-    parameters = {
-        "generator": objective.generator_parameters(),
-        "discriminator": objective.discriminator_parameters(),
-    }
-    optimizers = {phase: torch.optim.Adam(part, 1e-3) for phase, part in parameters.items() if part}
+    parameters = {(): objective.trained_parameters()}
+    if isinstance(objective, AdversarialObjective):
+        parameters["discriminator",] = objective.discriminator_parameters()
+    optimizers = {phase: torch.optim.Adam(part, 1e-3) for phase, part in parameters.items()}
     wrapped = objective if rank is None else DistributedDataParallel(objective, find_unused_parameters=True)
     logs: dict[str, Tensor] = {}
     for i in range(STEPS[kind]):
@@ -78,9 +77,9 @@ def train(rank: int | None, kind: str) -> dict[str, Tensor]:
         own = x if rank is None else x.chunk(2, dim=x.ndim - 4)[rank]
         batch = PairBatch(*own) if paints else own
         for phase, optimizer in optimizers.items():
-            if phase == "discriminator" and not objective.discriminator_runs(i):
+            if phase and not objective.discriminator_runs(i):
                 continue
-            output = wrapped(batch, phase, i)
+            output = wrapped(batch, i, *phase)
             output.loss.backward()
             optimizer.step()
             optimizer.zero_grad()

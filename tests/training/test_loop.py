@@ -395,7 +395,8 @@ def test_stage_2_leaves_the_two_vqgans_as_they_are(stage2: MakeTask, run: Runs) 
 
 
 def test_the_discriminator_learns_at_its_own_rate(stage1: MakeTask, run: Runs) -> None:
-    task = replace(stage1(), discriminator_learning_rate_factor=0.1)
+    task = stage1()
+    task.objective.learning_rate_factor = 0.1
     discriminator = task.objective.loss.discriminator
     assert discriminator is not None
     before = discriminator.main[0].weight.detach().clone()

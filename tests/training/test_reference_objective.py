@@ -32,10 +32,10 @@ def batch(variant: str = "discrete") -> CodeBatch:
 def test_only_the_style_transfer_network_and_the_discriminator_are_trained(variant: str) -> None:
     objective = make_objective(variant)
     before = {name: value.clone() for name, value in objective.model.state_dict().items()}
-    parameters = {"generator": objective.generator_parameters(), "discriminator": objective.discriminator_parameters()}
+    parameters = {"generator": objective.trained_parameters(), "discriminator": objective.discriminator_parameters()}
     for phase, trained in parameters.items():
         optimizer = torch.optim.SGD(trained, 0.1)
-        objective(batch(variant), phase, 0).loss.backward()
+        objective(batch(variant), 0, phase).loss.backward()
         optimizer.step()
     changed = {name for name, value in objective.model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
@@ -46,7 +46,7 @@ def test_only_the_style_transfer_network_and_the_discriminator_are_trained(varia
 def test_indices_are_looked_up_in_each_domains_own_codebook() -> None:
     objective = make_objective()
     content, style = batch()
-    logs = objective(batch(), "generator", 0).logs
+    logs = objective(batch(), 0).logs
     model = objective.model
     z_c, z_s = model.quantize_enc.lookup(content), model.quantize_dec.lookup(style)
     output = model.transfer(z_c, z_s)
@@ -57,7 +57,7 @@ def test_indices_are_looked_up_in_each_domains_own_codebook() -> None:
 
 
 def test_the_continuous_variant_has_no_codes_to_log() -> None:
-    logs = make_objective("continuous")(batch("continuous"), "generator", 0).logs
+    logs = make_objective("continuous")(batch("continuous"), 0).logs
     assert "usage" not in logs
     assert logs["codebook_loss"].item() == 0.0
 
@@ -65,13 +65,13 @@ def test_the_continuous_variant_has_no_codes_to_log() -> None:
 def test_the_discriminator_waits_for_its_start() -> None:
     objective = make_objective(discriminator_start=3)
     assert [objective.discriminator_runs(s) for s in (2, 3)] == [False, True]
-    assert "adversarial_loss" not in objective(batch(), "generator", 2).logs
+    assert "adversarial_loss" not in objective(batch(), 2).logs
 
 
 def test_style_is_real_and_the_output_fake() -> None:
     objective = make_objective().eval()
-    objective(batch(), "generator", 0)
-    logs = objective(batch(), "discriminator", 0).logs
+    objective(batch(), 0)
+    logs = objective(batch(), 0, "discriminator").logs
     z_c, z_s = objective.model.quantize_enc.lookup(batch()[0]), objective.model.quantize_dec.lookup(batch()[1])
     with torch.no_grad():
         fake = objective.model.transfer(z_c, z_s).z

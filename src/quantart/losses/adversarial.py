@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.components.distributed import all_sum, world_size
 from quantart.components.precision import full_precision
+from quantart.losses.logs import Logs, detached
 
 Kind = Literal["hinge", "vanilla"]
-Logs = dict[str, Tensor]
 
 
 def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -83,8 +83,3 @@ class AdversarialLoss(nn.Module):
         loss = weight * self._discriminator_loss(logits_real, logits_fake)
         logs = {"discriminator_loss": loss, "discriminator_weight": loss.new_full((), weight)}
         return loss, detached(logs | {"logits_real": logits_real.mean(), "logits_fake": logits_fake.mean()})
-
-
-def detached(logs: Logs) -> Logs:
-    """The same tensors without their graphs."""
-    return {name: value.detach() for name, value in logs.items()}

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from quantart.components.precision import full_precision
-from quantart.losses.adversarial import AdversarialLoss, Logs, detached
 from quantart.losses.colour import WHITE_TO_BLACK, to_lab
+from quantart.losses.logs import Logs, detached
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import Channels, channels, moments, relative_distance
 from quantart.vocabulary.names import PerceptualNetworkName
@@ -34,7 +34,7 @@ class Hand(NamedTuple):
     """`(b, 6)` means and standard deviations of CIELAB."""
 
 
-class PaintingLoss(AdversarialLoss):
+class PaintingLoss(nn.Module):
     """A weighted sum of distances of decoded pictures, on the first layers of a network trained on ImageNet.
 
     Texture is the `relative_distance` of the correlations of channels to the painting's: a Gram matrix (Gatys et al.,
@@ -60,7 +60,7 @@ class PaintingLoss(AdversarialLoss):
         colour_weight: float,
         content_weight: float,
     ) -> None:
-        super().__init__(None, 0, 0.0, "hinge")
+        super().__init__()
         self.network = LPIPS(network, layers=LAYERS)
         self.weights = {
             "texture_loss": texture_weight,

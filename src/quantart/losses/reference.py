@@ -7,7 +7,8 @@ from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.components.precision import full_precision
-from quantart.losses.adversarial import AdversarialLoss, Kind, Logs, detached
+from quantart.losses.adversarial import AdversarialLoss, Kind
+from quantart.losses.logs import Logs, detached
 
 
 def calc_content_loss(output: Tensor, content: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from quantart.components.discriminator import NLayerDiscriminator
 from quantart.components.precision import full_precision
-from quantart.losses.adversarial import AdversarialLoss, Kind, Logs, adaptive_weight, detached
+from quantart.losses.adversarial import AdversarialLoss, Kind, adaptive_weight
 from quantart.losses.colour import colour_loss
+from quantart.losses.logs import Logs, detached
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import channels, relative_distance
 

@@ -48,7 +48,7 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
         params,
         TrackedTraining(
             stage=f"stage1_{domain}",
-            params=params.stage1.training(domain),
+            training=params.stage1.training(domain),
             make_task=partial(make_task, params, domain, train, val, start),
             datasets=[DataUsed(d, p.digest, params.data.folder(d), "training", len(p)) for d, p in train.items()],
             validated_on=[pictures.digest for pictures in val.values()],

@@ -57,7 +57,6 @@ def make_task(
         validate=lambda model, done: validate_reconstructions(
             model, pictures, judge, side, accelerator.device, quantize=done > training.quantize_from
         ),
-        discriminator_learning_rate_factor=params.stage1.discriminator.learning_rate_factor,
     )
 
 
@@ -118,6 +117,7 @@ def make_objective(model: ExperimentStage1, params: Params, domain: Stage1Domain
         decoder_from=training.decoder_from,
         codebook=codebook,
         reference_order=discriminator.reference_order,
+        learning_rate_factor=discriminator.learning_rate_factor,
     )
 
 

@@ -41,7 +41,7 @@ def run(project: Project, variant: Variant) -> None:
         params,
         TrackedTraining(
             stage=f"stage2_{variant}",
-            params=params.stage2.train,
+            training=params.stage2.train,
             make_task=partial(make_task, params, variant, vqgans=vqgans, start=start, data=data),
             datasets=[
                 DataUsed(domain, pictures.digest, params.data.folder(domain), "training", len(pictures))

@@ -25,7 +25,7 @@ from quantart.losses.reference import ReferenceLoss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.loop import TrainingTask
-from quantart.training.objective import AdversarialObjective
+from quantart.training.objective import Objective
 from quantart.training.painting_objective import PaintingObjective
 from quantart.training.reference_objective import ReferenceObjective
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
@@ -66,7 +66,7 @@ def make_task(
     """The training of `variant` between the VQGANs in the folders `vqgans`, on from the model in the folder `start`."""
     side, stage2 = params.data.resolution, params.stage2
     model = make_model(params, variant, vqgans, start)
-    objective: AdversarialObjective
+    objective: Objective
     batches: CodeBatches | PairBatches
     if stage2.objective == "painting":
         objective, batches = make_painting(model, params, data, accelerator)
@@ -95,7 +95,6 @@ def make_task(
             loss=loss,
             quantize=loss is None or done > stage2.painting.quantize_from,
         ),
-        discriminator_learning_rate_factor=stage2.discriminator.learning_rate_factor,
     )
 
 
@@ -184,7 +183,12 @@ def make_reference(model: ExperimentStage2, params: Params) -> ReferenceObjectiv
         discriminator_weight=discriminator.weight,  # as the reference does in this stage alone
         kind=discriminator.loss,
     )
-    return ReferenceObjective(model, loss, reference_order=discriminator.reference_order)
+    return ReferenceObjective(
+        model,
+        loss,
+        reference_order=discriminator.reference_order,
+        learning_rate_factor=discriminator.learning_rate_factor,
+    )
 
 
 def make_code_batches(params: Params, variant: Variant, data: TransferData, accelerator: Accelerator) -> CodeBatches:

@@ -47,7 +47,7 @@ class TrackedTraining:
     """A training as one tracked run, and all that decides its result beside the parameters that its stage reads."""
 
     stage: str  # file-safe name, e.g. `stage1_content`
-    params: TrainingParams  # its section of the parameters
+    training: TrainingParams  # its section of the parameters
     make_task: Callable[..., TrainingTask]  # builds model, losses and batches from the keyword `accelerator`
     datasets: Sequence[DataUsed]  # trained on
     validated_on: Sequence[str]  # digests: with other validation data, the curves of one run would not fit together
@@ -57,29 +57,29 @@ class TrackedTraining:
     pairs: Path | None = None  # file with the validation pairs, kept with the run
 
 
-def run_training(project: Project, params: Params, training: TrackedTraining) -> None:
+def run_training(project: Project, params: Params, tracked: TrackedTraining) -> None:
     """Train as one tracked run; write the model's folder and `runs/<stage>.json`."""
     accelerator = make_accelerator(params.seed)
-    size, processes = training.params.batch_size, accelerator.num_processes
+    size, processes = tracked.training.batch_size, accelerator.num_processes
     if size % processes:
-        raise UserError(f"{training.stage}: batch_size {size} is not divisible by {processes} processes")
+        raise UserError(f"{tracked.stage}: batch_size {size} is not divisible by {processes} processes")
     main = accelerator.is_main_process
-    parts = _parts(params, training)
-    checkpoints = Checkpoints(project.checkpoints(training.stage), fingerprint(**parts))
+    parts = _parts(params, tracked)
+    checkpoints = Checkpoints(project.checkpoints(tracked.stage), fingerprint(**parts))
     with lost_process(checkpoints.advice):
-        agree(project.root, {"stage": training.stage} | parts, checkpoints.begun)
+        agree(project.root, {"stage": tracked.stage} | parts, checkpoints.begun)
         if main:
             checkpoints.prepare()
         accelerator.wait_for_everyone()
-        task = training.make_task(accelerator=accelerator)
+        task = tracked.make_task(accelerator=accelerator)
     with (
         lost_process(checkpoints.advice),
         room_for("the log of this run", LOG_BYTES, project.root, checkpoints.advice),
-        _tracked(project, params, training, checkpoints, accelerator) as run,
+        _tracked(project, params, tracked, checkpoints, accelerator) as run,
     ):
         model = train(
             task,
-            training.params,
+            tracked.training,
             seed=params.seed,
             accelerator=accelerator,
             checkpoints=checkpoints,
@@ -88,11 +88,11 @@ def run_training(project: Project, params: Params, training: TrackedTraining) ->
         if run is not None:
             size = 2 * sum(tensor.nbytes for tensor in model.state_dict().values())
             with (
-                writing(f"{training.out.name} with its copy in the run", size, training.out.parent, checkpoints.advice),
-                whole_folder(training.out) as fresh,
+                writing(f"{tracked.out.name} with its copy in the run", size, tracked.out.parent, checkpoints.advice),
+                whole_folder(tracked.out) as fresh,
             ):
                 cast(Pretrained, model).save_pretrained(fresh)
-            keep_model(project, training.stage, training.out, run)
+            keep_model(project, tracked.stage, tracked.out, run)
     accelerator.wait_for_everyone()
     if main:
         checkpoints.clear()
@@ -112,18 +112,18 @@ def log_pairs(run: TrackedRun, path: Path) -> None:
     run.set_tags({f"pairs.{path.stem}": file_sha256(path)})
 
 
-def _parts(params: Params, training: TrackedTraining) -> dict[str, Any]:
+def _parts(params: Params, tracked: TrackedTraining) -> dict[str, Any]:
     """All that decides the result."""
     networks: dict[str, str] = {}
-    for stage, folder in training.networks.items():
+    for stage, folder in tracked.networks.items():
         if not folder.is_dir():
             raise UserError(f"{folder}: not found", "the stage that writes it has not run yet: `dvc repro` runs it")
         networks |= {f"{stage}/{file.name}": file_sha256(file) for file in sorted(folder.iterdir())}
     return {
-        "parameters": stage_parameters(params, training.stage),
-        "datasets": [data.digest for data in training.datasets],
-        "codes": list(training.codes),
-        "validated_on": list(training.validated_on),
+        "parameters": stage_parameters(params, tracked.stage),
+        "datasets": [data.digest for data in tracked.datasets],
+        "codes": list(tracked.codes),
+        "validated_on": list(tracked.validated_on),
         "networks": networks,
     }
 
@@ -136,19 +136,19 @@ def upstream_runs(project: Project, stages: Iterable[str]) -> dict[str, str]:
 
 @contextmanager
 def _tracked(
-    project: Project, params: Params, training: TrackedTraining, checkpoints: Checkpoints, accelerator: Accelerator
+    project: Project, params: Params, tracked: TrackedTraining, checkpoints: Checkpoints, accelerator: Accelerator
 ) -> Iterator[TrackedRun | None]:
     """The tracked run in the first process; None in the others, which end the run where the first one dies."""
     opened: AbstractContextManager[TrackedRun | None]
     if accelerator.is_main_process:
         opened = stage_run(
             project.root,
-            family=split_name(training.stage)[0],
-            name=training.stage,
-            params=stage_parameters(params, training.stage),
+            family=split_name(tracked.stage)[0],
+            name=tracked.stage,
+            params=stage_parameters(params, tracked.stage),
             run_id=checkpoints.run_id,
-            upstream=upstream_runs(project, training.networks),
-            datasets=training.datasets,
+            upstream=upstream_runs(project, tracked.networks),
+            datasets=tracked.datasets,
         )
     else:
         opened = stands_in(project.root)
@@ -158,6 +158,6 @@ def _tracked(
             machine = {"device": accelerator.device.type, "mixed_precision": accelerator.mixed_precision}
             used = {"processes": str(accelerator.num_processes), "threads": str(torch.get_num_threads())}
             run.set_tags(machine | used)
-            if training.pairs is not None:
-                log_pairs(run, training.pairs)
+            if tracked.pairs is not None:
+                log_pairs(run, tracked.pairs)
         yield run

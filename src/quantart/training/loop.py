@@ -1,6 +1,6 @@
 """The training loop of both stages: flat, read top-down.
 
-    for each step: batch -> generator's phase -> discriminator's phase -> averaged weights
+    for each step: batch -> update of the model -> update of a discriminator, if any -> averaged weights
     now and then: log, validate, checkpoint
 
 All randomness is a function of (seed, step), so a resumed run repeats what an uninterrupted one would have done.
@@ -30,7 +30,7 @@ from quantart.training.checkpoint import Checkpoints, TrainingState
 from quantart.training.machines import patience
 from quantart.training.means import Means
 from quantart.training.muon import Muon, inner_weights
-from quantart.training.objective import AdversarialObjective, Phase
+from quantart.training.objective import AdversarialObjective, Objective
 from quantart.training.stopping import memory_advice
 
 if TYPE_CHECKING:
@@ -64,16 +64,15 @@ class TrainingTask:
     name: str
     section: str
     resolution: int
-    objective: AdversarialObjective
+    objective: Objective
     batch: Callable[[int], Any]
     files: Callable[[int], list[str]]
     validate: Callable[[Any, int], tuple[dict[str, float], Pictures]]
-    discriminator_learning_rate_factor: float = 1.0
 
 
 def train(
     task: TrainingTask,
-    params: TrainingParams,
+    training: TrainingParams,
     *,
     seed: int,
     accelerator: Accelerator,
@@ -86,35 +85,35 @@ def train(
         UserError: a loss is not finite, memory ran out, or a checkpoint could not be written.
         StoppedBySignal: SIGTERM or SIGINT came; a checkpoint was written first.
     """
-    update = Update(task.objective, params, accelerator, task.discriminator_learning_rate_factor)
+    update = Update(task.objective, training, accelerator)
     first = checkpoints.restore(update.state)
     with (
-        _advice(task, params, checkpoints),
+        _advice(task, training, checkpoints),
         Interrupt() as interrupt,
-        TrainingBar(task.name, first, params.steps, accelerator.is_main_process) as bar,
+        TrainingBar(task.name, first, training.steps, accelerator.is_main_process) as bar,
         patience(LATE, 60.0 if accelerator.num_processes > 1 else None) as stepped,
     ):
         speed = _Speed(first)
-        for step in range(first, params.steps):
+        for step in range(first, training.steps):
             torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))  # dropout
             with speed.waiting():
                 batch = task.batch(step)
             update(batch, step)
-            done, last = step + 1, step + 1 == params.steps
-            if done % params.log_every == 0 or last:
+            done, last = step + 1, step + 1 == training.steps
+            if done % training.log_every == 0 or last:
                 _stop_if_not_finite(task, update.means, accelerator, checkpoints)
-                values = update.means.take(accelerator) | {"learning_rate": learning_rate(params, step)}
-                values |= speed.figures(done, params.batch_size)
+                values = update.means.take(accelerator) | {"learning_rate": learning_rate(training, step)}
+                values |= speed.figures(done, training.batch_size)
                 speed = _Speed(done)
                 logger.metrics({f"train/{name}": value for name, value in values.items()}, done)
                 bar.show(done, values)
             else:
                 bar.advance(done)
-            if (done % params.validate_every == 0 or last) and accelerator.is_main_process:
+            if (done % training.validate_every == 0 or last) and accelerator.is_main_process:
                 _validate(task, update.final, accelerator, checkpoints, logger, done)
             _request_in_all(interrupt, accelerator)
             stepped()
-            if done % params.checkpoint_every == 0 or last or interrupt.requested:
+            if done % training.checkpoint_every == 0 or last or interrupt.requested:
                 _stop_if_not_finite(task, update.means, accelerator, checkpoints)
                 if accelerator.is_main_process:
                     checkpoints.save(update.state, done)
@@ -127,50 +126,49 @@ def train(
 class Update:
     """One step's update of the weights, on the accelerator's device together with its other processes.
 
-    A phase that trains something has one optimiser, or two with Muon; `factor` is the ratio of the discriminator's
-    learning rate to the generator's. `means` are of the values to log, `state` is all of it that a checkpoint keeps.
+    The model has one optimiser, or two with Muon, and a discriminator has its own. `means` are of the values to log,
+    `state` is all of it that a checkpoint keeps.
     """
 
-    def __init__(
-        self, objective: AdversarialObjective, params: TrainingParams, accelerator: Accelerator, factor: float
-    ) -> None:
-        self._params = params
+    def __init__(self, objective: Objective, training: TrainingParams, accelerator: Accelerator) -> None:
+        self._training = training
         self._accelerator = accelerator
         self._objective = objective.to(accelerator.device).train()
         self._averaged: AveragedModel | None = None
-        if params.weight_ema:
-            average = moving_average(params.weight_ema)
+        if training.weight_ema:
+            average = moving_average(training.weight_ema)
             self._averaged = AveragedModel(objective.model, multi_avg_fn=average, use_buffers=True)
-        self._trained = objective.generator_parameters()
-        self._optimizers: dict[Phase, dict[str, torch.optim.Optimizer]] = {
-            "generator": _generators_optimizers(objective, params)
-        }
-        if judging := objective.discriminator_parameters():
-            self._optimizers["discriminator"] = {"discriminator": _adam(judging, params, factor)}
+        self._trained = objective.trained_parameters()
+        self._optimizers = _optimizers(objective, training)
+        self._judges: dict[str, torch.optim.Optimizer] = {}
+        if isinstance(objective, AdversarialObjective) and (judging := objective.discriminator_parameters()):
+            self._judges = {"discriminator": _adam(judging, training, objective.learning_rate_factor)}
         self.means = Means()
-        by_name = {name: each for phase in self._optimizers.values() for name, each in phase.items()}
-        self.state = TrainingState(objective, by_name, self._averaged, self.means)
+        self.state = TrainingState(objective, self._optimizers | self._judges, self._averaged, self.means)
         self._wrapped = accelerator.prepare_model(objective, device_placement=False)
 
     def __call__(self, batch: Any, step: int) -> None:
         """Update the weights from a batch, and note the values to log."""
-        rate = learning_rate(self._params, step)
-        for phase, optimizers in self._optimizers.items():
-            if phase == "discriminator" and not self._objective.discriminator_runs(step):
-                continue
-            output = self._wrapped(batch, phase, step)
+        output = self._wrapped(batch, step)
+        self._accelerator.backward(output.loss)
+        limit = self._training.grad_clip or math.inf
+        self.means.add({"grad_norm": nn.utils.clip_grad_norm_(self._trained, limit)}, step)
+        self._descend(self._optimizers, step)
+        self.means.add(output.logs, step)
+        if isinstance(self._objective, AdversarialObjective) and self._objective.discriminator_runs(step):
+            output = self._wrapped(batch, step, "discriminator")
             self._accelerator.backward(output.loss)
-            if phase == "generator":
-                limit = self._params.grad_clip or math.inf
-                self.means.add({"grad_norm": nn.utils.clip_grad_norm_(self._trained, limit)}, step)
-            for optimizer in optimizers.values():
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * group["factor"]
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+            self._descend(self._judges, step)
             self.means.add(output.logs, step)
         if self._averaged is not None:
             self._averaged.update_parameters(self._objective.model)
+
+    def _descend(self, optimizers: Mapping[str, torch.optim.Optimizer], step: int) -> None:
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(self._training, step) * group["factor"]
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
 
     @property
     def final(self) -> nn.Module:
@@ -178,36 +176,39 @@ class Update:
         return self._objective.model if self._averaged is None else self._averaged.module
 
 
-def learning_rate(params: TrainingParams, step: int) -> float:
-    """Rate at `step`, from 0: constant, or half a cosine from the full rate down to zero at `params.steps`."""
-    if params.schedule == "constant":
-        return params.learning_rate
-    return params.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / params.steps))
+def learning_rate(training: TrainingParams, step: int) -> float:
+    """Rate at `step`, from 0: constant, or half a cosine from the full rate down to zero at `training.steps`."""
+    if training.schedule == "constant":
+        return training.learning_rate
+    return training.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / training.steps))
 
 
-def _generators_optimizers(objective: AdversarialObjective, params: TrainingParams) -> dict[str, torch.optim.Optimizer]:
-    """Adam for all that the generator's phase trains, or Muon for its inner convolutions and Adam for the rest."""
-    trained = objective.generator_parameters()
-    if params.optimizer == "adam":
-        return {"generator": _adam(trained, params)}
+def _optimizers(objective: Objective, training: TrainingParams) -> dict[str, torch.optim.Optimizer]:
+    """Adam for what is trained of the model, or Muon for its inner convolutions and Adam for the rest.
+
+    Their names are those in checkpoints, `generator` also where there is no discriminator.
+    """
+    trained = objective.trained_parameters()
+    if training.optimizer == "adam":
+        return {"generator": _adam(trained, training)}
     inner = inner_weights(objective.model)
     rest = [parameter for parameter in trained if all(parameter is not weight for weight in inner)]
-    group = {"params": inner, "factor": params.muon_learning_rate / params.learning_rate}
-    return {"generator": _adam(rest, params), "muon": Muon([group], params.weight_decay)}
+    group = {"params": inner, "factor": training.muon_learning_rate / training.learning_rate}
+    return {"generator": _adam(rest, training), "muon": Muon([group], training.weight_decay)}
 
 
-def _adam(parameters: list[nn.Parameter], params: TrainingParams, factor: float = 1.0) -> torch.optim.Optimizer:
+def _adam(parameters: list[nn.Parameter], training: TrainingParams, factor: float = 1.0) -> torch.optim.Optimizer:
     """Adam, or AdamW with weight decay, at `factor` times the learning rate, which is set before each step."""
-    kind = torch.optim.AdamW if params.weight_decay else torch.optim.Adam
-    betas = (params.betas[0], params.betas[1])
+    kind = torch.optim.AdamW if training.weight_decay else torch.optim.Adam
+    betas = (training.betas[0], training.betas[1])
     group = {"params": parameters, "factor": factor}
-    return kind([group], lr=0.0, betas=betas, weight_decay=params.weight_decay, fused=True)
+    return kind([group], lr=0.0, betas=betas, weight_decay=training.weight_decay, fused=True)
 
 
-def _advice(task: TrainingTask, params: TrainingParams, checkpoints: Checkpoints) -> AbstractContextManager[None]:
+def _advice(task: TrainingTask, training: TrainingParams, checkpoints: Checkpoints) -> AbstractContextManager[None]:
     """Where memory runs out in a step, say which parameters to lower."""
     size, crop = f"{task.section}.batch_size", f"{task.section}.crop"
-    doing = f"a training step with {size} {params.batch_size} and {crop} {params.crop}"
+    doing = f"a training step with {size} {training.batch_size} and {crop} {training.crop}"
     return memory_advice(doing, f"{size} or {crop}", checkpoints.advice)
 
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from quantart.components.codebook import CodeWindow
 from quantart.components.twin_transfer import TwinTransferModule
 from quantart.data.batches import PairBatch
-from quantart.losses.adversarial import detached
+from quantart.losses.logs import detached
 from quantart.losses.painting import PaintingLoss
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.training.objective import AdversarialObjective, PhaseOutput
+from quantart.training.objective import Objective, ObjectiveOutput
 
 
-class PaintingObjective(AdversarialObjective):
+class PaintingObjective(Objective):
     """Trains `model.model_x2y` alone; the rest of the model is frozen here.
 
     Through quantised latents the network learns slowly, because a change is not seen until a latent crosses into the
@@ -28,19 +28,19 @@ class PaintingObjective(AdversarialObjective):
     """
 
     model: ExperimentStage2
-    loss: PaintingLoss
 
     def __init__(
         self, model: ExperimentStage2, loss: PaintingLoss, *, codebook_weight: float, quantize_from: int
     ) -> None:
-        super().__init__(model, loss, reference_order=False)
+        super().__init__(model)
+        self.loss = loss
         self.codebook_weight = codebook_weight
         self.quantize_from = quantize_from
         model.requires_grad_(False)
         model.model_x2y.requires_grad_(True)
         self.window = CodeWindow(model.quantize_dec.n_e) if model.variant == "discrete" else None
 
-    def _generator(self, batch: PairBatch, step: int) -> PhaseOutput:
+    def forward(self, batch: PairBatch, step: int) -> ObjectiveOutput:
         with torch.no_grad():
             content, style = self.model.content_latents(batch.content), self.model.style_latents(batch.style)
             scene, hand = self.loss.scene(batch.content), self.loss.hand(batch.style)
@@ -51,10 +51,7 @@ class PaintingObjective(AdversarialObjective):
         if "codebook_loss" in logs:
             total = total + self.codebook_weight * logs["codebook_loss"]
         logs = {"total_loss": total} | painted | logs
-        return PhaseOutput(total, detached(logs))
-
-    def _discriminator(self, batch: PairBatch, step: int) -> PhaseOutput:
-        raise NotImplementedError("it has no discriminator")
+        return ObjectiveOutput(total, detached(logs))
 
     def _coded(self, output: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The nearest codes of latents `(b, c, h, w)`, and what to log of them; without codebook the latents."""

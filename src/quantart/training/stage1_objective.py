@@ -11,7 +11,7 @@ from quantart.components.codebook import CodeWindow, EmaCodebook, KMeansCodebook
 from quantart.components.quantizer import Quantized
 from quantart.losses.stage_1 import Stage1Loss
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.training.objective import AdversarialObjective, PhaseOutput
+from quantart.training.objective import AdversarialObjective, ObjectiveOutput
 
 
 class Stage1Objective(AdversarialObjective):
@@ -37,8 +37,9 @@ class Stage1Objective(AdversarialObjective):
         decoder_from: int | None = None,
         codebook: KMeansCodebook | None = None,
         reference_order: bool = False,
+        learning_rate_factor: float = 1.0,
     ) -> None:
-        super().__init__(model, loss, reference_order)
+        super().__init__(model, loss, reference_order=reference_order, learning_rate_factor=learning_rate_factor)
         self.quantize_from = quantize_from
         self.decoder_from = math.inf if decoder_from is None else decoder_from
         if codebook is None and quantize_from > 0:
@@ -46,7 +47,7 @@ class Stage1Objective(AdversarialObjective):
         self.codebook = codebook
         self.window = CodeWindow(model.quantize.n_e)
 
-    def _generator(self, x: Tensor, step: int) -> PhaseOutput:
+    def _generator(self, x: Tensor, step: int) -> ObjectiveOutput:
         decoder_alone = step >= self.decoder_from
         quantized: Quantized | None = None
         with torch.set_grad_enabled(torch.is_grad_enabled() and not decoder_alone):
@@ -73,13 +74,13 @@ class Stage1Objective(AdversarialObjective):
             logs |= self.window.statistics()
             if learns and isinstance(self.codebook, EmaCodebook):
                 logs["revived"] = self.codebook.update(z, quantized.indices, step)
-        return PhaseOutput(total, logs)
+        return ObjectiveOutput(total, logs)
 
-    def _discriminator(self, x: Tensor, step: int) -> PhaseOutput:
+    def _discriminator(self, x: Tensor, step: int) -> ObjectiveOutput:
         if self.reference_order:
             with torch.no_grad():
                 z = self.model.latents(x)
                 fake = self.model.decode(z if step < self.quantize_from else self.model.quantize(z).z_q)
         else:
             fake = self._kept_fake()
-        return PhaseOutput(*self.loss.discriminator_loss(x, fake, step))
+        return ObjectiveOutput(*self.loss.discriminator_loss(x, fake, step))
