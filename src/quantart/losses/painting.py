@@ -12,6 +12,7 @@ from quantart.components.precision import full_precision
 from quantart.losses.colour import WHITE_TO_BLACK, to_lab
 from quantart.losses.logs import Logs, detached
 from quantart.losses.lpips import LPIPS
+from quantart.losses.spectrum import spectrum, spectrum_loss
 from quantart.losses.statistics import Channels, channels, moments, relative_distance
 from quantart.vocabulary.names import PerceptualNetworkName
 
@@ -22,7 +23,7 @@ SCENE = LAYERS // 2
 
 
 class Hand(NamedTuple):
-    """Statistics of a painting, each per layer but `colours`."""
+    """Statistics of a painting, each per layer but `colours` and `spectrum`."""
 
     texture: list[Tensor]
     """`(b, c, c)` correlations of channels over space."""
@@ -32,6 +33,8 @@ class Hand(NamedTuple):
     """`(b, 2c)` means and standard deviations of channels."""
     colours: Tensor
     """`(b, 6)` means and standard deviations of CIELAB."""
+    spectrum: Tensor
+    """`(b, n)` of the brightness."""
 
 
 class PaintingLoss(nn.Module):
@@ -47,6 +50,7 @@ class PaintingLoss(nn.Module):
         coarse_texture_weight: of the texture at half the size.
         moments_weight: of the `relative_distance` of channel means and deviations to the painting's.
         colour_weight: of the mean absolute difference of CIELAB means and deviations, from black to white being 1.
+        spectrum_weight: of the difference of the `spectrum`s.
         content_weight: of the content.
     """
 
@@ -58,6 +62,7 @@ class PaintingLoss(nn.Module):
         coarse_texture_weight: float,
         moments_weight: float,
         colour_weight: float,
+        spectrum_weight: float = 0.0,
         content_weight: float,
     ) -> None:
         super().__init__()
@@ -67,6 +72,7 @@ class PaintingLoss(nn.Module):
             "coarse_texture_loss": coarse_texture_weight,
             "moments_loss": moments_weight,
             "colour_loss": colour_weight,
+            "spectrum_loss": spectrum_weight,
             "content_loss": content_weight,
         }
 
@@ -93,6 +99,7 @@ class PaintingLoss(nn.Module):
                 "coarse_texture_loss": relative_distance(own.coarse_texture, hand.coarse_texture, least=1.0).mean(),
                 "moments_loss": relative_distance(own.moments, hand.moments).mean(),
                 "colour_loss": (own.colours - hand.colours).abs().mean() / WHITE_TO_BLACK,
+                "spectrum_loss": spectrum_loss(own.spectrum, hand.spectrum),
                 "content_loss": torch.stack(apart).mean(),
             }
             total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
@@ -108,6 +115,7 @@ class PaintingLoss(nn.Module):
             [channels(layer).correlations for layer in coarse],
             [layer.moments for layer in statistics],
             moments(to_lab(pictures)),
+            spectrum(pictures),
         )
 
 

@@ -11,6 +11,7 @@ from quantart.losses.adversarial import AdversarialLoss, Kind, adaptive_weight
 from quantart.losses.colour import colour_loss
 from quantart.losses.logs import Logs, detached
 from quantart.losses.lpips import LPIPS
+from quantart.losses.spectrum import spectrum, spectrum_loss
 from quantart.losses.statistics import channels, relative_distance
 
 TEXTURE_LAYERS = 4
@@ -21,13 +22,15 @@ class Stage1Loss(AdversarialLoss):
     """nll + codebook_weight · codebook + λ · adversarial_weight · g, the last from step `discriminator_start` on.
 
     nll = mean(l1_weight · |x − x̂| + perceptual_weight · p(x, x̂)) + texture_weight · t(x, x̂) + colour_weight · colour(x,
-    x̂), g = −mean(D(x̂)) and λ the adaptive weight. Texture and colour are not in the paper.
+    x̂) + spectrum_weight · s(x, x̂), g = −mean(D(x̂)) and λ the adaptive weight. Texture, colour and spectrum are not in
+    the paper.
 
     Args:
         perceptual: the distance p, on whose network's first layers t is the `relative_distance` of the `correlations`;
             None leaves both out.
         perceptual_from: first step with p and t.
         colour_weight: of `colour_loss`.
+        spectrum_weight: of `spectrum_loss`.
         discriminator_weight, kind: of the discriminator's own loss, see `AdversarialLoss`.
     """
 
@@ -41,6 +44,7 @@ class Stage1Loss(AdversarialLoss):
         texture_weight: float = 0.0,
         perceptual_from: int = 0,
         colour_weight: float = 0.0,
+        spectrum_weight: float = 0.0,
         codebook_weight: float = 1.0,
         adversarial_weight: float = 0.8,
         discriminator_start: int = 0,
@@ -54,6 +58,7 @@ class Stage1Loss(AdversarialLoss):
         self.texture_weight = texture_weight
         self.perceptual_from = perceptual_from
         self.colour_weight = colour_weight
+        self.spectrum_weight = spectrum_weight
         self.codebook_weight = codebook_weight
         self.adversarial_weight = adversarial_weight
 
@@ -84,6 +89,9 @@ class Stage1Loss(AdversarialLoss):
         if self.colour_weight:
             logs["colour_loss"] = colour_loss(reconstruction, x)
             nll = nll + self.colour_weight * logs["colour_loss"]
+        if self.spectrum_weight:
+            logs["spectrum_loss"] = spectrum_loss(spectrum(reconstruction), spectrum(x))
+            nll = nll + self.spectrum_weight * logs["spectrum_loss"]
         total = nll + self.codebook_weight * codebook_loss
         logs |= {"nll_loss": nll, "codebook_loss": codebook_loss}
         if adversarial:

@@ -126,6 +126,8 @@ class Stage1LossParams(Section):
     """weight of the distance between correlations of the perceptual network's channels, in its first four layers"""
     colour_weight: Weight = 0.0
     """weight of the CIELAB difference between means of 4 × 4 pixels"""
+    spectrum_weight: Weight = 0.0
+    """weight of the difference between logarithms of the energy of detail, by its size and direction"""
     codebook_weight: Weight = 1.0
 
 
@@ -231,6 +233,8 @@ class PaintingParams(Section):
     """means and deviations of the network's channels, as in the painting"""
     colour_weight: Weight = 4.0
     """CIELAB means and deviations, as in the painting"""
+    spectrum_weight: Weight = 0.0
+    """energy of detail by its size and direction, as in the painting"""
     content_weight: Weight = 6.0
     """standardised features, as in the photograph"""
     codebook_weight: Weight = 0.5

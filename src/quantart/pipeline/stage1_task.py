@@ -100,6 +100,7 @@ def make_objective(model: ExperimentStage1, params: Params, domain: Stage1Domain
         texture_weight=stage1.loss.texture_weight,
         perceptual_from=training.perceptual_from,
         colour_weight=stage1.loss.colour_weight,
+        spectrum_weight=stage1.loss.spectrum_weight,
         codebook_weight=stage1.loss.codebook_weight,
         adversarial_weight=discriminator.weight,
         discriminator_start=training.discriminator_start or 0,

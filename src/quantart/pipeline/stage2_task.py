@@ -135,6 +135,7 @@ def make_painting(
         coarse_texture_weight=painting.coarse_texture_weight,
         moments_weight=painting.moments_weight,
         colour_weight=painting.colour_weight,
+        spectrum_weight=painting.spectrum_weight,
         content_weight=painting.content_weight,
     )
     if params.stage2.init_from is None:  # a trained network goes on with its own
