@@ -15,7 +15,12 @@ SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 @pytest.fixture(scope="module")
 def loss() -> PaintingLoss:
     return PaintingLoss(
-        texture_weight=10.0, coarse_texture_weight=8.0, moments_weight=4.0, colour_weight=2.0, content_weight=3.0
+        texture_weight=10.0,
+        coarse_texture_weight=8.0,
+        moments_weight=4.0,
+        colour_weight=2.0,
+        spectrum_weight=5.0,
+        content_weight=3.0,
     )
 
 
@@ -28,7 +33,8 @@ def picture(domain: str, place: int) -> torch.Tensor:
 def test_the_total_is_the_weighted_sum(loss: PaintingLoss) -> None:
     x, y = picture("photos", 0), picture("paintings", 0)
     total, logs = loss((x + y) / 2, loss.scene(x), loss.hand(y))
-    weights = {"texture_loss": 10, "coarse_texture_loss": 8, "moments_loss": 4, "colour_loss": 2, "content_loss": 3}
+    weights = {"texture_loss": 10, "coarse_texture_loss": 8, "moments_loss": 4, "colour_loss": 2}
+    weights |= {"spectrum_loss": 5, "content_loss": 3}
     assert logs.keys() == weights.keys()
     assert total.item() == pytest.approx(sum(weights[name] * value.item() for name, value in logs.items()), rel=1e-5)
 

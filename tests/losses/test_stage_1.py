@@ -8,6 +8,7 @@ from quantart.components.discriminator import NLayerDiscriminator
 from quantart.losses.adversarial import adaptive_weight
 from quantart.losses.colour import colour_loss
 from quantart.losses.lpips import LPIPS
+from quantart.losses.spectrum import spectrum, spectrum_loss
 from quantart.losses.stage_1 import Stage1Loss, texture_loss
 from quantart.losses.statistics import channels, relative_distance
 
@@ -31,6 +32,15 @@ def test_the_colour_loss_is_part_of_what_the_adversary_is_weighed_against() -> N
     assert logs["colour_loss"].item() == pytest.approx(colour_loss(y, x).item())
     assert logs["nll_loss"].item() == pytest.approx(((x - y).abs().mean() + 3.0 * colour_loss(y, x)).item(), rel=1e-5)
     assert total.item() == pytest.approx(logs["nll_loss"].item() + 0.5, rel=1e-5)
+
+
+def test_the_spectrum_has_a_weight() -> None:
+    loss = Stage1Loss(None, None, spectrum_weight=2.0)
+    x, y = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) - 0.5
+    total, logs = loss.generator(x, y, torch.tensor(0.5), torch.zeros(1), step=0, adversarial=False)
+    expected = (x - y).abs().mean() + 2.0 * spectrum_loss(spectrum(y), spectrum(x)) + 0.5
+    assert total.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert logs["spectrum_loss"].item() > 0
 
 
 def test_adversary_is_weighted_by_the_gradients_at_the_last_layer() -> None:

@@ -156,9 +156,9 @@ class TwinTransferModule(nn.Module):
         self.deviation: Tensor
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("deviation", torch.ones(1, channels, 1, 1))
-        self.conv_in = nn.Conv2d(channels, width, 3, padding=1)
+        self.conv_in = nn.Conv2d(channels, width, 3, padding=1, padding_mode="replicate")
         self.norm_down = StyledNorm(width)
-        self.down = nn.Conv2d(width, coarse, 4, stride=2, padding=1)
+        self.down = nn.Conv2d(width, coarse, 4, stride=2, padding=1, padding_mode="replicate")
         self.coarse = nn.ModuleList(TwinBlock(coarse, attention=i % 2 == 1) for i in range(coarse_blocks))
         self.norm_up = StyledNorm(coarse)
         self.up = nn.Conv2d(coarse, width, 1)
@@ -206,7 +206,7 @@ class TwinTransferModule(nn.Module):
 
 def _conv(channels: int, out_channels: int, gain: float) -> nn.Conv2d:
     """A 3 × 3 convolution whose output has `gain` times the deviation of its input at first, and no bias."""
-    conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+    conv = nn.Conv2d(channels, out_channels, 3, padding=1, padding_mode="replicate")
     nn.init.normal_(conv.weight, std=gain / (9 * channels) ** 0.5)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return conv

@@ -26,7 +26,7 @@ def spectrum(pictures: Tensor) -> Tensor:
     """Logarithms of the energy in bands of frequency and direction, `(b, n)` in float32.
 
     Args:
-        pictures: `(b, 3, h, w)` in [-1, 1], at least 32 wide; their contrast does not count.
+        pictures: `(b, 3, h, w)` in [-1, 1], at least 2 × 2; their contrast does not count.
     """
     with torch.autocast(pictures.device.type, enabled=False):
         luma = torch.einsum("c,bchw->bhw", torch.tensor(_LUMA).to(pictures.device), full_precision(pictures))
@@ -56,6 +56,6 @@ def _bands(height: int, width: int, device: torch.device) -> tuple[Tensor, Tenso
         for sector in range(_DIRECTIONS)
     ]
     chosen.append(frequency >= _EDGES[-1])  # the corners of the plane
-    bands = torch.stack([band.flatten() / band.sum() for band in chosen], 1)
+    bands = torch.stack([band.flatten() / band.sum() for band in chosen if band.any()], 1)
     window = torch.hann_window(height)[:, None] * torch.hann_window(width)[None]
     return window.to(device), bands.to(device)
