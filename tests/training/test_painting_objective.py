@@ -17,7 +17,12 @@ def make_objective(variant: str = "discrete", quantize_from: int = 2) -> Paintin
     vqgans = small_stage_1(1), small_stage_1(2)
     model = ExperimentStage2.from_stage1(*vqgans, variant=variant, **NETWORK)
     loss = PaintingLoss(
-        texture_weight=1.0, coarse_texture_weight=1.0, moments_weight=1.0, colour_weight=1.0, content_weight=1.0
+        texture_weight=1.0,
+        coarse_texture_weight=1.0,
+        moments_weight=1.0,
+        colour_weight=1.0,
+        spectrum_weight=1.0,
+        content_weight=1.0,
     )
     model.model_x2y.deviation.fill_(0.5)
     return PaintingObjective(model, loss, codebook_weight=3.0, quantize_from=quantize_from).train()
