@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,11 +11,12 @@ from torch import Tensor
 from quantart import refining
 from quantart.evaluation.texture import texture_distance, texture_of
 from quantart.images.arrays import Picture, resize, to_tensor
+from quantart.losses.painting import PaintingLoss
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.params.training import PaintingParams
 from quantart.refining import refine
 from quantart.vocabulary.names import VARIANTS
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +46,7 @@ def answer(model: ExperimentStage2, pair: list[Tensor]) -> tuple[Tensor, Tensor]
 @torch.no_grad()
 def judged(model: ExperimentStage2, z: Tensor, pair: list[Tensor]) -> tuple[float, float]:
     """The loss of the decoded latents, and the texture distance to the painting."""
-    loss, picture = refining._loss(z.device), model.decode(z)
+    loss, picture = PaintingLoss(PAINTING_WEIGHTS), model.decode(z)
     total, _ = loss(picture, loss.scene(pair[0]), loss.hand(pair[1]))
     ours, painting = (texture_of(loss.network, each) for each in (picture.clamp(-1, 1), pair[1]))
     return float(total), float(texture_distance(ours, painting))
@@ -98,7 +101,7 @@ def test_steps_that_make_it_worse_are_not_taken(
     start, _ = answer(model, pair)
 
     def found(*values: float) -> Tensor:
-        monkeypatch.setattr(refining, "_loss", lambda device: LossesInOrder(*values))
+        monkeypatch.setattr(refining, "_loss", lambda *_: LossesInOrder(*values))
         return refine(model, start, *pair, len(values) - 1)
 
     best = found(5.0, 3.0)
@@ -107,10 +110,15 @@ def test_steps_that_make_it_worse_are_not_taken(
     assert torch.equal(found(5.0, 6.0, float("nan")), found(5.0))
 
 
-def test_the_loss_is_that_of_the_default_training() -> None:
-    painting = PaintingParams()
-    assert refining._loss(torch.device("cpu")).weights == {
-        name: getattr(painting, name.replace("_loss", "_weight"))
-        for name in ("texture_loss", "coarse_texture_loss", "moments_loss", "colour_loss", "content_loss")
-    }
-    assert refining._loss(torch.device("cpu")).network.network == painting.perceptual_network
+def test_the_losses_weigh_what_they_did_in_the_models_training(model: ExperimentStage2, pair: list[Tensor]) -> None:
+    start, _ = answer(model, pair)
+
+    def refined_for(weight: str) -> dict[str, Tensor]:
+        other = deepcopy(model)
+        other.config["painting_weights"] = dict.fromkeys(PAINTING_WEIGHTS, 0.0) | {weight: 1.0}
+        loss, picture = PaintingLoss(PAINTING_WEIGHTS), model.decode(refine(other, start, *pair, 8)).detach()
+        return loss(picture, loss.scene(pair[0]), loss.hand(pair[1]))[1]
+
+    texture, content = refined_for("texture_weight"), refined_for("content_weight")
+    assert texture["texture_loss"] < content["texture_loss"]
+    assert content["content_loss"] < texture["content_loss"]

@@ -1,7 +1,7 @@
 """Optimising the latents of one pair, from the network's answer on: as good as codes and decoder can paint.
 
-Each picture gets what the network is trained for (`PaintingLoss`): the painting's texture and colours, the photograph's
-forms. It is the optimisation of Gatys et al. (CVPR 2016), of latents instead of pixels.
+Each picture gets what the network is trained for (`PaintingLoss`, with its weights): the painting's texture and
+colours, the photograph's forms. It is the optimisation of Gatys et al. (CVPR 2016), of latents instead of pixels.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from quantart.losses.painting import PaintingLoss
 from quantart.machine.device import autocast
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 STEP = 0.1  # of an update, in units of the latents' deviation
 
@@ -38,7 +39,7 @@ def refine(
         `(1, c, h, w)`, what the decoder takes: codes of the style codebook if the network is discrete.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        loss = _loss(start.device)
+        loss = _loss(start.device, tuple((PAINTING_WEIGHTS | model.config["painting_weights"]).items()))
         with torch.no_grad():
             scene, hand = loss.scene(content.clone()), loss.hand(style.clone())
         start = start.clone()
@@ -67,8 +68,5 @@ def _coded(model: ExperimentStage2, h: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def _loss(device: torch.device) -> PaintingLoss:
-    """With the weights that the default trains with (`stage2.painting`)."""
-    return PaintingLoss(
-        texture_weight=10.0, coarse_texture_weight=8.0, moments_weight=4.0, colour_weight=4.0, content_weight=6.0
-    ).to(device)
+def _loss(device: torch.device, weights: tuple[tuple[str, float], ...]) -> PaintingLoss:
+    return PaintingLoss(dict(weights)).to(device)

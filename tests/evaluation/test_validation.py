@@ -13,6 +13,7 @@ from quantart.losses.painting import PaintingLoss
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.names import Domain
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 CPU = torch.device("cpu")
 
@@ -56,14 +57,7 @@ def test_transfers_are_measured_as_the_objective_sees_them(model: ExperimentStag
     found, grids = validate_transfers(model, task.contents, task.styles, task.pairs, 32, CPU, loss=None)
     assert found == pytest.approx(expected, rel=1e-3)
     assert grids["transfers"].std() > 5
-    loss = PaintingLoss(
-        "efficientnet_lite0",  # it takes half of these small pictures too
-        texture_weight=1.0,
-        coarse_texture_weight=1.0,
-        moments_weight=1.0,
-        colour_weight=1.0,
-        content_weight=1.0,
-    )
+    loss = PaintingLoss(PAINTING_WEIGHTS, "efficientnet_lite0")  # it takes half of these small pictures too
     for quantize, z in ((True, transferred.z), (False, transferred.unquantised)):
         output = model.decode(z).clamp(-1, 1)
         _, logs = loss(output, loss.scene(photographs), loss.hand(paintings))

@@ -8,20 +8,14 @@ import torch
 from PIL import Image
 
 from quantart.losses.painting import PaintingLoss
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 
 
 @pytest.fixture(scope="module")
 def loss() -> PaintingLoss:
-    return PaintingLoss(
-        texture_weight=10.0,
-        coarse_texture_weight=8.0,
-        moments_weight=4.0,
-        colour_weight=2.0,
-        spectrum_weight=5.0,
-        content_weight=3.0,
-    )
+    return PaintingLoss(PAINTING_WEIGHTS | {"colour_weight": 2.0, "spectrum_weight": 5.0, "content_weight": 3.0})
 
 
 def picture(domain: str, place: int) -> torch.Tensor:

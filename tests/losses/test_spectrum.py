@@ -17,7 +17,15 @@ def waves(across: float, down: float, side: int = 96) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("across", "down", "band"),
-    [(0.07, 0.0, 0), (0.05, 0.05, 1), (0.0, 0.07, 2), (0.15, 0.0, 6), (0.0, 0.28, 14), (0.45, 0.0, 18), (0.45, 0.45, -1)],
+    [
+        (0.07, 0.0, 0),
+        (0.05, 0.05, 1),
+        (0.0, 0.07, 2),
+        (0.15, 0.0, 6),
+        (0.0, 0.28, 14),
+        (0.45, 0.0, 18),
+        (0.45, 0.45, -1),
+    ],
 )
 def test_a_wave_is_in_the_band_of_its_frequency_and_direction(across: float, down: float, band: int) -> None:
     energies = spectrum(waves(across, down))[0]

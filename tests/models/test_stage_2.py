@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
 from quantart.errors import UserError
 from quantart.models.stage_2 import ExperimentStage2
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 from .networks import small_stage_1
 
@@ -29,6 +33,22 @@ def test_content_comes_from_one_vqgan_and_everything_else_from_the_other() -> No
 def test_vqgans_must_be_alike() -> None:
     with pytest.raises(UserError, match="differ in n_embed"):
         ExperimentStage2.from_stage1(small_stage_1(), small_stage_1(n_embed=8))
+
+
+def test_the_weights_it_was_trained_with_are_kept_and_the_defaults_where_a_folder_has_none(tmp_path: Path) -> None:
+    weights = PAINTING_WEIGHTS | {"texture_weight": 3.0}
+    model = ExperimentStage2.from_stage1(small_stage_1(), small_stage_1(), painting_weights=weights, block_num=1)
+    model.save_pretrained(tmp_path)
+    assert ExperimentStage2.from_pretrained(tmp_path).config["painting_weights"] == weights
+    file = tmp_path / "config.json"
+    written = json.loads(file.read_text())
+    del written["painting_weights"]
+    file.write_text(json.dumps(written))
+    assert ExperimentStage2.from_pretrained(tmp_path).config["painting_weights"] == PAINTING_WEIGHTS
+    for wrong in ({**weights, "gram_weight": 1.0}, 10.0):
+        file.write_text(json.dumps({**written, "painting_weights": wrong}))
+        with pytest.raises(UserError, match="unknown: gram_weight|describes no ExperimentStage2"):
+            ExperimentStage2.from_pretrained(tmp_path)
 
 
 @torch.no_grad()

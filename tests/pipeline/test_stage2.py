@@ -34,6 +34,7 @@ from quantart.pipeline.stage2_task import TransferData, make_code_batches, make_
 from quantart.project import Project
 from quantart.tracking.links import RunLink, read_link, write_link
 from quantart.vocabulary.names import DOMAINS
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 from ..defaults import from_scratch
 
@@ -190,6 +191,13 @@ def test_a_trained_network_goes_on_with_its_own_statistics_of_latents(project, d
     with pytest.raises(UserError) as error:
         make_model(wider, "discrete", vqgans(project), start)
     assert error.value.fault == f"stage2.init_from {start}: its transfer network differs in width (8, here 32)"
+
+
+def test_the_model_keeps_the_weights_of_its_losses(project) -> None:
+    params = with_stage2(project.params(), objective="painting", painting={"texture_weight": 3.0})
+    kept = make_model(params, "continuous", vqgans(project)).config["painting_weights"]
+    assert kept["texture_weight"] == 3.0
+    assert kept == params.stage2.painting.model_dump(include=set(PAINTING_WEIGHTS))
 
 
 def test_validation_is_on_the_stored_pairs(project, data) -> None:

@@ -25,6 +25,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.objective import AdversarialObjective, Objective
 from quantart.training.painting_objective import PaintingObjective
 from quantart.training.stage1_objective import Stage1Objective
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 STEPS = {"batch norm": 20, "actnorm": 20, "painting": 4}
 """Few where the gradient passes through codes: a rounding that moves a latent to another code shows later."""
@@ -51,10 +52,8 @@ def make_painting() -> PaintingObjective:
     vqgan = ExperimentStage1(DDCONFIG, n_embed=16, embed_dim=8)
     torch.nn.init.normal_(vqgan.quantize.embedding.weight)
     model = ExperimentStage2.from_stage1(vqgan, vqgan, transfer_network="twin", width=8, coarse_blocks=2, fine_blocks=1)
-    loss = PaintingLoss(
-        texture_weight=1.0, coarse_texture_weight=1.0, moments_weight=1.0, colour_weight=1.0, content_weight=1.0
-    )
-    return PaintingObjective(model, loss, codebook_weight=0.5, quantize_from=2)
+    loss = PaintingLoss(PAINTING_WEIGHTS)
+    return PaintingObjective(model, loss, quantize_from=2)
 
 
 def train(rank: int | None, kind: str) -> dict[str, Tensor]:

@@ -36,6 +36,7 @@ from quantart.training.painting_objective import PaintingObjective
 from quantart.training.reference_objective import ReferenceObjective
 from quantart.training.stage1_objective import Stage1Objective
 from quantart.vocabulary.names import Variant
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 from ..models.networks import PAINTER
 
@@ -163,10 +164,8 @@ def painting_task(pictures: dict[str, Tensor]) -> TrainingTask:
     torch.manual_seed(2)
     size = {"width": 8, "coarse_blocks": 2, "fine_blocks": 1}
     model = ExperimentStage2.from_stage1(vqgan(seed=0), vqgan(seed=1), transfer_network="twin", **size)
-    loss = PaintingLoss(
-        texture_weight=1.0, coarse_texture_weight=1.0, moments_weight=1.0, colour_weight=1.0, content_weight=1.0
-    )
-    objective = PaintingObjective(model, loss, codebook_weight=0.5, quantize_from=3)
+    loss = PaintingLoss(PAINTING_WEIGHTS)
+    objective = PaintingObjective(model, loss, quantize_from=3)
     schedules = [Schedule(6, BATCH, seed=0, stream=stream) for stream in range(2)]
 
     def batch(k: int) -> PairBatch:

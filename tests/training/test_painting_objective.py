@@ -7,6 +7,7 @@ from quantart.data.batches import PairBatch
 from quantart.losses.painting import PaintingLoss
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.training.painting_objective import PaintingObjective
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 from ..models.networks import small_stage_1
 
@@ -16,16 +17,9 @@ NETWORK = {"transfer_network": "twin", "width": 8, "coarse_blocks": 2, "fine_blo
 def make_objective(variant: str = "discrete", quantize_from: int = 2) -> PaintingObjective:
     vqgans = small_stage_1(1), small_stage_1(2)
     model = ExperimentStage2.from_stage1(*vqgans, variant=variant, **NETWORK)
-    loss = PaintingLoss(
-        texture_weight=1.0,
-        coarse_texture_weight=1.0,
-        moments_weight=1.0,
-        colour_weight=1.0,
-        spectrum_weight=1.0,
-        content_weight=1.0,
-    )
+    loss = PaintingLoss(dict.fromkeys(PAINTING_WEIGHTS, 1.0) | {"codebook_weight": 3.0})
     model.model_x2y.deviation.fill_(0.5)
-    return PaintingObjective(model, loss, codebook_weight=3.0, quantize_from=quantize_from).train()
+    return PaintingObjective(model, loss, quantize_from=quantize_from).train()
 
 
 def batch() -> PairBatch:

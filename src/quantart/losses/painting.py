@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -46,35 +47,17 @@ class PaintingLoss(nn.Module):
     also under autocast: the distances are small differences of large numbers.
 
     Args:
-        texture_weight: of the texture at full size.
-        coarse_texture_weight: of the texture at half the size.
-        moments_weight: of the `relative_distance` of channel means and deviations to the painting's.
-        colour_weight: of the mean absolute difference of CIELAB means and deviations, from black to white being 1.
-        spectrum_weight: of the difference of the `spectrum`s.
-        content_weight: of the content.
+        weights: by the names of `PAINTING_WEIGHTS`: `texture_weight` of the texture at full size and
+            `coarse_texture_weight` at half the size, `moments_weight` of the `relative_distance` of channel means and
+            deviations to the painting's, `colour_weight` of the mean absolute difference of CIELAB means and
+            deviations (from black to white being 1), `spectrum_weight` of the difference of the `spectrum`s,
+            `content_weight` of the content, `codebook_weight` of the codebook loss.
     """
 
-    def __init__(
-        self,
-        network: PerceptualNetworkName = "squeezenet1_1",
-        *,
-        texture_weight: float,
-        coarse_texture_weight: float,
-        moments_weight: float,
-        colour_weight: float,
-        spectrum_weight: float = 0.0,
-        content_weight: float,
-    ) -> None:
+    def __init__(self, weights: Mapping[str, float], network: PerceptualNetworkName = "squeezenet1_1") -> None:
         super().__init__()
         self.network = LPIPS(network, layers=LAYERS)
-        self.weights = {
-            "texture_loss": texture_weight,
-            "coarse_texture_loss": coarse_texture_weight,
-            "moments_loss": moments_weight,
-            "colour_loss": colour_weight,
-            "spectrum_loss": spectrum_weight,
-            "content_loss": content_weight,
-        }
+        self.weights = weights
 
     def hand(self, pictures: Tensor) -> Hand:
         """Statistics of pictures `(b, 3, h, w)` in [-1, 1], at least 64 wide."""
@@ -86,8 +69,14 @@ class PaintingLoss(nn.Module):
         with _float32(pictures):
             return [channels(layer).standardise(layer) for layer in self._features(pictures)[SCENE:]]
 
-    def forward(self, output: Tensor, scene: list[Tensor], hand: Hand) -> tuple[Tensor, Logs]:
-        """Loss of pictures `(b, 3, h, w)` in [-1, 1] against a `scene` and a `hand`, and what to log."""
+    def forward(
+        self, output: Tensor, scene: list[Tensor], hand: Hand, codebook_loss: Tensor | None = None
+    ) -> tuple[Tensor, Logs]:
+        """Loss of pictures `(b, 3, h, w)` in [-1, 1] against a `scene` and a `hand`, and what to log.
+
+        Args:
+            codebook_loss: 0-d, of the latents that the pictures were decoded from; None: they are not held near codes.
+        """
         with _float32(output):
             features = self._features(output)
             statistics = [channels(layer) for layer in features]
@@ -102,7 +91,11 @@ class PaintingLoss(nn.Module):
                 "spectrum_loss": spectrum_loss(own.spectrum, hand.spectrum),
                 "content_loss": torch.stack(apart).mean(),
             }
-            total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+            weighted = [self.weights[name.replace("_loss", "_weight")] * loss for name, loss in losses.items()]
+            total = torch.stack(weighted).sum()
+        if codebook_loss is not None:
+            total = total + self.weights["codebook_weight"] * codebook_loss
+            losses["codebook_loss"] = codebook_loss
         return total, detached(losses)
 
     def _features(self, pictures: Tensor) -> list[Tensor]:

@@ -45,7 +45,7 @@ def spectrum_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _bands(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A Hann window `(h, w)`, and for each band the weights of the frequencies of `rfft2` in its mean, `(h · w', n)`."""
+    """A Hann window `(h, w)`, and the weights of `rfft2`'s frequencies in the mean of each band, `(h · w', n)`."""
     down = torch.fft.fftfreq(height)[:, None].abs()
     across = torch.fft.rfftfreq(width)[None]
     frequency = (down.square() + across.square()).sqrt()

@@ -11,10 +11,11 @@ from quantart.components.quantizer import VectorQuantizer, unit_length
 from quantart.components.style_transfer import StyleTransferModule
 from quantart.components.twin_transfer import TwinTransferModule
 from quantart.errors import UserError
-from quantart.models.pretrained import Pretrained, keeps_arguments
+from quantart.models.pretrained import Pretrained, keeps_arguments, some
 from quantart.models.shipped import Part
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.vocabulary.names import VARIANTS, TransferNetworkName, Variant
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 _TRANSFER_NETWORKS: dict[str, type[StyleTransferModule | TwinTransferModule]] = {
     "reference": StyleTransferModule,
@@ -47,9 +48,11 @@ class ExperimentStage2(Pretrained):
         transfer_network: the published one, `reference`, or `twin`, which paints.
         block_num, residual, use_conv, use_selfatt: see `StyleTransferModule`.
         width, coarse_blocks, fine_blocks: see `TwinTransferModule`.
+        painting_weights: of the `PaintingLoss` that it was trained with, which refining goes on with; a missing one is
+            the default's.
 
     Raises:
-        UserError: an unknown variant or transfer network.
+        UserError: an unknown variant, transfer network or weight.
     """
 
     shipped_part: ClassVar[Part] = "stage2_discrete"
@@ -73,6 +76,7 @@ class ExperimentStage2(Pretrained):
         width: int = 64,
         coarse_blocks: int = 4,
         fine_blocks: int = 3,
+        painting_weights: dict[str, float] = PAINTING_WEIGHTS,
     ) -> None:
         super().__init__()
         if transfer_network not in _TRANSFER_NETWORKS:
@@ -80,6 +84,9 @@ class ExperimentStage2(Pretrained):
             raise UserError(f"transfer_network = {transfer_network!r}: unknown", f"use one of {names}")
         if variant not in VARIANTS:
             raise UserError(f"variant = {variant!r}: unknown", f"use one of {', '.join(VARIANTS)}")
+        if unknown := dict(painting_weights).keys() - PAINTING_WEIGHTS.keys():
+            known = ", ".join(PAINTING_WEIGHTS)
+            raise UserError(f"painting_weights = {painting_weights}: unknown: {some(unknown)}", f"known are {known}")
         self.variant = variant
         self.cosine = cosine
         z_channels = ddconfig["z_channels"]

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from quantart.params.section import Count, Fraction, Section, Step, Weight
 from quantart.vocabulary.names import PerceptualNetworkName, Stage1Domain
+from quantart.vocabulary.painting import PAINTING_WEIGHTS
 
 SMALLEST_PERCEPTUAL: Final = 32  # pixels; the perceptual networks cannot take smaller pictures
 SMALLEST_PAINTING: Final = 2 * SMALLEST_PERCEPTUAL  # pictures are compared at half their size too
@@ -225,20 +226,25 @@ class PaintingParams(Section):
     """step from which the discrete variant is quantised; until then it learns faster"""
     perceptual_network: PerceptualNetworkName = "squeezenet1_1"
     """network of the losses of texture, moments and content; another one should judge"""
-    texture_weight: Weight = 10.0
+    texture_weight: Weight = PAINTING_WEIGHTS["texture_weight"]
     """correlations of the network's channels, as in the painting"""
-    coarse_texture_weight: Weight = 8.0
+    coarse_texture_weight: Weight = PAINTING_WEIGHTS["coarse_texture_weight"]
     """the same of both pictures at half their size"""
-    moments_weight: Weight = 4.0
+    moments_weight: Weight = PAINTING_WEIGHTS["moments_weight"]
     """means and deviations of the network's channels, as in the painting"""
-    colour_weight: Weight = 4.0
+    colour_weight: Weight = PAINTING_WEIGHTS["colour_weight"]
     """CIELAB means and deviations, as in the painting"""
-    spectrum_weight: Weight = 0.0
+    spectrum_weight: Weight = PAINTING_WEIGHTS["spectrum_weight"]
     """energy of detail by its size and direction, as in the painting"""
-    content_weight: Weight = 6.0
+    content_weight: Weight = PAINTING_WEIGHTS["content_weight"]
     """standardised features, as in the photograph"""
-    codebook_weight: Weight = 0.5
+    codebook_weight: Weight = PAINTING_WEIGHTS["codebook_weight"]
     """squared distance of the discrete variant's latents to their nearest codes"""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Those of the loss, by name."""
+        return self.model_dump(include=set(PAINTING_WEIGHTS))
 
 
 class Stage2Params(Section):

@@ -113,7 +113,8 @@ def make_model(
     else:
         sizes = stage2.painting.model_dump(include={"width", "coarse_blocks", "fine_blocks"})
         network = {"transfer_network": "twin", **sizes}
-    model = ExperimentStage2.from_stage1(content, style, variant=variant, **network)
+    weights = stage2.painting.weights
+    model = ExperimentStage2.from_stage1(content, style, variant=variant, painting_weights=weights, **network)
     if start is not None:
         given = ExperimentStage2.from_pretrained(start)
         keys = ("embed_dim", *{"transfer_network": "", **network})
@@ -129,23 +130,10 @@ def make_painting(
 ) -> tuple[PaintingObjective, PairBatches]:
     """The objective `painting` and its batches of pictures."""
     painting, training = params.stage2.painting, params.stage2.train
-    loss = PaintingLoss(
-        painting.perceptual_network,
-        texture_weight=painting.texture_weight,
-        coarse_texture_weight=painting.coarse_texture_weight,
-        moments_weight=painting.moments_weight,
-        colour_weight=painting.colour_weight,
-        spectrum_weight=painting.spectrum_weight,
-        content_weight=painting.content_weight,
-    )
     if params.stage2.init_from is None:  # a trained network goes on with its own
         standardise(model.to(accelerator.device), data.train["style"], params.data.resolution)
-    objective = PaintingObjective(
-        model,
-        loss,
-        codebook_weight=painting.codebook_weight,
-        quantize_from=painting.quantize_from,
-    )
+    loss = PaintingLoss(painting.weights, painting.perceptual_network)
+    objective = PaintingObjective(model, loss, quantize_from=painting.quantize_from)
     batches = PairBatches(
         data.train["content"],
         data.train["style"],
