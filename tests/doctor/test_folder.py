@@ -88,6 +88,13 @@ def test_git_is_asked_for_repository_commit_and_changes(project: Path, tmp_path:
     assert (row.state, ", 2 files" in row.found) == (State.warning, True)
 
 
+def test_a_repository_of_another_user_is_not_made_anew(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    row = check_git(project)
+    assert (row.state, "another user" in row.found) == (State.fails, True)
+    assert f"safe.directory {project}`" in row.remedy
+
+
 def test_without_git_it_fails(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(project))
     assert check_git(project).state is State.fails

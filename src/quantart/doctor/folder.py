@@ -43,6 +43,9 @@ def check_git(root: Path) -> Finding:
     if shutil.which("git") is None:
         return fails("not installed", "install git: DVC needs it")
     if _git(root, "rev-parse", "--is-inside-work-tree") != "true":
+        if any((folder / ".git").exists() for folder in (root, *root.parents)):
+            trust = f"`git config --global --add safe.directory {root}` if its owner is to be trusted"
+            return fails(f"git refuses the repository of {root}, of which another user is the owner", trust)
         return fails(f"{root} is in no git repository", f"`git -C {root} init`")
     commit = _git(root, "rev-parse", "--short", "HEAD")
     if commit is None:
