@@ -9,7 +9,7 @@ PAINTING_WEIGHTS: Final = {
     "coarse_texture_weight": 8.0,
     "moments_weight": 4.0,
     "colour_weight": 4.0,
-    "spectrum_weight": 0.0,
-    "content_weight": 6.0,
+    "spectrum_weight": 2.0,
+    "content_weight": 4.0,
     "codebook_weight": 0.5,
 }
