@@ -231,8 +231,9 @@ def test_latents_computed_beforehand_give_the_same_picture(
     content, style = pictures
     for alpha, beta, styled in [(0.4, 0.7, 2), (1.0, 1.0, 1), (0.4, 0.0, 0)]:
         fidelity = control.fidelity(alpha, beta)
-        contents = {variant: control.content_latents(content, variant) for variant in fidelity.variants}
-        painted = {v: control.transferred(contents[v], control.style_latents(style, v), v) for v in fidelity.styled}
+        contents = {v: control.models[v].content_latents(content) for v in fidelity.variants}
+        styles = {v: control.models[v].style_latents(style) for v in fidelity.styled}
+        painted = {v: control.models[v].transfer(contents[v], style).z for v, style in styles.items()}
         assert len(painted) == styled
         z = control.mixed_latents(contents, painted, fidelity)
         assert torch.equal(control.decode(z, fidelity), control(content, style, alpha, beta))

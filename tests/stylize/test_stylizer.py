@@ -154,8 +154,8 @@ def test_another_alpha_or_beta_needs_the_decoder_alone(
     expected = [plain.stylize(content, style, *setting) for setting in settings]
     assert plain.contents.figures().entries == 0
     cached.stylize(content, style, 0.5)
-    for network in ("content_latents", "style_latents", "transferred"):
-        monkeypatch.delattr(FidelityControl, network)
+    for network in ("content_latents", "style_latents", "transfer"):
+        monkeypatch.delattr(ExperimentStage2, network)
     for setting, picture in zip(settings, expected, strict=True):
         assert np.array_equal(cached.stylize(content.copy(), style.copy(), *setting), picture)
     with pytest.raises(AttributeError, match="content_latents"):
@@ -210,13 +210,13 @@ def test_each_networks_answer_is_refined_before_alpha_and_beta_mix_them(
     photo, painting = to_tensor(content), to_tensor(resize_short_side(seen, 64))  # the resolution of 32 is too small
     even = np.pad(seen, ((0, seen.shape[0] % 2), (0, seen.shape[1] % 2), (0, 0)), mode="reflect")
     with torch.inference_mode():
-        contents = {variant: control.content_latents(photo, variant) for variant in fidelity.variants}
-        styles = {variant: control.style_latents(to_tensor(even), variant) for variant in fidelity.styled}
-        answers = {
-            v: control.transferred(contents[v], styles[v], v, lambda model, h: refine(model, h, photo, painting, 2))
-            for v in fidelity.styled
-        }
-        z = control.mixed_latents(contents, answers, fidelity)
+        contents = {variant: control.models[variant].content_latents(photo) for variant in fidelity.variants}
+        refined = {}
+        for variant in fidelity.styled:
+            model = control.models[variant]
+            answer = model.transfer(contents[variant], model.style_latents(to_tensor(even))).unquantised
+            refined[variant] = refine(model, answer, photo, painting, 2)
+        z = control.mixed_latents(contents, refined, fidelity)
         expected = to_arrays(control.decode(z, fidelity))[0]
     assert np.array_equal(painted, expected)
     assert np.array_equal(painted, stylizer.paint(content, style, fidelity)) == (asked == 0)

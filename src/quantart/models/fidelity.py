@@ -1,14 +1,14 @@
 """Fidelity control: between a discrete and a continuous model, and between style and content (Huang et al. 2023).
 
 z = mix(α, mix(β, zq_y, zq_c), mix(β, z_y, z_c)) with mix(p, u, v) = p·u + (1 − p)·v, where q marks the discrete
-model's codes, y the transferred latents and c the content's. The weights of the decoders are mixed by α too. The
+model's codes, y the styled latents and c the content's. The weights of the decoders are mixed by α too. The
 models, which must have one shape, do not change.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from numbers import Real
 from typing import Any, NamedTuple, Self
 
@@ -84,6 +84,9 @@ class FidelityControl(nn.Module):
         discrete, continuous: models of these variants. Mixtures make sense if both stand on the same stage-1 models, as
             the pipeline trains them. From now on the two share every part in which they are equal.
 
+    Attributes:
+        models: those that were given.
+
     Raises:
         UserError: no model, one of the other variant, or two whose shapes differ.
     """
@@ -102,7 +105,7 @@ class FidelityControl(nn.Module):
             _share_equal(discrete, continuous)
         self.discrete = discrete
         self.continuous = continuous
-        self._models = models
+        self.models = models
         # in a tuple, so that it is no part of the weights; replaced as a whole, so that threads need no lock
         self._mixed: tuple[tuple[float, torch.device, bool], nn.Module] | None = None
 
@@ -123,12 +126,12 @@ class FidelityControl(nn.Module):
     @property
     def ddconfig(self) -> dict[str, Any]:
         """Shape of the encoders and decoders."""
-        ddconfig: dict[str, Any] = next(iter(self._models.values())).config["ddconfig"]
+        ddconfig: dict[str, Any] = next(iter(self.models.values())).config["ddconfig"]
         return ddconfig
 
     def fidelity(self, alpha: float | None = None, beta: float = 1.0) -> Fidelity:
         """`checked_fidelity` for these models; the default alpha is 1 if one of them is discrete, else 0."""
-        return checked_fidelity(alpha, beta, self._models)
+        return checked_fidelity(alpha, beta, self.models)
 
     def forward(self, content: Tensor, style: Tensor, alpha: float | None = None, beta: float = 1.0) -> Tensor:
         """Pictures `(b, 3, h, w)` in [-1, 1] to stylised pictures of the content's size, not clamped.
@@ -141,33 +144,10 @@ class FidelityControl(nn.Module):
 
     def latents(self, content: Tensor, style: Tensor, fidelity: Fidelity) -> Tensor:
         """Pictures `(b, 3, h, w)` in [-1, 1] to the latents `(b, c, h / f, w / f)` that `decode` takes."""
-        contents = {variant: self.content_latents(content, variant) for variant in fidelity.variants}
-        styled = {v: self.transferred(contents[v], self.style_latents(style, v), v) for v in fidelity.styled}
+        contents = {v: self.models[v].content_latents(content) for v in fidelity.variants}
+        styles = {v: self.models[v].style_latents(style) for v in fidelity.styled}
+        styled = {v: self.models[v].transfer(contents[v], styles[v]).z for v in fidelity.styled}
         return self.mixed_latents(contents, styled, fidelity)
-
-    def content_latents(self, content: Tensor, variant: Variant) -> Tensor:
-        """Content pictures `(b, 3, h, w)` in [-1, 1] to one model's content latents `(b, c, h / f, w / f)`."""
-        return self._models[variant].content_latents(content)
-
-    def style_latents(self, style: Tensor, variant: Variant) -> Tensor:
-        """Style pictures `(b, 3, h, w)` in [-1, 1] to one model's style latents `(b, c, h / f, w / f)`."""
-        return self._models[variant].style_latents(style)
-
-    def transferred(
-        self,
-        content: Tensor,
-        style: Tensor,
-        variant: Variant,
-        refine: Callable[[ExperimentStage2, Tensor], Tensor] | None = None,
-    ) -> Tensor:
-        """One model's latents, from the two methods above, to those of the content in the manner of the style.
-
-        Args:
-            refine: from a model and the output of its network, not quantised, to what takes the place of its answer.
-        """
-        model = self._models[variant]
-        answer = model.transfer(content, style)
-        return refine(model, answer.unquantised) if refine else answer.z
 
     def mixed_latents(
         self, contents: Mapping[Variant, Tensor], styled: Mapping[Variant, Tensor], fidelity: Fidelity
@@ -175,15 +155,15 @@ class FidelityControl(nn.Module):
         """Latents `(b, c, h, w)` of several models to those that `decode` takes.
 
         Args:
-            contents: `content_latents` of each of `fidelity.variants`.
-            styled: `transferred` of each of `fidelity.styled`.
+            contents: the `content_latents` of each of `fidelity.variants`.
+            styled: the `transfer` of these by each of `fidelity.styled`.
         """
         latents: dict[Variant, Tensor] = {}
         for variant in fidelity.variants:
             z = contents[variant]
             if fidelity.beta > 0.0:
                 z_y = styled[variant]
-                z = z_y if fidelity.beta == 1.0 else self._models[variant].projected(torch.lerp(z, z_y, fidelity.beta))
+                z = z_y if fidelity.beta == 1.0 else self.models[variant].projected(torch.lerp(z, z_y, fidelity.beta))
             latents[variant] = z
         if len(latents) == 1:
             return latents[fidelity.variants[0]]
@@ -193,7 +173,7 @@ class FidelityControl(nn.Module):
         """Latents `(b, c, h, w)` to pictures `(b, 3, f·h, f·w)`, not clamped."""
         if self.discrete is not None and self.continuous is not None and len(fidelity.variants) == 2:
             return self._mixed_decoder(self.discrete, self.continuous, fidelity.alpha)(z)
-        return self._models[fidelity.variants[0]].decode(z)
+        return self.models[fidelity.variants[0]].decode(z)
 
     def _mixed_decoder(self, discrete: ExperimentStage2, continuous: ExperimentStage2, alpha: float) -> nn.Module:
         key = (alpha, next(discrete.parameters()).device, discrete.training)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, write_image
@@ -22,12 +22,13 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project
 from quantart.stylize.grids import write_grids
 from quantart.stylize.plan import Plan
+from quantart.stylize.refine_progress import RefineProgress
 from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, check_steps, painted_size
-from quantart.stylize.steps import Steps
 from quantart.stylize.stylizer import Stylizer
 
 log = logging.getLogger(__name__)
 
+Outcome = Literal["written", "kept", "broken"]
 PACKAGED = "MLmodel"  # in the folder of a model that MLflow packaged
 
 
@@ -154,34 +155,50 @@ def stylize_files(
     styles = _seen_styles(plan, stylizer, skipped)
     wanted = [(number, place) for number in range(len(plan.contents)) for place in styles]
     pairs = [(n, place) for n, place in wanted if not (plan.skip_existing and plan.outputs[n][place].exists())]
-    kept = len(wanted) - len(pairs)
-    broken: set[int] = set()
+    outcomes: dict[tuple[int, int], Outcome] = {}
 
     @lru_cache(maxsize=1)  # the pairs of one content follow each other
-    def decoded(number: int) -> Picture | None:
-        content: Picture | None = None
-        with _skipping(plan.contents[number], skipped):
-            data = read_file(plan.contents[number])
-            painted_size(*stored_size(data, max_pixels=MAX_PIXELS), size, refined=refine > 0)
-            content = decode_image(data, max_pixels=MAX_PIXELS)
-        return content
+    def content(number: int) -> Picture | None:
+        return _decoded_content(plan.contents[number], size, refine > 0, skipped)
 
-    written: list[Path] = []
-    with Steps(refine * len(fidelity.styled), len(pairs)) as steps:
-        for number, place in progress(pairs, len(pairs), "stylize") if len(pairs) > 1 and not steps.each else pairs:
+    with RefineProgress(refine * len(fidelity.styled), len(pairs)) as refining:
+
+        def paint(place: int, content: Picture) -> Picture:
+            return stylizer.paint(content, styles[place], fidelity, size, refine, refining)
+
+        for number, place in progress(pairs, len(pairs), "stylize") if len(pairs) > 1 and not refining.each else pairs:
             output = plan.outputs[number][place]
-            _make_folder(output.parent)
-            with claimed(output) if plan.skip_existing else nullcontext(True) as ours:
-                if not ours:
-                    kept += 1
-                elif (content := decoded(number)) is None:
-                    broken.add(number)
-                else:
-                    write_image(output, stylizer.paint(content, styles[place], fidelity, size, refine, steps))
-                    written.append(output)
-            steps.next_picture(output if output in written[-1:] else None)
-    grids = write_grids(plan, styles, broken)
+            outcome = _paint_pair(output, partial(content, number), partial(paint, place), claim=plan.skip_existing)
+            outcomes[number, place] = outcome
+            refining.next_picture(output if outcome == "written" else None)
+    written = [plan.outputs[n][place] for (n, place), outcome in outcomes.items() if outcome == "written"]
+    grids = write_grids(plan, styles, {n for (n, _), outcome in outcomes.items() if outcome == "broken"})
+    kept = len(wanted) - len(pairs) + list(outcomes.values()).count("kept")
     return Stylized(written + grids, skipped, len(grids), kept)
+
+
+def _paint_pair(
+    output: Path, content: Callable[[], Picture | None], paint: Callable[[Picture], Picture], *, claim: bool
+) -> Outcome:
+    """Write what `paint` makes of a content, unless that is broken or, with `claim`, another process makes it."""
+    _make_folder(output.parent)
+    with claimed(output) if claim else nullcontext(True) as ours:
+        if not ours:
+            return "kept"
+        if (picture := content()) is None:
+            return "broken"
+        write_image(output, paint(picture))
+        return "written"
+
+
+def _decoded_content(file: Path, size: int | None, refined: bool, skipped: list[ImageError]) -> Picture | None:
+    """The picture, if it can be painted at that size."""
+    picture: Picture | None = None
+    with _skipping(file, skipped):
+        data = read_file(file)
+        painted_size(*stored_size(data, max_pixels=MAX_PIXELS), size, refined=refined)
+        picture = decode_image(data, max_pixels=MAX_PIXELS)
+    return picture
 
 
 def _seen_styles(plan: Plan, stylizer: Stylizer, skipped: list[ImageError]) -> dict[int, Picture]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
-from functools import partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short
 from quantart.images.decode import named
 from quantart.machine.device import autocast
 from quantart.models.fidelity import Fidelity, FidelityControl
-from quantart.models.stage_2 import ExperimentStage2
+from quantart.models.stage_2 import ExperimentStage2, Transferred
 from quantart.stylize.sizes import MIN_REFINED, check_sides, painted_size
 from quantart.stylize.strips import allow_large_pictures
 from quantart.vocabulary.names import Variant
@@ -88,8 +87,7 @@ class Stylizer:
         with named("style"):
             check_sides(style.shape[0], style.shape[1])
         scaled = resize(content, height, width)
-        better = self._refiner(scaled, style, refine, go_on) if refine else None
-        z = self._latents(scaled, style, fidelity, better)
+        z = self._latents(scaled, style, fidelity, refine, go_on)
         with self._autocast():  # not before: it would choose other codes
             painted = self._model.decode(z, fidelity)
         return to_arrays(painted)[0][:height, :width]
@@ -98,43 +96,40 @@ class Stylizer:
         """What the network sees of a style picture: its middle, at most 2 : 1, its short side at the resolution."""
         return resize_short_side(crop_to_aspect(style, STYLE_ASPECT), self._side)
 
-    def _refiner(
-        self, content: Picture, style: Picture, steps: int, go_on: Callable[[], bool]
-    ) -> Callable[[ExperimentStage2, Tensor], Tensor]:
+    def _latents(
+        self, content: Picture, style: Picture, fidelity: Fidelity, refine: int, go_on: Callable[[], bool]
+    ) -> Tensor:
+        """What the decoder takes, of what the caches have and of what they lack; refined answers are not kept."""
+        photograph, painting, models = content_hash(content), content_hash(style), self._model.models
+
+        def of_content(v: Variant) -> Tensor:
+            return self.contents.get((photograph, v), lambda: models[v].content_latents(self._padded(content)))
+
+        def of_style(v: Variant) -> Tensor:
+            return self.styles.get((painting, v), lambda: models[v].style_latents(self._padded(self.seen_of(style))))
+
+        def answer(v: Variant) -> Transferred:
+            return models[v].transfer(contents[v], of_style(v))
+
+        def of_pair(v: Variant) -> Tensor:
+            return self.contents.get((photograph, painting, v), lambda: answer(v).z)
+
+        contents = {v: of_content(v) for v in fidelity.variants}
+        if refine:
+            answers = {v: answer(v).unquantised for v in fidelity.styled}
+            styled = self._refined(answers, content, style, refine, go_on)
+        else:
+            styled = {v: of_pair(v) for v in fidelity.styled}
+        return self._model.mixed_latents(contents, styled, fidelity)
+
+    def _refined(
+        self, answers: Mapping[Variant, Tensor], content: Picture, style: Picture, steps: int, go_on: Callable[[], bool]
+    ) -> dict[Variant, Tensor]:
         from quantart.refining import refine  # the losses' networks take seconds to import
 
         seen = resize_short_side(self.seen_of(style), max(self._side, MIN_REFINED))
-        picture = to_tensor(seen).to(self._device)
-        photograph = self._padded(content)
-        return lambda model, answer: refine(model, answer, photograph, picture, steps, go_on)
-
-    def _latents(
-        self,
-        content: Picture,
-        style: Picture,
-        fidelity: Fidelity,
-        refine: Callable[[ExperimentStage2, Tensor], Tensor] | None,
-    ) -> Tensor:
-        """What the decoder takes, of what the caches have and of what they lack; refined answers are not kept."""
-        photograph, painting = content_hash(content), content_hash(style)
-
-        def of_content(variant: Variant) -> Tensor:
-            key = photograph, variant
-            return self.contents.get(key, lambda: self._model.content_latents(self._padded(content), variant))
-
-        def of_style(variant: Variant) -> Tensor:
-            key = painting, variant
-            return self.styles.get(key, lambda: self._model.style_latents(self._padded(self.seen_of(style)), variant))
-
-        def transferred(variant: Variant) -> Tensor:
-            return self._model.transferred(contents[variant], of_style(variant), variant, refine)
-
-        contents = {variant: of_content(variant) for variant in fidelity.variants}
-        if refine is not None:
-            styled = {variant: transferred(variant) for variant in fidelity.styled}
-        else:
-            styled = {v: self.contents.get((photograph, painting, v), partial(transferred, v)) for v in fidelity.styled}
-        return self._model.mixed_latents(contents, styled, fidelity)
+        pair = self._padded(content), to_tensor(seen).to(self._device)
+        return {v: refine(self._model.models[v], answer, *pair, steps, go_on) for v, answer in answers.items()}
 
     def _padded(self, picture: Picture) -> Tensor:
         """`(1, 3, h, w)` in [-1, 1], mirrored on the right and below up to the network's multiple."""

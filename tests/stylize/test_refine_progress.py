@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quantart.stylize.steps import Steps
+from quantart.stylize.refine_progress import RefineProgress
 
 
 @pytest.fixture(autouse=True)
@@ -18,18 +18,18 @@ def _log(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_bar_counts_the_steps_of_all_pictures(capsys: pytest.CaptureFixture[str]) -> None:
-    with Steps(5, 4) as steps:
+    with RefineProgress(5, 4) as refining:
         for written in (True, False, True, True):  # the second could not be used
-            assert all(steps() for _ in range(5 if written else 0))
-            steps.next_picture(Path("out.png") if written else None)
+            assert all(refining() for _ in range(5 if written else 0))
+            refining.next_picture(Path("out.png") if written else None)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"refine: {count} of 20" for count in range(2, 21, 2)]
 
 
 def test_without_steps_it_needs_no_main_thread_and_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
-        with Steps(0, 3) as steps:
-            steps.next_picture(Path("out.png"))
+        with RefineProgress(0, 3) as refining:
+            refining.next_picture(Path("out.png"))
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(work).result()

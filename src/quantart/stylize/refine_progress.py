@@ -9,7 +9,7 @@ from quantart.machine.interrupt import Interrupt
 from quantart.machine.progress import progress
 
 
-class Steps:
+class RefineProgress:
     """Asked before each step of refining: shows one bar for all pictures, and says no once SIGINT or SIGTERM came.
 
     Args:
