@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from quantart import __version__
-from quantart_cli import pipeline, set_up, use
+from quantart_cli import pipeline, registry, set_up, use
 
 ORDER = (
     *("doctor", "preset", "code", "prepare", "pair", "train", "encode", "evaluate", "export"),
@@ -40,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (set_up, pipeline, use):
+for commands in (set_up, pipeline, use, registry):
     app.add_typer(commands.app)
 
 

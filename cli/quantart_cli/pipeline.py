@@ -97,7 +97,11 @@ def encode(domain: OneDomain) -> None:
 @app.command(rich_help_panel=PIPELINE)
 def evaluate(
     run_id: Annotated[
-        str | None, Option(help="A training run in MLflow: id, start of the id, or name. Default: this project's.")
+        str | None,
+        Option(
+            help="A training run in MLflow: id, start of the id, or name; or quantart/open, the model that comes with "
+            "quantart. Default: this project's."
+        ),
     ] = None,
     alpha: Alpha = None,
     beta: Beta = 1.0,
@@ -150,7 +154,11 @@ def evaluate(
 @app.command(rich_help_panel=PIPELINE)
 def export(
     run_id: Annotated[
-        str | None, Option(help="A stage-2 run in MLflow. Default: this project's models, both variants.")
+        str | None,
+        Option(
+            help="A stage-2 run in MLflow, or quantart/open, the model that comes with quantart. Default: this "
+            "project's models, both variants."
+        ),
     ] = None,
 ) -> None:
     """Package the trained variants as one model, register it, and move the alias `challenger` to it.

@@ -1,4 +1,4 @@
-"""Commands that use what was trained: compare, stylize, serve, registry and the like."""
+"""Commands that use what was trained: compare, stylize, serve and the like."""
 
 from __future__ import annotations
 
@@ -10,27 +10,16 @@ from typer import Argument, Exit, Option, Typer
 
 from quantart_cli.options import USE, Alpha, Beta, Host, Port, SeveralStyles, current_project, use_store
 
-Name = Annotated[str | None, Option(help="Name of the registered model. Default: export.name of params.yaml.")]
-WhichVersion = Annotated[
-    str | None,
-    Argument(
-        metavar="VERSION",
-        help="Number or alias. Default: the version in runs/export.json, else the alias `challenger`.",
-    ),
-]
-
 Limit = Annotated[list[str] | None, Option(help="Override a limit of the model, such as max_size=1024 (repeatable).")]
 
 app = Typer()
-registry_app = Typer(no_args_is_help=True)
-REGISTRY = "List registered versions and choose the champion."
-app.add_typer(registry_app, name="registry", rich_help_panel=USE, help=REGISTRY)
 
 
 @app.command(rich_help_panel=USE)
 def compare(
     runs: Annotated[
-        list[str] | None, Argument(metavar="[RUN]...", help="Runs in MLflow: id, start of the id, or name.")
+        list[str] | None,
+        Argument(metavar="[RUN]...", help="Runs in MLflow: id, start of the id, or name, such as quantart/open."),
     ] = None,
     last: Annotated[int | None, Option(min=1, help="Compare the last N finished stage-2 runs.")] = None,
     experiment: Annotated[str | None, Option(help="Only runs of this MLflow experiment.")] = None,
@@ -162,24 +151,30 @@ def stylize(
 def serve(
     model: Annotated[
         str | None,
-        Option(help="Registry address. Default: the version in runs/export.json, else the alias `challenger`."),
+        Option(
+            help="Registry address, or quantart/open, the model that comes with quantart. Default: the version in "
+            "runs/export.json, else the alias `challenger`; without a project quantart/open."
+        ),
     ] = None,
     host: Host = "127.0.0.1",
     port: Port = 5001,
     limit: Limit = None,
     threads: Annotated[int, Option(min=0, help="Threads of the network. 0: one per core.")] = 0,
 ) -> None:
-    """Serve a registered model over HTTP.
+    """Serve a model over HTTP.
 
     Example: quantart serve --port 5001 --limit max_rows=8
     """
+    from quantart.project import project_if_any
     from quantart.registry.versions import default_address
     from quantart.serving.requests import parse_limits
     from quantart.serving.server import serve as run_server
+    from quantart.stylize.files import is_address
 
     limits = parse_limits(limit or [])
-    address = model or default_address(current_project())
-    use_store()
+    address = model or default_address(project_if_any())
+    if is_address(address):
+        use_store()
     run_server(address, host, port, limits=limits, threads=threads)
 
 
@@ -245,61 +240,3 @@ def summary() -> None:
     from quantart.pipeline.summary import print_summary
 
     print_summary(current_project())
-
-
-@registry_app.command("list")
-def list_versions(name: Name = None) -> None:
-    """List the versions with their aliases and metrics.
-
-    Example: quantart registry list
-    """
-    from rich.console import Console
-
-    from quantart.registry.tables import print_versions
-    from quantart.registry.versions import open_registry
-
-    print_versions(open_registry(use_store(), name), Console())
-
-
-@registry_app.command("show")
-def show_version(version: WhichVersion = None, name: Name = None) -> None:
-    """Show where a version comes from, and all its metrics.
-
-    Example: quantart registry show champion
-    """
-    from rich.console import Console
-
-    from quantart.registry.tables import print_version
-    from quantart.registry.versions import chosen_version, open_registry
-
-    project = current_project()
-    gates = project.params().promote
-    use_store()
-    registry = open_registry(project, name)
-    print_version(registry, chosen_version(project, registry, version), gates, Console())
-
-
-@registry_app.command("promote")
-def promote_version(version: WhichVersion = None, name: Name = None) -> None:
-    """Make a version the champion if it passes the gates in params.yaml. The exit code is 1 if it does not.
-
-    Example: quantart registry promote 3
-    """
-    from quantart.registry.promotion import promote
-
-    done = promote(use_store(), version, name)
-    print(done)
-    if done.refused:
-        raise Exit(1)
-
-
-@registry_app.command("rollback")
-def rollback_champion(name: Name = None) -> None:
-    """Make the previous champion the champion again.
-
-    Example: quantart registry rollback
-    """
-    from quantart.registry.promotion import rollback
-
-    moved = rollback(use_store(), name)
-    print(f"version {moved.version} is champion again; version {moved.before} was until now")

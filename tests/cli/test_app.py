@@ -319,6 +319,18 @@ def test_before_anything_was_trained_the_model_that_comes_with_the_package_paint
         assert max(painted.size) == 64
 
 
+@pytest.mark.parametrize("words", [[], ["--model", "quantart/open"]])
+def test_the_model_that_comes_with_the_package_is_served_without_a_project(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[str] = []
+    monkeypatch.setattr("quantart.serving.server.serve", lambda address, *_, **__: served.append(address))
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["serve", *words]).exit_code == 0
+    assert served == ["quantart/open"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_checkpoint_that_cannot_be_imported_is_a_sentence_and_leaves_nothing(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,14 +37,19 @@ def test_versions_come_newest_first_with_what_was_measured(name: str) -> None:
     assert (texture.value, texture.low, texture.high) == pytest.approx((0.85, 0.75, 0.95))
 
 
-def test_a_version_is_found_by_number_and_by_alias(name: str) -> None:
+def test_a_version_is_found_by_number_by_alias_and_by_the_name_of_its_run(name: str) -> None:
     registry = Registry(name)
+    assert registry.find("stage2_discrete").number == "2"  # the newest
     assert registry.find("challenger").number == "2"
     assert registry.find("1").number == "1"
     with pytest.raises(UserError) as refused:
         registry.find("best")
     assert "'best'" in refused.value.fault
     assert refused.value.remedy == "versions: 2, 1; aliases: challenger (2)"
+
+
+def test_without_a_project_the_model_that_comes_with_the_package_is_served() -> None:
+    assert default_address(None) == "quantart/open"
 
 
 @pytest.fixture

@@ -27,10 +27,12 @@ from quantart.errors import UserError
 from quantart.images.arrays import Picture, encode_png
 from quantart.images.decode import decode_image
 from quantart.models.fidelity import FidelityControl
+from quantart.models.shipped import SHIPPED
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.server import fetch_model
+from quantart.stylize.files import named_networks
 from quantart.stylize.stylizer import Stylizer
 
 from .running import FORMS, as_text, ask, running, start, wait_until_it_answers
@@ -109,6 +111,24 @@ def test_it_answers_what_the_model_answers_in_python(
     status, answer = ask(server, {"dataframe_records": asked, "params": {"beta": 0.5}})
     assert status == 200
     assert [without_seconds(row) for row in answer["predictions"]] == here
+
+
+def test_the_model_that_comes_with_the_package_is_served_from_any_folder(
+    pictures: tuple[Picture, Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    row = dict(zip(("content", "style"), map(as_text, pictures), strict=True))
+    networks = named_networks([SHIPPED], None)[0]
+    with running(SHIPPED, tmp_path) as server:
+        for alpha in (1.0, 0.0):
+            status, answer = ask(server, {"dataframe_records": [row], "params": {"alpha": alpha}})
+            assert status == 200
+            (painted,) = answer["predictions"]
+            assert painted["model_version"] == SHIPPED
+            image = decode_image(base64.b64decode(painted["image"]), max_pixels=10**6)
+            assert np.array_equal(image, Stylizer(networks).stylize(*pictures, alpha))
+    assert {each.name for each in tmp_path.iterdir()} == {"log", "temporary", "python", "others"}
+    assert "arning" not in (tmp_path / "log").read_text().partition("serving quantart/open at")[0]
 
 
 def test_limits_given_to_the_server_hold(registered: RegisteredVersion, noise: Picture, tmp_path: Path) -> None:

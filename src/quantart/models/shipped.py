@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 SHIPPED = "quantart/open"
 Part = Literal["stage1_base", "stage1_content", "stage1_style", "stage2_discrete"]
@@ -15,6 +16,12 @@ _FOLDER = Path(__file__).parents[1] / "shipped" / "open"
 def shipped(part: Part) -> Path:
     """Folder of one of its networks: a VQGAN of stage 1, or the whole model of stage 2."""
     return _FOLDER / part
+
+
+def shipped_training() -> dict[str, Any]:
+    """How its transfer network was trained: `parameters`, nested by section, `data`, and its `licences` by digest."""
+    training: dict[str, Any] = json.loads((_FOLDER / "training.json").read_text(encoding="utf8"))
+    return training
 
 
 def shipped_checksums() -> dict[str, str]:

@@ -14,13 +14,14 @@ from mlflow.exceptions import MlflowException
 from quantart.errors import UserError, one_line
 from quantart.machine.whole import write_whole
 from quantart.pipeline.evaluation_log import record_files
+from quantart.pipeline.trained import named_run
 from quantart.project import Project, tracked_root
 from quantart.reporting.comparison.compare import Comparison, EvaluatedRun, compare
 from quantart.reporting.comparison.page import page
 from quantart.reporting.comparison.tables import csv_text
 from quantart.reporting.record import ABOUT, NEEDED, PICTURES, Record, read_record
 from quantart.reporting.run_metrics import DIGEST, EVALUATION, digest_name
-from quantart.tracking.find import check_finished, find_run, run_in_words, select_runs
+from quantart.tracking.find import check_finished, run_in_words, select_runs
 from quantart.tracking.lineage import parameters_of, upstream_of
 from quantart.tracking.store import configure, without_password
 from quantart.vocabulary.names import DOMAINS
@@ -39,7 +40,7 @@ def run(
     html: Path | None = None,
     csv: Path | None = None,
 ) -> Comparison:
-    """Compare the evaluations of at least two runs: of `runs`, see `find_run`, then of those that `select_runs` finds.
+    """Compare the evaluations of at least two runs: of `runs`, see `named_run`, then of those that `select_runs` finds.
 
     Without a project, the tracking store is what MLFLOW_TRACKING_URI says.
     """
@@ -48,8 +49,9 @@ def run(
             raise UserError(f"{file}: the folder {file.parent} does not exist")
         if file.is_dir():
             raise UserError(f"{file}: is a folder", "name a file")
-    configure(tracked_root(project))
-    chosen = [find_run(text) for text in runs]
+    root = tracked_root(project)
+    configure(root)
+    chosen = [named_run(root, text) for text in runs]
     if last is not None or experiment is not None or filter is not None:
         chosen += select_runs(last, experiment, filter)
     chosen = list({each.info.run_id: each for each in chosen}.values())

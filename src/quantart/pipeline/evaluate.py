@@ -26,14 +26,13 @@ from quantart.pipeline.code import check_ready
 from quantart.pipeline.evaluation_data import DEFAULT_PAIRS, EvaluationData, Selection, open_data
 from quantart.pipeline.evaluation_log import log_evaluation
 from quantart.pipeline.measure import FidelitySettings, Judge, Result, model_fidelity, report, task_digest
-from quantart.pipeline.trained import Network, Trained, project_network, run_network
+from quantart.pipeline.trained import Network, Trained, named_run, other_variant, project_network, run_network
 from quantart.pipeline.training import log_pairs
 from quantart.project import Project, tracked_root
 from quantart.reporting.painting import part_in_training
 from quantart.reporting.record import About
 from quantart.reporting.run_metrics import EVALUATION
-from quantart.tracking.find import find_run
-from quantart.tracking.lineage import find_sibling, parameters_of
+from quantart.tracking.lineage import parameters_of
 from quantart.tracking.runs import open_run
 from quantart.tracking.store import configure
 from quantart.training.machines import check_shared
@@ -72,7 +71,7 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     one network is measured, by default the one that the project exports. Metrics and reports are then kept apart under
     the setting's name, e.g. `eval/a0.50_b1.00/…` and `…/a0.50_b1.00/`, or `sweep`.
 
-    Without a project, `run_id` and one's own pictures must be given; for `run_id` see `find_run`. Returns every value,
+    Without a project, `run_id` and one's own pictures must be given; for `run_id` see `named_run`. Returns every value,
     see `write_reports`; in the processes but the first, nothing.
     """
     options = options or Options()
@@ -81,13 +80,14 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
         check_ready(project, "evaluate")
         check_shared(project.root, "evaluate")
     otherwise = " and give --run-id and pictures, --content and --style"
-    configure(tracked_root(project, otherwise=otherwise, enough=run_id is not None))
+    root = tracked_root(project, otherwise=otherwise, enough=run_id is not None)
+    configure(root)
     if options.sweep and (options.alpha is not None or options.beta != 1.0):
         raise UserError("--sweep goes over alpha and beta by itself", "leave --alpha and --beta out")
     evaluation = _Evaluation(project, options, params)
     with ExitStack() as stack:
         if run_id is not None:
-            chosen = [stack.enter_context(run_network(find_run(run_id)))]
+            chosen = [stack.enter_context(run_network(named_run(root, run_id)))]
         else:
             assert project is not None  # noqa: S101 - tracked_root has seen to it
             chosen = [project_network(project, stage) for stage in _stages(project, options)]
@@ -100,7 +100,7 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
         for t, r in measured
         if r.is_transfer
     }
-    folder = (project.root if project else Path.cwd()) / "reports"
+    folder = root / "reports"
     if run_id is not None:
         folder = folder / "runs" / chosen[0].run.info.run_id
     elif options.controlled:
@@ -245,11 +245,9 @@ class _Evaluation:
         elif self._project is not None and trained.folder.parent == self._project.root / "models":
             there = (self._project.root / "models" / others[0]).is_dir()
             yield project_network(self._project, others[0]) if there else None
-        elif sibling := find_sibling(trained.run):
-            with run_network(sibling) as other:
-                yield other
         else:
-            yield None
+            with other_variant(trained) as other:
+                yield other
 
 
 def _domains(trained: Trained, network: Network, selection: Selection) -> tuple[Domain, ...]:

@@ -19,14 +19,13 @@ from quantart.errors import UserError
 from quantart.images.arrays import Picture
 from quantart.models.pretrained import CONFIG
 from quantart.pipeline.code import check_ready
-from quantart.pipeline.trained import project_network, run_network
+from quantart.pipeline.trained import LICENCE, named_run, other_variant, project_network, run_network
 from quantart.project import Project
 from quantart.registry.card import model_card
 from quantart.registry.versions import RegisteredVersion, write_registered
 from quantart.reporting.run_metrics import EVALUATION, count_name, measured_in
 from quantart.serving.package import log_and_register
-from quantart.tracking.find import find_run
-from quantart.tracking.lineage import UPSTREAM, ancestry, data_of, find_sibling
+from quantart.tracking.lineage import UPSTREAM, ancestry, data_of
 from quantart.tracking.store import configure
 from quantart.vocabulary.names import Domain, Variant
 
@@ -39,7 +38,7 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
     """Register trained networks as one model and move the alias `challenger` to it.
 
     Without `run_id` they are those in `models/`, of both variants if both are trained, and `runs/export.json` is
-    written. With it they are that run's network and, if `find_sibling` finds one, the other variant's. The first run,
+    written. With it they are that run's network and, if there is one, the `other_variant`. The first run,
     which is the named one or that of the variant that `export` names, is the one that the model is logged to; its
     variant is what the model does by default. The input example is the first held-out photograph and painting. The
     model card, which is the version's description, and the version's tags tell what it stands on and what the
@@ -52,8 +51,9 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
     networks: dict[Variant, Path] = {}
     with TemporaryDirectory() as folder, ExitStack() as stack:
         if run_id:
-            named = find_run(run_id)
-            chosen = [stack.enter_context(run_network(each)) for each in (named, find_sibling(named)) if each]
+            named = stack.enter_context(run_network(named_run(project.root, run_id)))
+            other = stack.enter_context(other_variant(named))
+            chosen = [named, other] if other else [named]
         else:
             others = [variant for variant in project.trained_variants if variant != params.variant]
             chosen = [project_network(project, f"stage2_{variant}") for variant in (params.variant, *others)]
@@ -110,13 +110,17 @@ def _card(project: Project, name: str, runs: Mapping[Variant, Run], network: Pat
     ancestors = [run for _, run in ancestry(runs.values())]
     used = data_of(ancestors)
     known = {source: licences(project.root / source) or {} for source in {data.source for data in used}}
+    stated = {key: value for run in ancestors for key, value in run.data.tags.items() if key.startswith(LICENCE)}
     licence = {source: ", ".join(f"{name} ({n})" for name, n in counts.items()) for source, counts in known.items()}
     config = json.loads((network / CONFIG).read_text(encoding="utf8"))
     return model_card(
         name=name,
         runs={variant: (run.info.run_name, run.info.run_id) for variant, run in runs.items()},
         resolution=config["ddconfig"]["resolution"],
-        data={data: licence[data.source] or "not known to this platform" for data in used},
+        data={
+            data: stated.get(f"{LICENCE}{data.digest}") or licence[data.source] or "not known to this platform"
+            for data in used
+        },
         metrics=measured_in(first.data.metrics),
         pairs=None if pairs is None else int(pairs),
         lineage=_lineage(first) | {f"stands on {run.info.run_name}": run.info.run_id for run in ancestors[len(runs) :]},

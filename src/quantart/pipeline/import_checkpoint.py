@@ -24,6 +24,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.params import Params
 from quantart.params.model import ModelParams
 from quantart.params.training import TransferNetworkParams
+from quantart.pipeline.trained import IMPORTED
 from quantart.pipeline.training import WEIGHTS_TAG
 from quantart.project import Project
 from quantart.tracking.links import RunLink
@@ -122,7 +123,7 @@ def _log(project: Project, checkpoint: Path, imported: Imported, folder: Path) -
         shape = {key: network.config[key] for key in TransferNetworkParams.model_fields}
         params |= {"network": shape, "variant": network.variant}
     tags = {
-        "imported.file": checkpoint.name,
+        IMPORTED: checkpoint.name,
         "imported.sha256": file_sha256(checkpoint),
         WEIGHTS_TAG: file_sha256(folder / WEIGHTS),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from mlflow.entities import Run
 
 from quantart.errors import UserError
 from quantart.models.pretrained import CONFIG, WEIGHTS, file_sha256
+from quantart.models.shipped import SHIPPED, shipped, shipped_training
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline.stages import split_name, stage_parameters
@@ -33,7 +34,7 @@ from quantart.tracking.find import (
     select_runs,
     store_id,
 )
-from quantart.tracking.lineage import UPSTREAM
+from quantart.tracking.lineage import UPSTREAM, DataUsed, find_sibling
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.runs import new_run
 from quantart.tracking.spool import find_spools
@@ -41,6 +42,8 @@ from quantart.tracking.store import without_password
 from quantart.vocabulary.names import DOMAINS
 
 Network = ExperimentStage1 | ExperimentStage2
+IMPORTED, LICENCE = "imported.file", "licence."
+"""Tags of a run: what its network was made from; and, with the data's digest behind, the licence of data trained on."""
 _KINDS: dict[str, type[Network]] = {kind.__name__: kind for kind in (ExperimentStage1, ExperimentStage2)}
 
 log = logging.getLogger(__name__)
@@ -84,10 +87,16 @@ def project_network(project: Project, stage: str) -> Trained:
     folder = project.root / "models" / stage
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder}: no trained network", "`dvc repro` trains it, `dvc pull` fetches it")
-    first = PartialState().is_main_process
-    run_id = [_run_of(project, stage, folder).info.run_id if first else None]
-    broadcast_object_list(run_id)
-    return Trained(folder, find_run(str(run_id[0])))
+    return Trained(folder, _by_the_first(lambda: _run_of(project, stage, folder)))
+
+
+def named_run(root: Path, text: str) -> Run:
+    """As `find_run`; that of `quantart/open`, the model that comes with the package, is made if there is none yet.
+
+    Args:
+        root: the folder whose tracking store is configured.
+    """
+    return _by_the_first(lambda: _run_of_shipped(root)) if text == SHIPPED else find_run(text)
 
 
 @contextmanager
@@ -95,6 +104,30 @@ def run_network(run: Run) -> Iterator[Trained]:
     """The network that a run logged, on disk within the block."""
     with TemporaryDirectory() as folder:
         yield Trained(find_model(run, Path(folder)), run)
+
+
+@contextmanager
+def other_variant(trained: Trained) -> Iterator[Trained | None]:
+    """The network that differs from a run's in its variant alone, on disk within the block; see `find_sibling`.
+
+    That of `quantart/open` belongs to the same run.
+    """
+    if trained.run.data.tags.get(IMPORTED) == SHIPPED:
+        with TemporaryDirectory() as folder:
+            trained.load_stage_2("the other variant").without_codebooks().half().save_pretrained(folder)
+            yield Trained(Path(folder), trained.run)
+    elif sibling := find_sibling(trained.run):
+        with run_network(sibling) as other:
+            yield other
+    else:
+        yield None
+
+
+def _by_the_first(make: Callable[[], Run]) -> Run:
+    """The run that the first process finds or makes, in all of them."""
+    run_id = [make().info.run_id if PartialState().is_main_process else None]
+    broadcast_object_list(run_id)
+    return find_run(str(run_id[0]))
 
 
 def _run_of(project: Project, stage: str, folder: Path) -> Run:
@@ -105,9 +138,8 @@ def _run_of(project: Project, stage: str, folder: Path) -> Run:
     if linked and any(spool.local_id == linked for spool in find_spools(project.root)):
         resolve(linked)  # says how to deliver it
     sha256, family = file_sha256(folder / WEIGHTS), split_name(stage)[0]
-    alike = f"tags.stage = '{family}' and tags.`{WEIGHTS_TAG}` = '{sha256}'"
-    if found := select_runs(last=1, filter=f"{alike} and attributes.run_name LIKE '{stage}@%'"):
-        return found[0]
+    if found := _run_with(family, stage, sha256):
+        return found
     with new_run(project.root, family=family, name=stage, params=stage_parameters(project.params(), stage)) as made:
         upstream = upstream_runs(project, [f"stage1_{domain}" for domain in DOMAINS] if family == "stage2" else [])
         origin = {"stands_for": linked} if linked else {}
@@ -120,3 +152,22 @@ def _run_of(project: Project, stage: str, folder: Path) -> Run:
     why = deleted_run(deleted) if deleted else f"its run is not in the tracking store {store}"
     log.warning("%s: %s; %s stands for it", folder, why, run_in_words(run))
     return run
+
+
+def _run_of_shipped(root: Path) -> Run:
+    folder, training = shipped(ExperimentStage2.shipped_part), shipped_training()
+    sha256 = file_sha256(folder / WEIGHTS)
+    if found := _run_with("stage2", SHIPPED, sha256):
+        return found
+    with new_run(root, family="stage2", name=SHIPPED, params=training["parameters"]) as made:
+        licences = {f"{LICENCE}{digest}": licence for digest, licence in training["licences"].items()}
+        made.set_tags({WEIGHTS_TAG: sha256, IMPORTED: SHIPPED, **licences})
+        made.datasets([DataUsed(**each, context="training") for each in training["data"]])
+        made.artifact(folder, RunLink.model)
+    return find_run(made.run_id)
+
+
+def _run_with(family: str, name: str, sha256: str) -> Run | None:
+    """The latest finished run of that name, whatever follows its `@`, whose network has this checksum."""
+    alike = f"tags.stage = '{family}' and tags.`{WEIGHTS_TAG}` = '{sha256}'"
+    return next(iter(select_runs(last=1, filter=f"{alike} and attributes.run_name LIKE '{name}@%'")), None)

@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from quantart.errors import UserError
 from quantart.evaluation.resampling import Estimate
 from quantart.machine.whole import write_whole
+from quantart.models.shipped import SHIPPED
 from quantart.project import Project
 from quantart.reporting.run_metrics import EVALUATION, count_name, digest_name, measured_in
 from quantart.tracking.find import run_if_there
@@ -57,11 +58,14 @@ def read_registered(project: Project) -> RegisteredVersion | None:
         raise UserError(f"{path}: not the record of an export ({error})", "`quantart export` writes it anew") from None
 
 
-def default_address(project: Project) -> str:
+def default_address(project: Project | None) -> str:
     """What is served by default: the version in `runs/export.json`, else the alias `challenger`.
 
-    DVC restores that file with the rest of an older state, but can't move the alias.
+    DVC restores that file with the rest of an older state, but can't move the alias. Without a project it is the model
+    that comes with the package.
     """
+    if project is None:
+        return SHIPPED
     registered = read_registered(project)
     return registered.uri if registered else f"models:/{project.params().export.name}@{CHALLENGER}"
 
@@ -132,10 +136,13 @@ class Registry:
         return [self._version(each) for each in self._registered()]
 
     def find(self, wanted: str) -> Version:
-        """The version of that number, or the one that an alias of that name points to."""
+        """The version of that number, the one that an alias of that name points to, or the newest of a run's name."""
         registered = {str(each.version): each for each in self._registered()}
         number = str(self.model.aliases.get(wanted, wanted))
         if number not in registered:
+            for version in map(self._version, registered.values()):
+                if version.run_name and wanted in (version.run_name, version.run_name.partition("@")[0]):
+                    return version
             numbers = ", ".join(registered) or "none"
             aliases = ", ".join(f"{alias} ({to})" for alias, to in sorted(self.model.aliases.items())) or "none"
             raise UserError(f"{self.name} has no version {wanted!r}", f"versions: {numbers}; aliases: {aliases}")

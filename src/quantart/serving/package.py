@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -20,6 +23,7 @@ from quantart.images.arrays import Picture, encode_png
 from quantart.imports import PACKAGE, checksums
 from quantart.models.fidelity import ALPHA_OF, FidelityControl
 from quantart.models.pretrained import file_sha256
+from quantart.models.shipped import SHIPPED
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import CHALLENGER, RegisteredVersion
 from quantart.serving.folder import SHA256_TAG, SUMS, loadable, write_checksums
@@ -66,28 +70,45 @@ def log_and_register(
     FidelityControl.of(*map(ExperimentStage2.from_pretrained, networks.values()))
     frame = pd.DataFrame([dict(zip(COLUMNS, map(encode_png, example), strict=True))], dtype=object)
     with TemporaryDirectory() as folder:
-        sums, readme = Path(folder, SUMS), Path(folder, CARD)
-        write_checksums(networks.values(), sums)
+        readme = Path(folder, CARD)
         readme.write_text(card, encoding="utf8")
-        tags = {**tags, SHA256_TAG: file_sha256(sums)}
-        info = Model.log(
-            artifact_path=None,
-            name=name,
-            flavor=mlflow.pyfunc,
-            run_id=run_id,
-            python_model=str(Path(__file__).with_name("model.py")),
-            artifacts={str(name): str(path) for name, path in [*networks.items(), (SUMS, sums), (CARD, readme)]},
-            code_paths=[str(_copy_of_code(Path(folder, "code", "quantart")))],
-            pip_requirements=requirements(),
-            model_config=asdict(Limits()),
-            signature=_signature(ALPHA_OF[variant]),
-            input_example=frame,
-        )
+        contents = _contents(Path(folder), networks, variant)
+        contents["artifacts"][CARD] = str(readme)
+        tags = {**tags, SHA256_TAG: file_sha256(Path(folder, SUMS))}
+        info = Model.log(None, mlflow.pyfunc, name=name, run_id=run_id, input_example=frame, **contents)
     logged = loadable(Path(mlflow.artifacts.download_artifacts(info.model_uri)))
     mlflow.pyfunc.load_model(str(logged)).predict(frame)
     number = mlflow.register_model(info.model_uri, name, tags=tags).version
     MlflowClient().update_model_version(name, number, card)
     return RegisteredVersion(name, str(number), CHALLENGER, run_id)
+
+
+def package_shipped(folder: Path) -> None:
+    """Write `quantart/open`, both variants, to `folder` as a packaged model that belongs to no store."""
+    with TemporaryDirectory() as made:
+        painter = ExperimentStage2.from_pretrained(SHIPPED)
+        networks: dict[Variant, Path] = {}
+        for each in (painter, painter.without_codebooks()):
+            networks[each.variant] = Path(made, each.variant)
+            each.half().save_pretrained(networks[each.variant])
+        contents = _contents(Path(made), networks, painter.variant)
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that there is no input example
+            # a server answers with the model's id where there is no registered version
+            mlflow.pyfunc.save_model(folder, mlflow_model=Model(model_id=SHIPPED), **contents)
+
+
+def _contents(folder: Path, networks: Mapping[Variant, Path], variant: Variant) -> dict[str, Any]:
+    """What MLflow is to package, by its arguments; files that are made for it are in `folder`."""
+    write_checksums(networks.values(), folder / SUMS)
+    return {
+        "python_model": str(Path(__file__).with_name("model.py")),
+        "artifacts": {str(name): str(path) for name, path in [*networks.items(), (SUMS, folder / SUMS)]},
+        "code_paths": [str(_copy_of_code(folder / "code" / "quantart"))],
+        "pip_requirements": requirements(),
+        "model_config": asdict(Limits()),
+        "signature": _signature(ALPHA_OF[variant]),
+    }
 
 
 def _copy_of_code(folder: Path) -> Path:

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import NoReturn
 
 import mlflow
@@ -20,9 +21,12 @@ from mlflow.pyfunc.scoring_server import get_cmd
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from quantart.errors import UserError
+from quantart.machine.disk import writing
 from quantart.machine.loopback import reachable
 from quantart.models.pretrained import file_sha256
+from quantart.models.shipped import SHIPPED
 from quantart.serving.folder import SHA256_TAG, SUMS, check_networks, loadable
+from quantart.serving.package import package_shipped
 from quantart.serving.requests import Limits
 from quantart.vocabulary.names import VARIANTS
 
@@ -35,11 +39,20 @@ MODEL_CONFIG = "MLFLOW_PYFUNC_INFERENCE_CONFIG"  # what overrides a model's conf
 def fetch_model(uri: str) -> Path:
     """The folder of the model at `uri`, downloaded unless it is on this machine, after checking its networks.
 
+    `quantart/open`, the model that comes with the package, is packaged in a folder for temporary files.
+
     The checksums of a registered version are themselves compared with the registry's tag.
 
     Raises:
         UserError: nothing is registered or stored at `uri`, or it is not what was packaged.
     """
+    if uri == SHIPPED:
+        packaged = Path(mkdtemp(), "model")
+        with writing(
+            SHIPPED, 24 * 10**6, packaged.parent, lambda: "serve it again, with TMPDIR on a disk that has room"
+        ):
+            package_shipped(packaged)
+        return packaged
     try:
         expected = None
         if uri.startswith("models:/"):
@@ -50,7 +63,7 @@ def fetch_model(uri: str) -> Path:
         folder = Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        remedy = "`quantart export` registers the trained models of a project"
+        remedy = f"`quantart export` registers the trained models of a project; {SHIPPED} comes with the package"
         raise UserError(f"{uri}: no model there ({reason})", remedy) from None
     artifacts = folder / "artifacts"
     check_networks([artifacts / each for each in VARIANTS if (artifacts / each).is_dir()], artifacts / SUMS)
@@ -68,7 +81,7 @@ def serve(
     One worker answers requests in threads and uses all cores; each further one would hold another copy of the network.
 
     Args:
-        uri: e.g. `models:/quantart@champion`; the tracking store must be configured.
+        uri: e.g. `models:/quantart@champion`, for which the tracking store must be configured, or `quantart/open`.
         host: the server asks for no password, so anyone who can reach this address can use it.
         port: 0 takes a free one.
         limits: override those of the model.
