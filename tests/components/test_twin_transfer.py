@@ -33,6 +33,15 @@ def test_a_picture_has_one_answer_of_its_own_size_alone_and_in_a_batch(height: i
     torch.testing.assert_close(together[1:], network(content[1:], style[1:]), atol=1e-5, rtol=1e-4)
 
 
+def test_features_of_a_style_stand_for_it_whatever_the_content() -> None:
+    network, style = make_network(), latents(5, 4, seed=2)
+    features = network.style_features(style)
+    for content in (latents(9, 12), latents(8, 8, seed=3)):
+        assert torch.equal(network(content, features), network(content, style))
+    tensors = [features.mean, features.deviation, *(each for site in features.sites for each in site)]
+    assert features.nbytes == sum(4 * each.numel() for each in tensors if each is not None)
+
+
 def test_the_answer_depends_on_where_the_style_has_what_at_the_attention_alone() -> None:
     network, content, style = make_network(), latents(8, 8), latents(8, 8, seed=2)
     assert (network(content, style) - network(content, style.flip(3))).abs().max() > 1e-4

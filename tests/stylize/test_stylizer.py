@@ -145,6 +145,16 @@ def test_a_style_sent_again_is_not_encoded_again(
     assert cached.styles.figures().misses == 3
 
 
+def test_a_style_sent_again_is_not_walked_again(noise: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ExperimentStage2(LEAN, n_embed=16, embed_dim=8, transfer_network="twin", width=8, fine_blocks=1).eval()
+    stylizer = Stylizer(network)
+    expected = [stylizer.stylize(content, noise) for content in (noise, noise[::-1])]
+    monkeypatch.delattr(type(network.model_x2y), "style_features")
+    for content, picture in zip((noise, noise[::-1]), expected, strict=True):
+        assert np.array_equal(stylizer.stylize(content, noise), picture)
+    assert stylizer.styles.figures()[:3] == (3, 1, 1)
+
+
 def test_another_alpha_or_beta_needs_the_decoder_alone(
     control: FidelityControl, pictures: tuple[Picture, Picture], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,10 @@ class StyleTransferModule(nn.Module):
             StyleTransferBlock(channels, residual, use_conv, use_selfatt) for _ in range(block_num)
         )
 
+    def style_features(self, style: Tensor) -> Tensor:
+        """The style's latents `(b, c, h, w)` themselves: what each block takes from them depends on the content."""
+        return style
+
     def forward(self, content: Tensor, style: Tensor | None) -> Tensor:
         """content: `(b, c, h, w)`; style: `(b, c, h2, w2)`, or None to leave the cross-attention out.
 

@@ -37,6 +37,22 @@ class StyleFeatures(NamedTuple):
     """`(b, n, 2c)`: mean and mean square of the features at these places."""
 
 
+class PaintingFeatures(NamedTuple):
+    """All that the content takes from the style, whatever the content is."""
+
+    mean: Tensor
+    """`(b, c, 1, 1)`, of the style's latents over space."""
+    deviation: Tensor
+    """`(b, c, 1, 1)`, of the style's latents over space."""
+    sites: tuple[StyleFeatures, ...]
+    """of each normalisation, in the order of the network."""
+
+    @property
+    def nbytes(self) -> int:
+        tensors = (self.mean, self.deviation, *(each for site in self.sites for each in site if each is not None))
+        return sum(each.nbytes for each in tensors)
+
+
 class StyledNorm(nn.Module):
     """Instance normalisation that gives content features the statistics of style features, then SiLU.
 
@@ -172,12 +188,8 @@ class TwinTransferModule(nn.Module):
         self.mean.copy_(mean)
         self.deviation.copy_(deviation)
 
-    def forward(self, content: Tensor, style: Tensor) -> Tensor:
-        """content: `(b, c, h, w)`; style: `(b, c, h2, w2)`, both at least 2 × 2.
-
-        Returns:
-            `(b, c, h, w)`, not quantised.
-        """
+    def style_features(self, style: Tensor) -> PaintingFeatures:
+        """What `forward` takes in place of the style's latents `(b, c, h, w)`: half of its work, for any content."""
         features: list[StyleFeatures] = []
 
         def style_site(norm: StyledNorm, h: Tensor) -> Tensor:
@@ -185,8 +197,16 @@ class TwinTransferModule(nn.Module):
             return norm.activate(h)
 
         self._walk(style, style_site, noisy=False)
-        taken = iter(features)
-        mean, deviation = _statistics(style)
+        return PaintingFeatures(*_statistics(style), tuple(features))
+
+    def forward(self, content: Tensor, style: Tensor | PaintingFeatures) -> Tensor:
+        """content: `(b, c, h, w)`; style: `(b, c, h2, w2)`, or its `style_features`; both at least 2 × 2.
+
+        Returns:
+            `(b, c, h, w)`, not quantised.
+        """
+        mean, deviation, sites = self.style_features(style) if isinstance(style, Tensor) else style
+        taken = iter(sites)
         start = standardised(content) * deviation + mean
         added = self._walk(start, lambda norm, h: norm(h, next(taken)), noisy=True)
         return start + full_precision(added) * deviation

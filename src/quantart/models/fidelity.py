@@ -145,7 +145,7 @@ class FidelityControl(nn.Module):
     def latents(self, content: Tensor, style: Tensor, fidelity: Fidelity) -> Tensor:
         """Pictures `(b, 3, h, w)` in [-1, 1] to the latents `(b, c, h / f, w / f)` that `decode` takes."""
         contents = {v: self.models[v].content_latents(content) for v in fidelity.variants}
-        styles = {v: self.models[v].style_latents(style) for v in fidelity.styled}
+        styles = {v: self.models[v].style_features(style) for v in fidelity.styled}
         styled = {v: self.models[v].transfer(contents[v], styles[v]).z for v in fidelity.styled}
         return self.mixed_latents(contents, styled, fidelity)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from quantart.components.architectures import make_decoder, make_encoder
 from quantart.components.quantizer import VectorQuantizer, unit_length
 from quantart.components.style_transfer import StyleTransferModule
-from quantart.components.twin_transfer import TwinTransferModule
+from quantart.components.twin_transfer import PaintingFeatures, TwinTransferModule
 from quantart.errors import UserError
 from quantart.models.pretrained import Pretrained, keeps_arguments, some
 from quantart.models.shipped import Part
@@ -144,8 +144,12 @@ class ExperimentStage2(Pretrained):
         z = self.projected(self.quant_conv_real(self.encoder_real(y)))
         return self.quantize_dec(z).z_q if self.variant == "discrete" else z
 
-    def transfer(self, content: Tensor, style: Tensor, quantize: bool = True) -> Transferred:
-        """Content and style `(b, c, h, w)`, from the two methods above, to latents of the style domain.
+    def style_features(self, y: Tensor) -> Tensor | PaintingFeatures:
+        """What `transfer` takes in place of the style latents of `y`, with all that is the same for any content."""
+        return self.model_x2y.style_features(self.style_latents(y))
+
+    def transfer(self, content: Tensor, style: Tensor | PaintingFeatures, quantize: bool = True) -> Transferred:
+        """Content and style `(b, c, h, w)`, from the methods above, to latents of the style domain.
 
         Args:
             quantize: replace the output by its nearest style codes; ignored by the continuous variant.

@@ -7,12 +7,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
 from threading import Lock
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from quantart.components.twin_transfer import PaintingFeatures
 from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side, to_arrays, to_tensor
 from quantart.images.decode import named
 from quantart.machine.device import autocast
@@ -31,7 +32,7 @@ class Stylizer:
     """Trained stage-2 networks as a function of pictures, on the device that holds them. Threads may share it.
 
     Everything up to the codes is computed in float32, the decoder in the device's `precision`. Up to `style_cache`
-    bytes of latents of styles are kept, so that a style that comes again is not encoded again, and up to
+    bytes of features of styles are kept, so that a style that comes again is not encoded again, and up to
     `content_cache` bytes of latents of contents, by themselves and in the manner of a style: then another alpha or beta
     needs the decoder alone.
     """
@@ -45,8 +46,8 @@ class Stylizer:
         shape = self._model.ddconfig
         self._side = int(shape["resolution"])
         self._multiple = downsampling(shape)
-        self.styles = LatentCache(style_cache)
-        self.contents = LatentCache(content_cache)
+        self.styles = LatentCache[Tensor | PaintingFeatures](style_cache)
+        self.contents = LatentCache[Tensor](content_cache)
         self._device = next(self._model.parameters()).device
         self._autocast = autocast(self._device)
 
@@ -105,8 +106,8 @@ class Stylizer:
         def of_content(v: Variant) -> Tensor:
             return self.contents.get((photograph, v), lambda: models[v].content_latents(self._padded(content)))
 
-        def of_style(v: Variant) -> Tensor:
-            return self.styles.get((painting, v), lambda: models[v].style_latents(self._padded(self.seen_of(style))))
+        def of_style(v: Variant) -> Tensor | PaintingFeatures:
+            return self.styles.get((painting, v), lambda: models[v].style_features(self._padded(self.seen_of(style))))
 
         def answer(v: Variant) -> Transferred:
             return models[v].transfer(contents[v], of_style(v))
@@ -139,6 +140,9 @@ class Stylizer:
         return to_tensor(padded).to(self._device)
 
 
+Kept = TypeVar("Kept", bound=Tensor | PaintingFeatures)
+
+
 class CacheFigures(NamedTuple):
     """Counts since the cache was made, and what it holds now."""
 
@@ -148,22 +152,22 @@ class CacheFigures(NamedTuple):
     bytes: int
 
 
-class LatentCache:
-    """Latents of pictures by key; the least recently used are dropped first. Threads may share it.
+class LatentCache(Generic[Kept]):
+    """Latents or features of pictures by key; the least recently used are dropped first. Threads may share it.
 
-    A tensor that several threads ask for at once is computed once; the others wait for it. All tensors together have
-    at most `max_bytes`; a single tensor that is larger is not kept.
+    What several threads ask for at once is computed once; the others wait for it. All together have at most
+    `max_bytes`; what is larger by itself is not kept.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._lock = Lock()
-        self._kept: OrderedDict[Hashable, Tensor] = OrderedDict()
-        self._pending: dict[Hashable, Future[Tensor]] = {}
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._pending: dict[Hashable, Future[Kept]] = {}
         self._bytes = self._hits = self._misses = 0
 
-    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """The tensor kept under `key`, else `make()`, which is then kept. Callers must not write into it."""
+    def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """What is kept under `key`, else `make()`, which is then kept. Callers must not write into it."""
         with self._lock:
             if key in self._kept:
                 self._hits += 1
@@ -173,7 +177,7 @@ class LatentCache:
                 self._hits += 1
             else:
                 self._misses += 1
-                ours = self._pending[key] = Future[Tensor]()
+                ours = self._pending[key] = Future[Kept]()
         if pending:
             return pending.result()
         try:
