@@ -138,8 +138,11 @@ def stylize(
     plan = make_plan(content, style, out, force=force, skip_existing=skip_existing)
     if any(map(is_address, model or [])):
         use_store()
-    named = named_networks(model, alpha, beta) if model else project_networks(project_if_any(), alpha, beta)
-    stylized = stylize_files(plan, *named, size=size, refine=refine)
+    if model:
+        networks, fidelity = named_networks(model, alpha, beta)
+    else:
+        networks, fidelity = project_networks(project_if_any(), alpha, beta)
+    stylized = stylize_files(plan, networks, fidelity, size=size, refine=refine)
     for reason in stylized.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     print(stylized.summary)

@@ -56,7 +56,8 @@ class PaintingFeatures(NamedTuple):
 class StyledNorm(nn.Module):
     """Instance normalisation that gives content features the statistics of style features, then SiLU.
 
-    Before SiLU, both are standardised by the running statistics of style features, since no other layer does it.
+    Before SiLU, content and style features are scaled by the running statistics; the network has no other
+    normalisation.
 
     Args:
         attention: mix the style's statistics with attention-weighted ones, for each place of the content.
@@ -97,7 +98,7 @@ class StyledNorm(nn.Module):
         if self.query is None or style.keys is None or style.values is None:
             own, spread = _statistics(content)
             factor = deviation / spread
-            return self.activate(content, factor, mean - own * factor)  # read once, where memory is what takes time
+            return self.activate(content, factor, mean - own * factor)  # one pass over memory, which is the bottleneck
         normal = standardised(content)
         queries = F.normalize(full_precision(self.query(normal)).flatten(2), dim=1)
         with torch.autocast(content.device.type, enabled=False):  # a variance is a difference of large numbers
@@ -124,6 +125,8 @@ class StyledNorm(nn.Module):
 
 
 Site = Callable[[StyledNorm, Tensor], Tensor]
+"""What a walk does at a normalisation: in the style's walk note its features, in the content's apply them, in the same
+order."""
 
 
 class TwinBlock(nn.Module):

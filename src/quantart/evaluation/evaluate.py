@@ -96,7 +96,7 @@ def measure(perception: Perception, output: Observed, content: Observed, style: 
     layers and pictures of different contrast count alike.
     """
     lpips = perception.lpips
-    names = [network.network for network in perception.textures]
+    names = [each.network for each in perception.textures]
     judged = list(zip(names, output.textures, content.textures, style.textures, strict=True))
     return {
         **{f"{TEXTURE}{name}": texture_distance(ours, painting) for name, ours, _, painting in judged},
@@ -166,7 +166,7 @@ def _measure_pictures(
     }
     batch.add_table(MODEL, {"file": [task.pictures.files[number] for number in numbers]}, values)
     for name, pictures in {MODEL: reconstruction, COPIED_CONTENT: targets}.items():
-        batch.features[name] = perception.features(pictures).cpu().numpy()
+        batch.features[name] = perception.pool(pictures).cpu().numpy()
     batch.code_counts[MODEL] = code_counts(quantized.indices, model.quantize.n_e).cpu()
     return batch
 

@@ -21,20 +21,22 @@ class Perception(NamedTuple):
     """The networks that pictures are judged by, on the model's device."""
 
     lpips: LPIPS
-    features: FeatureNetwork
+    """Of the distances within pairs."""
+    pool: FeatureNetwork
+    """Of the distances between sets."""
     textures: Sequence[LPIPS] = ()
     """Those that judge texture and structure."""
 
     @property
     def set_metrics(self) -> tuple[str, str, str]:
         """Names of the Fréchet distance, the kernel distance, and the composite of content and Fréchet distance."""
-        frechet = self.features.frechet
-        return frechet, self.features.kernel, f"composite_{self.lpips.network}_{frechet.removeprefix('fd_')}"
+        frechet = self.pool.frechet
+        return frechet, self.pool.kernel, f"composite_{self.lpips.network}_{frechet.removeprefix('fd_')}"
 
 
 class Observed(NamedTuple):
-    """A batch of pictures and their statistics. Lists of tensors have one entry for each layer of the perceptual
-    network."""
+    """A batch of pictures and their statistics. `features`, `grams` and `moments` have one entry for each layer of
+    `Perception.lpips`."""
 
     pictures: Tensor
     """`(b, 3, h, w)` in [-1, 1]."""
@@ -65,7 +67,7 @@ class Observed(NamedTuple):
 
 
 def observe(perception: Perception, pictures: Tensor, latents: Tensor, indices: Tensor | None = None) -> Observed:
-    """Pass pictures `(b, 3, h, w)` in [-1, 1] through both networks."""
+    """Pass pictures `(b, 3, h, w)` in [-1, 1] through the networks."""
     features = perception.lpips.features(pictures)
     return Observed(
         pictures=pictures,
@@ -75,7 +77,7 @@ def observe(perception: Perception, pictures: Tensor, latents: Tensor, indices: 
         grams=[gram_matrix(layer) for layer in features],
         moments=[moments(layer) for layer in features],
         colours=colour_statistics(pictures),
-        pooled=perception.features(pictures),
+        pooled=perception.pool(pictures),
         textures=[texture_of(network, pictures) for network in perception.textures],
     )
 

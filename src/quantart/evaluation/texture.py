@@ -3,8 +3,8 @@
 A Gram or perceptual distance shrinks when a photograph only gets the painting's colours and contrast. These two can't:
 the network sees `standardised_luma`, and each channel of its features is standardised over space.
 
-Which layers count, and how they are standardised, is said here again and not taken from the losses of texture
-(`losses.stage_1`, `losses.painting`): a judge must not change when a loss does.
+Deliberately repeats, and differs from, the losses' texture (`losses.stage_1`, `losses.painting`): a judge must not
+change when a loss does.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from quantart.vocabulary.names import PerceptualNetworkName
 LAYERS = 4
 """How many of the network's compared layers describe a hand."""
 SCENE = LAYERS // 2
-"""The first of them that describes a scene too."""
+"""Index of the first layer that is also compared with the photograph."""
 
 
 class Hand(NamedTuple):
@@ -91,7 +91,14 @@ class PaintingLoss(nn.Module):
                 "spectrum_loss": spectrum_loss(own.spectrum, hand.spectrum),
                 "content_loss": torch.stack(apart).mean(),
             }
-            weighted = [self.weights[name.replace("_loss", "_weight")] * loss for name, loss in losses.items()]
+            weighted = [
+                self.weights["texture_weight"] * losses["texture_loss"],
+                self.weights["coarse_texture_weight"] * losses["coarse_texture_loss"],
+                self.weights["moments_weight"] * losses["moments_loss"],
+                self.weights["colour_weight"] * losses["colour_loss"],
+                self.weights["spectrum_weight"] * losses["spectrum_loss"],
+                self.weights["content_weight"] * losses["content_loss"],
+            ]
             total = torch.stack(weighted).sum()
         if codebook_loss is not None:
             total = total + self.weights["codebook_weight"] * codebook_loss

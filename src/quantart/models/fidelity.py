@@ -34,6 +34,7 @@ class Fidelity(NamedTuple):
     @property
     def variants(self) -> tuple[Variant, ...]:
         """The models that take part."""
+        # alpha 1 leaves the continuous one out, alpha 0 the discrete one
         return tuple(variant for variant, alone in ALPHA_OF.items() if self.alpha != 1.0 - alone)
 
     @property

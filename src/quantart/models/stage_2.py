@@ -48,8 +48,7 @@ class ExperimentStage2(Pretrained):
         transfer_network: the published one, `reference`, or `twin`, which paints.
         block_num, residual, use_conv, use_selfatt: see `StyleTransferModule`.
         width, coarse_blocks, fine_blocks: see `TwinTransferModule`.
-        painting_weights: of the `PaintingLoss` that it was trained with, which refining goes on with; a missing one is
-            the default's.
+        painting_weights: weights of the `PaintingLoss` for refining; one not given is the default.
 
     Raises:
         UserError: an unknown variant, transfer network or weight.

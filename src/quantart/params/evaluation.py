@@ -13,7 +13,8 @@ class EvaluateParams(Section):
     network: PerceptualNetworkName = "squeezenet1_1"
     """network of the distances within pairs: texture, structure, content, Gram, CFSD"""
     features: FeatureNetworkName = "efficientnet_lite0"
-    """network of the distances between sets of pictures: Fréchet, kernel; texture and structure too, if it can"""
+    """network of the distances between sets of pictures: Fréchet, kernel; a second judge of texture and structure,
+    unless it is inception_v3"""
     pairs: int = Field(ge=2)
     """number of held-out (photograph, painting) pairs, drawn by the seed"""
     size: int = Field(256, ge=32)

@@ -19,7 +19,7 @@ VQGAN_KEYS: Final[dict[Stage1Domain, str]] = {"base": "init_from", "content": "c
 
 
 class TrainingParams(Section):
-    """One training run. A step is one batch: the generator's update, then the discriminator's."""
+    """One training run. A step is one batch: an update of the model, then of the discriminator if there is one."""
 
     steps: Count
     batch_size: Count
@@ -29,13 +29,14 @@ class TrainingParams(Section):
     optimizer: Literal["adam", "muon"] = "adam"
     """muon: orthogonalised momentum for the inner convolutions, Adam for the rest"""
     learning_rate: float = Field(gt=0.0)
+    """of what Adam trains; with muon all but the inner convolutions"""
     muon_learning_rate: float = Field(0.004, gt=0.0)
     """of the inner convolutions (muon only), on the same schedule; a lean VQGAN diverges at 0.02"""
     betas: list[Fraction] = Field(min_length=2, max_length=2)
     weight_decay: Weight = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     grad_clip: float | None = Field(None, gt=0.0)
-    """largest norm of the generator's gradient; null: no clipping"""
+    """largest norm of the model's gradient; null: no clipping"""
     weight_ema: Fraction = 0.0
     """decay of the moving average of the weights, which is saved; 0: save the last weights"""
     log_every: Count = 50
@@ -244,7 +245,15 @@ class PaintingParams(Section):
     @property
     def weights(self) -> dict[str, float]:
         """Those of the loss, by name."""
-        return self.model_dump(include=set(PAINTING_WEIGHTS))
+        return {
+            "texture_weight": self.texture_weight,
+            "coarse_texture_weight": self.coarse_texture_weight,
+            "moments_weight": self.moments_weight,
+            "colour_weight": self.colour_weight,
+            "spectrum_weight": self.spectrum_weight,
+            "content_weight": self.content_weight,
+            "codebook_weight": self.codebook_weight,
+        }
 
 
 class Stage2Params(Section):

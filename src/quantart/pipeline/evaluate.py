@@ -95,7 +95,7 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     if not PartialState().is_main_process:
         return {}
     results = [result for _, result in measured]
-    judges = {
+    in_training = {
         r.name: part_in_training(evaluation.texture_networks, parameters_of(t.run))
         for t, r in measured
         if r.is_transfer
@@ -108,7 +108,7 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     if not results[0].as_trained:
         folder = folder / results[0].name
     log.info("reports: %s", folder)
-    return report(folder, results, judges)
+    return report(folder, results, in_training)
 
 
 def _stages(project: Project, options: Options) -> list[str]:
@@ -146,7 +146,7 @@ class _Evaluation:
     @property
     def texture_networks(self) -> list[str]:
         """The names of those that judge texture."""
-        return [network.network for network in self._judge.perception.textures]
+        return [each.network for each in self._judge.perception.textures]
 
     def evaluate(self, trained: Trained) -> list[Result]:
         """Measure one network and log it.
@@ -207,7 +207,7 @@ class _Evaluation:
 
     def _about(self, result: Result, data: EvaluationData, domains: Sequence[Domain]) -> About:
         content, style, *_ = [*map(data.source, domains), ""]
-        names = (self._judge.perception.lpips.network, self._judge.perception.features.network)
+        names = (self._judge.perception.lpips.network, self._judge.perception.pool.network)
         digest, n = task_digest(result, self._weights), result.evaluation.n
         kind: Literal["transfer", "reconstruction"] = "transfer" if result.is_transfer else "reconstruction"
         return About(kind, digest, n, *names, result.side, *result.fidelity, content, style)

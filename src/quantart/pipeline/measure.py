@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -62,7 +62,8 @@ class FidelitySettings:
 class Judge:
     """The networks that measure others, and what does not change from one measured network to the next.
 
-    These are a perceptual network and one whose features are compared; for weights of one's own `weights` has the file.
+    `network` compares pictures; `features` compares sets of pictures, and is a second judge of texture and structure
+    unless it is inception_v3. `weights` has the files of weights of one's own.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class Judge:
         self._magenta = magenta
         self._refine = refine
         lpips = self.placed(LPIPS(network, weights.get(network)))
-        others = [each for each in get_args(PerceptualNetworkName) if each == features != network]
+        textures = [lpips]
+        if features != "inception_v3" and features != network:
+            textures.append(self.placed(LPIPS(features, weights.get(features))))
         self.perception = Perception(
             lpips,
             self.placed(FeatureNetwork(features, weights.get(features))),
-            [lpips, *(self.placed(LPIPS(each, weights.get(each))) for each in others)],
+            textures,
         )
 
     def measure_transfer(
@@ -153,15 +156,15 @@ def task_digest(result: Result, weights: Sequence[str]) -> str:
     return hashlib.sha256("\n".join([own, *weights]).encode()).hexdigest() if weights else own
 
 
-def report(folder: Path, results: Sequence[Result], judges: Mapping[str, str]) -> dict[str, Any]:
+def report(folder: Path, results: Sequence[Result], in_training: Mapping[str, str]) -> dict[str, Any]:
     """Write the reports (see `write_reports`, or of a sweep `Sweep.write`) and return every value.
 
-    `judges` has a sentence by the name of each result of style transfer.
+    `in_training` has a sentence by the name of each result of style transfer.
     """
     if sweep := results[0].sweep:
         return sweep.write(folder)
     transfers = {result.name: result.evaluation for result in results if result.is_transfer}
-    values = write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.is_transfer}, judges)
+    values = write_reports(folder, transfers, {r.name: r.evaluation for r in results if not r.is_transfer}, in_training)
     for result in results:
         if EXTREMES in result.images:
             write_image(folder / "grids" / f"{result.name}_{EXTREMES}.png", result.images[EXTREMES])

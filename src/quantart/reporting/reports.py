@@ -43,7 +43,7 @@ def write_reports(
     folder: Path,
     transfers: Mapping[str, EvaluationResult],
     reconstructions: Mapping[str, EvaluationResult],
-    judges: Mapping[str, str],
+    in_training: Mapping[str, str],
 ) -> dict[str, Any]:
     """Write what was measured into `folder`, which is made if absent.
 
@@ -55,14 +55,15 @@ def write_reports(
     - `plots/methods.csv`: a row for each method (the model by its variant's name), a column for each metric
     - `plots/<variant>.csv`: a row for each pair, a column for each metric of the model
 
-    The results come by variant and by domain; `judges` says by variant which of the networks that measure took part in
-    its training. All values are returned: as in `metrics.json`, with every metric, and each variant's `baselines`.
+    The results come by variant and by domain; `in_training` says by variant which of the networks that measure took
+    part in its training. All values are returned: as in `metrics.json`, with every metric, and each variant's
+    `baselines`.
     """
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     metrics: dict[str, Any] = {variant: _nested(result) for variant, result in transfers.items()}
     of_baselines = {variant: found["baselines"] for variant, found in metrics.items()}
     sections = [RULE] if transfers else []
-    sections += [transfer_section(variant, result, judges[variant]) for variant, result in transfers.items()]
+    sections += [transfer_section(variant, result, in_training[variant]) for variant, result in transfers.items()]
     if reconstructions:
         metrics["reconstruction"] = {domain: _nested(result) for domain, result in reconstructions.items()}
         sections.append(reconstruction_section(reconstructions))
@@ -133,8 +134,8 @@ def verdicts(result: EvaluationResult) -> dict[str, dict[str, Verdict]]:
     }
 
 
-def transfer_section(variant: str, result: EvaluationResult, judges: str) -> str:
-    """In words whether it paints, tables of means, then a sentence on each baseline; for `judges` see above."""
+def transfer_section(variant: str, result: EvaluationResult, in_training: str) -> str:
+    """In words whether it paints, tables of means, then a sentence on each baseline; for `in_training` see above."""
     pairs = rows_of(result.table)
     rows = [(_TITLES[method], found, result.n) for method, found in result.summary.items()]
     sentences = "\n".join(_sentence(baseline, found) for baseline, found in verdicts(result).items())
@@ -150,7 +151,7 @@ def transfer_section(variant: str, result: EvaluationResult, judges: str) -> str
 **The {variant} model {paints_or_tints(result.summary[MODEL], result.summary[methods.COLOUR_MATCHED])}.**
 {len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
 Smaller is better. `texture` and `colour_rgb` are distances to the painting, `structure` is the distance to the
-photograph. ± is half the bootstrap 95 % interval over photographs and paintings. {judges}
+photograph. ± is half the bootstrap 95 % interval over photographs and paintings. {in_training}
 
 {_table(few)}
 

@@ -58,7 +58,7 @@ def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) ->
 
     A packaged model may hold both variants.
 
-    Without `alpha` it is the default of the model, where a single packaged one is given, else of `FidelityControl`.
+    `alpha` None: the packaged model's default if one such model is given, else `FidelityControl`'s.
 
     Raises:
         UserError: as `FidelityControl`, or a folder or address holds no network.
@@ -158,17 +158,19 @@ def stylize_files(
     outcomes: dict[tuple[int, int], Outcome] = {}
 
     @lru_cache(maxsize=1)  # the pairs of one content follow each other
-    def content(number: int) -> Picture | None:
+    def decoded(number: int) -> Picture | None:
         return _decoded_content(plan.contents[number], size, refine > 0, skipped)
 
     with RefineProgress(refine * len(fidelity.styled), len(pairs)) as refining:
 
-        def paint(place: int, content: Picture) -> Picture:
+        def painted(number: int, place: int) -> Picture | None:
+            if (content := decoded(number)) is None:
+                return None
             return stylizer.paint(content, styles[place], fidelity, size, refine, refining)
 
         for number, place in progress(pairs, len(pairs), "stylize") if len(pairs) > 1 and not refining.each else pairs:
             output = plan.outputs[number][place]
-            outcome = _paint_pair(output, partial(content, number), partial(paint, place), claim=plan.skip_existing)
+            outcome = _paint_pair(output, partial(painted, number, place), claim=plan.skip_existing)
             outcomes[number, place] = outcome
             refining.next_picture(output if outcome == "written" else None)
     written = [plan.outputs[n][place] for (n, place), outcome in outcomes.items() if outcome == "written"]
@@ -177,17 +179,15 @@ def stylize_files(
     return Stylized(written + grids, skipped, len(grids), kept)
 
 
-def _paint_pair(
-    output: Path, content: Callable[[], Picture | None], paint: Callable[[Picture], Picture], *, claim: bool
-) -> Outcome:
-    """Write what `paint` makes of a content, unless that is broken or, with `claim`, another process makes it."""
+def _paint_pair(output: Path, paint: Callable[[], Picture | None], *, claim: bool) -> Outcome:
+    """Write what `paint` makes, unless the content is broken (None) or, with `claim`, another process makes it."""
     _make_folder(output.parent)
     with claimed(output) if claim else nullcontext(True) as ours:
         if not ours:
             return "kept"
-        if (picture := content()) is None:
+        if (picture := paint()) is None:
             return "broken"
-        write_image(output, paint(picture))
+        write_image(output, picture)
         return "written"
 
 
@@ -202,7 +202,7 @@ def _decoded_content(file: Path, size: int | None, refined: bool, skipped: list[
 
 
 def _seen_styles(plan: Plan, stylizer: Stylizer, skipped: list[ImageError]) -> dict[int, Picture]:
-    """The usable styles by place in the plan, as the network sees them: so they are small."""
+    """Usable styles by index in the plan, already scaled to the network's size to save memory."""
     styles: dict[int, Picture] = {}
     for place, file in enumerate(plan.styles):
         with _skipping(file, skipped):

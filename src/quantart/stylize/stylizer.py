@@ -100,11 +100,13 @@ class Stylizer:
     def _latents(
         self, content: Picture, style: Picture, fidelity: Fidelity, refine: int, go_on: Callable[[], bool]
     ) -> Tensor:
-        """What the decoder takes, of what the caches have and of what they lack; refined answers are not kept."""
+        """As `FidelityControl.latents`, but with the caches; refined answers are not kept."""
         photograph, painting, models = content_hash(content), content_hash(style), self._model.models
 
         def of_content(v: Variant) -> Tensor:
             return self.contents.get((photograph, v), lambda: models[v].content_latents(self._padded(content)))
+
+        contents = {v: of_content(v) for v in fidelity.variants}
 
         def of_style(v: Variant) -> Tensor | PaintingFeatures:
             return self.styles.get((painting, v), lambda: models[v].style_features(self._padded(self.seen_of(style))))
@@ -115,7 +117,6 @@ class Stylizer:
         def of_pair(v: Variant) -> Tensor:
             return self.contents.get((photograph, painting, v), lambda: answer(v).z)
 
-        contents = {v: of_content(v) for v in fidelity.variants}
         if refine:
             answers = {v: answer(v).unquantised for v in fidelity.styled}
             styled = self._refined(answers, content, style, refine, go_on)

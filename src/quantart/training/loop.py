@@ -140,11 +140,11 @@ class Update:
             self._averaged = AveragedModel(objective.model, multi_avg_fn=average, use_buffers=True)
         self._trained = objective.trained_parameters()
         self._optimizers = _optimizers(objective, training)
-        self._judges: dict[str, torch.optim.Optimizer] = {}
-        if isinstance(objective, AdversarialObjective) and (judging := objective.discriminator_parameters()):
-            self._judges = {"discriminator": _adam(judging, training, objective.learning_rate_factor)}
+        self._adversary: dict[str, torch.optim.Optimizer] = {}
+        if isinstance(objective, AdversarialObjective) and (weights := objective.discriminator_parameters()):
+            self._adversary = {"discriminator": _adam(weights, training, objective.learning_rate_factor)}
         self.means = Means()
-        self.state = TrainingState(objective, self._optimizers | self._judges, self._averaged, self.means)
+        self.state = TrainingState(objective, self._optimizers | self._adversary, self._averaged, self.means)
         self._wrapped = accelerator.prepare_model(objective, device_placement=False)
 
     def __call__(self, batch: Any, step: int) -> None:
@@ -158,12 +158,13 @@ class Update:
         if isinstance(self._objective, AdversarialObjective) and self._objective.discriminator_runs(step):
             output = self._wrapped(batch, step, "discriminator")
             self._accelerator.backward(output.loss)
-            self._descend(self._judges, step)
+            self._descend(self._adversary, step)
             self.means.add(output.logs, step)
         if self._averaged is not None:
             self._averaged.update_parameters(self._objective.model)
 
     def _descend(self, optimizers: Mapping[str, torch.optim.Optimizer], step: int) -> None:
+        """Set each group's rate, which is `factor` times the `learning_rate` of the step, and update its weights."""
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(self._training, step) * group["factor"]
@@ -193,16 +194,17 @@ def _optimizers(objective: Objective, training: TrainingParams) -> dict[str, tor
         return {"generator": _adam(trained, training)}
     inner = inner_weights(objective.model)
     rest = [parameter for parameter in trained if all(parameter is not weight for weight in inner)]
-    group = {"params": inner, "factor": training.muon_learning_rate / training.learning_rate}
+    rate = training.muon_learning_rate  # `Update` multiplies by `learning_rate` again: only the schedule is left of it
+    group = {"params": inner, "lr": rate, "factor": rate / training.learning_rate}
     return {"generator": _adam(rest, training), "muon": Muon([group], training.weight_decay)}
 
 
 def _adam(parameters: list[nn.Parameter], training: TrainingParams, factor: float = 1.0) -> torch.optim.Optimizer:
-    """Adam, or AdamW with weight decay, at `factor` times the learning rate, which is set before each step."""
+    """Adam, or AdamW with weight decay, at `factor` times the learning rate."""
     kind = torch.optim.AdamW if training.weight_decay else torch.optim.Adam
     betas = (training.betas[0], training.betas[1])
-    group = {"params": parameters, "factor": factor}
-    return kind([group], lr=0.0, betas=betas, weight_decay=training.weight_decay, fused=True)
+    group = {"params": parameters, "lr": factor * training.learning_rate, "factor": factor}
+    return kind([group], betas=betas, weight_decay=training.weight_decay, fused=True)
 
 
 def _advice(task: TrainingTask, training: TrainingParams, checkpoints: Checkpoints) -> AbstractContextManager[None]:

@@ -23,10 +23,11 @@ class Muon(torch.optim.Optimizer):
     """Each weight `(out, in, k, k)` moves as a matrix `(out, in·k·k)`, by its momentum's nearest orthogonal matrix.
 
     `torch.optim.Muon` takes matrices alone. The weight decay is decoupled, as AdamW's.
+    Each group of `params` has its rate as `lr`.
     """
 
     def __init__(self, params: Any, weight_decay: float = 0.0) -> None:
-        super().__init__(params, {"lr": 0.0, "weight_decay": weight_decay})
+        super().__init__(params, {"weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
