@@ -49,6 +49,7 @@ SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 CLIENTS = (1, 4, 16)
 STYLES = {"same style": 1, "many styles": 16}
 PHOTOS = 4
+SIZE = 384  # pixels of the painted pictures' long side
 START_SECONDS = 300
 MOST_GROWTH = 0.05
 
@@ -106,8 +107,9 @@ def make_jobs(stylizer: Stylizer, styles: int) -> list[Job]:
             name: base64.b64encode(file.read_bytes()).decode()
             for name, file in {"content": photo, "style": painting}.items()
         }
-        painted = stylizer.stylize(*(read_image(file, max_pixels=10**8) for file in (photo, painting)))
-        jobs.append((json.dumps({"dataframe_records": [row]}).encode(), digest(painted)))
+        painted = stylizer.stylize(*(read_image(file, max_pixels=10**8) for file in (photo, painting)), size=SIZE)
+        body = {"dataframe_records": [row], "params": {"size": SIZE}}
+        jobs.append((json.dumps(body).encode(), digest(painted)))
     return jobs
 
 

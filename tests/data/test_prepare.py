@@ -78,7 +78,7 @@ def test_the_packed_file_holds_each_picture_where_the_index_says(photos, tmp_pat
 
 
 def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
-    good = photos / "ajantacave.jpg"
+    good = photos / "beacon_street_sunset.jpg"
     (photos / "empty.jpg").touch()
     (photos / "page.jpg").write_text("<html>404</html>")
     (photos / "cut.jpg").write_bytes(good.read_bytes()[:2000])
@@ -106,7 +106,7 @@ def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
         "page.jpg": "not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JPEG2000 picture",
     }
     assert rejected["bomb.png"].endswith("the limit is 1000000 pixels; scale it down, or raise data.max_pixels")
-    assert report.duplicates == [("🐼 copy.jpeg", "ajantacave.jpg")]
+    assert report.duplicates == [("🐼 copy.jpeg", "beacon_street_sunset.jpg")]
     assert (report.found, report.kept, len(report.rejected)) == (23, 14, 8)
     assert report.passed_over == ["notes.md"]
     assert report.found == report.kept + len(report.duplicates) + len(report.rejected)
@@ -115,7 +115,7 @@ def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
     assert written["counts"] == {"found": 23, "kept": 14, "duplicates": 1, "rejected": 8, "passed_over": 1}
     assert written["splits"] == report.splits
     assert sum(report.splits.values()) == 14 == sum(len(PackedPictures(tmp_path / "out", split)) for split in SPLITS)
-    assert written["duplicates"] == [{"file": "🐼 copy.jpeg", "same_as": "ajantacave.jpg"}]
+    assert written["duplicates"] == [{"file": "🐼 copy.jpeg", "same_as": "beacon_street_sunset.jpg"}]
     assert [entry["file"] for entry in written["rejected"]] == list(rejected)
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
     assert report.summary(Path("there")) == (
@@ -259,13 +259,13 @@ def test_without_a_terminal_each_tenth_is_a_line(photos, tmp_path, capfd):
 
 
 def test_a_single_picture_is_in_every_split(tmp_path):
-    source = SAMPLE / "paintings" / "met_435600.jpg"
+    source = SAMPLE / "paintings" / "gauguin_two_women.jpg"
     report = prepare_domain(source, tmp_path / "out", params(), domain="style", workers=1)
     assert (report.found, report.kept, report.splits) == (1, 1, {"train": 1, "val": 1, "test": 1})
     expected = stored(source)
     for split in SPLITS:
         pictures = PackedPictures(tmp_path / "out", split)
-        assert pictures.files == ["met_435600.jpg"]
+        assert pictures.files == ["gauguin_two_women.jpg"]
         assert pictures.short_side == 48
         assert np.array_equal(pictures.picture(0), expected)
     assert report.bytes == (tmp_path / "out" / "pictures.bin").stat().st_size == 3 * expected.size
@@ -328,10 +328,11 @@ def test_paired_pictures_are_split_by_name_whatever_else_is_there(photos, tmp_pa
 
 
 def test_only_one_of_two_pictures_of_the_same_name_has_the_partner(photos, tmp_path):
-    Image.new("RGB", (60, 60), "red").save(photos / "cat.png")
-    shutil.copy(SAMPLE / "photos" / "cat.jpg", photos)
-    report = prepare_content(photos, tmp_path / "out", params(paired=True, test_share=0.4, max_rejected_share=0.1))
-    assert report.rejected == [("cat.png", "has the same name as cat.jpg; partners are found by name")]
+    Image.new("RGB", (60, 60), "red").save(photos / "chamomile.png")
+    shutil.copy(SAMPLE / "photos" / "chamomile.jpg", photos)
+    shares = {"val_share": 0.3, "test_share": 0.3, "max_rejected_share": 0.1}
+    report = prepare_content(photos, tmp_path / "out", params(paired=True, **shares))
+    assert report.rejected == [("chamomile.png", "has the same name as chamomile.jpg; partners are found by name")]
     assert prepare_content(photos, tmp_path / "out", params()).rejected == []
 
 
@@ -355,11 +356,12 @@ def test_partners_are_found_and_split_alike_however_their_accents_are_coded(phot
 
 
 def test_two_names_that_look_alike_are_a_sentence_where_partners_go_by_name(photos, tmp_path):
-    shutil.copy(photos / "cat.jpg", photos / "e\u0301.jpg")
-    shutil.copy(photos / "ajantacave.jpg", photos / "\u00e9.jpg")
-    (photos / "cat.jpg").unlink()
-    (photos / "ajantacave.jpg").unlink()
-    report = prepare_content(photos, tmp_path / "out", params(paired=True, max_rejected_share=0.5))
+    shutil.copy(photos / "chamomile.jpg", photos / "e\u0301.jpg")
+    shutil.copy(photos / "beacon_street_sunset.jpg", photos / "\u00e9.jpg")
+    (photos / "chamomile.jpg").unlink()
+    (photos / "beacon_street_sunset.jpg").unlink()
+    shares = {"val_share": 0.3, "test_share": 0.3, "max_rejected_share": 0.5}
+    report = prepare_content(photos, tmp_path / "out", params(paired=True, **shares))
     ((file, reason),) = report.rejected
     assert file == "\u00e9.jpg"
     assert "accents" in reason

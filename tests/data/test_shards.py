@@ -29,11 +29,11 @@ def shard(tmp_path: Path) -> Path:
     """Three real photographs, one behind a name that needs an extended header, and what lies beside them."""
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
         add(archive, "000.json", b"{}")
-        archive.add(PHOTOS / "crab.jpg", "000.jpg")
+        archive.add(PHOTOS / "colosseum.jpg", "000.jpg")
         add(archive, "deep", type=tarfile.DIRTYPE)
-        archive.add(PHOTOS / "cat.jpg", f"./deep/{'é' * 80} 1.JPG")
+        archive.add(PHOTOS / "kitten_on_lawn.jpg", f"./deep/{'é' * 80} 1.JPG")
         add(archive, "._000.jpg", b"x")
-        add(archive, "line\nbreak.jpg", (PHOTOS / "pika.jpg").read_bytes())
+        add(archive, "line\nbreak.jpg", (PHOTOS / "pier.jpg").read_bytes())
     return tmp_path / "shard.tar"
 
 
@@ -47,7 +47,7 @@ def test_each_picture_is_where_it_says(shard):
         "train/line\nbreak.jpg",
     ]
     assert passed_over == ["train/000.json"]
-    for picture, original in zip(found, ("crab.jpg", "cat.jpg", "pika.jpg"), strict=True):
+    for picture, original in zip(found, ("colosseum.jpg", "kitten_on_lawn.jpg", "pier.jpg"), strict=True):
         assert read_file(picture.path, picture.offset, picture.size) == (PHOTOS / original).read_bytes()
     assert set(shard.parent.iterdir()) == before
 
@@ -56,10 +56,10 @@ def test_what_is_inside_the_archive_is_used_whatever_leads_to_it(tmp_path):
     with tarfile.open(tmp_path / "links.tar", "w") as archive:
         add(archive, "deep/soft.jpg", type=tarfile.SYMTYPE, linkname="../good.jpg")
         add(archive, "again", type=tarfile.SYMTYPE, linkname="deep/soft.jpg")
-        add(archive, "good.jpg", (PHOTOS / "crab.jpg").read_bytes())
+        add(archive, "good.jpg", (PHOTOS / "colosseum.jpg").read_bytes())
         add(archive, "hard.jpg", type=tarfile.LNKTYPE, linkname="good.jpg")
-        add(archive, "/home/me/abs.jpg", (PHOTOS / "crab.jpg").read_bytes())
-        add(archive, "a/../up.jpg", (PHOTOS / "crab.jpg").read_bytes())
+        add(archive, "/home/me/abs.jpg", (PHOTOS / "colosseum.jpg").read_bytes())
+        add(archive, "a/../up.jpg", (PHOTOS / "colosseum.jpg").read_bytes())
         add(archive, "to notes", type=tarfile.SYMTYPE, linkname="notes")
     found = list(shard_pictures(tmp_path / "links.tar", []))
     assert [picture.name for picture in found] == [
@@ -68,7 +68,7 @@ def test_what_is_inside_the_archive_is_used_whatever_leads_to_it(tmp_path):
     ]
     for picture in found:
         assert picture.fault is None
-        assert read_file(picture.path, picture.offset, picture.size) == (PHOTOS / "crab.jpg").read_bytes()
+        assert read_file(picture.path, picture.offset, picture.size) == (PHOTOS / "colosseum.jpg").read_bytes()
 
 
 def test_devices_and_what_leads_out_of_the_archive_are_set_aside(tmp_path):
@@ -118,7 +118,7 @@ def test_a_broken_header_is_not_taken_for_the_end(shard):
 
 
 def test_a_file_that_is_no_tar_and_a_missing_file_are_reported(tmp_path):
-    (tmp_path / "photo.tar").write_bytes((PHOTOS / "crab.jpg").read_bytes())
+    (tmp_path / "photo.tar").write_bytes((PHOTOS / "colosseum.jpg").read_bytes())
     (tmp_path / "empty.tar").touch()
     for name in ("photo.tar", "empty.tar"):
         with pytest.raises(UserError, match=f"{name}: .*damaged"):

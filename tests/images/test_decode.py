@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from quantart.images.decode import ImageError, decode_image, read_image
 
-PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
+PHOTO = Path(__file__).parents[1] / "pictures" / "kingfisher.jpg"
 LIMIT = 1_000_000
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 

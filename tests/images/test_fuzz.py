@@ -17,7 +17,7 @@ from quantart.images.decode import ImageError, decode_image
 from .test_colour import P3, chrm, cicp, gama, iccp, png
 from .test_tiff import RGB, tiff
 
-PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
+PHOTO = Path(__file__).parents[1] / "pictures" / "kingfisher.jpg"
 MAX_PIXELS = 100_000
 HANG = timedelta(seconds=30)  # a picture of so few pixels takes milliseconds
 

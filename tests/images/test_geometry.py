@@ -9,7 +9,7 @@ import numpy as np
 from quantart.images.arrays import crop_to_aspect, resize, resize_short_side
 from quantart.images.decode import read_image
 
-PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
+PHOTO = Path(__file__).parents[1] / "pictures" / "kingfisher.jpg"
 LIMIT = 1_000_000
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from quantart.images.decode import ImageError, decode_image, stored_size
 
-PHOTO = Image.open(Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg").convert("RGB")
+PHOTO = Image.open(Path(__file__).parents[1] / "pictures" / "kingfisher.jpg").convert("RGB")
 RGB = np.asarray(PHOTO.resize((97, 61)))
 GREY = np.asarray(PHOTO.resize((97, 61)).convert("L"))[..., None]
 SRGB, LAB = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")

@@ -12,7 +12,7 @@ from quantart.errors import UserError
 from quantart.images.arrays import encode_png, write_image
 from quantart.images.decode import decode_image, read_image
 
-PHOTO = Path(__file__).parents[2] / "data" / "sample" / "photos" / "kingfisher.jpg"
+PHOTO = Path(__file__).parents[1] / "pictures" / "kingfisher.jpg"
 LIMIT = 1_000_000
 
 

@@ -48,7 +48,7 @@ def test_a_tint_pleases_the_colours_and_not_the_texture(loss: PaintingLoss) -> N
     _, plain = loss(x, loss.scene(x), loss.hand(y))
     _, logs = loss(tinted, loss.scene(x), loss.hand(y))
     assert logs["colour_loss"] < 0.5 * plain["colour_loss"]
-    assert logs["texture_loss"] > 0.9 * plain["texture_loss"]
+    assert logs["texture_loss"] > 0.8 * plain["texture_loss"]
 
 
 def test_its_gradient_leads_to_the_painting(loss: PaintingLoss) -> None:

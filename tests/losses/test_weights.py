@@ -16,7 +16,7 @@ from quantart.losses.backbones import input_statistics, layers_of
 from quantart.losses.weights import backbone_weights, load_backbone, package_file, read_weights
 from quantart.vocabulary.names import PerceptualNetworkName
 
-PHOTOS = Path(__file__).parents[2] / "data" / "sample" / "photos"
+PHOTOS = Path(__file__).parents[1] / "pictures"
 
 
 def photo(name: str, side: int = 224) -> Tensor:

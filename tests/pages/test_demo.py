@@ -33,7 +33,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 ROOT = Path(__file__).parents[2]
-PHOTO, PAINTING = ROOT / "data/sample/photos/crab.jpg", ROOT / "data/sample/paintings/met_435600.jpg"
+PHOTO, PAINTING = ROOT / "data/sample/photos/chamomile.jpg", ROOT / "data/sample/paintings/gauguin_two_women.jpg"
 SIZE = 96  # pixels of the long side: the limit of the models here, so that each picture takes a moment
 PROJECT = "this project"
 
@@ -112,7 +112,7 @@ def page(tab: Page, served: Served) -> Page:
     tab.on("request", lambda request: fetched.append(request.url))
     tab.goto("about:blank")
     tab.goto(served.address)
-    shows(tab, "96 × 72")
+    shows(tab, "96 × 54")
     yield tab
     assert [url for url in fetched if not url.startswith((served.address, "blob:", "data:", "about:"))] == []
 
@@ -164,7 +164,7 @@ def download(page: Page) -> tuple[str, Picture]:
 @needs_chromium
 def test_it_opens_with_an_example_painted(page: Page, smooth: FidelityControl) -> None:
     name, picture = download(page)
-    assert name == "ajantacave_met_435600.png"
+    assert name == "beacon_street_sunset_bruegel_harvesters.png"
     photo, painting = (sorted((ROOT / "data/sample" / each).glob("*.jpg"))[0] for each in ("photos", "paintings"))
     assert np.array_equal(picture, painted(smooth, photo, painting))
 
@@ -175,12 +175,12 @@ def test_a_photograph_is_dropped_a_painting_chosen_and_beta_moved(page: Page, sm
         upload(page, "Photograph", PHOTO)
     with repainted(page):
         page.locator(".samples").nth(1).get_by_role("button").nth(3).click()
-    expect(block(page, "Painting").locator("img")).to_have_attribute("src", re.compile("met_435702"))
+    expect(block(page, "Painting").locator("img")).to_have_attribute("src", re.compile("cezanne_apples"))
     with repainted(page):
         slide(page, "beta: manner", 0.5)
     chosen = sorted((ROOT / "data/sample/paintings").glob("*.jpg"))[3]
     name, picture = download(page)
-    assert name == "crab_met_435702.png"
+    assert name == "chamomile_cezanne_apples_and_primroses.png"
     assert np.array_equal(picture, painted(smooth, PHOTO, chosen, beta=0.5))
     for shown in block(page, "Photograph | painted").locator("img").all():
         expect(shown).to_have_js_property("naturalWidth", SIZE)
@@ -189,7 +189,7 @@ def test_a_photograph_is_dropped_a_painting_chosen_and_beta_moved(page: Page, sm
 @needs_chromium
 def test_a_second_model_paints_the_same_beside(page: Page, control: FidelityControl) -> None:
     choose(page, "A second model, beside it", PROJECT)
-    shows(page, "96 × 72", PROJECT)
+    shows(page, "96 × 54", PROJECT)
     with repainted(page):
         choose(page, "Model", PROJECT)
     expect(page.get_by_role("slider", name="range slider for alpha: strokes")).to_be_enabled()
@@ -213,7 +213,7 @@ def test_a_broken_file_is_a_sentence_on_the_page(page: Page, tmp_path: Path) -> 
     expect(page.get_by_test_id("toast-body")).to_contain_text("exceed the maximum allowed size")
     page.get_by_test_id("toast-close").click()
     upload(page, "Photograph", PHOTO)
-    shows(page, "96 × 64")
+    shows(page, "96 × 75")
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from quantart.stylize.stylizer import Stylizer
 from .running import ask, post, running
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-PHOTO = read_image(SAMPLE / "photos" / "crab.jpg", max_pixels=10**8)[:64, :72]
-PAINTING = read_image(SAMPLE / "paintings" / "met_435600.jpg", max_pixels=10**8)[:80, :64]
+PHOTO = read_image(SAMPLE / "photos" / "colosseum.jpg", max_pixels=10**8)[:64, :72]
+PAINTING = read_image(SAMPLE / "paintings" / "gauguin_two_women.jpg", max_pixels=10**8)[:80, :64]
 MAX_BYTES = 200_000
 
 
@@ -96,7 +96,7 @@ CELLS: dict[str, tuple[Any, str]] = {
     "empty text, undecoded": (instances(C, ""), STYLE + "empty"),
     "white space": (split(" \n", S), FIRST + "empty"),
     "text": (inputs(text(b"not a picture"), S), FIRST + NOT_A_PICTURE),
-    "a file name": (instances("data/sample/photos/crab.jpg", S), FIRST),
+    "a file name": (instances("data/sample/photos/colosseum.jpg", S), FIRST),
     "SVG": (records(C, text(SVG)), STYLE + NOT_A_PICTURE),
     "PDF": (split(text(b"%PDF-1.7\n1 0 obj"), S), FIRST + NOT_A_PICTURE),
     "a pickle": (instances(C, text(b"\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00K\x01.")), STYLE + NOT_A_PICTURE),
@@ -286,5 +286,5 @@ def test_pictures_of_unusual_kinds_are_painted_as_they_look(server: str, control
 
 def test_what_mlflow_ignores_changes_nothing(server: str, expected: Picture) -> None:
     """MLflow takes columns and parameters that the signature does not name away before the model sees them."""
-    assert np.array_equal(painted(server, {"dataframe_records": [GOOD | {"title": "crab"}]}), expected)
+    assert np.array_equal(painted(server, {"dataframe_records": [GOOD | {"title": "colosseum"}]}), expected)
     assert np.array_equal(painted(server, records(C, S) | {"params": {"gamma": 1}}), expected)

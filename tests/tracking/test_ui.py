@@ -25,7 +25,7 @@ from quantart.tracking.runs import stage_run
 from ..browser import needs_chromium, open_tab
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-PICTURES = [("photos", "crab.jpg"), ("paintings", "met_435600.jpg")]
+PICTURES = [("photos", "colosseum.jpg"), ("paintings", "gauguin_two_women.jpg")]
 STEPS = (10, 20)
 CHART_VIEW = "label:has(input[name=runs-view-mode][value=CHART])"
 
