@@ -304,7 +304,8 @@ def test_stylize_paints_what_it_can_and_ends_with_1_where_it_could_not_all(proje
     assert result.exit_code == 1, result.output
     assert result.stdout == "2 pictures in stylized\n"
     assert "skipped broken.jpg: not a JPEG, PNG" in result.stderr
-    assert sorted(path.name for path in (project / "stylized").iterdir()) == ["cat_cat.png", "wide_cat.png"]
+    painted = [f"{name}_kitten_on_lawn.png" for name in ("kitten_on_lawn", "wide")]
+    assert sorted(path.name for path in (project / "stylized").iterdir()) == painted
     words = f"stylize {PHOTO} --style {PHOTO} --model tiny --size 48 --out one.png"
     result = CliRunner().invoke(app, shlex.split(words))
     assert (result.exit_code, result.stdout) == (0, "one.png\n")
