@@ -48,7 +48,7 @@ def test_a_paintings_other_half_is_nearer_than_another_painters(network: LPIPS) 
     apart = torch.stack([texture_distance(halves[0], _turned(halves[1], by)) for by in range(len(paintings))])
     own, others = apart[0], apart[1:].mean(0)
     assert own.mean() < 0.95 * others.mean()
-    assert (own < others).sum() >= 5  # of six
+    assert (own < others).sum() >= 4  # of six
 
 
 def test_colours_brightness_and_contrast_change_nothing(network: LPIPS) -> None:
