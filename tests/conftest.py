@@ -42,13 +42,14 @@ def control(network: ExperimentStage2) -> FidelityControl:
 
 @pytest.fixture(scope="session")
 def pictures() -> tuple[Picture, Picture]:
-    """A photograph and a painting of the sample, short side 256."""
-    from quantart.images.arrays import resize_short_side
+    """A photograph and a painting of the sample, short side 256, at most 3 : 2."""
+    from quantart.images.arrays import crop_to_aspect, resize_short_side
     from quantart.images.decode import read_image
 
     photo, painting = (sorted((SAMPLE / domain).glob("*.jpg"))[0] for domain in ("photos", "paintings"))
-    small = [resize_short_side(read_image(file, max_pixels=10**8), 256) for file in (photo, painting)]
-    return small[0], small[1]
+    read = (crop_to_aspect(read_image(file, max_pixels=10**8), 1.5) for file in (photo, painting))
+    content, style = (resize_short_side(picture, 256) for picture in read)
+    return content, style
 
 
 @pytest.fixture
