@@ -28,7 +28,8 @@ from quantart.project import Project
 from quantart.stylize.stylizer import Stylizer
 from quantart.tracking.lineage import DataUsed
 from quantart.tracking.links import RunLink, read_link, write_link
-from quantart.tracking.runs import open_run, stage_run
+from quantart.tracking.runs import stage_run
+from quantart.tracking.writer import TrackedRun
 from quantart.vocabulary.names import DOMAINS, Variant
 
 from ..defaults import from_scratch
@@ -92,8 +93,7 @@ def test_a_trained_run_becomes_the_challenger(project: Project, network: Experim
         "eval_baselines/gram_squeezenet1_1.adain": 0.5,
         "eval/a0.50_b1.00/gram_squeezenet1_1": 0.75,
     }
-    with open_run(run_id) as trained:
-        trained.metrics(measured, 0)
+    TrackedRun(run_id).metrics(measured, 0)
     run(project)
     written = json.loads(project.link("export").read_text())
     assert written == {"name": "painter", "version": "1", "alias": "challenger", "run_id": run_id}

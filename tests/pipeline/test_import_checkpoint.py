@@ -30,7 +30,6 @@ from quantart.pipeline.import_checkpoint import run
 from quantart.project import Project
 from quantart.stylize.files import named_networks, stylize_files
 from quantart.stylize.plan import make_plan
-from quantart.tracking.delivery import Delivery
 from quantart.tracking.links import read_link
 from quantart.vocabulary.names import DOMAINS
 
@@ -186,13 +185,13 @@ def test_a_store_that_keeps_nothing_is_not_blamed_on_the_folder_and_undoes_it(
     runs: list[str] = []
     seen: list[bool] = []
 
-    def full(self: Delivery, **_: Any) -> None:
-        runs.append(self._run_id)
+    def full(_: MlflowClient, run_id: str, *__: Any) -> None:
+        runs.append(run_id)
         assert tracked(runs[0]).info.status == "RUNNING"
         seen.append((out / "model.safetensors").is_file())
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Delivery, "_artifact", full)
+    monkeypatch.setattr(MlflowClient, "log_artifacts", full)
     checkpoint = stage_1_checkpoint(tmp_path)
     with pytest.raises(UserError, match="the tracking store can't be used: .*No space left"):
         run(project, checkpoint, out, resolution=32)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from quantart.project import Project
 from quantart.reporting.record import About, Record, write_record
-from quantart.tracking.runs import open_run
 from quantart.tracking.store import EXPERIMENT, configure
+from quantart.tracking.writer import TrackedRun
 
 ROOT = Path(__file__).parents[2]
 STRUCTURE, TEXTURE, COLOUR = "structure_squeezenet1_1", "texture_squeezenet1_1", "colour_rgb"
@@ -56,7 +56,8 @@ def evaluate(run_id: str, measured: Mapping[str, NDArray[np.float64]], digest: s
     about = About("transfer", digest, pairs, "squeezenet1_1", "efficientnet_lite0", 32, 1.0, 1.0, "photos", "paintings")
     draw = np.random.default_rng(1)
     features = {method: draw.normal(size=(pairs, 3)).astype(np.float32) for method in ("model", "copied_style")}
-    with open_run(run_id) as run, TemporaryDirectory() as folder:
+    run = TrackedRun(run_id)
+    with TemporaryDirectory() as folder:
         for _, name, value, low, high, n in rows:
             ends = {f"eval_interval/{name}_low": low, f"eval_interval/{name}_high": high}
             run.metrics({f"eval/{name}": value, "eval/n": n, **ends}, 0)

@@ -26,7 +26,7 @@ from quantart.tracking import courier, runs
 from quantart.tracking.delivery import sync
 from quantart.tracking.find import find_run
 from quantart.tracking.lineage import DataUsed
-from quantart.tracking.runs import TrackedRun, stage_run, stands_in
+from quantart.tracking.runs import SpooledRun, stage_run, stands_in
 from quantart.tracking.spool import FOLDER, Spool, find_spools
 from quantart.tracking.store import configure
 
@@ -83,7 +83,7 @@ def pictures(run_id: str) -> list[str]:
     return sorted(name[1] for name in found if name)
 
 
-def log_steps(run: TrackedRun, steps: range) -> None:
+def log_steps(run: SpooledRun, steps: range) -> None:
     for step in steps:
         run.metrics({"train/loss": step / 2}, step)
         run.image("val/grid", PICTURE, step)

@@ -15,14 +15,13 @@ from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
 from quantart.tracking.lineage import DataUsed
-from quantart.tracking.runs import TrackedRun, logged_params, new_run, open_run, stage_run
-from quantart.tracking.spool import find_spools
+from quantart.tracking.runs import SpooledRun, stage_run
 from quantart.tracking.store import configure
 
 DATA = DataUsed("content", "ab" * 32, "data/prepared/content", "training", 12)
 
 
-def finished_run(project: Path, params: Mapping[str, Any] | None = None) -> TrackedRun:
+def finished_run(project: Path, params: Mapping[str, Any] | None = None) -> SpooledRun:
     with stage_run(project, family="stage2", name="stage2_discrete", params=params or {}) as run:
         run.metrics({"train/total_loss": 2.0}, 1)
     return run
@@ -150,47 +149,11 @@ def test_a_continued_run_keeps_its_history_and_notes_a_changed_parameter(project
     assert sorted(name.split("+")[2] for name in names) == ["4", "8"]
 
 
-def test_adding_to_an_ended_run_leaves_its_status_and_times(project: Path, tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_text("a,b")
-    ended = finished_run(project)
-    before = MlflowClient().get_run(ended.run_id).info
-    with open_run(ended.run_id) as run:
-        assert run.run_id == ended.run_id
-        run.metrics({"eval/psnr": 20.0}, 0)
-        assert MlflowClient().get_run(ended.run_id).data.metrics["eval/psnr"] == 20.0
-        run.image("eval/grid", np.zeros((4, 4, 3), np.uint8), 0)
-        run.artifact(picture := tmp_path / "table.csv", "eval")
-        run.set_tags({"eval/digest": "ab"})
-    after = MlflowClient().get_run(ended.run_id)
-    assert (after.info.status, after.info.end_time) == (before.status, before.end_time)
-    assert after.data.tags["eval/digest"] == "ab"
-    assert [file.path for file in MlflowClient().list_artifacts(ended.run_id, "eval")] == [f"eval/{picture.name}"]
-    assert len(MlflowClient().list_artifacts(ended.run_id, "images")) == 2
-
-
-def test_an_unknown_run_is_named(project: Path) -> None:
-    configure(project)
-    unknown = "0123456789abcdef"
-    with pytest.raises(UserError, match=unknown), open_run(unknown):
-        raise AssertionError
-    with pytest.raises(UserError, match=unknown), stage_run(project, family="s", name="s", params={}, run_id=unknown):
-        raise AssertionError
-
-
 def test_many_and_long_parameters_are_logged(project: Path) -> None:
     many = {f"key{i}": i for i in range(150)} | {"long": "x" * 10_000}
     params = MlflowClient().get_run(finished_run(project, many).run_id).data.params
     assert len(params) == 151
     assert params["stage2.long"] == "x" * 499 + "…"
-
-
-def test_parameters_are_flattened_under_their_stage() -> None:
-    assert logged_params({"a": {"b": True, "c": 2.0e-3}, "d": "text", "stage1": {"e": [1, 2]}}, "stage1") == {
-        "stage1.a.b": "true",
-        "stage1.a.c": "0.002",
-        "stage1.d": "text",
-        "stage1.e": "[1, 2]",
-    }
 
 
 def test_system_metrics_are_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,26 +166,7 @@ def test_system_metrics_are_on(project: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "system/cpu_utilization_percentage" in names
 
 
-def test_a_new_run_is_in_the_store_after_each_call(project: Path) -> None:
-    with new_run(project, family="stage2", name="import_net", params={"n": 3}) as run:
-        run.datasets([DATA])
-        run.metrics({"eval/psnr": 20.0}, 0)
-        during = MlflowClient().get_run(run.run_id)
-        assert (during.info.status, during.data.metrics["eval/psnr"]) == ("RUNNING", 20.0)
-    after = MlflowClient().get_run(run.run_id)
-    assert (after.info.status, after.info.run_name) == ("FINISHED", f"import_net@{run.run_id[:8]}")
-    assert (after.data.params, after.data.tags["stage"]) == ({"stage2.n": "3"}, "stage2")
-    assert [used.dataset.name for used in after.inputs.dataset_inputs] == ["content"]
-    assert not (project / ".quantart").exists() or find_spools(project) == []
-
-
-def test_what_the_store_does_not_take_fails_a_new_run_in_the_call(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(MlflowClient, "log_artifacts", full)
-    with pytest.raises(UserError, match="No space left"), new_run(project, family="s", name="n", params={}) as run:
-        run.artifact(tmp_path, "model")
-    assert MlflowClient().get_run(run.run_id).info.status == "FAILED"
+def test_an_unknown_run_is_not_resumed(project: Path) -> None:
+    unknown = "0123456789abcdef"
+    with pytest.raises(UserError, match=unknown), stage_run(project, family="s", name="s", params={}, run_id=unknown):
+        raise AssertionError

@@ -33,8 +33,8 @@ from quantart.reporting.painting import part_in_training
 from quantart.reporting.record import About
 from quantart.reporting.run_metrics import EVALUATION
 from quantart.tracking.lineage import parameters_of
-from quantart.tracking.runs import open_run
 from quantart.tracking.store import configure
+from quantart.tracking.writer import TrackedRun
 from quantart.training.machines import check_shared
 from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain
 from quantart.vocabulary.shape import downsampling
@@ -186,11 +186,11 @@ class _Evaluation:
             result = self._judge.measure_transfer(network, task, settings, pictures=self._first)
         if self._first:
             prefix = self._log(trained, result, data, DOMAINS)
-            with open_run(trained.run.info.run_id) as run:
-                if settings is not None and other is not None:
-                    run.set_tags({f"{prefix}/sibling": other.run.info.run_id})
-                if data.stored_pairs and result.as_trained:
-                    log_pairs(run, data.stored_pairs)
+            run = TrackedRun(trained.run.info.run_id)
+            if settings is not None and other is not None:
+                run.set_tags({f"{prefix}/sibling": other.run.info.run_id})
+            if data.stored_pairs and result.as_trained:
+                log_pairs(run, data.stored_pairs)
         return result
 
     def _log(self, trained: Trained, result: Result, data: EvaluationData, domains: Sequence[Domain]) -> str:
@@ -200,8 +200,8 @@ class _Evaluation:
         # a stage-1 run may have been trained on both domains
         name = "" if result.is_transfer and result.as_trained else result.name
         prefix = "/".join(filter(None, [EVALUATION, "_".join(filter(None, [label, name]))]))
-        with open_run(trained.run.info.run_id) as run:
-            new = log_evaluation(run, result, about, prefix, [data.used(domain) for domain in domains])
+        run = TrackedRun(trained.run.info.run_id)
+        new = log_evaluation(run, result, about, prefix, [data.used(domain) for domain in domains])
         log.info("%s: %s/… %s", trained.name, prefix, "logged" if new else "is as it was logged before")
         return prefix
 

@@ -15,7 +15,7 @@ from quantart.pipeline.measure import Result
 from quantart.reporting.record import NEEDED, About, Record, write_record
 from quantart.reporting.run_metrics import count_name, digest_name, logged_values, outdated
 from quantart.tracking.lineage import DataUsed
-from quantart.tracking.runs import TrackedRun
+from quantart.tracking.writer import TrackedRun
 from quantart.vocabulary.metrics import MODEL
 
 _KEPT_PICTURES = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)

@@ -28,7 +28,7 @@ from quantart.pipeline.trained import IMPORTED
 from quantart.pipeline.training import WEIGHTS_TAG
 from quantart.project import Project
 from quantart.tracking.links import RunLink
-from quantart.tracking.runs import new_run
+from quantart.tracking.writer import new_run
 
 log = logging.getLogger(__name__)
 

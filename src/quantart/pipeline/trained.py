@@ -36,9 +36,9 @@ from quantart.tracking.find import (
 )
 from quantart.tracking.lineage import UPSTREAM, DataUsed, find_sibling
 from quantart.tracking.links import RunLink, read_link
-from quantart.tracking.runs import new_run
 from quantart.tracking.spool import find_spools
 from quantart.tracking.store import without_password
+from quantart.tracking.writer import new_run
 from quantart.vocabulary.names import DOMAINS
 
 Network = ExperimentStage1 | ExperimentStage2

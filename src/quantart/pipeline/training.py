@@ -22,8 +22,9 @@ from quantart.pipeline.stages import split_name, stage_parameters
 from quantart.project import Project
 from quantart.tracking.lineage import DataUsed
 from quantart.tracking.links import RunLink, read_link, write_link
-from quantart.tracking.runs import TrackedRun, stage_run, stands_in
+from quantart.tracking.runs import SpooledRun, stage_run, stands_in
 from quantart.tracking.store import EXPERIMENT
+from quantart.tracking.writer import TrackedRun
 from quantart.training.checkpoint import Checkpoints, fingerprint
 from quantart.training.launch import make_accelerator
 from quantart.training.loop import TrainingTask, train
@@ -99,14 +100,14 @@ def run_training(project: Project, params: Params, tracked: TrackedTraining) -> 
     accelerator.end_training()
 
 
-def keep_model(project: Project, stage: str, folder: Path, run: TrackedRun) -> None:
+def keep_model(project: Project, stage: str, folder: Path, run: SpooledRun) -> None:
     """Log the stage's network to its run, and write the link to the run."""
     run.artifact(folder, RunLink.model)
     run.set_tags({WEIGHTS_TAG: file_sha256(folder / WEIGHTS)})
     write_link(project.link(stage), RunLink(stage, run.run_id, EXPERIMENT))
 
 
-def log_pairs(run: TrackedRun, path: Path) -> None:
+def log_pairs(run: TrackedRun | SpooledRun, path: Path) -> None:
     """Keep a file of pairs with a run: as the artifact `pairs/<split>.csv`, its sha256 as the tag `pairs.<split>`."""
     run.artifact(path, "pairs")
     run.set_tags({f"pairs.{path.stem}": file_sha256(path)})
@@ -137,9 +138,9 @@ def upstream_runs(project: Project, stages: Iterable[str]) -> dict[str, str]:
 @contextmanager
 def _tracked(
     project: Project, params: Params, tracked: TrackedTraining, checkpoints: Checkpoints, accelerator: Accelerator
-) -> Iterator[TrackedRun | None]:
+) -> Iterator[SpooledRun | None]:
     """The tracked run in the first process; None in the others, which end the run where the first one dies."""
-    opened: AbstractContextManager[TrackedRun | None]
+    opened: AbstractContextManager[SpooledRun | None]
     if accelerator.is_main_process:
         opened = stage_run(
             project.root,

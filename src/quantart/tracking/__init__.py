@@ -4,8 +4,8 @@ Training writes events to a spool on disk; a thread (`courier`) or `quantart syn
 What other rooms use:
 
 - `store`: `configure`, which every use of MLflow begins with; `EXPERIMENT`, `without_password`
-- `runs`: `stage_run`, which survives an outage of the store; `new_run` and `open_run`, which need the store; each gives
-  a `TrackedRun` to write to; `stands_in`, for the other processes of a training
+- `runs`: `stage_run`, which survives an outage of the store; `stands_in`, for the other processes of a training
+- `writer`: `TrackedRun` and `new_run`, which need the store
 - `links`: `RunLink`, `read_link`, `write_link`: `runs/<stage>.json`
 - `find`: `find_run`, `select_runs`, `linked_run`, `find_model`, `check_finished`, `run_in_words`
 - `lineage`: `DataUsed`, `ancestry`, `data_of`, `upstream_of`, `find_sibling`

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
 from quantart.machine.progress import progress
@@ -20,24 +18,21 @@ from quantart.machine.root import real_root
 from quantart.tracking import store
 from quantart.tracking.find import LOCAL_ID, check_there, store_id
 from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
-from quantart.tracking.spool import ARTIFACT, DATASETS, END, METRICS, START, TAGS, Spool, find_spools, now
+from quantart.tracking.spool import ARTIFACT, END, METRICS, START, TAGS, Spool, find_spools, now
+from quantart.tracking.writer import TrackedRun
 
-BATCH = 100  # parameters that MLflow takes at once
-REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}  # a run that was deleted, or is gone
 log = logging.getLogger(__name__)
 
 
 class Delivery:
     """Writes the events of one run to the configured store.
 
-    If it is `continued`, what is delivered may be in the store already, because the run goes on after a stop or the
-    answer to a request was lost. Metrics and pictures that the run has for a step are then left out: MLflow would keep
-    both.
+    What is delivered may be in the store already, because the run goes on after a stop or the answer to a request was
+    lost. Metrics and pictures that the run has for a step are therefore left out: MLflow would keep both.
     """
 
-    def __init__(self, spool: Spool, *, continued: bool = True) -> None:
+    def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._continued = continued
         self._client = MlflowClient()
         self._newest: dict[str, tuple[int, int]] = {}
 
@@ -50,9 +45,8 @@ class Delivery:
             for path in paths:
                 event = json.loads(path.read_bytes())
                 try:
-                    self.deliver(**event)
+                    self._deliver(**event)
                 except BaseException:  # the store may have it or not
-                    self._continued = True
                     self._newest.clear()
                     raise
                 if event["kind"] == END and path == self._spool.events()[-1]:
@@ -62,27 +56,21 @@ class Delivery:
                     shutil.rmtree(self._spool.kept(event.get("files", "none")), ignore_errors=True)
                 yield
 
-    def deliver(self, kind: str, **values: Any) -> None:
-        """Deliver one event, which need not be in the spool."""
-        writers: dict[str, Callable[..., None]] = {
-            START: self._start,
-            METRICS: self._metrics,
-            ARTIFACT: self._artifact,
-            TAGS: self._tags,
-            DATASETS: self._datasets,
-            END: self._end,
-        }
-        try:
-            writers[kind](**values)
-        except MlflowException as error:
-            if self._spool.run_id and error.error_code in REFUSED:
-                check_there(self._spool.run_id)
-            raise
-
-    @property
-    def _run_id(self) -> str:
+    def _deliver(self, kind: str, **values: Any) -> None:
+        if kind == START:
+            self._start(**values)
+            return
         assert self._spool.run_id is not None  # noqa: S101 - the first event is the start
-        return self._spool.run_id
+        run = TrackedRun(self._spool.run_id)
+        with run.named_errors():
+            if kind == METRICS:
+                self._metrics(run, **values)
+            elif kind == ARTIFACT:
+                self._artifact(run, **values)
+            elif kind == TAGS:
+                run.set_tags(**values)
+            elif kind == END:
+                run.end(**values)
 
     def _start(
         self,
@@ -101,67 +89,45 @@ class Delivery:
             tags |= {LOCAL_ID: self._spool.local_id}
         if run_id := known or store_id(self._spool.local_id):
             _check_goes_on(run_id, name)
+            self._client.update_run(run_id, "RUNNING", None if known else run_name(name, tags, run_id))
+            run = TrackedRun(run_id)
         else:
-            experiment = self._client.get_experiment_by_name(store.EXPERIMENT)
-            run_id = self._client.create_run(experiment.experiment_id, time, tags, name).info.run_id
-        self._client.update_run(run_id, "RUNNING", None if known else run_name(name, tags, run_id))
-        self._spool.found(run_id)
-        self._tags(tags)
-        self._params(params)
+            run = TrackedRun.create(name, tags, time)
+        self._spool.found(run.run_id)
+        run.set_tags(tags)
+        run.params(params)
         if datasets:
-            self._datasets(datasets)
+            run.datasets([DataUsed(**data) for data in datasets])
 
-    def _params(self, values: Mapping[str, str]) -> None:
-        known = self._client.get_run(self._run_id).data.params
-        new = [Param(key, value) for key, value in values.items() if key not in known]
-        for start in range(0, len(new), BATCH):
-            self._client.log_batch(self._run_id, params=new[start : start + BATCH])
-        # MLflow refuses another value for a parameter
-        self._tags({f"latest.{key}": value for key, value in values.items() if known.get(key, value) != value})
-
-    def _tags(self, values: Mapping[str, str]) -> None:
-        for key, value in values.items():
-            self._client.set_tag(self._run_id, key, value)
-
-    def _datasets(self, values: Sequence[dict[str, Any]]) -> None:
-        self._client.log_inputs(self._run_id, [DataUsed(**data).as_input() for data in values])
-
-    def _metrics(self, values: Mapping[str, float], step: int | None, time: int) -> None:
+    def _metrics(self, run: TrackedRun, values: Mapping[str, float], step: int | None, time: int) -> None:
         """Log numbers; those without a step, which their time (ms) identifies, become the next of the history."""
+        newest = {key: self._newest_of(run, key) for key in values}
         if step is None:
-            newest = [self._newest_of(key) for key in values]
-            if time <= max(newest_time for _, newest_time in newest):
+            if time <= max(newest_time for _, newest_time in newest.values()):
                 return
-            step = 1 + max(newest_step for newest_step, _ in newest)
-        elif self._continued:
-            values = {key: value for key, value in values.items() if step > self._newest_of(key)[0]}
-        if values:
-            batch = [Metric(key, value, time, step) for key, value in values.items()]
-            self._client.log_batch(self._run_id, metrics=batch)
-            self._newest |= {key: (step, time) for key in values}
+            step = 1 + max(newest_step for newest_step, _ in newest.values())
+        if new := {key: value for key, value in values.items() if step > newest[key][0]}:
+            run.metrics(new, step, time)
+            self._newest |= {key: (step, time) for key in new}
 
-    def _newest_of(self, key: str) -> tuple[int, int]:
+    def _newest_of(self, run: TrackedRun, key: str) -> tuple[int, int]:
         """Highest step and time in the metric's history; -1 if it is empty."""
         if key not in self._newest:
-            history = self._client.get_metric_history(self._run_id, key)
+            history = self._client.get_metric_history(run.run_id, key)
             points = [(-1, -1), *((metric.step, metric.timestamp) for metric in history)]
             self._newest[key] = max(step for step, _ in points), max(time for _, time in points)
         return self._newest[key]
 
-    def _artifact(self, files: str, file: str | None, folder: str | None, once: str | None = None) -> None:
+    def _artifact(
+        self, run: TrackedRun, files: str, file: str | None, folder: str | None, once: str | None = None
+    ) -> None:
         """Log a kept file, or a kept folder's content, unless a file of another name begins with `once`."""
         kept = self._spool.kept(files)
-        if once and self._continued:
-            there = {Path(found.path).name for found in self._client.list_artifacts(self._run_id, folder)}
+        if once:
+            there = {Path(found.path).name for found in self._client.list_artifacts(run.run_id, folder)}
             if any(name.startswith(once) for name in there - {path.name for path in kept.iterdir()}):
                 return
-        if file:
-            self._client.log_artifact(self._run_id, str(kept / file), folder)
-        else:
-            self._client.log_artifacts(self._run_id, str(kept), folder)
-
-    def _end(self, status: str, time: int) -> None:
-        self._client.set_terminated(self._run_id, status, time)
+        run.artifact(kept / file if file else kept, folder)
 
 
 def _check_goes_on(run_id: str, name: str) -> None:

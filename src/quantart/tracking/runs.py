@@ -1,27 +1,21 @@
-"""The writer of tracked runs: what a run stands on, what it was told, what it measured, how it ended.
+"""The runs of trainings: what a run stands on, what it was told, what it measured, how it ended.
 
-Everything that is logged is an event. While training, events go to a spool on disk, from which a thread brings them to
-MLflow: a server that is down or slow does not hold training up, and what could not be delivered waits for the next
-training or `quantart sync`. Work that needs the store anyway has each event delivered before it goes on.
+Everything that is logged is an event in a spool on disk, from which a thread brings it to MLflow: a server that is down
+or slow does not hold training up, and what could not be delivered waits for the next training or `quantart sync`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import signal
-import sys
-import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import mlflow
 import numpy as np
 from filelock import Timeout
 from mlflow.tracking.context.registry import resolve_tags
@@ -31,14 +25,12 @@ from quantart.errors import StoppedBySignal, UserError
 from quantart.machine.root import real_root
 from quantart.tracking import store
 from quantart.tracking.courier import Courier, sampled_system
-from quantart.tracking.delivery import Delivery, sync
-from quantart.tracking.find import find_run
+from quantart.tracking.delivery import sync
 from quantart.tracking.lineage import DataUsed, tags_of
-from quantart.tracking.spool import ARTIFACT, DATASETS, END, METRICS, START, TAGS, Spool, find_spools, is_local_id, now
-from quantart.vocabulary.keys import flatten
+from quantart.tracking.spool import ARTIFACT, END, METRICS, START, TAGS, Spool, find_spools, is_local_id, now
+from quantart.tracking.writer import logged_params, sigterm_raises, status_on_exit
 
 SYSTEM_METRICS_SECONDS = 5.0
-LONGEST_PARAM = 500
 THUMBNAIL = 256
 PROBE = 5  # seconds that a stage waits for a tracking server before it trains without it
 LOCKED = 15.0  # seconds to wait for a process that still delivers what the run logged before
@@ -46,15 +38,11 @@ KILLED_LIMIT = 10.0  # seconds that a run which was told to stop spends on deliv
 log = logging.getLogger(__name__)
 
 
-class TrackedRun:
-    """Writes to one run. Each call makes events, of a kind and values; `spool` keeps the files that they refer to.
+class SpooledRun:
+    """As `TrackedRun`, but each call adds events to the run's spool, which are delivered later."""
 
-    `emit` takes the events: in training it is `Spool.append`, and they are delivered later; else it delivers at once.
-    """
-
-    def __init__(self, spool: Spool, emit: Callable[..., None]) -> None:
+    def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._emit = emit
 
     @property
     def run_id(self) -> str:
@@ -64,7 +52,7 @@ class TrackedRun:
     def metrics(self, values: Mapping[str, float], step: int | None) -> None:
         """Log numbers (NumPy's and 0-d tensors too) under `step`; None: they belong to no step of training."""
         numbers = {key: float(value) for key, value in values.items()}
-        self._emit(METRICS, values=numbers, step=step, time=now())
+        self._spool.append(METRICS, values=numbers, step=step, time=now())
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
@@ -76,20 +64,16 @@ class TrackedRun:
         picture.save(folder / f"{name}.png")
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
         picture.save(folder / f"{name}+compressed.webp")
-        self._emit(ARTIFACT, files=folder.name, file=None, folder="images", once=begin)
+        self._spool.append(ARTIFACT, files=folder.name, file=None, folder="images", once=begin)
         self.set_tags({"mlflow.loggedImages": "True"})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or the content of a folder, as it is now to the run's artifacts, under `folder`."""
         file = None if path.is_dir() else path.name
-        self._emit(ARTIFACT, files=self._spool.keep(path), file=file, folder=folder)
+        self._spool.append(ARTIFACT, files=self._spool.keep(path), file=file, folder=folder)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        self._emit(TAGS, values=dict(tags))
-
-    def datasets(self, used: Sequence[DataUsed]) -> None:
-        """Log the data's digests as the run's inputs."""
-        self._emit(DATASETS, values=[asdict(data) for data in used])
+        self._spool.append(TAGS, values=dict(tags))
 
 
 @contextmanager
@@ -102,7 +86,7 @@ def stage_run(
     run_id: str | None = None,
     upstream: Mapping[str, str] | None = None,
     datasets: Sequence[DataUsed] = (),
-) -> Iterator[TrackedRun]:
+) -> Iterator[SpooledRun]:
     """Track one run of a training stage, with system metrics; no call waits for the store.
 
     It ends FINISHED, FAILED after an exception, or KILLED after SIGTERM or Ctrl-C (a SIGTERM that nothing else
@@ -119,42 +103,26 @@ def stage_run(
     Raises:
         UserError: the store can't be used for another reason than an outage, or does not have `run_id`.
     """
-    start = _start_event(project, family, name, params, upstream or {}, datasets)  # before the spool makes a new file
-    with _sigterm_raises():
+    tags = resolve_tags(tags_of(project, family, upstream or {}, datasets))  # before the spool makes a new file
+    used = [asdict(data) for data in datasets]
+    with sigterm_raises():
         spool = _open_spool(project, run_id)
         with store.impatient(store.REQUEST):
-            spool.append(START, **start)
+            spool.append(START, name=name, tags=tags, params=logged_params(params, family), datasets=used, time=now())
             courier = Courier(project, spool)  # its thread configures MLflow, then delivers what the spool holds
             _deliver_start(courier, spool)
-            run = TrackedRun(spool, spool.append)
+            run = SpooledRun(spool)
             with (
-                _status_on_exit(lambda status: _deliver_end(courier, spool, name, status)),
+                status_on_exit(lambda status: _deliver_end(courier, spool, name, status)),
                 sampled_system(SYSTEM_METRICS_SECONDS, lambda values: run.metrics(values, None)),
             ):
                 yield run
 
 
 @contextmanager
-def new_run(project: Path, *, family: str, name: str, params: Mapping[str, Any]) -> Iterator[TrackedRun]:
-    """As `stage_run`, for work that needs the store: each call returns when what it logs is there, or raises."""
-    store.configure(project)
-    with _sigterm_raises(), store.impatient(store.REQUEST), _delivered_at_once(None) as (run, deliver):
-        deliver(START, **_start_event(project, family, name, params, {}, ()))
-        with _status_on_exit(lambda status: deliver(END, status=status, time=now())):
-            yield run
-
-
-@contextmanager
-def open_run(run_id: str) -> Iterator[TrackedRun]:
-    """A run of the configured store to add to, as `new_run` does; its status and times stay as they are."""
-    with _delivered_at_once(find_run(run_id).info.run_id) as (run, _):
-        yield run
-
-
-@contextmanager
 def stands_in(project: Path) -> Iterator[None]:
     """For the other processes of a training: if the one that tracks it was killed, deliver what it left, as FAILED."""
-    with _sigterm_raises():
+    with sigterm_raises():
         try:
             yield
         except (UserError, StoppedBySignal):
@@ -164,47 +132,6 @@ def stands_in(project: Path) -> Iterator[None]:
             with suppress(UserError):
                 sync(project, wait=PROBE, patience=PROBE)
             raise
-
-
-def logged_params(values: Mapping[str, Any], family: str) -> dict[str, str]:
-    """Nested parameters to text by dotted keys, all under their family; what is not text is written as in JSON."""
-    logged: dict[str, str] = {}
-    for key, value in flatten(values).items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        cut = f"{text[: LONGEST_PARAM - 1]}…" if len(text) > LONGEST_PARAM else text
-        logged[f"{family}.{key.removeprefix(f'{family}.')}"] = cut
-    return logged
-
-
-def _start_event(
-    project: Path,
-    family: str,
-    name: str,
-    params: Mapping[str, Any],
-    upstream: Mapping[str, str],
-    datasets: Sequence[DataUsed],
-) -> dict[str, Any]:
-    """Values of the event that begins a run."""
-    tags = resolve_tags(tags_of(project, family, upstream, datasets))
-    used = [asdict(data) for data in datasets]
-    return {"name": name, "tags": tags, "params": logged_params(params, family), "datasets": used, "time": now()}
-
-
-@contextmanager
-def _delivered_at_once(run_id: str | None) -> Iterator[tuple[TrackedRun, Callable[..., None]]]:
-    """A run whose events are delivered as they are logged, and what delivers them."""
-    with TemporaryDirectory() as folder:
-        uri = mlflow.get_tracking_uri()
-        spool = Spool.create(Path(folder), uri, run_id=run_id)
-        delivery = Delivery(spool, continued=False)
-
-        def deliver(kind: str, **values: Any) -> None:
-            try:
-                delivery.deliver(kind, **values)
-            except Exception as error:  # artifact stores raise anything
-                raise store.store_error(uri, error) from error
-
-        yield TrackedRun(spool, deliver), deliver
 
 
 def _open_spool(project: Path, run_id: str | None) -> Spool:
@@ -250,33 +177,3 @@ def _deliver_end(courier: Courier, spool: Spool, name: str, status: str) -> None
         reason = store.store_error(spool.address, courier.error) if courier.error else f"{spool.address}: no answer yet"
         kept = "%s. %d entries of %s are kept: `quantart sync` delivers them, or the next training"
         log.warning(kept, reason, len(spool.events()), name)
-
-
-@contextmanager
-def _status_on_exit(end: Callable[[str], None]) -> Iterator[None]:
-    """Call `end` with the status in which the block ends."""
-    status = "FAILED"
-    try:
-        yield
-        status = "FINISHED"
-    except BaseException as error:
-        by_signal = isinstance(error, SystemExit) and error.code in {128 + signal.SIGTERM, 128 + signal.SIGINT}
-        if by_signal or isinstance(error, (KeyboardInterrupt, StoppedBySignal)):
-            status = "KILLED"
-        raise
-    finally:
-        end(status)
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that what is open is closed, unless it is handled already."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

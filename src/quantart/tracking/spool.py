@@ -25,7 +25,7 @@ from quantart.machine.whole import write_whole
 from quantart.tracking.store import absolute_address, relative_address
 
 FOLDER = Path(".quantart/spool")
-START, METRICS, ARTIFACT, TAGS, DATASETS, END = "start", "metrics", "artifact", "tags", "datasets", "end"
+START, METRICS, ARTIFACT, TAGS, END = "start", "metrics", "artifact", "tags", "end"
 """Kinds of events: the first begins a run, the last ends it."""
 _LOCAL_ID = re.compile(r"local-\d{20}-[0-9a-f]{8}")
 _STATE, _FILES, _LOCK = "state.json", "files", "lock"
