@@ -32,8 +32,7 @@ from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.methods import ADAIN, MAGENTA, Painter, Rendering
 from quantart.evaluation.metrics import delta_e
 from quantart.evaluation.networks import FeatureNetwork
-from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import PairRenderer
+from quantart.evaluation.observed import PairRenderer, Perception
 from quantart.evaluation.resampling import Sharing, estimate
 from quantart.evaluation.summary import Measurement, difference, sharing_of
 from quantart.evaluation.task import TransferTask

@@ -11,8 +11,7 @@ from quantart.evaluation import methods, metrics
 from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.latents import latent_content, latent_style
 from quantart.evaluation.methods import BASELINES
-from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import PairRenderer
+from quantart.evaluation.observed import PairRenderer, Perception
 from quantart.evaluation.set_distances import frechet_distance
 from quantart.evaluation.summary import rows_of
 from quantart.evaluation.task import ReconstructionTask, TransferTask

@@ -20,8 +20,7 @@ from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
 from quantart.evaluation.latents import latent_content, latent_style
 from quantart.evaluation.methods import COPIED_CONTENT, COPIED_STYLE
-from quantart.evaluation.observed import Observed, Perception
-from quantart.evaluation.rendering import PairRenderer
+from quantart.evaluation.observed import Observed, PairRenderer, Perception
 from quantart.evaluation.resampling import Estimate, Summary
 from quantart.evaluation.summary import Measurement, measurements, rows_of, summarise
 from quantart.evaluation.task import ReconstructionTask, split_into_batches

@@ -13,7 +13,6 @@ from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError, one_line
 from quantart.machine.whole import write_whole
-from quantart.pipeline.evaluation_log import record_files
 from quantart.pipeline.trained import named_run
 from quantart.project import Project, tracked_root
 from quantart.reporting.comparison.compare import Comparison, EvaluatedRun, compare
@@ -21,7 +20,7 @@ from quantart.reporting.comparison.page import page
 from quantart.reporting.comparison.tables import csv_text
 from quantart.reporting.record import ABOUT, NEEDED, PICTURES, Record, read_record
 from quantart.reporting.run_metrics import DIGEST, EVALUATION, digest_name
-from quantart.tracking.find import check_finished, run_in_words, select_runs
+from quantart.tracking.find import check_finished, logged_files, run_in_words, select_runs
 from quantart.tracking.lineage import parameters_of, upstream_of
 from quantart.tracking.store import configure, without_password
 from quantart.vocabulary.names import DOMAINS
@@ -87,7 +86,7 @@ def _places(run: Run) -> list[str]:
         tag.removesuffix(DIGEST) for tag in sorted(run.data.tags) if tag.startswith(EVALUATION) and tag.endswith(DIGEST)
     ]
     try:
-        found = [place for place in dict.fromkeys([*EVALUATIONS, *others]) if ABOUT in record_files(run_id, place)]
+        found = [place for place in dict.fromkeys([*EVALUATIONS, *others]) if ABOUT in logged_files(run_id, place)]
     except (MlflowException, OSError) as error:
         raise _unreadable(run, error) from error
     if not found:
@@ -111,7 +110,7 @@ def _fetch_record(run: Run, place: str, folder: Path) -> Record:
     folder.mkdir()
     run_id = run.info.run_id
     try:
-        there = record_files(run_id, place)
+        there = logged_files(run_id, place)
         if missing := [name for name in NEEDED if name not in there]:
             raise _gone(run, place, missing)
         for name in there & {*NEEDED, PICTURES}:

@@ -5,41 +5,49 @@ Of several processes each measures its part, and the first one writes and logs.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from accelerate import PartialState
+from mlflow import MlflowClient
 
 from quantart.errors import UserError
+from quantart.evaluation.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.networks import assign_weights
 from quantart.machine.device import chosen_device, default_device
-from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, checked_fidelity
 from quantart.models.pretrained import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.evaluation import EvaluateParams
 from quantart.params.training import SMALLEST_PAINTING
 from quantart.pipeline.code import check_ready
+from quantart.pipeline.controlled import controlled
 from quantart.pipeline.evaluation_data import DEFAULT_PAIRS, EvaluationData, Selection, open_data
-from quantart.pipeline.evaluation_log import log_evaluation
-from quantart.pipeline.measure import FidelitySettings, Judge, Result, model_fidelity, report, task_digest
-from quantart.pipeline.trained import Network, Trained, named_run, other_variant, project_network, run_network
+from quantart.pipeline.measure import Judge, Result, report, task_digest
+from quantart.pipeline.trained import Network, Trained, named_run, project_network, run_network
 from quantart.pipeline.training import log_pairs
 from quantart.project import Project, tracked_root
 from quantart.reporting.painting import part_in_training
-from quantart.reporting.record import About
-from quantart.reporting.run_metrics import EVALUATION
-from quantart.tracking.lineage import parameters_of
+from quantart.reporting.record import NEEDED, About, Record, write_record
+from quantart.reporting.run_metrics import EVALUATION, count_name, digest_name, logged_values, outdated
+from quantart.tracking.find import logged_files
+from quantart.tracking.lineage import DataUsed, parameters_of
 from quantart.tracking.store import configure
 from quantart.tracking.writer import TrackedRun
 from quantart.training.machines import check_shared
-from quantart.vocabulary.names import DOMAINS, VARIANTS, Domain
+from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.names import DOMAINS, Domain
 from quantart.vocabulary.shape import downsampling
 
-SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
+_KEPT_PICTURES = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
+_ROUNDING = 1e-4  # by which another batch size or device may differ
+_TABLES_TAG = "mlflow.loggedArtifacts"
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +161,8 @@ class _Evaluation:
 
         A stage-1 network is measured on each domain that it was trained on; of one's own pictures on those given.
         """
-        if self._options.controlled:
-            trained.load_stage_2("alpha or beta")
-        network = self._judge.placed(trained.load())
+        network = trained.load_stage_2("alpha or beta") if self._options.controlled else trained.load()
+        network = self._judge.placed(network)
         shape = network.config["ddconfig"]
         side = self._size(shape) if isinstance(network, ExperimentStage2) else int(shape["resolution"])
         domains = _domains(trained, network, self._options)
@@ -180,14 +187,16 @@ class _Evaluation:
         return size
 
     def _transfer(self, trained: Trained, network: ExperimentStage2, data: EvaluationData, side: int) -> Result:
-        task = data.transfer_task(side)
-        with self._other_variant(trained, network) as other:
-            settings = self._settings(trained, network, other)
+        task, asked = data.transfer_task(side), self._options
+        with controlled(self._project, trained, network, alpha=asked.alpha, beta=asked.beta, sweep=asked.sweep) as (
+            settings,
+            other,
+        ):
             result = self._judge.measure_transfer(network, task, settings, pictures=self._first)
         if self._first:
             prefix = self._log(trained, result, data, DOMAINS)
             run = TrackedRun(trained.run.info.run_id)
-            if settings is not None and other is not None:
+            if other is not None:
                 run.set_tags({f"{prefix}/sibling": other.run.info.run_id})
             if data.stored_pairs and result.as_trained:
                 log_pairs(run, data.stored_pairs)
@@ -201,7 +210,7 @@ class _Evaluation:
         name = "" if result.is_transfer and result.as_trained else result.name
         prefix = "/".join(filter(None, [EVALUATION, "_".join(filter(None, [label, name]))]))
         run = TrackedRun(trained.run.info.run_id)
-        new = log_evaluation(run, result, about, prefix, [data.used(domain) for domain in domains])
+        new = _log_evaluation(run, result, about, prefix, [data.used(domain) for domain in domains])
         log.info("%s: %s/… %s", trained.name, prefix, "logged" if new else "is as it was logged before")
         return prefix
 
@@ -212,43 +221,6 @@ class _Evaluation:
         kind: Literal["transfer", "reconstruction"] = "transfer" if result.is_transfer else "reconstruction"
         return About(kind, digest, n, *names, result.side, *result.fidelity, content, style)
 
-    def _settings(self, trained: Trained, network: ExperimentStage2, other: Trained | None) -> FidelitySettings | None:
-        """What alpha and beta ask for; None: what the network does alone, as it was trained."""
-        options, variant = self._options, network.variant
-        if options.sweep:
-            alphas = SWEEP if other else (ALPHA_OF[variant],)
-            fidelities = [Fidelity(alpha, beta) for alpha in alphas for beta in SWEEP]
-        else:
-            fidelities = [checked_fidelity(options.alpha, options.beta, VARIANTS, variant)]
-            if fidelities[0] == model_fidelity(network):
-                return None
-            if other is None and (lacking := [each for each in fidelities[0].variants if each != variant]):
-                raise UserError(
-                    f"{trained.name}: alpha = {fidelities[0].alpha:g} needs a {lacking[0]} run too, on the same "
-                    "stage-1 runs and with the same parameters, and none finished",
-                    f"train one, or leave alpha at {ALPHA_OF[variant]:g}",
-                )
-        if other is not None and self._first:
-            log.info("with the other variant of %s", other.name)
-        control = FidelityControl.of(network, *([other.load_stage_2("a mixture")] if other else []))
-        return FidelitySettings(self._judge.placed(control), fidelities, options.sweep)
-
-    @contextmanager
-    def _other_variant(self, trained: Trained, network: ExperimentStage2) -> Iterator[Trained | None]:
-        """The network of the other variant, if alpha needs it and there is one."""
-        options = self._options
-        asked = checked_fidelity(options.alpha, options.beta, VARIANTS, network.variant)
-        needed = VARIANTS if options.sweep else asked.variants
-        others = [f"stage2_{variant}" for variant in needed if variant != network.variant]
-        if not options.controlled or not others:
-            yield None
-        elif self._project is not None and trained.folder.parent == self._project.root / "models":
-            there = (self._project.root / "models" / others[0]).is_dir()
-            yield project_network(self._project, others[0]) if there else None
-        else:
-            with other_variant(trained) as other:
-                yield other
-
 
 def _domains(trained: Trained, network: Network, selection: Selection) -> tuple[Domain, ...]:
     """The domains on whose pictures a network is measured."""
@@ -257,3 +229,58 @@ def _domains(trained: Trained, network: Network, selection: Selection) -> tuple[
     domain = trained.run.data.params.get("stage1.domain")
     trained_on = tuple(each for each in DOMAINS if each == domain) or DOMAINS
     return tuple(each for each in trained_on if each in selection.own) or trained_on
+
+
+def _log_evaluation(run: TrackedRun, result: Result, about: About, prefix: str, datasets: Sequence[DataUsed]) -> bool:
+    """Log metrics with their intervals, the record, its table, pictures and the data's digest under `prefix`.
+
+    A sweep becomes no metrics. Another evaluation under the same prefix takes the record's place; its metrics become
+    the next step of the history, in which what it did not measure is NaN. While they are replaced, the run has no
+    digest. False where the same was logged before, and its record is there; then nothing is.
+    """
+    client, evaluation, sweep = MlflowClient(), result.evaluation, result.sweep
+    known = client.get_run(run.run_id).data
+    values = {count_name(prefix): float(about.n)} | logged_values({} if sweep else evaluation.summary, prefix)
+    old = outdated(known.metrics, values, prefix)
+    same = known.tags.get(digest_name(prefix)) == about.digest and not old and _alike(values, known.metrics)
+    if same and logged_files(run.run_id, prefix) >= set(NEEDED):
+        return False
+    if digest_name(prefix) in known.tags:
+        client.delete_tag(run.run_id, digest_name(prefix))
+    step = 1 + max((m.step for m in client.get_metric_history(run.run_id, count_name(prefix))), default=-1)
+    record = Record(
+        about,
+        evaluation.table,
+        evaluation.summary_table(),
+        evaluation.features,
+        {pair: {m: each[m] for m in _KEPT_PICTURES if m in each} for pair, each in evaluation.samples.items()},
+    )
+    with TemporaryDirectory() as folder:
+        write_record(Path(folder), record)
+        # as MLflow's own log_table writes it, which would add the rows to those of an evaluation before
+        evaluation.table.to_json(Path(folder) / "table.json", orient="split", index=False)
+        if sweep:
+            sweep.write(Path(folder))
+        run.artifact(Path(folder), prefix)
+    for name, picture in result.images.items():
+        run.image(f"{prefix}/{name}", picture, step)
+    run.datasets(datasets)
+    run.metrics(values | dict.fromkeys(old, math.nan), step)
+    run.set_tags({_TABLES_TAG: _tables(known.tags.get(_TABLES_TAG), f"{prefix}/table.json")})
+    # last: an evaluation that was stopped in the middle is logged again
+    run.set_tags({digest_name(prefix): about.digest})
+    return True
+
+
+def _alike(values: Mapping[str, float], known: Mapping[str, float]) -> bool:
+    return all(
+        math.isclose(value, known.get(name, math.nan), rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        for name, value in values.items()
+    )
+
+
+def _tables(known: str | None, path: str) -> str:
+    """The tag by which MLflow's page finds tables."""
+    tables = json.loads(known) if known else []
+    entry = {"path": path, "type": "table"}
+    return json.dumps(tables if entry in tables else [*tables, entry])

@@ -18,8 +18,7 @@ from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstructi
 from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.methods import MAGENTA, REFINED, Painter
 from quantart.evaluation.networks import FeatureNetwork
-from quantart.evaluation.observed import Perception
-from quantart.evaluation.rendering import PairRenderer
+from quantart.evaluation.observed import PairRenderer, Perception
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images.arrays import Picture, write_image
 from quantart.losses.lpips import LPIPS
@@ -97,8 +96,9 @@ class Judge:
         """Measure style transfer, without settings as it was trained; a sweep has no `pictures`."""
         painters: dict[str, Painter] = {}
         if settings is not None:
+            control = self.placed(settings.control)
             painters = {
-                fidelity.name if settings.sweep else MODEL: partial(methods.mixed, settings.control, fidelity)
+                fidelity.name if settings.sweep else MODEL: partial(methods.mixed, control, fidelity)
                 for fidelity in settings.fidelities
             }
         extras: dict[str, Painter] = {}

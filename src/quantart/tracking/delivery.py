@@ -56,21 +56,21 @@ class Delivery:
                     shutil.rmtree(self._spool.kept(event.get("files", "none")), ignore_errors=True)
                 yield
 
-    def _deliver(self, kind: str, **values: Any) -> None:
+    def _deliver(self, kind: str, **event: Any) -> None:
         if kind == START:
-            self._start(**values)
+            self._start(**event)
             return
         assert self._spool.run_id is not None  # noqa: S101 - the first event is the start
         run = TrackedRun(self._spool.run_id)
         with run.named_errors():
             if kind == METRICS:
-                self._metrics(run, **values)
+                self._metrics(run, **event)
             elif kind == ARTIFACT:
-                self._artifact(run, **values)
+                self._artifact(run, **event)
             elif kind == TAGS:
-                run.set_tags(**values)
+                run.set_tags(event["values"])
             elif kind == END:
-                run.end(**values)
+                run.end(**event)
 
     def _start(
         self,

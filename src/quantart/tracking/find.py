@@ -159,6 +159,15 @@ def find_model(run: Run, folder: Path) -> Path:
         raise UserError(f"{name}: its model's files at {uri}/{RunLink.model} are gone ({one_line(error)})") from error
 
 
+def logged_files(run_id: str, folder: str) -> set[str]:
+    """Names of the files and folders that a run holds in a folder of its artifacts.
+
+    Raises:
+        MlflowException, OSError: the run's artifacts can't be listed.
+    """
+    return {Path(file.path).name for file in MlflowClient().list_artifacts(run_id, folder)}
+
+
 def check_finished(run: Run) -> None:
     """Raise a `UserError` that names the status if a run failed, was stopped, or is still going on."""
     if run.info.status != FINISHED:
