@@ -72,12 +72,13 @@ class Observed(NamedTuple):
 
     def rows(self) -> list[Observed]:
         """The pictures one by one, each as a batch of one."""
-        return [Observed(*(_row(value, i) for value in self)) for i in range(len(self.pictures))]
+        # clones: a view of one row would keep the whole batch in memory
+        return [_each(lambda t, i=i: t[i : i + 1].clone(), self) for i in range(len(self.pictures))]
 
     @classmethod
     def join(cls, rows: Sequence[Observed]) -> Observed:
         """The reverse of `rows`."""
-        return cls(*map(_join, zip(*rows, strict=True)))
+        return cls(*_each(lambda *tensors: torch.cat(tensors), *rows))
 
 
 def observe(perception: Perception, pictures: Tensor, latents: Tensor, indices: Tensor | None = None) -> Observed:
@@ -192,17 +193,9 @@ class RecentlyUsed(Generic[Value]):
         return [known[index] for index in indices]
 
 
-def _row(value: Any, index: int) -> Any:
-    if isinstance(value, Tensor):
-        return value[index : index + 1].clone()  # a view of one row would keep the whole batch in memory
-    return None if value is None else _like(value, [_row(each, index) for each in value])
-
-
-def _join(values: tuple[Any, ...]) -> Any:
-    if isinstance(values[0], Tensor):
-        return torch.cat(values)
-    return None if values[0] is None else _like(values[0], list(map(_join, zip(*values, strict=True))))
-
-
-def _like(value: list[Any] | Texture, parts: list[Any]) -> list[Any] | Texture:
-    return Texture(*parts) if isinstance(value, Texture) else parts
+def _each(function: Callable[..., Tensor], *values: Any) -> Any:
+    """The function of the tensors at each place of values built alike: of tensors, None, lists and named tuples."""
+    if values[0] is None or isinstance(values[0], Tensor):
+        return None if values[0] is None else function(*values)
+    parts = [_each(function, *places) for places in zip(*values, strict=True)]
+    return type(values[0])(*parts) if isinstance(values[0], tuple) else parts

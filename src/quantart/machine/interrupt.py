@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from quantart.errors import StoppedBySignal
@@ -44,3 +48,17 @@ class Interrupt:
     def _note(self, signum: int, frame: object) -> None:
         self._signum = signum
         self.__exit__()
+
+
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that what is open is closed, unless it is handled already."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,19 +1,23 @@
-"""Fidelity control in an evaluation: the settings that alpha and beta ask for, and the networks that these need."""
+"""Fidelity control of a trained network: the other variant's, and the settings of an evaluation with alpha and beta."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from accelerate import PartialState
 
 from quantart.errors import UserError
 from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, checked_fidelity
+from quantart.models.shipped import SHIPPED
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline.measure import FidelitySettings, model_fidelity
-from quantart.pipeline.trained import Trained, other_variant, project_network
+from quantart.pipeline.trained import IMPORTED, Trained, project_network, run_network
 from quantart.project import Project
+from quantart.tracking.lineage import find_sibling
 from quantart.vocabulary.names import VARIANTS, Variant
 
 SWEEP = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -26,7 +30,6 @@ def controlled(
     project: Project | None,
     trained: Trained,
     network: ExperimentStage2,
-    *,
     alpha: float | None,
     beta: float,
     sweep: bool,
@@ -56,6 +59,23 @@ def controlled(
             log.info("with the other variant of %s", other.name)
         control = FidelityControl.of(network, *([other.load_stage_2("a mixture")] if other else []))
         yield FidelitySettings(control, fidelities, sweep), other
+
+
+@contextmanager
+def other_variant(trained: Trained) -> Iterator[Trained | None]:
+    """The network that differs from a run's in its variant alone, on disk within the block; see `find_sibling`.
+
+    That of `quantart/open` belongs to the same run.
+    """
+    if trained.run.data.tags.get(IMPORTED) == SHIPPED:
+        with TemporaryDirectory() as folder:
+            trained.load_stage_2("the other variant").without_codebooks().half().save_pretrained(folder)
+            yield Trained(Path(folder), trained.run)
+    elif sibling := find_sibling(trained.run):
+        with run_network(sibling) as other:
+            yield other
+    else:
+        yield None
 
 
 @contextmanager

@@ -187,11 +187,8 @@ class _Evaluation:
         return size
 
     def _transfer(self, trained: Trained, network: ExperimentStage2, data: EvaluationData, side: int) -> Result:
-        task, asked = data.transfer_task(side), self._options
-        with controlled(self._project, trained, network, alpha=asked.alpha, beta=asked.beta, sweep=asked.sweep) as (
-            settings,
-            other,
-        ):
+        task, asked = data.transfer_task(side), (self._options.alpha, self._options.beta, self._options.sweep)
+        with controlled(self._project, trained, network, *asked) as (settings, other):
             result = self._judge.measure_transfer(network, task, settings, pictures=self._first)
         if self._first:
             prefix = self._log(trained, result, data, DOMAINS)

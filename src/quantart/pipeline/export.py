@@ -19,7 +19,8 @@ from quantart.errors import UserError
 from quantart.images.arrays import Picture
 from quantart.models.pretrained import CONFIG
 from quantart.pipeline.code import check_ready
-from quantart.pipeline.trained import LICENCE, named_run, other_variant, project_network, run_network
+from quantart.pipeline.controlled import other_variant
+from quantart.pipeline.trained import LICENCE, named_run, project_network, run_network
 from quantart.project import Project
 from quantart.registry.card import model_card
 from quantart.registry.versions import RegisteredVersion, write_registered

@@ -34,7 +34,7 @@ from quantart.tracking.find import (
     select_runs,
     store_id,
 )
-from quantart.tracking.lineage import UPSTREAM, DataUsed, find_sibling
+from quantart.tracking.lineage import UPSTREAM, DataUsed
 from quantart.tracking.links import RunLink, read_link
 from quantart.tracking.spool import find_spools
 from quantart.tracking.store import without_password
@@ -104,23 +104,6 @@ def run_network(run: Run) -> Iterator[Trained]:
     """The network that a run logged, on disk within the block."""
     with TemporaryDirectory() as folder:
         yield Trained(find_model(run, Path(folder)), run)
-
-
-@contextmanager
-def other_variant(trained: Trained) -> Iterator[Trained | None]:
-    """The network that differs from a run's in its variant alone, on disk within the block; see `find_sibling`.
-
-    That of `quantart/open` belongs to the same run.
-    """
-    if trained.run.data.tags.get(IMPORTED) == SHIPPED:
-        with TemporaryDirectory() as folder:
-            trained.load_stage_2("the other variant").without_codebooks().half().save_pretrained(folder)
-            yield Trained(Path(folder), trained.run)
-    elif sibling := find_sibling(trained.run):
-        with run_network(sibling) as other:
-            yield other
-    else:
-        yield None
 
 
 def _by_the_first(make: Callable[[], Run]) -> Run:

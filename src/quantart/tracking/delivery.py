@@ -19,7 +19,7 @@ from quantart.tracking import store
 from quantart.tracking.find import LOCAL_ID, check_there, store_id
 from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
 from quantart.tracking.spool import ARTIFACT, END, METRICS, START, TAGS, Spool, find_spools, now
-from quantart.tracking.writer import TrackedRun
+from quantart.tracking.writer import TrackedRun, named_errors
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Delivery:
             return
         assert self._spool.run_id is not None  # noqa: S101 - the first event is the start
         run = TrackedRun(self._spool.run_id)
-        with run.named_errors():
+        with named_errors(run.run_id):
             if kind == METRICS:
                 self._metrics(run, **event)
             elif kind == ARTIFACT:

@@ -22,13 +22,14 @@ from mlflow.tracking.context.registry import resolve_tags
 from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
+from quantart.machine.interrupt import sigterm_raises
 from quantart.machine.root import real_root
 from quantart.tracking import store
 from quantart.tracking.courier import Courier, sampled_system
 from quantart.tracking.delivery import sync
 from quantart.tracking.lineage import DataUsed, tags_of
 from quantart.tracking.spool import ARTIFACT, END, METRICS, START, TAGS, Spool, find_spools, is_local_id, now
-from quantart.tracking.writer import logged_params, sigterm_raises, status_on_exit
+from quantart.tracking.writer import logged_params, status_on_exit
 
 SYSTEM_METRICS_SECONDS = 5.0
 THUMBNAIL = 256

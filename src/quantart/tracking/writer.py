@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from quantart.errors import StoppedBySignal
+from quantart.machine.interrupt import sigterm_raises
 from quantart.tracking import store
 from quantart.tracking.find import check_there
 from quantart.tracking.lineage import DataUsed, description, run_name, tags_of
@@ -45,36 +44,37 @@ class TrackedRun:
     def create(cls, name: str, tags: Mapping[str, str], time: int) -> TrackedRun:
         """A new run that began at `time` (ms since 1970); for its name see `run_name`."""
         client = MlflowClient()
-        experiment = client.get_experiment_by_name(store.EXPERIMENT)
-        run_id = client.create_run(experiment.experiment_id, time, dict(tags), name).info.run_id
-        client.update_run(run_id, name=run_name(name, tags, run_id))
+        with named_errors():
+            experiment = client.get_experiment_by_name(store.EXPERIMENT)
+            run_id = client.create_run(experiment.experiment_id, time, dict(tags), name).info.run_id
+            client.update_run(run_id, name=run_name(name, tags, run_id))
         return cls(run_id)
 
     def metrics(self, values: Mapping[str, float], step: int, time: int | None = None) -> None:
         """Log numbers (NumPy's and 0-d tensors too) under `step`; they are measured at `time`, None: now."""
-        with self.named_errors():
+        with named_errors(self.run_id):
             batch = [Metric(key, float(value), time or now(), step) for key, value in values.items()]
             self._client.log_batch(self.run_id, metrics=batch)
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
-        with self.named_errors():
+        with named_errors(self.run_id):
             self._client.log_image(self.run_id, array, key=key, step=step)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or the content of a folder, to the run's artifacts, under `folder`."""
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        with self.named_errors():
+        with named_errors(self.run_id):
             log(self.run_id, str(path), folder)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        with self.named_errors():
+        with named_errors(self.run_id):
             for key, value in tags.items():
                 self._client.set_tag(self.run_id, key, value)
 
     def params(self, values: Mapping[str, str]) -> None:
         """Log parameters; one that the run has with another value, which MLflow keeps, becomes a tag `latest.…`."""
-        with self.named_errors():
+        with named_errors(self.run_id):
             known = self._client.get_run(self.run_id).data.params
             new = [Param(key, value) for key, value in values.items() if key not in known]
             for start in range(0, len(new), BATCH):
@@ -83,34 +83,32 @@ class TrackedRun:
 
     def datasets(self, used: Sequence[DataUsed]) -> None:
         """Log the data's digests as the run's inputs."""
-        with self.named_errors():
+        with named_errors(self.run_id):
             self._client.log_inputs(self.run_id, [data.as_input() for data in used])
 
     def end(self, status: str, time: int) -> None:
-        with self.named_errors():
+        with named_errors(self.run_id):
             self._client.set_terminated(self.run_id, status, time)
 
-    @contextmanager
-    def named_errors(self) -> Iterator[None]:
-        """Turns an error of the store into a `UserError` that says what is wrong."""
-        try:
-            yield
-        except Exception as error:  # artifact stores raise anything
-            if isinstance(error, MlflowException) and error.error_code in REFUSED:
-                check_there(self.run_id)
-            raise store.store_error(mlflow.get_tracking_uri(), error) from error
+
+@contextmanager
+def named_errors(run_id: str | None = None) -> Iterator[None]:
+    """Turns an error of the store into a `UserError` that says what is wrong, also with the run."""
+    try:
+        yield
+    except Exception as error:  # artifact stores raise anything
+        if run_id and isinstance(error, MlflowException) and error.error_code in REFUSED:
+            check_there(run_id)
+        raise store.store_error(mlflow.get_tracking_uri(), error) from error
 
 
 @contextmanager
 def new_run(project: Path, *, family: str, name: str, params: Mapping[str, Any]) -> Iterator[TrackedRun]:
     """A new run of the project's store, for work that needs it; arguments and end are as of `runs.stage_run`."""
-    uri = store.configure(project)
+    store.configure(project)
     with sigterm_raises(), store.impatient(store.REQUEST):
         tags = resolve_tags(tags_of(project, family, {}, ()))
-        try:
-            run = TrackedRun.create(name, tags | {"mlflow.note.content": description(name, tags, ())}, now())
-        except MlflowException as error:
-            raise store.store_error(uri, error) from error
+        run = TrackedRun.create(name, tags | {"mlflow.note.content": description(name, tags, ())}, now())
         run.params(logged_params(params, family))
         with status_on_exit(lambda status: run.end(status, now())):
             yield run
@@ -140,17 +138,3 @@ def status_on_exit(end: Callable[[str], None]) -> Iterator[None]:
         raise
     finally:
         end(status)
-
-
-@contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that what is open is closed, unless it is handled already."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
