@@ -103,11 +103,8 @@ def run(project: Project | None, run_id: str | None = None, options: Options | N
     if not PartialState().is_main_process:
         return {}
     results = [result for _, result in measured]
-    in_training = {
-        r.name: part_in_training(evaluation.texture_networks, parameters_of(t.run))
-        for t, r in measured
-        if r.is_transfer
-    }
+    judges = [each.network for each in evaluation.judge.perception.textures]
+    in_training = {r.name: part_in_training(judges, parameters_of(t.run)) for t, r in measured if r.is_transfer}
     folder = root / "reports"
     if run_id is not None:
         folder = folder / "runs" / chosen[0].run.info.run_id
@@ -141,7 +138,7 @@ class _Evaluation:
         files = assign_weights(options.weights, (params.network, params.features))
         self._first = state.is_main_process
         self._weights = sorted(file_sha256(file) for file in files.values())
-        self._judge = Judge(
+        self.judge = Judge(
             params.network,
             params.features,
             weights=files,
@@ -151,18 +148,13 @@ class _Evaluation:
             device=chosen_device(options.device) if options.device and state.num_processes == 1 else state.device,
         )
 
-    @property
-    def texture_networks(self) -> list[str]:
-        """The names of those that judge texture."""
-        return [each.network for each in self._judge.perception.textures]
-
     def evaluate(self, trained: Trained) -> list[Result]:
         """Measure one network and log it.
 
         A stage-1 network is measured on each domain that it was trained on; of one's own pictures on those given.
         """
         network = trained.load_stage_2("alpha or beta") if self._options.controlled else trained.load()
-        network = self._judge.placed(network)
+        network = self.judge.placed(network)
         shape = network.config["ddconfig"]
         side = self._size(shape) if isinstance(network, ExperimentStage2) else int(shape["resolution"])
         domains = _domains(trained, network, self._options)
@@ -172,7 +164,7 @@ class _Evaluation:
             results = []
             for domain in domains:
                 task = data.reconstruction_task(domain, side)
-                results.append(self._judge.measure_reconstruction(network, task, domain))
+                results.append(self.judge.measure_reconstruction(network, task, domain))
                 if self._first:
                     self._log(trained, results[-1], data, (domain,))
             return results
@@ -189,7 +181,7 @@ class _Evaluation:
     def _transfer(self, trained: Trained, network: ExperimentStage2, data: EvaluationData, side: int) -> Result:
         task, asked = data.transfer_task(side), (self._options.alpha, self._options.beta, self._options.sweep)
         with controlled(self._project, trained, network, *asked) as (settings, other):
-            result = self._judge.measure_transfer(network, task, settings, pictures=self._first)
+            result = self.judge.measure_transfer(network, task, settings, pictures=self._first)
         if self._first:
             prefix = self._log(trained, result, data, DOMAINS)
             run = TrackedRun(trained.run.info.run_id)
@@ -213,7 +205,7 @@ class _Evaluation:
 
     def _about(self, result: Result, data: EvaluationData, domains: Sequence[Domain]) -> About:
         content, style, *_ = [*map(data.source, domains), ""]
-        names = (self._judge.perception.lpips.network, self._judge.perception.pool.network)
+        names = (self.judge.perception.lpips.network, self.judge.perception.pool.network)
         digest, n = task_digest(result, self._weights), result.evaluation.n
         kind: Literal["transfer", "reconstruction"] = "transfer" if result.is_transfer else "reconstruction"
         return About(kind, digest, n, *names, result.side, *result.fidelity, content, style)
