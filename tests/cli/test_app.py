@@ -262,7 +262,8 @@ def test_stylize_says_what_is_wrong_with_its_files(
     assert said(style="nothing/*.jpg").startswith("nothing/*.jpg: no picture there")
     assert said(out=f"out.png {PHOTO.with_name('otters.jpg')}").startswith("--out out.png: one file's name, for 2 pict")
     assert said(model="models --model also").startswith("models: holds no model")
-    assert said(model="a --model b --model c").startswith("--model a, b, c: 3 networks; ")
+    twice = "quantart/open --model quantart/open"  # both variants each
+    assert said(model=twice).startswith("--model quantart/open, quantart/open: 4 networks; ")
     fetch = "`hf download OWNER/NAME --local-dir FOLDER` fetches one from the hub"
     assert said() == f"models: holds no model; a model's folder has config.json and model.safetensors; {fetch}\n"
     assert not (project / "out.png").exists()
