@@ -43,6 +43,8 @@ TINY: dict[str, Any] = {
     "model.embed_dim": 8,
     "model.n_embed": 16,
     "stage1.init_from": None,
+    "stage1.content_from": None,
+    "stage1.style_from": None,
     "stage2.init_from": None,
     "stage1.base.crop": 32,
     "stage1.base.quantize_from": 4,

@@ -114,7 +114,7 @@ def test_a_pair_measured_alone_by_hand_gives_the_same_numbers(
         for baseline, rendering in others.items():
             distances = lpips(rendering.pictures, photographs)
             np.testing.assert_allclose(rows(evaluation, baseline)[LPIPS_NAME], distances, rtol=1e-3, err_msg=baseline)
-        distance, _ = frechet_distance(perception.features(output), perception.features(paintings))
+        distance, _ = frechet_distance(perception.pool(output), perception.pool(paintings))
     measured = rows(evaluation, MODEL)
     for name, values in expected.items():
         np.testing.assert_allclose(measured[name], values, rtol=1e-3, atol=1e-7, err_msg=name)
@@ -156,7 +156,7 @@ def test_reconstruction_of_every_picture(
         outputs, quantized = vqgan(targets)
         outputs = outputs.clamp(-1, 1)
         ssim = metrics.ssim(outputs, targets)
-        distance, _ = frechet_distance(perception.features(outputs), perception.features(targets))
+        distance, _ = frechet_distance(perception.pool(outputs), perception.pool(targets))
     errors = ((outputs - targets) ** 2).mean((1, 2, 3)).numpy()
     assert evaluation.table["file"].tolist() == contents.files
     np.testing.assert_allclose(evaluation.table["psnr"], 10 * np.log10(4 / errors), rtol=1e-4)

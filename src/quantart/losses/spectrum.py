@@ -29,13 +29,14 @@ def spectrum(pictures: Tensor) -> Tensor:
         pictures: `(b, 3, h, w)` in [-1, 1], at least 2 × 2; their contrast does not count.
     """
     with torch.autocast(pictures.device.type, enabled=False):
-        luma = torch.einsum("c,bchw->bhw", torch.tensor(_LUMA).to(pictures.device), full_precision(pictures))
+        pictures = full_precision(pictures)
+        luma = torch.einsum("c,bchw->bhw", torch.tensor(_LUMA).to(pictures), pictures)
         luma = luma - luma.mean((1, 2), keepdim=True)
         luma = luma / (luma.std((1, 2), keepdim=True, correction=0) + _FLAT)
         window, bands = _bands(*luma.shape[1:], luma.device)
         waves = torch.fft.rfft2(luma * window)
         energy = waves.real.square() + waves.imag.square()
-        return (energy.flatten(1) @ bands + _QUIET).log()
+        return (energy.flatten(1) @ bands.to(energy.dtype) + _QUIET).log()
 
 
 def spectrum_loss(outputs: Tensor, targets: Tensor) -> Tensor:
