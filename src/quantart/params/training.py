@@ -164,7 +164,8 @@ class Stage1Params(Section):
         if self.base.batch_size < 2:
             raise ValueError("base.batch_size 1 leaves no picture for one of the two domains; use at least 2")
         if self.content_from and self.style_from and not self.init_from:
-            raise ValueError("content_from and style_from leave the base unused; set them to null to train from it, or init_from to one of them")
+            remedy = "set them to null to train from it, or init_from to one of them"
+            raise ValueError(f"content_from and style_from leave the base unused; {remedy}")
         self.discriminator.check_input(self.domain.crop)
         if self.base.discriminator_start is not None:
             self.discriminator.check_input(self.base.crop)
