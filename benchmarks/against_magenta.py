@@ -70,13 +70,14 @@ def judge(
             for name, paint in painters.items()
             if pair < REFINED or not name.startswith("refined")
         }
+        colours, scenes = colour_statistics(y), {network: texture_of(net, x) for network, net in networks.items()}
         for name, picture in painted.items():
-            row = {"colour": colour_distance(colour_statistics(picture), colour_statistics(y)).item()}
+            row = {"colour": colour_distance(colour_statistics(picture), colours).item()}
             for network, net in networks.items():
                 seen = texture_of(net, picture)
                 distances = [texture_distance(seen, hand).item() for hand in hands[network]]
                 row[f"texture_{network}"] = distances[pair]
-                row[f"structure_{network}"] = structure_distance(seen, texture_of(net, x)).item()
+                row[f"structure_{network}"] = structure_distance(seen, scenes[network]).item()
                 # of one painting in several pairs, each is its own
                 row[f"own_{network}"] = float(distances[pair] <= min(distances))
             rows[name].append(row)
@@ -121,11 +122,10 @@ def main() -> None:
     models = {name: ExperimentStage2.from_pretrained(name).eval() for name in options.models}
     painters: dict[str, Painter] = {name: one_pass(model) for name, model in models.items()}
     painters |= {MAGENTA: MagentaStylizer(), "tinted photograph": match_colours, "photograph": lambda x, y: x}
-    painters["painting's reconstruction"] = lambda x, y: models[options.models[0]].decode(
-        models[options.models[0]].style_latents(y)
-    )
+    first = models[options.models[0]]
+    painters["painting's reconstruction"] = lambda x, y: first.decode(first.style_latents(y))
     if options.refine:
-        painters[f"refined {options.refine}"] = refined(models[options.models[0]], options.refine)
+        painters[f"refined {options.refine}"] = refined(first, options.refine)
     if options.blind:
         options.blind.mkdir(parents=True)
     rows = judge(
