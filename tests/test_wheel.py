@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 def call(*command: object, folder: Path, path: Path | None = None) -> str:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     if path is not None:
-        environment["PYTHONPATH"] = str(path)
+        environment |= {"PYTHONPATH": str(path), "PATH": f"{path / 'bin'}:{environment['PATH']}"}
     result = subprocess.run(
         [str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
@@ -55,9 +56,29 @@ def test_it_holds_every_module_of_both_packages_and_nothing_else(wheel: Path) ->
         for path in (root / package).rglob("*")
         if path.suffix in {".py", ".html", ".safetensors", ".json", ".md", ".jpg"}
         or path.name == "py.typed"
-        or path.parent.name == "imagenet"
+        or (path.parent.name in {"imagenet", "files"} and path.is_file())
     }
-    assert inside == expected
+    presets = {f"quantart/new_project/files/presets/{file.name}" for file in (ROOT / "presets").glob("*.yaml")}
+    assert inside == expected | presets
+
+
+def test_a_project_made_of_it_runs_again_what_an_upgrade_changes(installed: Path, tmp_path: Path) -> None:
+    for name in ("photos", "paintings"):
+        (tmp_path / name).mkdir()
+        for picture in sorted((ROOT / "data" / "sample" / name).glob("*.jpg"))[:6]:
+            shutil.copy(picture, tmp_path / name)
+    call("quantart", "init", "mine", "--content", "photos", "--style", "paintings", folder=tmp_path, path=installed)
+    assert "custom_unpaired" in call("quantart", "preset", "list", folder=tmp_path / "mine", path=installed)
+
+    def repro() -> list[str]:
+        said = call(sys.executable, "-m", "dvc", "repro", "pair", folder=tmp_path / "mine", path=installed)
+        return re.findall(r"Running stage '(.+)'", said)
+
+    assert sorted(repro()) == ["code", "pair", "prepare@content", "prepare@style"]
+    assert repro() == ["code"]
+    module = installed / "quantart" / "data" / "pairing.py"
+    module.write_text(f"{module.read_text()}\nANOTHER_VERSION = True\n")
+    assert repro() == ["code", "pair"]
 
 
 def test_it_carries_the_licence(wheel: Path) -> None:

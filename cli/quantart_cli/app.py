@@ -13,7 +13,7 @@ from quantart import __version__
 from quantart_cli import pipeline, registry, set_up, use
 
 ORDER = (
-    *("doctor", "preset", "code", "prepare", "pair", "train", "encode", "evaluate", "export"),
+    *("init", "doctor", "preset", "code", "prepare", "pair", "train", "encode", "evaluate", "export"),
     *("compare", "import-checkpoint", "stylize", "demo", "serve", "registry", "ui", "sync", "summary"),
 )
 """The commands in the order in which one meets them."""

@@ -1,10 +1,11 @@
-"""Commands that set a project up: doctor, preset."""
+"""Commands that set a project up: init, doctor, preset."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Exit, Typer
+from typer import Argument, Exit, Option, Typer
 
 from quantart_cli.options import SET_UP, current_project
 
@@ -14,6 +15,23 @@ app = Typer()
 preset_app = Typer(no_args_is_help=True)
 PRESET = "Fill params.yaml for a task of the paper, or for your own pictures."
 app.add_typer(preset_app, name="preset", rich_help_panel=SET_UP, help=PRESET)
+
+
+@app.command(rich_help_panel=SET_UP)
+def init(
+    folder: Annotated[Path, Argument(help="New folder, or one that is no project yet.")],
+    content: Annotated[
+        Path | None, Option(help="Your photographs, which stay where they are. Default: an empty folder data/photos.")
+    ] = None,
+    style: Annotated[Path | None, Option(help="Your paintings, likewise. Default: data/paintings.")] = None,
+) -> None:
+    """Make a project for your own pictures, with git and DVC. No existing file is changed.
+
+    Example: quantart init mine --content my/photos --style my/paintings
+    """
+    from quantart.new_project import start_project
+
+    print(start_project(folder, content, style))
 
 
 @app.command(rich_help_panel=SET_UP)

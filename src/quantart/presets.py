@@ -105,7 +105,7 @@ def use_preset(project: Project, name: str) -> str:
     before = path.read_bytes()
     head = (
         f"Preset {preset.name}: {preset.summary}. What it needs and how to run it: {_shown(preset.file)}.\n"
-        "Everything that decides the result of a run. What each parameter means, with its range: src/quantart/params/."
+        "Everything that decides the result of a run. What each parameter means, with its range: quantart/params/."
     )
     changed = tuple(f"{change.key}." for change in differing)
     own = {key: text for key, text in read_comments(before.decode()).items() if not f"{key}.".startswith(changed)}
@@ -122,7 +122,7 @@ def use_preset(project: Project, name: str) -> str:
 def _files(project: Project) -> list[Path]:
     folder = project.root / "presets"
     if not folder.is_dir():
-        remedy = "copy the repository's presets/ into this project; the installed package has none"
+        remedy = "`quantart init FOLDER` makes a project that has them: copy its presets/"
         raise UserError(f"{folder}: not found", remedy)
     return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith(("_", ".")))
 

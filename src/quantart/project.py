@@ -103,7 +103,10 @@ def find_project() -> Project:
     for folder in [start] if chosen else [start, *start.parents]:
         if (folder / "params.yaml").is_file():
             return Project(folder)
-    raise UserError(f"{start}: no params.yaml here or in a folder above", "go to a QuantArt project first")
+    raise UserError(
+        f"{start}: no params.yaml here or in a folder above",
+        "go to a QuantArt project, or make one: `quantart init FOLDER`",
+    )
 
 
 def tracked_root(project: Project | None, *, otherwise: str = "", enough: bool = True) -> Path:

@@ -216,7 +216,8 @@ def test_outside_of_a_project_it_says_so(
     monkeypatch.delenv("QUANTART_PROJECT", raising=False)
     monkeypatch.chdir(tmp_path)
     said = mistake("encode --domain style", monkeypatch, capsys)
-    assert said == f"error: {tmp_path}: no params.yaml here or in a folder above; go to a QuantArt project first\n"
+    there = f"error: {tmp_path}: no params.yaml here or in a folder above; "
+    assert said == f"{there}go to a QuantArt project, or make one: `quantart init FOLDER`\n"
 
 
 def test_a_domain_with_no_picture_is_named(

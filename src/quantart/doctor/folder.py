@@ -60,7 +60,7 @@ def check_dvc(root: Path) -> Finding:
     """Whether DVC's cache is writable and has the outputs that `dvc.lock` lists."""
     folder = root / ".dvc"
     if not folder.is_dir() or not (root / "dvc.yaml").is_file():
-        return fails(f"{root} has no DVC pipeline (.dvc and dvc.yaml)", "go to a clone of the project")
+        return fails(f"{root} has no DVC pipeline (.dvc and dvc.yaml)", "`quantart init FOLDER` makes a project")
     # DVC's own settings, of this project, this user and this machine
     cache = Path(folder, Config(str(folder))["cache"].get("dir") or "cache")
     try:
