@@ -28,6 +28,8 @@ PLACES = {
 """Where each of them goes in a project; `presets` keeps its name."""
 KEPT = {".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"}
 """What may be there already, as in a new repository."""
+COMMENTS = 35  # column of params.yaml in which they begin
+SHOWN = 3  # of the files that are there already, in a message
 FOLDERS: dict[Domain, str] = {"content": "data/photos", "style": "data/paintings"}
 CODE = (
     "      - src/quantart\n",
@@ -54,7 +56,8 @@ def start_project(folder: Path, content: Path | None = None, style: Path | None 
     texts = _texts(named)
     kept = sorted(place for place in KEPT if os.path.lexists(folder / place))
     if taken := [place for place in texts if place not in KEPT and os.path.lexists(folder / place)]:
-        raise UserError(f"{folder}: {', '.join(taken)}: there already", "nothing was written; name another folder")
+        shown = ", ".join(taken[:SHOWN]) + (f" and {len(taken) - SHOWN} more" if len(taken) > SHOWN else "")
+        raise UserError(f"{folder}: {shown}: there already", "nothing was written; name another folder")
     with ExitStack() as undo:
         try:
             for domain, place in FOLDERS.items():
@@ -84,9 +87,9 @@ def _texts(named: dict[Domain, str]) -> dict[str, str]:
     files |= {f"presets/{preset.name}": preset for preset in sorted((FILES / "presets").glob("*.yaml"))}
     texts = {place: file.read_text(encoding="utf8") for place, file in files.items()}
     for domain, source in named.items():
-        value = f"  {domain}: {as_yaml(source)}"
-        line = re.compile(rf"^  {domain}: .*?(?=\s+#|$)", re.MULTILINE)
-        texts["params.yaml"] = line.sub(lambda found: value.ljust(len(found[0])), texts["params.yaml"], count=1)  # noqa: B023
+        line = f"  {domain}: {as_yaml(source)}".ljust(COMMENTS - 1) + " "
+        replaced = re.sub(rf"(?m)^  {domain}: [^#\n]*", line.replace("\\", r"\\"), texts["params.yaml"], count=1)
+        texts["params.yaml"] = replaced
     texts["dvc.yaml"] = texts["dvc.yaml"].replace(*CODE)
     return texts
 
