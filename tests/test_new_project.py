@@ -82,7 +82,9 @@ def test_an_existing_file_is_named_and_nothing_written(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
     assert not (tmp_path / ".git").exists()
     start_project(tmp_path / "mine")
-    assert re.search(r"mine: params.yaml, dvc.yaml, presets/_paper.yaml and \d+ more: there", refusal(tmp_path / "mine"))
+    assert re.search(
+        r"mine: params.yaml, dvc.yaml, presets/_paper.yaml and \d+ more: there", refusal(tmp_path / "mine")
+    )
     assert refusal(tmp_path / "dvc.yaml") == f"{tmp_path / 'dvc.yaml'}: cannot be made: File exists"
 
 
