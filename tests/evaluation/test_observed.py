@@ -9,7 +9,8 @@ from quantart.evaluation.methods import ADAIN, BASELINES, CONTENT_DECODED, COPIE
 from quantart.evaluation.observed import Observed, PairRenderer, Perception, RecentlyUsed, observe
 from quantart.evaluation.task import TransferTask
 from quantart.images.arrays import pixels_to_float
-from quantart.models.fidelity import Fidelity, FidelityControl
+from quantart.models.alpha_beta import Fidelity
+from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.metrics import MODEL
 

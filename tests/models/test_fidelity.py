@@ -13,7 +13,8 @@ from torch import Tensor
 
 from quantart.errors import UserError
 from quantart.models import fidelity
-from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, checked_fidelity, mixed_decoder
+from quantart.models.alpha_beta import ALPHA_OF, Fidelity, checked_fidelity
+from quantart.models.fidelity import FidelityControl, mixed_decoder
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.vocabulary.names import Variant
 

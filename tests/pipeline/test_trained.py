@@ -12,7 +12,7 @@ from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.images.arrays import encode_png
 from quantart.images.decode import decode_image
-from quantart.models.pretrained import WEIGHTS, file_sha256
+from quantart.models.folder import WEIGHTS, file_sha256
 from quantart.models.shipped import SHIPPED, shipped
 from quantart.pipeline import compare, evaluate, export
 from quantart.pipeline.trained import named_run, run_network

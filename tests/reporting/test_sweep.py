@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from quantart.evaluation.resampling import Estimate
 from quantart.images.decode import read_image
 from quantart.losses.lpips import LPIPS
-from quantart.models.fidelity import Fidelity
+from quantart.models.alpha_beta import Fidelity
 from quantart.reporting.sweep import Sweep
 from tests.reporting.results import transfer_result
 

@@ -26,7 +26,7 @@ from quantart.errors import UserError
 from quantart.images.arrays import Picture, encode_png
 from quantart.images.decode import decode_image
 from quantart.models.fidelity import FidelityControl
-from quantart.models.pretrained import file_sha256
+from quantart.models.folder import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SUMS, write_checksums

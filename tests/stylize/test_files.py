@@ -17,7 +17,8 @@ from PIL import Image
 from quantart.errors import StoppedBySignal, UserError
 from quantart.images.arrays import Picture, write_image
 from quantart.images.decode import read_image
-from quantart.models.fidelity import Fidelity, FidelityControl
+from quantart.models.alpha_beta import Fidelity
+from quantart.models.fidelity import FidelityControl
 from quantart.project import Project
 from quantart.stylize.files import Stylized, named_networks, project_networks, stylize_files
 from quantart.stylize.plan import make_plan

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from quantart.stylize.stylizer import LatentCache, content_hash
+from quantart.stylize.cache import LatentCache, content_hash
 
 FOUR_BYTES = torch.zeros(1)
 

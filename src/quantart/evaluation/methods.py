@@ -10,7 +10,8 @@ from torch import Tensor
 
 from quantart.components import style_transfer
 from quantart.losses.colour import from_lab, to_lab
-from quantart.models.fidelity import Fidelity, FidelityControl
+from quantart.models.alpha_beta import Fidelity
+from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.refining import refine
 

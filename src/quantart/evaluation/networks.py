@@ -15,7 +15,8 @@ from quantart.errors import UserError
 from quantart.losses.backbones import architecture, check_known, layers_of
 from quantart.losses.lpips import LPIPS
 from quantart.losses.weights import SHIPPED, load_backbone, read_weights, torchvision_file, used_for_features
-from quantart.models.pretrained import file_sha256, load_strictly
+from quantart.models.folder import file_sha256
+from quantart.models.pretrained import load_strictly
 from quantart.vocabulary.names import FeatureNetworkName
 
 # the published FID network's file is named after its checksum: `…inception-2015-12-05-6726825d.pth`

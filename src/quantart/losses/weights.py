@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from quantart.errors import UserError
 from quantart.losses.backbones import architecture, check_known
-from quantart.models.pretrained import file_sha256, load_strictly
+from quantart.models.folder import file_sha256
+from quantart.models.pretrained import load_strictly
 from quantart.models.reference_file import read_state_dict
 from quantart.vocabulary.names import FeatureNetworkName
 

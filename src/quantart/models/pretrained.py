@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from copy import deepcopy
@@ -17,11 +16,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from quantart.errors import UserError
+from quantart.models.folder import CONFIG, WEIGHTS, read_config
 from quantart.models.shipped import SHIPPED, Part, shipped
-
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-DISCRIMINATOR = "discriminator.safetensors"  # beside an imported VQGAN, for fine-tuning
 
 # keywords of Hugging Face's `from_pretrained` that concern a download, and those with the value that always holds here
 DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "proxies", "resume_download", "token")
@@ -87,7 +83,7 @@ class Pretrained(nn.Module):
                 known = ", ".join(["subfolder", "map_location", *DOWNLOAD])
                 raise UserError(f"from_pretrained({name}={value!r}): not supported", f"leave it out; known are {known}")
         folder = Path(shipped(cls.shipped_part) if folder == SHIPPED else folder, subfolder)
-        config = _read_config(folder)
+        config = read_config(folder)
         if config.pop("model", None) != cls.__name__:
             raise UserError(f"{folder / CONFIG}: describes no {cls.__name__}", f'it needs "model": "{cls.__name__}"')
         try:
@@ -134,29 +130,8 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], source: str, *, 
     network.load_state_dict(state, assign=assign)
 
 
-def file_sha256(path: Path) -> str:
-    """The file's checksum in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def some(keys: Iterable[str], most: int = 8) -> str:
     """The first keys by name, and how many more there are."""
     ordered = sorted(keys)
     shown = ", ".join(ordered[:most])
     return f"{shown} and {len(ordered) - most} more" if len(ordered) > most else shown
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf8"))
-    except OSError:
-        remedy = f"a model's folder has {CONFIG} and {WEIGHTS}"
-        if not folder.exists():
-            remedy += "; `hf download OWNER/NAME --local-dir FOLDER` fetches one from the hub"
-        raise UserError(f"{folder}: holds no model", remedy) from None
-    except ValueError as error:
-        raise UserError(f"{folder / CONFIG}: not valid JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{folder / CONFIG}: not a JSON object")
-    return config

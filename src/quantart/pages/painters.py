@@ -16,7 +16,8 @@ from mlflow.pyfunc import FLAVOR_NAME
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, resize
 from quantart.images.decode import decode_image, named, read_file
-from quantart.models.fidelity import Fidelity, FidelityControl, checked_fidelity
+from quantart.models.alpha_beta import Fidelity, checked_fidelity
+from quantart.models.fidelity import FidelityControl
 from quantart.models.shipped import SHIPPED
 from quantart.pages.stopping import allow_stopping
 from quantart.project import Project

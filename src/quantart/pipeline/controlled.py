@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from accelerate import PartialState
 
 from quantart.errors import UserError
-from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl, checked_fidelity
+from quantart.models.alpha_beta import ALPHA_OF, Fidelity, checked_fidelity
+from quantart.models.fidelity import FidelityControl
 from quantart.models.shipped import SHIPPED
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline.measure import FidelitySettings, model_fidelity

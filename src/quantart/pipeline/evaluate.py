@@ -22,7 +22,7 @@ from quantart.errors import UserError
 from quantart.evaluation.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.networks import assign_weights
 from quantart.machine.device import chosen_device, default_device
-from quantart.models.pretrained import file_sha256
+from quantart.models.folder import file_sha256
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.params.evaluation import EvaluateParams
 from quantart.params.training import SMALLEST_PAINTING

@@ -17,7 +17,7 @@ from quantart.data.licences import licences
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
-from quantart.models.pretrained import CONFIG
+from quantart.models.folder import CONFIG
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.controlled import other_variant
 from quantart.pipeline.trained import LICENCE, named_run, project_network, run_network

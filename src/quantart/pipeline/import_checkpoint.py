@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 
 from quantart.errors import UserError
 from quantart.machine.whole import fresh_folder, put_in_place, remove
-from quantart.models.pretrained import DISCRIMINATOR, WEIGHTS, file_sha256, save_weights
+from quantart.models.folder import DISCRIMINATOR, WEIGHTS, file_sha256
+from quantart.models.pretrained import save_weights
 from quantart.models.reference import Imported, Network, open_reference
 from quantart.models.reference_config import Settings, read_config
 from quantart.models.stage_2 import ExperimentStage2

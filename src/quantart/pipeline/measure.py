@@ -22,7 +22,8 @@ from quantart.evaluation.observed import PairRenderer, Perception
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.images.arrays import Picture, write_image
 from quantart.losses.lpips import LPIPS
-from quantart.models.fidelity import ALPHA_OF, Fidelity, FidelityControl
+from quantart.models.alpha_beta import ALPHA_OF, Fidelity
+from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.reporting.grids import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid

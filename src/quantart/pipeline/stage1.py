@@ -12,7 +12,7 @@ from typing import get_args
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
-from quantart.models.pretrained import DISCRIMINATOR
+from quantart.models.folder import DISCRIMINATOR
 from quantart.models.shipped import Part, model_folder
 from quantart.params import Params
 from quantart.params.training import VQGAN_KEYS

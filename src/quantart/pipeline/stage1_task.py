@@ -19,7 +19,7 @@ from quantart.errors import UserError
 from quantart.evaluation.stage1_validation import validate_reconstructions
 from quantart.losses.lpips import LPIPS
 from quantart.losses.stage_1 import Stage1Loss
-from quantart.models.pretrained import DISCRIMINATOR
+from quantart.models.folder import DISCRIMINATOR
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.training.loop import TrainingTask
 from quantart.training.stage1_objective import Stage1Objective

@@ -9,7 +9,7 @@ from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.models.pretrained import file_sha256
+from quantart.models.folder import file_sha256
 from quantart.models.shipped import model_folder
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.stage2_task import TransferData, make_task

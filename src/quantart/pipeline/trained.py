@@ -16,7 +16,7 @@ from accelerate.utils import broadcast_object_list
 from mlflow.entities import Run
 
 from quantart.errors import UserError
-from quantart.models.pretrained import CONFIG, WEIGHTS, file_sha256
+from quantart.models.folder import CONFIG, WEIGHTS, file_sha256
 from quantart.models.shipped import SHIPPED, shipped, shipped_training
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2

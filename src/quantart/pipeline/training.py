@@ -15,7 +15,8 @@ from accelerate import Accelerator
 from quantart.errors import UserError
 from quantart.machine.disk import room_for, writing
 from quantart.machine.whole import whole_folder
-from quantart.models.pretrained import WEIGHTS, Pretrained, file_sha256
+from quantart.models.folder import WEIGHTS, file_sha256
+from quantart.models.pretrained import Pretrained
 from quantart.params import Params
 from quantart.params.training import TrainingParams
 from quantart.pipeline.stages import split_name, stage_parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from quantart.evaluation.resampling import Estimate
-from quantart.models.fidelity import ALPHA_OF
+from quantart.models.alpha_beta import ALPHA_OF
 from quantart.stylize.sizes import DEFAULT_SIZE, MIN_SIDE
 from quantart.tracking.lineage import DataUsed
 from quantart.vocabulary.metrics import larger_is_better

@@ -17,7 +17,7 @@ from quantart.evaluation.evaluate import EvaluationResult
 from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, REFINED, STYLE_VQGAN
 from quantart.losses.lpips import LPIPS
 from quantart.machine.whole import write_whole
-from quantart.models.fidelity import Fidelity
+from quantart.models.alpha_beta import Fidelity
 from quantart.vocabulary.metrics import STRUCTURE, TEXTURE
 
 # without the copies, whose distance of zero would squeeze the rest

@@ -19,7 +19,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
 
 from quantart.errors import UserError
-from quantart.models.pretrained import file_sha256
+from quantart.models.folder import file_sha256
 
 SUMS = "SHA256SUMS"
 SHA256_TAG = "sha256"

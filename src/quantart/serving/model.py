@@ -19,7 +19,8 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from quantart.errors import UserError
 from quantart.images.arrays import encode_png
 from quantart.machine.device import default_device
-from quantart.models.fidelity import Fidelity, FidelityControl
+from quantart.models.alpha_beta import Fidelity
+from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.serving.folder import SUMS, check_networks, served_version
 from quantart.serving.requests import Limits, Row, read_fidelity, read_refine, read_rows, read_size

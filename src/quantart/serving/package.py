@@ -21,8 +21,9 @@ from mlflow.types.schema import AnyType
 
 from quantart.images.arrays import Picture, encode_png
 from quantart.imports import PACKAGE, checksums
-from quantart.models.fidelity import ALPHA_OF, FidelityControl
-from quantart.models.pretrained import file_sha256
+from quantart.models.alpha_beta import ALPHA_OF
+from quantart.models.fidelity import FidelityControl
+from quantart.models.folder import file_sha256
 from quantart.models.shipped import SHIPPED
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import CHALLENGER, RegisteredVersion

@@ -16,8 +16,8 @@ import pandas as pd
 from quantart.errors import UserError
 from quantart.images.arrays import Picture
 from quantart.images.decode import ImageError, TooLargeError, decode_image, stored_size
+from quantart.stylize.painter import STYLE_CACHE
 from quantart.stylize.sizes import MIN_SIDE, check_sides, check_steps, painted_size
-from quantart.stylize.stylizer import STYLE_CACHE
 
 COLUMNS = ("content", "style")
 SEND = "send a picture file's bytes, their base64 (standard or url-safe), or a data: URI"

@@ -23,7 +23,7 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from quantart.errors import UserError
 from quantart.machine.disk import writing
 from quantart.machine.loopback import reachable
-from quantart.models.pretrained import file_sha256
+from quantart.models.folder import file_sha256
 from quantart.models.shipped import SHIPPED
 from quantart.serving.folder import SHA256_TAG, SUMS, check_networks, loadable
 from quantart.serving.package import package_shipped

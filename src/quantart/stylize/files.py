@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, write_image
@@ -15,16 +15,19 @@ from quantart.images.decode import ImageError, decode_image, named, read_file, s
 from quantart.machine.claim import claimed
 from quantart.machine.device import default_device
 from quantart.machine.progress import progress
-from quantart.models.fidelity import Fidelity, FidelityControl, checked_fidelity
-from quantart.models.pretrained import WEIGHTS
+from quantart.models.alpha_beta import Fidelity, checked_fidelity
+from quantart.models.folder import WEIGHTS
 from quantart.models.shipped import SHIPPED
-from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import Project
 from quantart.stylize.grids import write_grids
 from quantart.stylize.plan import Plan
 from quantart.stylize.refine_progress import RefineProgress
 from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, check_steps, painted_size
-from quantart.stylize.stylizer import Stylizer
+
+if TYPE_CHECKING:
+    from quantart.models.fidelity import FidelityControl
+    from quantart.models.stage_2 import ExperimentStage2
+    from quantart.stylize.painter import Painter
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +52,7 @@ def project_networks(
         log.info("%s: painting with %s, the model that comes with quantart", why, SHIPPED)
         return named_networks([SHIPPED], alpha, beta)
     fidelity = checked_fidelity(alpha, beta, project.trained_variants, params.export.variant)
-    opened = [ExperimentStage2.from_pretrained(project.stage2_model(variant)) for variant in fidelity.variants]
-    return _ready(opened), fidelity
+    return _ready([_opened(project.stage2_model(variant)) for variant in fidelity.variants]), fidelity
 
 
 def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) -> tuple[FidelityControl, Fidelity]:
@@ -66,17 +68,17 @@ def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) ->
     found: list[ExperimentStage2] = []
     for model in models:
         if model == SHIPPED:
-            painter = ExperimentStage2.from_pretrained(SHIPPED)
+            painter = _opened(SHIPPED)
             found += [painter, painter.without_codebooks()]
             continue
         package = _download(model) if is_address(model) else Path(model)
         if not (is_address(model) or (package / PACKAGED).is_file()):
-            found.append(ExperimentStage2.from_pretrained(package))
+            found.append(_opened(package))
             continue
         inside = sorted(file.parent for file in package.rglob(WEIGHTS))
         if not inside:
             raise UserError(f"--model {model}: holds no QuantArt network (no {WEIGHTS} in it)")
-        found += map(ExperimentStage2.from_pretrained, inside)
+        found += map(_opened, inside)
         if alpha is None and len(models) == 1:
             alpha = _default_alpha(package)
     if len(found) > 2:
@@ -90,7 +92,15 @@ def is_address(model: str) -> bool:
     return ":/" in model
 
 
+def _opened(folder: str | Path) -> ExperimentStage2:
+    from quantart.models.stage_2 import ExperimentStage2  # torch takes a second to import
+
+    return ExperimentStage2.from_pretrained(folder)
+
+
 def _ready(networks: list[ExperimentStage2]) -> FidelityControl:
+    from quantart.models.fidelity import FidelityControl
+
     return FidelityControl.of(*networks).to(default_device())
 
 
@@ -148,6 +158,8 @@ def stylize_files(
         UserError: no picture can have that size or be refined so often, or a picture can't be written.
         StoppedBySignal: SIGINT or SIGTERM came while pictures were refined; the last one is written as it then was.
     """
+    from quantart.stylize.stylizer import Stylizer
+
     check_size(size)
     check_steps(refine)
     stylizer = Stylizer(networks)
@@ -201,7 +213,7 @@ def _decoded_content(file: Path, size: int | None, refined: bool, skipped: list[
     return picture
 
 
-def _seen_styles(plan: Plan, stylizer: Stylizer, skipped: list[ImageError]) -> dict[int, Picture]:
+def _seen_styles(plan: Plan, stylizer: Painter[Any, Any], skipped: list[ImageError]) -> dict[int, Picture]:
     """Usable styles by index in the plan, already scaled to the network's size to save memory."""
     styles: dict[int, Picture] = {}
     for place, file in enumerate(plan.styles):

@@ -24,7 +24,7 @@ from quantart.components.distributed import from_first, rank, world_size
 from quantart.errors import UserError
 from quantart.machine.disk import writing
 from quantart.machine.whole import remove, whole_folder, write_whole
-from quantart.models.pretrained import file_sha256
+from quantart.models.folder import file_sha256
 from quantart.training.means import Means
 
 log = logging.getLogger(__name__)
