@@ -124,6 +124,7 @@ def stylize(
             help="Leave pictures that are there: go on after a stop, or share the folder with other processes.",
         ),
     ] = False,
+    show: Annotated[bool, Option("--show", help="Show the pictures, or the grid, if this is a terminal.")] = False,
 ) -> None:
     """Paint each photograph in the manner of each painting. With several paintings, add a grid of all results.
 
@@ -146,6 +147,10 @@ def stylize(
     for reason in stylized.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     print(stylized.summary)
+    if show:
+        from quantart.stylize.show import show_pictures
+
+        show_pictures(stylized.written[-stylized.grids :] if stylized.grids else stylized.written)
     if stylized.skipped:
         raise Exit(1)
 
