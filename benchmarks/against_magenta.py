@@ -4,7 +4,8 @@
 
 On the project's held-out test pairs, at `data.resolution`. Texture, structure and colour are those of `quantart
 evaluate` (docs/evaluation.md); `own` is the share of outputs whose nearest painting in texture, among all paintings of
-the pairs, is their own. Refined is the answer of the first model after so many steps, on the first 12 pairs alone.
+the pairs, is their own. Refined is the answer of the first model after so many steps, on the first 12 pairs alone. The
+last rows are differences of two methods on the same pairs.
 
 `--blind` writes each pair as one picture for a viewer who must not know which is which: photograph and painting above,
 the first model and Magenta's network below in random order; the order is written beside the folder.
@@ -102,6 +103,11 @@ def table(rows: Mapping[str, list[dict[str, float]]], sharing: Sharing) -> str:
     return "\n".join(lines)
 
 
+def difference(rows: Mapping[str, list[dict[str, float]]], one: str, other: str) -> list[dict[str, float]]:
+    """Of two methods on each pair: its interval is narrower than both methods' own."""
+    return [{metric: a[metric] - b[metric] for metric in a} for a, b in zip(rows[one], rows[other], strict=False)]
+
+
 def shown(values: np.ndarray, sharing: Sharing) -> str:
     influence = torch.from_numpy((values - values.mean()) / len(values))
     found: Estimate = estimate(float(values.mean()), influence, sharing)
@@ -124,8 +130,10 @@ def main() -> None:
     painters |= {MAGENTA: MagentaStylizer(), "tinted photograph": match_colours, "photograph": lambda x, y: x}
     first = models[options.models[0]]
     painters["painting's reconstruction"] = lambda x, y: first.decode(first.style_latents(y))
+    best = options.models[0]
     if options.refine:
-        painters[f"refined {options.refine}"] = refined(first, options.refine)
+        best = f"refined {options.refine}"
+        painters[best] = refined(first, options.refine)
     if options.blind:
         options.blind.mkdir(parents=True)
     rows = judge(
@@ -134,6 +142,8 @@ def main() -> None:
         [pixels_to_float(styles.centre([style], side)) for _, style in pairs],
         options.blind,
     )
+    for name in dict.fromkeys([*options.models, best]):
+        rows[f"{name} minus {MAGENTA}"] = difference(rows, name, MAGENTA)
     print(table(rows, Sharing.of(*zip(*pairs, strict=True))))
 
 
