@@ -95,6 +95,12 @@ def test_a_repository_of_another_user_is_not_made_anew(project: Path, monkeypatc
     assert f"safe.directory {project}`" in row.remedy
 
 
+def test_a_broken_repository_is_not_taken_for_another_users(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    row = check_git(tmp_path)
+    assert (row.state, row.remedy) == (State.fails, f"`git -C {tmp_path} init`")
+
+
 def test_without_git_it_fails(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(project))
     assert check_git(project).state is State.fails

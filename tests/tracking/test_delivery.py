@@ -65,7 +65,7 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     @contextmanager
     def away() -> Iterator[None]:
         with monkeypatch.context() as patch:
-            for name in ("create_run", "update_run", "log_batch", "log_artifacts", "set_tag", "set_terminated"):
+            for name in ("create_run", "update_run", "log_batch", "log_artifacts", "set_terminated"):
                 patch.setattr(MlflowClient, name, down)
             yield
 
@@ -144,7 +144,7 @@ def test_a_request_whose_answer_is_lost_is_not_logged_twice(project: Path, monke
 
         return call
 
-    for name in ("create_run", "log_batch", "log_artifacts", "set_tag", "set_terminated"):
+    for name in ("create_run", "log_batch", "log_artifacts", "set_terminated"):
         monkeypatch.setattr(MlflowClient, name, losing(name))
     monkeypatch.setattr(courier, "GRACE", 60)
     with stage_run(project, family="s", name="lost", params={}) as run:

@@ -42,8 +42,9 @@ def check_permission(root: Path) -> Finding:
 def check_git(root: Path) -> Finding:
     if shutil.which("git") is None:
         return fails("not installed", "install git: DVC needs it")
-    if _git(root, "rev-parse", "--is-inside-work-tree") != "true":
-        if any((folder / ".git").exists() for folder in (root, *root.parents)):
+    inside = _run_git(root, "rev-parse", "--is-inside-work-tree")
+    if inside.stdout.strip() != "true":
+        if "safe.directory" in inside.stderr:  # in git's advice, whatever its language
             trust = f"`git config --global --add safe.directory {root}` if its owner is to be trusted"
             return fails(f"git refuses the repository of {root}, of which another user is the owner", trust)
         return fails(f"{root} is in no git repository", f"`git -C {root} init`")
@@ -92,10 +93,13 @@ def _untracked(root: Path, named: str) -> bool:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    # without optional locks: `git status` would rewrite its index
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = _run_git(root, *arguments)
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _run_git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # without optional locks: `git status` would rewrite its index
+    return subprocess.run(["git", "--no-optional-locks", "-C", str(root), *arguments], capture_output=True, text=True)

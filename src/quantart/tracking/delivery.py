@@ -35,6 +35,7 @@ class Delivery:
         self._spool = spool
         self._client = MlflowClient()
         self._newest: dict[str, tuple[int, int]] = {}
+        self._new = False  # whether all metrics that the run has were logged here
 
     def rest(self) -> Iterator[None]:
         """Deliver what is in the spool, whose lock the caller holds; yields after each event.
@@ -48,6 +49,7 @@ class Delivery:
                     self._deliver(**event)
                 except BaseException:  # the store may have it or not
                     self._newest.clear()
+                    self._new = False
                     raise
                 if event["kind"] == END and path == self._spool.events()[-1]:
                     self._spool.remove()
@@ -91,10 +93,11 @@ class Delivery:
             _check_goes_on(run_id, name)
             self._client.update_run(run_id, "RUNNING", None if known else run_name(name, tags, run_id))
             run = TrackedRun(run_id)
+            run.set_tags(tags)
         else:
             run = TrackedRun.create(name, tags, time)
+            self._new = True
         self._spool.found(run.run_id)
-        run.set_tags(tags)
         run.params(params)
         if datasets:
             run.datasets([DataUsed(**data) for data in datasets])
@@ -113,7 +116,7 @@ class Delivery:
     def _newest_of(self, run: TrackedRun, key: str) -> tuple[int, int]:
         """Highest step and time in the metric's history; -1 if it is empty."""
         if key not in self._newest:
-            history = self._client.get_metric_history(run.run_id, key)
+            history = [] if self._new else self._client.get_metric_history(run.run_id, key)
             points = [(-1, -1), *((metric.step, metric.timestamp) for metric in history)]
             self._newest[key] = max(step for step, _ in points), max(time for _, time in points)
         return self._newest[key]

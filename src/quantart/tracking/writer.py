@@ -12,7 +12,7 @@ from typing import Any
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
@@ -24,7 +24,7 @@ from quantart.tracking.lineage import DataUsed, description, run_name, tags_of
 from quantart.tracking.spool import now
 from quantart.vocabulary.keys import flatten
 
-BATCH = 100  # parameters that MLflow takes at once
+BATCH = 100  # parameters, or tags, that MLflow takes at once
 LONGEST_PARAM = 500
 REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}  # a run that was deleted, or is gone
 
@@ -69,16 +69,16 @@ class TrackedRun:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         with named_errors(self.run_id):
-            for key, value in tags.items():
-                self._client.set_tag(self.run_id, key, value)
+            for batch in _batches([RunTag(key, value) for key, value in tags.items()]):
+                self._client.log_batch(self.run_id, tags=batch)
 
     def params(self, values: Mapping[str, str]) -> None:
         """Log parameters; one that the run has with another value, which MLflow keeps, becomes a tag `latest.…`."""
         with named_errors(self.run_id):
             known = self._client.get_run(self.run_id).data.params
             new = [Param(key, value) for key, value in values.items() if key not in known]
-            for start in range(0, len(new), BATCH):
-                self._client.log_batch(self.run_id, params=new[start : start + BATCH])
+            for batch in _batches(new):
+                self._client.log_batch(self.run_id, params=batch)
         self.set_tags({f"latest.{key}": value for key, value in values.items() if known.get(key, value) != value})
 
     def datasets(self, used: Sequence[DataUsed]) -> None:
@@ -89,6 +89,10 @@ class TrackedRun:
     def end(self, status: str, time: int) -> None:
         with named_errors(self.run_id):
             self._client.set_terminated(self.run_id, status, time)
+
+
+def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
 @contextmanager
