@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# uv, where it is installed, does in seconds what takes pip minutes
+INSTALL := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m \
+  pip install --disable-pip-version-check) --quiet
 
 .PHONY: help setup run demo test test-quick test-faults bench lint audit ui clean lock
 
@@ -14,8 +17,8 @@ setup: $(VENV)/.installed  ## create .venv and install everything (done by the o
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "QuantArt needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(INSTALL) --no-deps -r requirements.lock
+	$(INSTALL) --no-deps -e .
 	touch $@
 
 run: setup  ## run the pipeline on the pictures that params.yaml names, then say what was made
@@ -23,11 +26,13 @@ run: setup  ## run the pipeline on the pictures that params.yaml names, then say
 	quantart summary
 
 demo: setup  ## install what pages in a browser need, and open the one that paints
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	$(INSTALL) -e '.[demo]'
 	quantart demo --open
 
+# two processes; servers' tests in one, for they share addresses
 test: setup  ## run the tests
-	python -m pytest -m "not faults"
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not faults" --ignore=tests/serving
+	OMP_NUM_THREADS=1 python -m pytest -m "not faults" tests/serving
 
 test-quick: setup  ## run the tests to run while working: none that starts processes or trains
 	OMP_NUM_THREADS=1 python -m pytest -q -n 2 --dist loadfile -m "not faults and not slow"
