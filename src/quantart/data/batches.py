@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs
@@ -146,6 +147,9 @@ class PairBatches(_Pairs):
 
     `pairs` are indices of partners in both domains. A batch then holds partners only, cut at the same place. Without
     them content and style are drawn independently.
+
+    All pictures of a step are reduced by one random factor from `min_scale` to 1, at most until the whole short side
+    of the smaller prepared pictures is seen: what a network learns at one size of strokes it does not know at another.
     """
 
     def __init__(
@@ -154,19 +158,34 @@ class PairBatches(_Pairs):
         style: PackedPictures,
         *,
         pairs: Pairs | None = None,
+        min_scale: float = 1.0,
         **options: Unpack[PairOptions],
     ) -> None:
         self._sources = (content, style)
+        self._min_scale = min_scale
+        self._scales = Schedule(1, 1, seed=options["seed"], stream=len(self._sources))
         rows = [np.arange(len(each)) for each in self._sources] if pairs is None else list(np.array(pairs).T)
         super().__init__(rows, partners=pairs is not None, **options)
 
     def __call__(self, step: int) -> PairBatch:
         """This process's pairs of the step."""
+        side = self._side(step)
         crops = [
-            source.crops(rows, self._crop, draws)
+            source.crops(rows, side, draws)
             for source, rows, draws in zip(self._sources, self.rows(step), self._draws(step, 3), strict=True)
         ]
-        return PairBatch(*(pixels_to_float(each.to(self._device, non_blocking=True)) for each in crops))
+        pictures = (pixels_to_float(each.to(self._device, non_blocking=True)) for each in crops)
+        return PairBatch(*(_reduced(each, self._crop) for each in pictures))
+
+    def _side(self, step: int) -> int:
+        scale = 1 - (1 - self._min_scale) * self._scales.draws(step, 1).item()
+        return max(self._crop, min(round(self._crop / scale), *(source.short_side for source in self._sources)))
+
+
+def _reduced(pictures: Tensor, side: int) -> Tensor:
+    if pictures.shape[-1] == side:
+        return pictures
+    return interpolate(pictures, (side, side), mode="bicubic", antialias=True).clamp(-1, 1)
 
 
 class CodeBatch(NamedTuple):

@@ -226,6 +226,9 @@ class PaintingParams(Section):
     """residual blocks at the resolution of the codes"""
     quantize_from: Step = 0
     """step from which the discrete variant is quantised; until then it learns faster"""
+    min_scale: float = Field(1.0, gt=0, le=1)
+    """the pictures of a step are reduced by a random factor from this to 1, so that the network knows several sizes of
+    strokes"""
     perceptual_network: PerceptualNetworkName = "squeezenet1_1"
     """network of the losses of texture, moments and content; another one should judge"""
     texture_weight: Weight = PAINTING_WEIGHTS["texture_weight"]

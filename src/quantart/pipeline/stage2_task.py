@@ -142,6 +142,7 @@ def make_painting(
         seed=params.seed,
         accelerator=accelerator,
         pairs=data.partners,
+        min_scale=painting.min_scale,
     )
     return objective, batches
 
