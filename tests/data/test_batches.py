@@ -88,6 +88,8 @@ def test_a_late_step_costs_no_more_than_the_first(step: int) -> None:
 class Numbers:
     """Pictures that are their own numbers, from `first` on."""
 
+    short_side = 10
+
     def __init__(self, first: int, n: int) -> None:
         self._first = first
         self.files = [f"{first + place}.jpg" for place in range(n)]
@@ -96,10 +98,10 @@ class Numbers:
         return len(self.files)
 
     def crops(self, indices: np.ndarray, side: int, draws: np.ndarray) -> torch.Tensor:
-        """Red is the picture's number, green the place of the cut."""
+        """Red is the picture's number, green the place of the cut, blue the side of the cut."""
         assert draws.shape == (len(indices), 3)
         red, green = torch.from_numpy(self._first + indices), torch.from_numpy(draws[:, 0] * 255)
-        pixels = torch.stack([red, green, green], 1).to(torch.uint8)
+        pixels = torch.stack([red, green, torch.full_like(green, side)], 1).to(torch.uint8)
         return pixels[:, :, None, None].expand(-1, -1, side, side)
 
 
@@ -124,10 +126,13 @@ def test_processes_share_the_joint_batch_of_pictures() -> None:
     assert picture_batches().files(3) == [name for part in parts for name in part.files(3)]
 
 
-def pair_batches(rank: int = 0, world: int = 1, pairs: list[tuple[int, int]] | None = None) -> PairBatches:
+def pair_batches(
+    rank: int = 0, world: int = 1, pairs: list[tuple[int, int]] | None = None, min_scale: float = 1.0
+) -> PairBatches:
     sources: list[Any] = [Numbers(0, 9), Numbers(100, 5)]
     process: Any = SimpleNamespace(process_index=rank, num_processes=world, device=torch.device("cpu"))
-    return PairBatches(*sources, batch_size=4, crop=6, seed=0, accelerator=process, pairs=pairs)
+    options: Any = {"batch_size": 4, "crop": 6, "seed": 0, "accelerator": process}
+    return PairBatches(*sources, pairs=pairs, min_scale=min_scale, **options)
 
 
 def numbers_of(pictures: torch.Tensor, channel: int = 0) -> list[int]:
@@ -162,3 +167,14 @@ def test_processes_share_the_joint_batch_of_pairs(pairs: list[tuple[int, int]] |
     joint, *parts = (pair_batches(*place, pairs=pairs)(3) for place in ((0, 1), (0, 2), (1, 2)))
     for domain in range(2):
         assert torch.equal(joint[domain], torch.cat([part[domain] for part in parts]))
+
+
+def test_all_pictures_of_a_step_are_reduced_by_the_same_random_factor() -> None:
+    sides = Counter[int]()
+    for step in range(60):
+        content, style = pair_batches(min_scale=0.5)(step)
+        assert content.shape == style.shape == (4, 3, 6, 6)
+        (side,) = set(numbers_of(content, 2) + numbers_of(style, 2))
+        sides[side] += 1
+    assert sorted(sides) == [6, 7, 8, 9, 10]  # 6 to 12, but no more than the pictures have
+    assert {side for step in range(9) for side in numbers_of(pair_batches()(step).content, 2)} == {6}
