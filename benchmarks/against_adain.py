@@ -29,7 +29,7 @@ from quantart.data.pictures import PackedPictures
 from quantart.evaluation import methods
 from quantart.evaluation.evaluate import EvaluationResult, evaluate_transfer
 from quantart.evaluation.magenta import MagentaStylizer
-from quantart.evaluation.methods import ADAIN, MAGENTA, Painter, Rendering
+from quantart.evaluation.methods import Painter, Rendering
 from quantart.evaluation.metrics import delta_e
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import PairRenderer, Perception
@@ -41,6 +41,7 @@ from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import gram_matrix, relative_distance
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.project import find_project
+from quantart.vocabulary.methods import ADAIN, MAGENTA
 
 BETAS = (0.6, 0.8, 1.0)
 CONTENT, GRAM, KERNEL = "perceptual_squeezenet1_1", "gram_squeezenet1_1", "kd_efficientnet_lite0"

@@ -25,10 +25,11 @@ from torch import Tensor
 
 from quantart.data.pairs import read_pairs
 from quantart.data.pictures import PackedPictures
+from quantart.evaluation.estimates import Estimate
 from quantart.evaluation.magenta import MagentaStylizer
 from quantart.evaluation.methods import match_colours
 from quantart.evaluation.metrics import colour_distance, colour_statistics
-from quantart.evaluation.resampling import Estimate, Sharing, estimate
+from quantart.evaluation.resampling import Sharing, estimate
 from quantart.evaluation.texture import Texture, structure_distance, texture_distance, texture_of
 from quantart.images.arrays import pixels_to_float, to_arrays, write_image
 from quantart.losses.lpips import LPIPS

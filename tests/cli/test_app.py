@@ -163,6 +163,12 @@ def test_help_imports_nothing_heavy() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_summary_does_not_import_torch() -> None:
+    code = "import sys, quantart.pipeline.summary; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout == "False\n"
+
+
 def test_a_mistake_in_a_real_process_is_a_sentence_and_exit_code_2(project: Path) -> None:
     (project / "params.yaml").write_text("seed: 0\ndata: photos\n")
     command = [sys.executable, "-m", "quantart_cli", "prepare", "--domain", "content"]

@@ -8,19 +8,18 @@ import torch
 
 from quantart.data.pictures import PackedPictures
 from quantart.evaluation import methods, metrics
+from quantart.evaluation.estimates import rows_of
 from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.latents import latent_content, latent_style
-from quantart.evaluation.methods import BASELINES
 from quantart.evaluation.observed import PairRenderer, Perception
 from quantart.evaluation.set_distances import frechet_distance
-from quantart.evaluation.summary import rows_of
 from quantart.evaluation.task import ReconstructionTask, TransferTask
 from quantart.evaluation.texture import structure_distance, texture_distance, texture_of
 from quantart.images.arrays import pixels_to_float, to_arrays
 from quantart.losses.colour import to_lab
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.methods import BASELINES, MODEL
 from quantart.vocabulary.names import Domain
 
 LPIPS_NAME, GRAM, FD = "perceptual_squeezenet1_1", "gram_squeezenet1_1", "fd_squeezenet1_1"

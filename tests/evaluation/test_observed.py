@@ -5,14 +5,13 @@ import pytest
 import torch
 
 from quantart.evaluation import methods
-from quantart.evaluation.methods import ADAIN, BASELINES, CONTENT_DECODED, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.observed import Observed, PairRenderer, Perception, RecentlyUsed, observe
 from quantart.evaluation.task import TransferTask
 from quantart.images.arrays import pixels_to_float
 from quantart.models.alpha_beta import Fidelity
 from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.methods import ADAIN, BASELINES, CONTENT_DECODED, COPIED_CONTENT, COPIED_STYLE, MODEL
 
 discrete = pytest.mark.parametrize("variant", ["discrete"], indirect=True)
 NUMBERS = [0, 3, 1]

@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from quantart.evaluation.resampling import RESAMPLES, Estimate, Sharing, estimate, resampled_changes
+from quantart.evaluation.estimates import Estimate
+from quantart.evaluation.resampling import RESAMPLES, Sharing, estimate, resampled_changes
 
 
 def influence(values: np.ndarray) -> Tensor:

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.evaluation.summary import difference, measurements, sharing_of, summarise, verdict
 
 N = 8

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.registry.card import model_card
 from quantart.tracking.runs import DataUsed
 

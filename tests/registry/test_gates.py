@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.registry.gates import Check, check_difference, check_limits
 from quantart.vocabulary.metrics import Limit
 

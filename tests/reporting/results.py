@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from quantart.evaluation.evaluate import EvaluationResult
-from quantart.evaluation.methods import BASELINES, COPIED_STYLE
 from quantart.evaluation.summary import Measurement, measurements, summarise
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.methods import BASELINES, COPIED_STYLE, MODEL
 
 PAIRS = 40
 CONTENT, STYLE, OTHER = "structure_net", "texture_net", "gram_net"

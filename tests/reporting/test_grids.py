@@ -2,10 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA
 from quantart.images.arrays import Picture
 from quantart.reporting.grids import ranked_grid, ranked_pairs, transfer_grid
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.methods import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA, MODEL
 
 METHODS = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
 METRIC = "texture_squeezenet1_1"

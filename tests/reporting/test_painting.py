@@ -1,6 +1,6 @@
 import pytest
 
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.reporting.painting import PAINTS_BELOW, paints_or_tints, part_in_training
 
 TINTED = {"texture_a": Estimate(1.0, 0.9, 1.1), "texture_b": Estimate(0.8, 0.7, 0.9), "colour_rgb": Estimate(0.1)}

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quantart.evaluation.methods import BASELINES
 from quantart.images.decode import read_image
 from quantart.reporting.painting import RULE
 from quantart.reporting.reports import headlines, reconstruction_section, transfer_section, verdicts, write_reports
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.methods import BASELINES, MODEL
 from tests.reporting.results import CONTENT, OTHER, PAIRS, STYLE, reconstruction_result, transfer_result
 
 

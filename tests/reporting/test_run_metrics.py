@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.reporting.run_metrics import count_name, digest_name, logged_values, measured_in, outdated
 
 NAN = math.nan

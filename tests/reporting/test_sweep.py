@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.images.decode import read_image
 from quantart.losses.lpips import LPIPS
 from quantart.models.alpha_beta import Fidelity

@@ -18,11 +18,10 @@ from torch import Tensor
 
 from quantart.components.quantizer import code_counts, codebook_statistics
 from quantart.evaluation import metrics
+from quantart.evaluation.estimates import Estimate, Summary, rows_of
 from quantart.evaluation.latents import latent_content, latent_style
-from quantart.evaluation.methods import COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.observed import Observed, PairRenderer, Perception
-from quantart.evaluation.resampling import Estimate, Summary
-from quantart.evaluation.summary import Measurement, measurements, rows_of, summarise
+from quantart.evaluation.summary import Measurement, measurements, summarise
 from quantart.evaluation.task import ReconstructionTask, split_into_batches
 from quantart.evaluation.texture import structure_distance, texture_distance
 from quantart.images.arrays import Picture, pixels_to_float, to_arrays
@@ -30,7 +29,8 @@ from quantart.losses.statistics import moments, relative_distance
 from quantart.machine.memory import keep_no_large_blocks
 from quantart.machine.progress import progress
 from quantart.models.stage_1 import ExperimentStage1
-from quantart.vocabulary.metrics import MODEL, STRUCTURE, TEXTURE
+from quantart.vocabulary.methods import COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.vocabulary.metrics import STRUCTURE, TEXTURE
 
 
 @dataclass(frozen=True)

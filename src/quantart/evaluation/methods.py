@@ -15,18 +15,6 @@ from quantart.models.fidelity import FidelityControl
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.refining import refine
 
-ADAIN = "adain"
-CONTENT_DECODED = "content_decoded"
-STYLE_VQGAN = "style_vqgan"
-COLOUR_MATCHED = "colour_matched"
-COPIED_CONTENT = "copied_content"
-COPIED_STYLE = "copied_style"
-BASELINES = (ADAIN, CONTENT_DECODED, STYLE_VQGAN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE)
-"""Measured in every evaluation, in this order."""
-REFINED = "refined"
-MAGENTA = "magenta"
-"""Two further ones, where they are asked for."""
-
 
 class Rendering(NamedTuple):
     pictures: Tensor

@@ -24,7 +24,15 @@ from quantart.images.arrays import Picture, pixels_to_float, to_arrays
 from quantart.losses.lpips import LPIPS
 from quantart.losses.statistics import gram_matrix, moments
 from quantart.models.stage_2 import ExperimentStage2
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.methods import (
+    ADAIN,
+    COLOUR_MATCHED,
+    CONTENT_DECODED,
+    COPIED_CONTENT,
+    COPIED_STYLE,
+    MODEL,
+    STYLE_VQGAN,
+)
 
 # Paintings return in later pairs. Photographs come in order, so each can be dropped after its last pair.
 _STYLES_KEPT = 16
@@ -114,7 +122,7 @@ class PairRenderer:
     def originals(self, numbers: Sequence[int]) -> tuple[Observed, Observed]:
         """Photographs and paintings of the pairs with these numbers."""
         styles = self._styles([self.task.pairs[number][1] for number in numbers])
-        return self._of_contents(methods.COPIED_CONTENT, numbers), Observed.join(styles)
+        return self._of_contents(COPIED_CONTENT, numbers), Observed.join(styles)
 
     def __call__(self, numbers: Sequence[int], content: Observed, style: Observed) -> Iterator[tuple[str, Observed]]:
         """Each method with its pictures of the pairs with these numbers, given their `originals`."""
@@ -123,12 +131,12 @@ class PairRenderer:
             yield method, self._observe(paint(*pictures))
         if not self.painters:
             yield MODEL, self._observe(methods.transfer(model, *latents))
-        yield methods.ADAIN, self._observe(methods.adain(model, *latents))
-        for method in (methods.CONTENT_DECODED, methods.STYLE_VQGAN):
+        yield ADAIN, self._observe(methods.adain(model, *latents))
+        for method in (CONTENT_DECODED, STYLE_VQGAN):
             yield method, self._of_contents(method, numbers)
-        yield methods.COLOUR_MATCHED, self._observe(methods.colour_matched(model, *pictures))
-        yield methods.COPIED_CONTENT, content
-        yield methods.COPIED_STYLE, style
+        yield COLOUR_MATCHED, self._observe(methods.colour_matched(model, *pictures))
+        yield COPIED_CONTENT, content
+        yield COPIED_STYLE, style
         for method, paint in self.extras.items():
             yield method, self._observe(paint(*pictures))
 
@@ -158,9 +166,9 @@ class PairRenderer:
         photographs = self._squares(self.task.contents, indices)
         latents = self.model.content_latents(photographs)
         by_method = {
-            methods.COPIED_CONTENT: observe(self.perception, photographs, latents),
-            methods.STYLE_VQGAN: self._observe(methods.style_vqgan(self.model, photographs)),
-            methods.CONTENT_DECODED: self._observe(methods.content_decoded(self.model, latents)),
+            COPIED_CONTENT: observe(self.perception, photographs, latents),
+            STYLE_VQGAN: self._observe(methods.style_vqgan(self.model, photographs)),
+            CONTENT_DECODED: self._observe(methods.content_decoded(self.model, latents)),
         }
         rows = zip(*(observed.rows() for observed in by_method.values()), strict=True)
         return [dict(zip(by_method, row, strict=True)) for row in rows]

@@ -9,8 +9,7 @@ plus the variance by paintings minus the variance by pairs.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple, Self
 
@@ -18,29 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quantart.evaluation.estimates import Estimate
+
 RESAMPLES = 2000
 FEWEST_PAIRS = 3
 """With fewer pairs there is no interval."""
-
-
-class Estimate(NamedTuple):
-    """A metric, or a difference of two, with the ends of its 95 % interval; NaN where there is none."""
-
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-    @property
-    def has_interval(self) -> bool:
-        return not (math.isnan(self.low) or math.isnan(self.high))
-
-    def __str__(self) -> str:
-        ends = f" ({self.low:.4g} to {self.high:.4g})" if self.has_interval else ""
-        return f"{self.value:.4g}{ends}"
-
-
-Summary = Mapping[str, Mapping[str, Estimate]]
-"""Estimates by method, then metric."""
 
 
 class Sharing(NamedTuple):

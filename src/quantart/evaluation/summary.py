@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantart.evaluation.resampling import Estimate, Sharing, Summary, estimate
+from quantart.evaluation.estimates import Estimate, Summary, rows_of
+from quantart.evaluation.resampling import Sharing, estimate
 from quantart.evaluation.set_distances import frechet_distance, kernel_distance
 from quantart.vocabulary import metrics
-from quantart.vocabulary.metrics import MODEL
 
 Verdict = Literal["better", "worse", "not told apart", ""]
 """Of a difference, by whether its interval contains 0; "" where there is no interval."""
@@ -58,17 +58,6 @@ def measurements(
             product = (1 + content.value) * (1 + frechet)
             found[name] = Measurement(product, (1 + frechet) * content.influence + (1 + content.value) * influence)
     return found
-
-
-def rows_of(table: pd.DataFrame, method: str = MODEL) -> pd.DataFrame:
-    """The rows of one method in a table with a row for each method and pair."""
-    return table.loc[table["method"] == method]
-
-
-def estimates_of(summary: pd.DataFrame) -> dict[str, Estimate]:
-    """By metric, from a method's rows of a summary's table."""
-    rows = summary[["metric", *Estimate._fields]].itertuples(index=False)
-    return {metric: Estimate(*values) for metric, *values in rows}
 
 
 def sharing_of(rows: pd.DataFrame) -> Sharing:

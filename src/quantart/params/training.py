@@ -5,7 +5,7 @@ Stage 1 trains first a base for both domains, then one VQGAN for each.
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -226,7 +226,7 @@ class PaintingParams(Section):
     """residual blocks at the resolution of the codes"""
     quantize_from: Step = 0
     """step from which the discrete variant is quantised; until then it learns faster"""
-    min_scale: float = Field(1.0, gt=0, le=1)
+    min_scale: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """the pictures of a step are reduced by a random factor from this to 1, so that the network knows several sizes of
     strokes"""
     perceptual_network: PerceptualNetworkName = "squeezenet1_1"

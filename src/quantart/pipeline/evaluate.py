@@ -19,7 +19,6 @@ from accelerate import PartialState
 from mlflow import MlflowClient
 
 from quantart.errors import UserError
-from quantart.evaluation.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE
 from quantart.evaluation.networks import assign_weights
 from quantart.machine.device import chosen_device, default_device
 from quantart.models.folder import file_sha256
@@ -41,7 +40,7 @@ from quantart.tracking.lineage import DataUsed, parameters_of
 from quantart.tracking.store import configure
 from quantart.tracking.writer import TrackedRun
 from quantart.training.machines import check_shared
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
 from quantart.vocabulary.names import DOMAINS, Domain
 from quantart.vocabulary.shape import downsampling
 

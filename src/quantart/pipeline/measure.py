@@ -16,7 +16,7 @@ import torch
 from quantart.evaluation import methods
 from quantart.evaluation.evaluate import EvaluationResult, evaluate_reconstruction, evaluate_transfer
 from quantart.evaluation.magenta import MagentaStylizer
-from quantart.evaluation.methods import MAGENTA, REFINED, Painter
+from quantart.evaluation.methods import Painter
 from quantart.evaluation.networks import FeatureNetwork
 from quantart.evaluation.observed import PairRenderer, Perception
 from quantart.evaluation.task import ReconstructionTask, TransferTask
@@ -29,7 +29,8 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.reporting.grids import GRID_PAIRS, ranked_grid, ranked_pairs, transfer_grid
 from quantart.reporting.reports import write_reports
 from quantart.reporting.sweep import Sweep
-from quantart.vocabulary.metrics import MODEL, TEXTURE
+from quantart.vocabulary.methods import MAGENTA, MODEL, REFINED
+from quantart.vocabulary.metrics import TEXTURE
 from quantart.vocabulary.names import Domain, FeatureNetworkName, PerceptualNetworkName
 
 EACH_EXTREME = 3

@@ -6,14 +6,14 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from quantart.evaluation.methods import COLOUR_MATCHED
-from quantart.evaluation.summary import estimates_of
+from quantart.evaluation.estimates import estimates_of
 from quantart.project import Project
 from quantart.registry.versions import read_registered
 from quantart.reporting.painting import RULE, paints_or_tints
 from quantart.tracking.store import configure
 from quantart.tracking.ui import runs_page
-from quantart.vocabulary.metrics import FEW_HEADLINES, MODEL
+from quantart.vocabulary.methods import COLOUR_MATCHED, MODEL
+from quantart.vocabulary.metrics import FEW_HEADLINES
 from quantart.vocabulary.names import VARIANTS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.models.alpha_beta import ALPHA_OF
 from quantart.stylize.sizes import DEFAULT_SIZE, MIN_SIDE
 from quantart.tracking.lineage import DataUsed

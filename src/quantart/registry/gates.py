@@ -11,7 +11,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError, one_line
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.params.evaluation import PromoteParams
 from quantart.registry.versions import Evaluation, Version
 from quantart.reporting.comparison.compare import EvaluatedRun, compare

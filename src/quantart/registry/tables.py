@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.params.evaluation import PromoteParams
 from quantart.registry.card import unjudged
 from quantart.registry.promotion import history

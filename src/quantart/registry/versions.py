@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError
-from quantart.evaluation.resampling import Estimate
+from quantart.evaluation.estimates import Estimate
 from quantart.machine.whole import write_whole
 from quantart.models.shipped import SHIPPED
 from quantart.project import Project

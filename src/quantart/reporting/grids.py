@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA, REFINED
-from quantart.evaluation.summary import rows_of
+from quantart.evaluation.estimates import rows_of
 from quantart.images.arrays import Picture
 from quantart.images.grid import picture_grid
-from quantart.vocabulary.metrics import MODEL
+from quantart.vocabulary.methods import ADAIN, COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MAGENTA, MODEL, REFINED
 
 GRID_PAIRS = 12
 _COLUMNS = {

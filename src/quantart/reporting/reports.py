@@ -9,27 +9,37 @@ from typing import Any
 
 import pandas as pd
 
-from quantart.evaluation import methods
+from quantart.evaluation.estimates import Estimate, rows_of
 from quantart.evaluation.evaluate import EvaluationResult
-from quantart.evaluation.resampling import Estimate
-from quantart.evaluation.summary import Verdict, difference, rows_of, sharing_of, verdict
+from quantart.evaluation.summary import Verdict, difference, sharing_of, verdict
 from quantart.images.arrays import write_image
 from quantart.machine.whole import write_whole
 from quantart.reporting.grids import transfer_grid
 from quantart.reporting.painting import RULE, paints_or_tints
 from quantart.reporting.words import NO_INTERVAL, depends_on_set_size, number, too_few_pictures
-from quantart.vocabulary.metrics import FEW_HEADLINES, HEADLINES, MODEL
+from quantart.vocabulary.methods import (
+    ADAIN,
+    COLOUR_MATCHED,
+    CONTENT_DECODED,
+    COPIED_CONTENT,
+    COPIED_STYLE,
+    MAGENTA,
+    MODEL,
+    REFINED,
+    STYLE_VQGAN,
+)
+from quantart.vocabulary.metrics import FEW_HEADLINES, HEADLINES
 
 _TITLES = {
     MODEL: "the model",
-    methods.REFINED: "the model's answer, refined for each pair",
-    methods.ADAIN: "AdaIN on the latents, untrained",
-    methods.CONTENT_DECODED: "content latents decoded as a painting",
-    methods.STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
-    methods.COLOUR_MATCHED: "the tinted photograph, with the painting's colour statistics",
-    methods.MAGENTA: "Magenta's arbitrary style transfer",
-    methods.COPIED_CONTENT: "the photograph itself",
-    methods.COPIED_STYLE: "the painting itself",
+    REFINED: "the model's answer, refined for each pair",
+    ADAIN: "AdaIN on the latents, untrained",
+    CONTENT_DECODED: "content latents decoded as a painting",
+    STYLE_VQGAN: "the photograph reconstructed by the style VQGAN",
+    COLOUR_MATCHED: "the tinted photograph, with the painting's colour statistics",
+    MAGENTA: "Magenta's arbitrary style transfer",
+    COPIED_CONTENT: "the photograph itself",
+    COPIED_STYLE: "the painting itself",
 }
 _PHRASES: dict[Verdict, str] = {
     "better": "beats it on",
@@ -148,7 +158,7 @@ def transfer_section(variant: str, result: EvaluationResult, in_training: str) -
     )
     return f"""## Style transfer, {variant}
 
-**The {variant} model {paints_or_tints(result.summary[MODEL], result.summary[methods.COLOUR_MATCHED])}.**
+**The {variant} model {paints_or_tints(result.summary[MODEL], result.summary[COLOUR_MATCHED])}.**
 {len(pairs)} held-out pairs of {pairs["content"].nunique()} photographs and {pairs["style"].nunique()} paintings.
 Smaller is better. `texture` and `colour_rgb` are distances to the painting, `structure` is the distance to the
 photograph. ± is half the bootstrap 95 % interval over photographs and paintings. {in_training}

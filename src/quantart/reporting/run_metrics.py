@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from quantart.evaluation.resampling import Estimate, Summary
-from quantart.vocabulary.metrics import METRICS, MODEL
+from quantart.evaluation.estimates import Estimate, Summary
+from quantart.vocabulary.methods import MODEL
+from quantart.vocabulary.metrics import METRICS
 
 EVALUATION = "eval"
 """Prefix of metrics, tags and artifacts of an evaluation with the network's own settings."""

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from quantart.evaluation.evaluate import EvaluationResult
-from quantart.evaluation.methods import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, REFINED, STYLE_VQGAN
 from quantart.losses.lpips import LPIPS
 from quantart.machine.whole import write_whole
 from quantart.models.alpha_beta import Fidelity
+from quantart.vocabulary.methods import ADAIN, COLOUR_MATCHED, CONTENT_DECODED, MAGENTA, REFINED, STYLE_VQGAN
 from quantart.vocabulary.metrics import STRUCTURE, TEXTURE
 
 # without the copies, whose distance of zero would squeeze the rest

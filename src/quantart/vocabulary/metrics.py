@@ -9,9 +9,6 @@ from typing import Final, get_args
 
 from quantart.vocabulary.names import FeatureNetworkName, PerceptualNetworkName
 
-MODEL: Final = "model"
-"""The network itself among the methods of an evaluation; the others are baselines."""
-
 # Beginnings of the names of a kind of metrics; a network's name may follow.
 CONTENT_DISTANCES: Final = ("lpips_", "perceptual_")
 FRECHET_NAMES: Final = ("fd_", "fid")

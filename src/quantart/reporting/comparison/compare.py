@@ -11,22 +11,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from quantart.evaluation.methods import COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE
-from quantart.evaluation.resampling import Estimate
-from quantart.evaluation.summary import (
-    Measurement,
-    Verdict,
-    difference,
-    estimates_of,
-    measurements,
-    rows_of,
-    sharing_of,
-    verdict,
-)
+from quantart.evaluation.estimates import Estimate, estimates_of, rows_of
+from quantart.evaluation.summary import Measurement, Verdict, difference, measurements, sharing_of, verdict
 from quantart.reporting.painting import paints_or_tints, part_in_training
 from quantart.reporting.record import About, Record
 from quantart.reporting.words import UNITS, depends_on_set_size, too_few_pictures
-from quantart.vocabulary.metrics import MODEL, TEXTURE
+from quantart.vocabulary.methods import COLOUR_MATCHED, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.vocabulary.metrics import TEXTURE
 
 _PHRASES: dict[Verdict, str] = {
     "better": "better beyond noise on",

@@ -12,14 +12,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from quantart.evaluation.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE
-from quantart.evaluation.summary import rows_of
+from quantart.evaluation.estimates import rows_of
 from quantart.images.arrays import Picture, to_pillow
 from quantart.reporting.comparison.compare import Comparison, Difference, EvaluatedRun
 from quantart.reporting.comparison.tables import MANY_METRICS
 from quantart.reporting.painting import RULE
 from quantart.reporting.words import NO_INTERVAL, UNITS, number, signed
-from quantart.vocabulary.metrics import MODEL, larger_is_better
+from quantart.vocabulary.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
+from quantart.vocabulary.metrics import larger_is_better
 
 _QUALITY = 90
 _WIDEST, _LINEAR = 100.0, 10.0
