@@ -7,14 +7,15 @@ code throughout: the update of the training loop, the stage `encode`, the `Styli
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import reference
+import shipped
 import torch
+from case import Case
 from PIL import Image
 from timing import Call
 from torch import Tensor, nn
@@ -40,27 +41,6 @@ ROOT = Path(__file__).parents[1]
 SIDE = 256
 CAMERA_SIDE = 1024  # short side of the JPEGs that `prepare` reads, in pixels
 STORED_PICTURES = 64
-
-
-@dataclass(frozen=True)
-class Case:
-    """One piece of work; what makes its two ways is called only where that way is wanted.
-
-    Attributes:
-        batch: pictures in one call where nothing else is asked for.
-        rounds: calls of each way.
-        in_half: how ours runs where the device computes bfloat16, for the table; None: in float32 as elsewhere.
-        least_bytes: that ours must move at least, for a number of pictures: weights, what goes in and what comes out.
-    """
-
-    what: str
-    against: str
-    batch: int
-    rounds: int
-    reference: Callable[[int], Call]
-    ours: Callable[[int], Call]
-    least_bytes: Callable[[int], int]
-    in_half: str | None = None
 
 
 def preset() -> Params:
@@ -299,4 +279,5 @@ CASES = {
         prepare_ours,
         lambda batch: batch * 3 * (SIDE * SIDE + CAMERA_SIDE * CAMERA_SIDE * 4 // 3),
     ),
+    **shipped.CASES,
 }

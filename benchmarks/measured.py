@@ -15,7 +15,7 @@ import torch
 from cases import CASES
 from machine import description, floor, operations
 from report import write_report
-from timing import alternate, peak_memory, spread
+from timing import alternate, spread
 
 from quantart.machine.device import default_device, precision
 
@@ -27,7 +27,7 @@ def measure(name: str, batch: int, rounds: int) -> dict[str, Any]:
     case = CASES[name]
     ours = case.ours(batch)
     reference_times, times = alternate(case.reference(batch), ours, rounds)
-    ops = operations(ours)
+    ops = operations(case.counted(batch) if case.counted else ours)
     in_half = case.in_half is not None and precision(cpu=default_device().type == "cpu") == "bf16"
     least = floor(ops, case.least_bytes(batch), torch.bfloat16 if in_half else torch.float32)
     median, reference_median = statistics.median(times), statistics.median(reference_times)
@@ -94,7 +94,7 @@ def main(about: str | None) -> None:
         ours = CASES[names[0]].ours(options.batch)
         ours()
         ours()
-        print(peak_memory() / MB)
+        print(CASES[names[0]].peak() / MB)
         return
     found = []
     for name in names:

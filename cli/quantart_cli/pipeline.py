@@ -160,11 +160,19 @@ def export(
             "project's models, both variants."
         ),
     ] = None,
+    onnx: Annotated[
+        Path | None,
+        Option(metavar="FOLDER", help="Write the network as ONNX graphs to this new folder, and register nothing."),
+    ] = None,
 ) -> None:
     """Package the trained variants as one model, register it, and move the alias `challenger` to it.
 
     Example: quantart export
     """
     from quantart.pipeline import export as stage
+    from quantart.project import project_if_any
 
-    stage.run(current_project(), run_id)
+    if onnx is None:
+        stage.run(current_project(), run_id)
+    else:
+        stage.write_onnx(project_if_any(), run_id, onnx)

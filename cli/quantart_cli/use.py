@@ -132,18 +132,17 @@ def stylize(
 
     Example: quantart stylize photos --style a.jpg b.jpg --out painted
     """
+    from quantart.models.folder import is_address
     from quantart.project import project_if_any
-    from quantart.stylize.files import is_address, named_networks, project_networks, stylize_files
+    from quantart.stylize.choose import chosen_painter
+    from quantart.stylize.files import stylize_files
     from quantart.stylize.plan import make_plan
 
     plan = make_plan(content, style, out, force=force, skip_existing=skip_existing)
     if any(map(is_address, model or [])):
         use_store()
-    if model:
-        networks, fidelity = named_networks(model, alpha, beta)
-    else:
-        networks, fidelity = project_networks(project_if_any(), alpha, beta)
-    stylized = stylize_files(plan, networks, fidelity, size=size, refine=refine)
+    painter, fidelity = chosen_painter(project_if_any(), model or [], alpha, beta, refine=refine)
+    stylized = stylize_files(plan, painter, fidelity, size=size, refine=refine)
     for reason in stylized.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     print(stylized.summary)
@@ -173,11 +172,11 @@ def serve(
 
     Example: quantart serve --port 5001 --limit max_rows=8
     """
+    from quantart.models.folder import is_address
     from quantart.project import project_if_any
     from quantart.registry.versions import default_address
     from quantart.serving.requests import parse_limits
     from quantart.serving.server import serve as run_server
-    from quantart.stylize.files import is_address
 
     limits = parse_limits(limit or [])
     address = model or default_address(project_if_any())

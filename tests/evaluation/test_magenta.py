@@ -97,14 +97,6 @@ def test_the_package_that_carries_the_weights_is_not_imported() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_without_onnxruntime_the_remedy_is_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError) as refused:
-        MagentaStylizer()
-    assert "onnxruntime" in refused.value.fault
-    assert INSTALL in refused.value.remedy
-
-
 def test_without_the_weights_the_remedy_is_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(magenta, "_PACKAGE", "no_such_package_here")
     with pytest.raises(UserError) as refused:

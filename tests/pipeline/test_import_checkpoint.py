@@ -28,7 +28,8 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline import encode, evaluate, export, pair, stage1, stage2
 from quantart.pipeline.import_checkpoint import run
 from quantart.project import Project
-from quantart.stylize.files import named_networks, stylize_files
+from quantart.stylize.choose import chosen_painter
+from quantart.stylize.files import stylize_files
 from quantart.stylize.plan import make_plan
 from quantart.tracking.links import read_link
 from quantart.vocabulary.names import DOMAINS
@@ -282,8 +283,8 @@ def test_an_imported_stage_2_network_is_measured_registered_and_paints(
     assert version.tags["model.sha256"] == hashlib.sha256(weights).hexdigest()
 
     photo, painting = (min((ROOT / "data/sample" / kind).glob("*.jpg")) for kind in ("photos", "paintings"))
-    networks = named_networks([str(project.root / "models" / "imported")], None)
-    stylize_files(make_plan([str(photo)], [str(painting)], tmp_path / "out.png"), *networks, size=64)
+    chosen = chosen_painter(None, [str(project.root / "models" / "imported")], None)
+    stylize_files(make_plan([str(photo)], [str(painting)], tmp_path / "out.png"), *chosen, size=64)
     assert max(read_image(tmp_path / "out.png", max_pixels=10**6).shape[:2]) == 64
 
 

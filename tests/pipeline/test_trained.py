@@ -18,7 +18,7 @@ from quantart.pipeline import compare, evaluate, export
 from quantart.pipeline.trained import named_run, run_network
 from quantart.project import Project
 from quantart.registry.versions import Registry
-from quantart.stylize.files import named_networks
+from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
 from quantart.tracking.find import select_runs
 from quantart.tracking.lineage import parameters_of

@@ -31,7 +31,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SUMS, write_checksums
 from quantart.serving.package import log_and_register, requirements
-from quantart.stylize.files import named_networks
+from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
 
 from ..models.networks import PAINTER, save_control

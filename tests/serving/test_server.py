@@ -32,7 +32,7 @@ from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.server import fetch_model
-from quantart.stylize.files import named_networks
+from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
 
 from .running import FORMS, as_text, ask, running, start, wait_until_it_answers

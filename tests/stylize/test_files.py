@@ -17,10 +17,11 @@ from PIL import Image
 from quantart.errors import StoppedBySignal, UserError
 from quantart.images.arrays import Picture, write_image
 from quantart.images.decode import read_image
-from quantart.models.alpha_beta import Fidelity
 from quantart.models.fidelity import FidelityControl
 from quantart.project import Project
-from quantart.stylize.files import Stylized, named_networks, project_networks, stylize_files
+from quantart.stylize.choose import Chosen, chosen_painter
+from quantart.stylize.files import Stylized, stylize_files
+from quantart.stylize.graph_painter import GraphPainter
 from quantart.stylize.plan import make_plan
 from quantart.stylize.stylizer import Stylizer
 from quantart.vocabulary.names import VARIANTS
@@ -50,16 +51,10 @@ def files(tmp_path: Path, noise: Picture) -> tuple[Path, Path]:
     return photo, painting
 
 
-def painted(files: tuple[Path, Path], networks: tuple[FidelityControl, Fidelity]) -> Picture:
+def painted(files: tuple[Path, Path], chosen: Chosen) -> Picture:
     out = files[0].with_name("out.png")
-    stylize_files(make_plan([str(files[0])], [str(files[1])], out, force=True), *networks)
+    stylize_files(make_plan([str(files[0])], [str(files[1])], out, force=True), *chosen)
     return read_image(out, max_pixels=10**6)
-
-
-def of_one_variant(networks: FidelityControl, fidelity: Fidelity) -> tuple[str, float]:
-    """The only variant, and alpha."""
-    (model,) = filter(None, (networks.discrete, networks.continuous))
-    return model.variant, fidelity.alpha
 
 
 def expected(files: tuple[Path, Path], control: FidelityControl, alpha: float, beta: float = 1.0) -> Picture:
@@ -71,22 +66,22 @@ def expected(files: tuple[Path, Path], control: FidelityControl, alpha: float, b
 def test_a_project_uses_both_of_its_variants(
     alpha: float, beta: float, project: Project, files: tuple[Path, Path], control: FidelityControl
 ) -> None:
-    image = painted(files, project_networks(project, alpha, beta))
+    image = painted(files, chosen_painter(project, [], alpha, beta))
     assert np.array_equal(image, expected(files, control, alpha, beta))
 
 
 def test_by_default_a_project_paints_with_the_variant_it_exports(project: Project) -> None:
-    assert of_one_variant(*project_networks(project, None)) == ("discrete", 1.0)
+    assert chosen_painter(project, [], None)[1].variants == ("discrete",)
     path = project.root / "params.yaml"
     path.write_text(path.read_text().replace("variant: discrete", "variant: continuous"))
-    assert of_one_variant(*project_networks(project, None)) == ("continuous", 0.0)
+    assert chosen_painter(project, [], None)[1].variants == ("continuous",)
 
 
 def test_where_one_variant_is_trained_it_fixes_alpha(project: Project) -> None:
     shutil.rmtree(project.stage2_model("discrete"))
-    assert of_one_variant(*project_networks(project, None)) == ("continuous", 0.0)
+    assert chosen_painter(project, [], None)[1].variants == ("continuous",)
     with pytest.raises(UserError, match=r"^alpha = 0\.5: .*discrete"):
-        project_networks(project, 0.5)
+        chosen_painter(project, [], 0.5)
 
 
 def test_without_a_trained_network_the_one_that_comes_with_the_package_paints(
@@ -96,34 +91,34 @@ def test_without_a_trained_network_the_one_that_comes_with_the_package_paints(
         shutil.rmtree(project.stage2_model(variant))
     caplog.set_level("INFO")
     for at, why in {project: f"nothing is trained in {project.root} yet", None: "no project here"}.items():
-        control, fidelity = project_networks(at, None)
+        painter, fidelity = chosen_painter(at, [], None)
         assert caplog.messages[-1].startswith(f"{why}: painting with quantart/open")
-        assert (fidelity.alpha, control.ddconfig["architecture"]) == (1.0, "lean")
-    assert project_networks(None, 0.5)[1].alpha == 0.5
+        assert (fidelity.alpha, type(painter)) == (1.0, GraphPainter)
+    assert chosen_painter(None, [], 0.5)[1].alpha == 0.5
 
 
 def test_a_folder_of_one_network_fixes_alpha(
     project: Project, files: tuple[Path, Path], control: FidelityControl
 ) -> None:
     folder = str(project.stage2_model("continuous"))
-    assert np.array_equal(painted(files, named_networks([folder], None)), expected(files, control, 0.0))
+    assert np.array_equal(painted(files, chosen_painter(None, [folder], None)), expected(files, control, 0.0))
     with pytest.raises(UserError, match=r"^alpha = 1: .*discrete"):
-        painted(files, named_networks([folder], 1.0))
+        painted(files, chosen_painter(None, [folder], 1.0))
 
 
 def test_two_folders_are_mixed(project: Project, files: tuple[Path, Path], control: FidelityControl) -> None:
     both = [str(project.stage2_model(variant)) for variant in ("continuous", "discrete")]
-    assert np.array_equal(painted(files, named_networks(both, 0.25)), expected(files, control, 0.25))
-    assert np.array_equal(painted(files, named_networks(both, None)), expected(files, control, 1.0))
+    assert np.array_equal(painted(files, chosen_painter(None, both, 0.25)), expected(files, control, 0.25))
+    assert np.array_equal(painted(files, chosen_painter(None, both, None)), expected(files, control, 1.0))
     with pytest.raises(UserError, match="2 .*continuous"):
-        painted(files, named_networks([both[0], both[0]], 0.5))
+        painted(files, chosen_painter(None, [both[0], both[0]], 0.5))
     with pytest.raises(UserError, match="--model .*: 3 "):
-        named_networks([*both, both[0]], 0.5)
+        chosen_painter(None, [*both, both[0]], 0.5)
 
 
 def test_a_wrong_beta_leaves_nothing_behind(project: Project, files: tuple[Path, Path]) -> None:
     with pytest.raises(UserError, match=r"^beta = 2\.0: "):
-        painted(files, project_networks(project, None, 2.0))
+        painted(files, chosen_painter(project, [], None, 2.0))
     assert not files[0].with_name("out.png").exists()
 
 
@@ -155,7 +150,7 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
     out = tmp_path / "new" / "folder"
     plan = make_plan([str(photos)], [str(files[0]), str(files[1]), str(photos / "broken.jpg")], out)
     capsys.readouterr()
-    done = stylize_files(plan, *project_networks(project, None), size=64)
+    done = stylize_files(plan, *chosen_painter(project, [], None), size=64)
     assert capsys.readouterr().err.splitlines()[-1] == "stylize: 8 of 8"  # of the usable styles
     assert [error.fault.partition(": ")[0] for error in done.skipped] == [
         str(photos / name) for name in ("broken.jpg", "small.png")
@@ -185,14 +180,14 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
 def test_what_no_picture_can_be_stops_before_any_work(project: Project, files: tuple[Path, Path]) -> None:
     plan = make_plan([str(files[0])], [str(files[1])], files[0].with_name("out"))
     with pytest.raises(UserError, match="^size = 10: "):
-        stylize_files(plan, *project_networks(project, None), size=10)
+        stylize_files(plan, *chosen_painter(project, [], None), size=10)
     assert not files[0].with_name("out").exists()
 
 
 def test_a_place_where_nothing_can_be_made_is_named(project: Project, files: tuple[Path, Path]) -> None:
     plan = make_plan([str(files[0])], [str(files[1])], files[0] / "out")
     with pytest.raises(UserError) as refused:
-        stylize_files(plan, *project_networks(project, None))
+        stylize_files(plan, *chosen_painter(project, [], None))
     assert refused.value.fault.startswith(f"{files[0] / 'out'}: ")
 
 
@@ -213,9 +208,9 @@ def state(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_a_stopped_run_goes_on_and_leaves_what_is_there(
     album: list[str], files: tuple[Path, Path], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    networks, out = project_networks(project, None), tmp_path / "out"
+    chosen, out = chosen_painter(project, [], None), tmp_path / "out"
     styles = [str(file) for file in files]
-    stylize_files(make_plan(album, styles, tmp_path / "whole"), *networks)
+    stylize_files(make_plan(album, styles, tmp_path / "whole"), *chosen)
     paint = Stylizer.paint
 
     def stopped(self: Stylizer, *arguments: Any) -> Picture:
@@ -225,14 +220,14 @@ def test_a_stopped_run_goes_on_and_leaves_what_is_there(
 
     monkeypatch.setattr(Stylizer, "paint", stopped)
     with pytest.raises(KeyboardInterrupt):
-        stylize_files(make_plan(album, styles, out, skip_existing=True), *networks)
+        stylize_files(make_plan(album, styles, out, skip_existing=True), *chosen)
     monkeypatch.undo()
     before = state(out)
     assert len(before) == 3  # no grid yet, and no lock or half a picture
     with pytest.raises(UserError) as refused:
         make_plan(album, styles, out)
     assert "--skip-existing" in refused.value.remedy
-    done = stylize_files(make_plan(album, styles, out, skip_existing=True), *networks)
+    done = stylize_files(make_plan(album, styles, out, skip_existing=True), *chosen)
     assert (len(done.written), done.grids, done.kept) == (4, 1, 3)
     assert "3 pictures and a grid in" in done.summary
     assert "; 3 left" in done.summary
@@ -240,19 +235,19 @@ def test_a_stopped_run_goes_on_and_leaves_what_is_there(
     assert {name: after[name] for name in before} == before
     whole = {name: data for name, (_, data) in state(tmp_path / "whole").items()}
     assert {name: data for name, (_, data) in after.items()} == whole
-    again = stylize_files(make_plan(album, styles, out, skip_existing=True), *networks)
+    again = stylize_files(make_plan(album, styles, out, skip_existing=True), *chosen)
     assert (again.written, again.kept) == ([], 6)
     assert again.summary.startswith("6 left")
     assert state(out) == after
     (out / "1_photo.png").unlink()  # the grid must show the picture that is painted anew
-    anew = stylize_files(make_plan(album, styles, out, skip_existing=True), *networks)
+    anew = stylize_files(make_plan(album, styles, out, skip_existing=True), *chosen)
     assert [file.name for file in anew.written] == ["1_photo.png", "grid.png"]
 
 
 def test_those_who_share_a_folder_paint_each_picture_once(
     album: list[str], files: tuple[Path, Path], project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    networks, out = project_networks(project, None), tmp_path / "out"
+    chosen, out = chosen_painter(project, [], None), tmp_path / "out"
     both, paint, counted = Barrier(2, timeout=60), Stylizer.paint, []
 
     def together(self: Stylizer, *arguments: Any) -> Picture:
@@ -265,7 +260,7 @@ def test_those_who_share_a_folder_paint_each_picture_once(
 
     def work() -> Stylized:
         plan = make_plan(album, [str(file) for file in files], out, skip_existing=True)
-        return stylize_files(plan, *networks)
+        return stylize_files(plan, *chosen)
 
     with ThreadPoolExecutor(2) as pool:
         done = [future.result() for future in [pool.submit(work), pool.submit(work)]]
@@ -296,9 +291,9 @@ def test_a_signal_while_refining_keeps_the_best_so_far(
         return paint(self, *others, go_on)
 
     monkeypatch.setattr(Stylizer, "paint", interrupted)
-    plan, networks = make_plan(album, [str(files[1])], out), project_networks(project, None)
+    plan, chosen = make_plan(album, [str(files[1])], out), chosen_painter(project, [], None)
     with pytest.raises(StoppedBySignal) as stopped:
-        stylize_files(plan, *networks, refine=3)
+        stylize_files(plan, *chosen, refine=3)
     assert stopped.value.exit_code == 130
     (written,) = out.iterdir()
     left = "--skip-existing goes on with the other 2"
@@ -306,25 +301,25 @@ def test_a_signal_while_refining_keeps_the_best_so_far(
         f"stopped by SIGINT: {written} is the best so far, after 1 of 3 steps of refining; {left}"
     )
     photo, painting = (read_image(file, max_pixels=10**6) for file in (plan.contents[0], files[1]))
-    once = paint(Stylizer(control), photo, painting, networks[1], None, 1)
+    once = paint(Stylizer(control), photo, painting, chosen[1], None, 1)
     assert np.array_equal(read_image(written, max_pixels=10**6), once)
 
 
 def test_folders_are_refined_alike_each_time_and_what_is_too_large_is_named(
     album: list[str], files: tuple[Path, Path], project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    networks, style = project_networks(project, None), [str(files[1])]
+    chosen, style = chosen_painter(project, [], None), [str(files[1])]
     write_image(tmp_path / "album" / "wide.png", np.zeros((64, 64 * 129, 3), np.uint8))
     for name in ("one", "two"):
-        done = stylize_files(make_plan(album, style, tmp_path / name), *networks, refine=2)
+        done = stylize_files(make_plan(album, style, tmp_path / name), *chosen, refine=2)
         assert [error.fault for error in done.skipped] == [f"{tmp_path / 'album' / 'wide.png'}: 8256 × 64 pixels"]
         assert len(done.written) == 3
     assert capsys.readouterr().err.splitlines()[-1] == "refine: 8 of 8"
     first, second = ([data for _, data in state(tmp_path / name).values()] for name in ("one", "two"))
     assert first == second
-    stylize_files(make_plan(album, style, tmp_path / "not"), *networks)
+    stylize_files(make_plan(album, style, tmp_path / "not"), *chosen)
     assert not {data for _, data in state(tmp_path / "not").values()} & set(first)
     for steps in (-1, 10**5):
         with pytest.raises(UserError, match=f"^refine = {steps}: .* 0 to 10000"):
-            stylize_files(make_plan(album, style, tmp_path / "none"), *networks, refine=steps)
+            stylize_files(make_plan(album, style, tmp_path / "none"), *chosen, refine=steps)
     assert not (tmp_path / "none").exists()

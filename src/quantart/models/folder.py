@@ -12,6 +12,7 @@ from quantart.errors import UserError
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 DISCRIMINATOR = "discriminator.safetensors"  # beside an imported VQGAN, for fine-tuning
+PACKAGED = "MLmodel"  # in the folder of a model that MLflow packaged
 
 
 def file_sha256(path: Path) -> str:
@@ -34,3 +35,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG}: not a JSON object")
     return config
+
+
+def is_address(model: str) -> bool:
+    """Whether `model` is an address in MLflow (`models:/…`, `runs:/…`), not a folder."""
+    return ":/" in model

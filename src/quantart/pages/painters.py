@@ -18,13 +18,14 @@ from quantart.images.arrays import Picture, resize
 from quantart.images.decode import decode_image, named, read_file
 from quantart.models.alpha_beta import Fidelity, checked_fidelity
 from quantart.models.fidelity import FidelityControl
+from quantart.models.folder import PACKAGED, is_address
 from quantart.models.shipped import SHIPPED
 from quantart.pages.stopping import allow_stopping
 from quantart.project import Project
 from quantart.registry.versions import registered_addresses
 from quantart.serving.requests import Limits, sent_size
 from quantart.serving.server import fetch_model
-from quantart.stylize.files import PACKAGED, is_address, named_networks
+from quantart.stylize.networks import named_networks
 from quantart.stylize.sizes import painted_size
 from quantart.stylize.stylizer import Stylizer
 

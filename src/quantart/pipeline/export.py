@@ -16,12 +16,14 @@ from mlflow.entities import Run
 from quantart.data.licences import licences
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
+from quantart.graphs.network import write_graphs
 from quantart.images.arrays import Picture
 from quantart.models.folder import CONFIG
+from quantart.models.shipped import SHIPPED, shipped
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.controlled import other_variant
 from quantart.pipeline.trained import LICENCE, named_run, project_network, run_network
-from quantart.project import Project
+from quantart.project import Project, find_project, tracked_root
 from quantart.registry.card import model_card
 from quantart.registry.versions import RegisteredVersion, write_registered
 from quantart.reporting.run_metrics import EVALUATION, count_name, measured_in
@@ -83,6 +85,24 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
     MlflowClient().set_registered_model_alias(registered.name, registered.alias, registered.version)  # last
     log.info("%s is now %s@%s", registered.uri, registered.name, registered.alias)
     return registered
+
+
+def write_onnx(project: Project | None, run_id: str | None, out: Path) -> None:
+    """Write a network as ONNX graphs to the new folder `out`: a run's, or the one that the project exports.
+
+    `quantart/open` needs no project. See `write_graphs` on the errors.
+    """
+    with ExitStack() as stack:
+        if run_id == SHIPPED:
+            folder = shipped("stage2_discrete")
+        elif run_id:
+            configure(root := tracked_root(project))
+            folder = stack.enter_context(run_network(named_run(root, run_id))).folder
+        else:
+            project = project or find_project()
+            folder = project.stage2_model(project.params().export.variant)
+        write_graphs(folder, out)
+    log.info("%s: four graphs with their weights", out)
 
 
 def _held_out(project: Project, domain: Domain) -> Picture:

@@ -1,126 +1,25 @@
-"""Pictures on disk to painted pictures on disk, by the networks of a project, of folders or of MLflow addresses."""
+"""Pictures on disk to painted pictures on disk."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, write_image
 from quantart.images.decode import ImageError, decode_image, named, read_file, stored_size
 from quantart.machine.claim import claimed
-from quantart.machine.device import default_device
-from quantart.machine.progress import progress
-from quantart.models.alpha_beta import Fidelity, checked_fidelity
-from quantart.models.folder import WEIGHTS
-from quantart.models.shipped import SHIPPED
-from quantart.project import Project
+from quantart.models.alpha_beta import Fidelity
 from quantart.stylize.grids import write_grids
+from quantart.stylize.painter import Painter
 from quantart.stylize.plan import Plan
 from quantart.stylize.refine_progress import RefineProgress
 from quantart.stylize.sizes import MAX_PIXELS, check_sides, check_size, check_steps, painted_size
 
-if TYPE_CHECKING:
-    from quantart.models.fidelity import FidelityControl
-    from quantart.models.stage_2 import ExperimentStage2
-    from quantart.stylize.painter import Painter
-
-log = logging.getLogger(__name__)
-
 Outcome = Literal["written", "kept", "broken"]
-PACKAGED = "MLmodel"  # in the folder of a model that MLflow packaged
-
-
-def project_networks(
-    project: Project | None, alpha: float | None, beta: float = 1.0
-) -> tuple[FidelityControl, Fidelity]:
-    """The trained networks of a project that `alpha` needs, and the fidelity to use them with.
-
-    Without `alpha` it is the network that the project exports. Without a project, or where it has trained nothing yet,
-    they are those that come with the package.
-
-    Raises:
-        UserError: as `checked_fidelity`.
-    """
-    params = project.params() if project else None
-    if project is None or params is None or not project.trained_variants:
-        why = "no project here" if project is None else f"nothing is trained in {project.root} yet"
-        log.info("%s: painting with %s, the model that comes with quantart", why, SHIPPED)
-        return named_networks([SHIPPED], alpha, beta)
-    fidelity = checked_fidelity(alpha, beta, project.trained_variants, params.export.variant)
-    return _ready([_opened(project.stage2_model(variant)) for variant in fidelity.variants]), fidelity
-
-
-def named_networks(models: list[str], alpha: float | None, beta: float = 1.0) -> tuple[FidelityControl, Fidelity]:
-    """The networks in folders, packaged models on disk, or at MLflow addresses, and the fidelity to use them with.
-
-    A packaged model may hold both variants.
-
-    `alpha` None: the packaged model's default if one such model is given, else `FidelityControl`'s.
-
-    Raises:
-        UserError: as `FidelityControl`, or a folder or address holds no network.
-    """
-    found: list[ExperimentStage2] = []
-    for model in models:
-        if model == SHIPPED:
-            painter = _opened(SHIPPED)
-            found += [painter, painter.without_codebooks()]
-            continue
-        package = _download(model) if is_address(model) else Path(model)
-        if not (is_address(model) or (package / PACKAGED).is_file()):
-            found.append(_opened(package))
-            continue
-        inside = sorted(file.parent for file in package.rglob(WEIGHTS))
-        if not inside:
-            raise UserError(f"--model {model}: holds no QuantArt network (no {WEIGHTS} in it)")
-        found += map(_opened, inside)
-        if alpha is None and len(models) == 1:
-            alpha = _default_alpha(package)
-    if len(found) > 2:
-        raise UserError(f"--model {', '.join(models)}: {len(found)} networks", "give one of each variant")
-    networks = _ready(found)
-    return networks, networks.fidelity(alpha, beta)
-
-
-def is_address(model: str) -> bool:
-    """Whether `model` is an address in MLflow (`models:/…`, `runs:/…`), not a folder."""
-    return ":/" in model
-
-
-def _opened(folder: str | Path) -> ExperimentStage2:
-    from quantart.models.stage_2 import ExperimentStage2  # torch takes a second to import
-
-    return ExperimentStage2.from_pretrained(folder)
-
-
-def _ready(networks: list[ExperimentStage2]) -> FidelityControl:
-    from quantart.models.fidelity import FidelityControl
-
-    return FidelityControl.of(*networks).to(default_device())
-
-
-def _download(model: str) -> Path:
-    """The folder at an MLflow address."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return Path(mlflow.artifacts.download_artifacts(model))
-    except (MlflowException, OSError) as error:
-        raise UserError(f"--model {model}: {str(error).splitlines()[0]}") from None
-
-
-def _default_alpha(package: Path) -> float | None:
-    """That of a packaged model; None for other folders."""
-    from mlflow.models import Model
-
-    schema = Model.load(package).get_params_schema() if (package / PACKAGED).is_file() else None
-    return next((param.default for param in schema or () if param.name == "alpha"), None)
 
 
 class Stylized(NamedTuple):
@@ -146,7 +45,7 @@ class Stylized(NamedTuple):
 
 
 def stylize_files(
-    plan: Plan, networks: FidelityControl, fidelity: Fidelity, *, size: int | None = None, refine: int = 0
+    plan: Plan, painter: Painter[Any, Any], fidelity: Fidelity, *, size: int | None = None, refine: int = 0
 ) -> Stylized:
     """Paint each content of the plan in the manner of each style, and write the pictures and the grids.
 
@@ -158,13 +57,10 @@ def stylize_files(
         UserError: no picture can have that size or be refined so often, or a picture can't be written.
         StoppedBySignal: SIGINT or SIGTERM came while pictures were refined; the last one is written as it then was.
     """
-    from quantart.stylize.stylizer import Stylizer
-
     check_size(size)
     check_steps(refine)
-    stylizer = Stylizer(networks)
     skipped: list[ImageError] = []
-    styles = _seen_styles(plan, stylizer, skipped)
+    styles = _seen_styles(plan, painter, skipped)
     wanted = [(number, place) for number in range(len(plan.contents)) for place in styles]
     pairs = [(n, place) for n, place in wanted if not (plan.skip_existing and plan.outputs[n][place].exists())]
     outcomes: dict[tuple[int, int], Outcome] = {}
@@ -178,9 +74,9 @@ def stylize_files(
         def painted(number: int, place: int) -> Picture | None:
             if (content := decoded(number)) is None:
                 return None
-            return stylizer.paint(content, styles[place], fidelity, size, refine, refining)
+            return painter.paint(content, styles[place], fidelity, size, refine, refining)
 
-        for number, place in progress(pairs, len(pairs), "stylize") if len(pairs) > 1 and not refining.each else pairs:
+        for number, place in _shown(pairs) if len(pairs) > 1 and not refining.each else pairs:
             output = plan.outputs[number][place]
             outcome = _paint_pair(output, partial(painted, number, place), claim=plan.skip_existing)
             outcomes[number, place] = outcome
@@ -189,6 +85,12 @@ def stylize_files(
     grids = write_grids(plan, styles, {n for (n, _), outcome in outcomes.items() if outcome == "broken"})
     kept = len(wanted) - len(pairs) + list(outcomes.values()).count("kept")
     return Stylized(written + grids, skipped, len(grids), kept)
+
+
+def _shown(pairs: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    from quantart.machine.progress import progress  # rich is slow to import
+
+    return progress(pairs, len(pairs), "stylize")
 
 
 def _paint_pair(output: Path, paint: Callable[[], Picture | None], *, claim: bool) -> Outcome:
@@ -213,14 +115,14 @@ def _decoded_content(file: Path, size: int | None, refined: bool, skipped: list[
     return picture
 
 
-def _seen_styles(plan: Plan, stylizer: Painter[Any, Any], skipped: list[ImageError]) -> dict[int, Picture]:
+def _seen_styles(plan: Plan, painter: Painter[Any, Any], skipped: list[ImageError]) -> dict[int, Picture]:
     """Usable styles by index in the plan, already scaled to the network's size to save memory."""
     styles: dict[int, Picture] = {}
     for place, file in enumerate(plan.styles):
         with _skipping(file, skipped):
             data = read_file(file)
             check_sides(*stored_size(data, max_pixels=MAX_PIXELS))
-            styles[place] = stylizer.seen_of(decode_image(data, max_pixels=MAX_PIXELS))
+            styles[place] = painter.seen_of(decode_image(data, max_pixels=MAX_PIXELS))
     return styles
 
 

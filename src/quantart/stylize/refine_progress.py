@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Self
 
 from quantart.machine.interrupt import Interrupt
-from quantart.machine.progress import progress
 
 
 class RefineProgress:
@@ -22,7 +21,10 @@ class RefineProgress:
         self._left = pictures
         self._done = 0  # of the present picture
         self._signals = Interrupt()
-        self._bar = progress(range(each * pictures), each * pictures, "refine")
+        if each:
+            from quantart.machine.progress import progress  # rich is slow to import
+
+            self._bar = progress(range(each * pictures), each * pictures, "refine")
 
     def __call__(self) -> bool:
         if self._signals.requested:
@@ -52,6 +54,7 @@ class RefineProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        next(self._bar, None)  # counts the last step
-        self._bar.close()
-        self._signals.__exit__()
+        if self.each:
+            next(self._bar, None)  # counts the last step
+            self._bar.close()
+            self._signals.__exit__()

@@ -1,0 +1,108 @@
+"""An ONNX graph in the making. A value is known by its name; weights are places in a safetensors file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantart.graphs import proto
+from quantart.graphs.proto import Message, Size
+
+OPSET, IR_VERSION = 18, 9  # no newer than what is used needs: browsers lag behind
+STORED = {"F32": proto.FLOAT, "F16": proto.FLOAT16}
+KINDS = {"float32": proto.FLOAT, "int64": proto.INT64}
+
+
+class Weights:
+    """The tensors of a safetensors file by their places: a length, a JSON header of that length, then the numbers.
+
+    Raises:
+        OSError, ValueError: the file is missing or damaged.
+    """
+
+    def __init__(self, file: Path) -> None:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            self.entries: dict[str, Any] = json.loads(opened.read(min(length, file.stat().st_size)))
+        self.entries.pop("__metadata__", None)
+        self.used: set[str] = set()
+        self._name, self._start = file.name, 8 + length
+        if self._start + max(entry["data_offsets"][1] for entry in self.entries.values()) != file.stat().st_size:
+            raise ValueError("it is not as long as it says")
+
+    def shape(self, name: str) -> list[int]:
+        return list(self.entries[name]["shape"])
+
+    def stored_in_half(self, name: str) -> bool:
+        return bool(self.entries[name]["dtype"] == "F16")
+
+    def tensor(self, name: str) -> Message:
+        """An initializer that says where its numbers are."""
+        self.used.add(name)
+        entry = self.entries[name]
+        begin, end = entry["data_offsets"]
+        place = {"location": self._name, "offset": self._start + begin, "length": end - begin}
+        return proto.tensor_in_file(name, STORED[entry["dtype"]], entry["shape"], **place)
+
+
+class Graph:
+    """Nodes in the order in which they are added."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self._nodes: list[Message] = []
+        self._initializers: dict[str, Message] = {}
+        self._weights_in_float32: dict[str, str] = {}
+        self._inputs: list[Message] = []
+        self._outputs: list[Message] = []
+
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """A node with one output."""
+        (output,) = self.add_with(1, kind, *inputs, **attributes)
+        return output
+
+    def add_with(self, outputs: int, kind: str, *inputs: str, **attributes: Any) -> list[str]:
+        names = [f"{kind}.{len(self._nodes)}.{place}" for place in range(outputs)]
+        self._nodes.append(proto.node(kind, inputs, names, **attributes))
+        return names
+
+    def input(self, name: str, *shape: Size, kind: int = proto.FLOAT) -> str:
+        self._inputs.append(proto.value_info(name, kind, shape))
+        return name
+
+    def output(self, value: str, name: str, *shape: Size) -> None:
+        self._nodes.append(proto.node("Identity", [value], [name]))
+        self._outputs.append(proto.value_info(name, proto.FLOAT, shape))
+
+    def whole(self, *numbers: int) -> str:
+        """A constant list of whole numbers."""
+        return self._constant(np.array(numbers, np.int64))
+
+    def scalar(self, number: int) -> str:
+        """A constant whole number."""
+        return self._constant(np.array(number, np.int64))
+
+    def number(self, value: float) -> str:
+        """A constant number."""
+        return self._constant(np.array(value, np.float32))
+
+    def _constant(self, array: NDArray[Any]) -> str:
+        name = f"{array.dtype}{array.tolist()}"
+        self._initializers[name] = proto.tensor(name, KINDS[str(array.dtype)], array.shape, array.tobytes())
+        return name
+
+    def weight(self, name: str) -> str:
+        """In float32, whatever it is stored as."""
+        if name not in self._weights_in_float32:
+            self._initializers[name] = self.weights.tensor(name)
+            half = self.weights.stored_in_half(name)
+            self._weights_in_float32[name] = self.add("Cast", name, to=proto.FLOAT) if half else name
+        return self._weights_in_float32[name]
+
+    def model(self, name: str) -> bytes:
+        graph = proto.graph(name, self._nodes, self._inputs, self._outputs, self._initializers.values())
+        return proto.model(graph, OPSET, IR_VERSION)

@@ -1,0 +1,68 @@
+"""What paints: graphs where they can, else torch, which takes seconds to import."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from quantart.graphs.network import has_graphs
+from quantart.machine.device import surely_cpu
+from quantart.models.alpha_beta import Fidelity, checked_fidelity
+from quantart.models.folder import PACKAGED, is_address, read_config
+from quantart.models.shipped import SHIPPED, shipped
+from quantart.project import Project
+from quantart.stylize.graph_painter import GraphPainter
+from quantart.stylize.painter import Painter
+from quantart.vocabulary.names import VARIANTS
+
+log = logging.getLogger(__name__)
+
+Chosen = tuple[Painter[Any, Any], Fidelity]
+
+
+def chosen_painter(
+    project: Project | None, models: list[str], alpha: float | None, beta: float = 1.0, *, refine: int = 0
+) -> Chosen:
+    """What paints with the named networks, and the fidelity to use it with.
+
+    Without names they are the project's; without a project, or where it has trained nothing yet, those that come with
+    the package. Without `alpha` it is the network that the project exports, see also `named_networks`. Graphs paint
+    where nothing is refined, there is no GPU, and one network is enough, of a kind that has graphs.
+
+    Raises:
+        UserError: as `checked_fidelity`, or a folder or address holds no network.
+    """
+    if not models and (project is None or not project.trained_variants):
+        why = "no project here" if project is None else f"nothing is trained in {project.root} yet"
+        log.info("%s: painting with %s, the model that comes with quantart", why, SHIPPED)
+        models = [SHIPPED]
+    if not refine and surely_cpu() and (found := _by_graphs(project, models, alpha, beta)):
+        return found
+    from quantart.stylize.networks import named_networks, project_networks
+    from quantart.stylize.stylizer import Stylizer
+
+    if models or project is None:
+        networks, fidelity = named_networks(models, alpha, beta)
+        return Stylizer(networks), fidelity
+    fidelity = _project_fidelity(project, alpha, beta)
+    return Stylizer(project_networks(project, fidelity)), fidelity
+
+
+def _by_graphs(project: Project | None, models: list[str], alpha: float | None, beta: float) -> Chosen | None:
+    if models == [SHIPPED]:
+        return GraphPainter(shipped("stage2_discrete")), checked_fidelity(alpha, beta, VARIANTS)
+    if not models and project is not None:
+        fidelity = _project_fidelity(project, alpha, beta)
+        folders = [project.stage2_model(variant) for variant in fidelity.variants]
+        one = len(folders) == 1 and has_graphs(read_config(folders[0]))
+        return (GraphPainter(folders[0]), fidelity) if one else None
+    folder = Path(models[0])
+    if len(models) > 1 or is_address(models[0]) or (folder / PACKAGED).is_file():
+        return None
+    config = read_config(folder)
+    return (GraphPainter(folder), checked_fidelity(alpha, beta, [config["variant"]])) if has_graphs(config) else None
+
+
+def _project_fidelity(project: Project, alpha: float | None, beta: float) -> Fidelity:
+    return checked_fidelity(alpha, beta, project.trained_variants, project.params().export.variant)

@@ -1,0 +1,79 @@
+"""A trained network as a function of pictures, by its graphs, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantart.errors import UserError
+from quantart.graphs.run import Array, Graphs
+from quantart.images.arrays import Picture
+from quantart.models.alpha_beta import Fidelity
+from quantart.models.folder import read_config
+from quantart.stylize.painter import STYLE_CACHE, Painter
+from quantart.vocabulary.names import Variant
+
+
+class Features(dict[str, Array]):
+    """What the graph `transfer` takes from a painting."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.nbytes for each in self.values())
+
+
+class GraphPainter(Painter[Array, Features]):
+    """The network in `folder`, on the CPU in float32. Threads may share it.
+
+    A discrete one paints as both variants: the continuous one then has the same weights.
+    """
+
+    def __init__(self, folder: Path, *, style_cache: int = STYLE_CACHE, content_cache: int = 0) -> None:
+        config = read_config(folder)
+        super().__init__(config["ddconfig"], style_cache, content_cache)
+        self._cosine = bool(config["cosine"])
+        self._graphs = Graphs(folder)
+
+    def _content(self, variant: Variant, picture: Picture) -> Array:
+        return self._graphs.run("content", picture=_array(picture), codes=_codes(variant))["latents"]
+
+    def _style(self, variant: Variant, picture: Picture) -> Features:
+        return Features(self._graphs.run("style", picture=_array(picture), codes=_codes(variant)))
+
+    def _transfer(self, variant: Variant, content: Array, style: Features) -> Array:
+        return self._graphs.run("transfer", latents=content, codes=_codes(variant), **style)["styled"]
+
+    def _refined(self, *_: Any) -> dict[Variant, Array]:
+        raise UserError("refine: graphs have no gradients", "paint with the network by torch")
+
+    def _mixed(self, contents: Mapping[Variant, Array], styled: Mapping[Variant, Array], fidelity: Fidelity) -> Array:
+        def mixed(v: Variant) -> Array:
+            z = contents[v]
+            return z if fidelity.beta == 0.0 else self._projected(_mix(fidelity.beta, z, styled[v]))
+
+        latents = [mixed(v) for v in reversed(fidelity.variants)]  # the continuous one first
+        return _mix(fidelity.alpha, *latents) if len(latents) == 2 else latents[0]
+
+    def _decoded(self, z: Array, fidelity: Fidelity) -> Picture:
+        (painted,) = self._graphs.run("decode", latents=z)["picture"]
+        return ((painted + 1.0) * 127.5).round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+    def _projected(self, z: Array) -> Array:
+        return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) if self._cosine else z
+
+
+def _mix(share: float, a: Array, b: Array) -> Array:
+    """(1 - share) · a + share · b; at 1 exactly b."""
+    return b if share == 1.0 else a + share * (b - a)
+
+
+def _array(picture: Picture) -> Array:
+    """`(h, w, 3)` to `(1, 3, h, w)` in [-1, 1]."""
+    return picture.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1.0
+
+
+def _codes(variant: Variant) -> Any:
+    return np.array(variant == "discrete")
