@@ -112,8 +112,8 @@ def stylize(
         int,
         Option(
             metavar="N",
-            help="Better each picture in N steps, from the network's answer on; each takes about as long as that "
-            "answer. Ctrl-C keeps the best so far.",
+            help="Improve each picture in N steps, starting from the network's answer; each takes about as long as "
+            "that answer. Ctrl-C keeps the best so far.",
         ),
     ] = 0,
     force: Annotated[bool, Option("--force", help="Overwrite existing pictures.")] = False,

@@ -38,7 +38,7 @@ class LeanEncoder(nn.Module):
         ch_mult: multiplier of `ch` for each level; every level after the first halves the resolution.
         num_res_blocks: residual blocks per level.
         patch: side in pixels of the squares that enter as one.
-        resolution: side in pixels of the pictures in training; unused here, since any size divisible by f will do.
+        resolution: side in pixels of the pictures in training, to which `stylize` scales paintings; unused here.
 
     Attributes:
         scale: of the output's sides relative to the input's: 1 / f, or f of the decoder.

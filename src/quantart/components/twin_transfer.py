@@ -2,8 +2,9 @@
 
 At every normalisation the content's features take the mean and the standard deviation of the style's features there, as
 in AdaIN (Huang & Belongie, ICCV 2017), so that there is nothing to learn for a new style. At some of them these are
-attention-weighted, so that a place takes the hand of alike places of the painting (AdaAttN, Liu et al., ICCV 2021).
-Noise gives flat areas something to make strokes of. Half of the network works at half the resolution of the codes.
+attention-weighted, so that each place takes on the brushwork of similar places in the painting (AdaAttN, Liu et al.,
+ICCV 2021). Noise gives flat areas something to make strokes of. Half of the network works at half the resolution of the
+codes.
 """
 
 from __future__ import annotations
@@ -96,9 +97,10 @@ class StyledNorm(nn.Module):
         """Content features `(b, c, h, w)` with the style's statistics."""
         mean, deviation = style.mean, style.deviation
         if self.query is None or style.keys is None or style.values is None:
+            # standardised(content) * deviation + mean, as one factor and one shift: a single pass over memory
             own, spread = _statistics(content)
             factor = deviation / spread
-            return self.activate(content, factor, mean - own * factor)  # one pass over memory, which is the bottleneck
+            return self.activate(content, factor, mean - own * factor)
         normal = standardised(content)
         queries = F.normalize(full_precision(self.query(normal)).flatten(2), dim=1)
         with torch.autocast(content.device.type, enabled=False):  # a variance is a difference of large numbers
@@ -110,7 +112,10 @@ class StyledNorm(nn.Module):
         return self.activate(normal, deviation, mean).to(content.dtype)
 
     def activate(self, features: Tensor, factor: Tensor | float = 1.0, shift: Tensor | float = 0.0) -> Tensor:
-        """SiLU of `factor` · features + `shift`, `(b, c, h, w)` in float32, standardised by the running statistics."""
+        """SiLU of `factor` · features + `shift`, standardised by the running statistics and with a learned scale and shift.
+
+        The sum is computed in float32; the result `(b, c, h, w)` has the features' type.
+        """
         scale = self.weight / (self.running_var + EPSILON).sqrt()
         offset = self.bias + (shift - self.running_mean) * scale
         return F.silu(torch.addcmul(offset, full_precision(features), factor * scale).to(features.dtype))

@@ -1,7 +1,7 @@
 """Spectrum of a picture's brightness: how much detail of each size and direction it has.
 
-A decoder trained on pixel and perceptual distances blurs the finest detail, since it can't be foretold, and repeats
-its own grid in place of it. To match energies, detail need not be foretold.
+A decoder trained on pixel and perceptual distances blurs the finest detail, since it can't be predicted, and repeats
+its own grid in place of it. Energies can be matched without predicting where detail lies.
 """
 
 from __future__ import annotations

@@ -45,10 +45,10 @@ class ExperimentStage2(Pretrained):
 
     Args:
         ddconfig, n_embed, embed_dim, beta, legacy, cosine, rotation: as of both `ExperimentStage1`.
-        transfer_network: the published one, `reference`, or `twin`, which paints.
+        transfer_network: the published one, `reference`, or `twin` (`components.twin_transfer`).
         block_num, residual, use_conv, use_selfatt: see `StyleTransferModule`.
         width, coarse_blocks, fine_blocks: see `TwinTransferModule`.
-        painting_weights: weights of the `PaintingLoss` for refining; one not given is the default.
+        painting_weights: weights of the `PaintingLoss` for refining; a weight left out takes its default.
 
     Raises:
         UserError: an unknown variant, transfer network or weight.

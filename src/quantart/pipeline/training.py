@@ -88,9 +88,9 @@ def run_training(project: Project, params: Params, tracked: TrackedTraining) -> 
             logger=run or _Silent(),
         )
         if run is not None:
-            size = 2 * sum(tensor.nbytes for tensor in model.state_dict().values())
+            room = 2 * sum(tensor.nbytes for tensor in model.state_dict().values())
             with (
-                writing(f"{tracked.out.name} with its copy in the run", size, tracked.out.parent, checkpoints.advice),
+                writing(f"{tracked.out.name} with its copy in the run", room, tracked.out.parent, checkpoints.advice),
                 whole_folder(tracked.out) as fresh,
             ):
                 cast(Pretrained, model).save_pretrained(fresh)

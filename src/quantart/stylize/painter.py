@@ -17,7 +17,9 @@ from quantart.vocabulary.names import Variant
 from quantart.vocabulary.shape import downsampling
 
 STYLE_ASPECT = 2.0  # longer style pictures lose both ends, as in training
-STYLE_CACHE = 64 * 2**20  # bytes: at least 128 styles at the presets' 256 pixels
+STYLE_CACHE = (
+    64 * 2**20
+)  # bytes: about 56 square styles of quantart/open, at least 128 of the published network's 256 pixels
 
 Latents = TypeVar("Latents", bound=HasBytes)
 Features = TypeVar("Features", bound=HasBytes)
@@ -27,8 +29,8 @@ class Painter(ABC, Generic[Latents, Features]):
     """A trained network, or two, as a function of pictures. Threads may share it.
 
     Up to `style_cache` bytes of features of styles are kept, so that a style that comes again is not encoded again, and
-    up to `content_cache` bytes of latents of contents, by themselves and in the manner of a style: then another alpha
-    or beta needs the decoder alone.
+    up to `content_cache` bytes of latents of contents, by themselves and in the manner of a style, so that for another
+    alpha or beta the decoder alone runs.
 
     Args:
         shape: of the encoders and decoders, a `ddconfig`.

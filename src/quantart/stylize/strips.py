@@ -4,7 +4,7 @@ The strips of a layer overlap by as many rows as its convolutions reach, and gro
 variance of the whole map, which is gathered first. So the result is the plain network's up to float32's rounding, and
 there are no seams to hide. Where a residual block may overwrite its own input, only one map is held; it then computes
 three convolutions instead of two. Maps beyond `FULL_PRECISION` elements are held in bfloat16, which rounds them once
-per layer; all computation is in float32. The lean encoder and decoder have no norm, so each runs as a whole on strips
+per layer. The lean encoder and decoder have no norm, so each runs as a whole on strips
 that overlap by as many codes as it reaches.
 
 Attention saves memory and time in another way: beyond `MAX_KEYS` positions it attends to every second position in both

@@ -31,7 +31,7 @@ class Stylizer(Painter[Tensor, Tensor | PaintingFeatures]):
     ) -> None:
         self._model = (model if isinstance(model, FidelityControl) else FidelityControl.of(model)).eval()
         super().__init__(self._model.ddconfig, style_cache, content_cache)
-        # here alone: training and evaluation run the plain network, on pictures that are small
+        # for pictures too large for memory, and only here; quantart/open paints none that are (docs/stylize.md)
         allow_large_pictures(self._model)
         self._device = next(self._model.parameters()).device
         self._autocast = autocast(self._device)

@@ -18,7 +18,7 @@ from quantart.tracking.delivery import Delivery, deliver_left
 from quantart.tracking.spool import Spool, find_spools
 from quantart.tracking.store import Unreachable, configure, store_error
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds between looks into the spool, at most if the store fails
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds between looks into the spool: normally, and at most after failures
 GRACE = 5.0  # seconds that the end of a run waits for a store that fails
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class Courier(threading.Thread):
         self._delivery: Delivery | None = None
         self._closing, self._stopped = threading.Event(), threading.Event()
         self._failing_since = 0.0
+        self._awaited = True  # by whoever started the run, and is told of a refusal by `error`
         self.error: Exception | None = None  # why the last attempt failed
 
     def wait(self, seconds: float) -> None:
@@ -39,6 +40,7 @@ class Courier(threading.Thread):
         until = time.monotonic() + seconds
         while self._spool.events() and self.error is None and time.monotonic() < until:
             time.sleep(0.02)
+        self._awaited = False
 
     def close(self, limit: float) -> bool:
         """Deliver the rest while the store takes it, for at most `limit` seconds; whether everything is delivered."""
@@ -69,7 +71,7 @@ class Courier(threading.Thread):
                 except Exception as error:  # artifact stores raise anything; all of it is tried again
                     self._failed(error)
                     pause = FIRST_PAUSE if closing else min(2 * pause, LONGEST_PAUSE)
-                (self._stopped if closing else self._closing).wait(pause)
+                (self._stopped if closing else self._closing).wait(pause)  # the end of the run wakes it early
         finally:
             self._spool.lock.release()
 
@@ -99,8 +101,8 @@ class Courier(threading.Thread):
         if self.error is None:
             self._failing_since = time.monotonic()
             fault = store_error(self._spool.address, error)
-            # before the run is in the store, a refusal stops whoever started it
-            if not self._closing.is_set() and (self._spool.run_id or isinstance(fault, Unreachable)):
+            told = self._awaited and not isinstance(fault, Unreachable)
+            if not (told or self._closing.is_set()):
                 kept = "%s. Training goes on; what it logs is kept in %s and delivered later"
                 log.warning(kept, fault, self._spool.folder)
         self.error = error

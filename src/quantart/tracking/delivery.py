@@ -51,6 +51,7 @@ class Delivery:
                     self._newest.clear()
                     self._new = False
                     raise
+                # a run that was resumed before its end was delivered has events after it
                 if event["kind"] == END and path == self._spool.events()[-1]:
                     self._spool.remove()
                 else:

@@ -42,7 +42,7 @@ def is_local_id(run_id: str) -> bool:
 
 
 class Spool:
-    """The undelivered events of one run. Who writes or delivers it holds `lock`; any thread may append."""
+    """The undelivered events of one run. Whoever writes or delivers it holds `lock`; any thread may append."""
 
     address: str
     run_id: str | None

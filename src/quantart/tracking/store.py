@@ -23,7 +23,7 @@ from quantart.machine.root import real_root
 from quantart.tracking.moved import ARTIFACTS, set_right
 
 EXPERIMENT = "quantart"
-REQUEST = 60  # seconds for each answer of the store to work that waits for it
+REQUEST = 60  # seconds that work which needs the store waits for each answer
 SQLITE = "sqlite:///"
 ODD = "sqlite+pysqlite:///"  # means the same; of the other form MLflow makes the folder, without decoding it
 # MLflow raises one class of exception for a server that refuses a request and for one that can't be reached

@@ -102,6 +102,7 @@ def train(
             done, last = step + 1, step + 1 == training.steps
             if done % training.log_every == 0 or last:
                 _stop_if_not_finite(task, update.means, accelerator, checkpoints)
+                # Muon's convolutions have `muon_learning_rate` on the same schedule
                 values = update.means.take(accelerator) | {"learning_rate": learning_rate(training, step)}
                 values |= speed.figures(done, training.batch_size)
                 speed = _Speed(done)

@@ -50,7 +50,7 @@ class PaintingObjective(Objective):
                 shown = output + (coded - output).detach()
         total, logs = self.loss(self.model.decode(shown), scene, hand, codebook_loss)
         logs = {"total_loss": total.detach()} | logs
-        return ObjectiveOutput(total, logs | self.window.statistics() if self.window else logs)
+        return ObjectiveOutput(total, logs | (self.window.statistics() if self.window else {}))
 
     def _codebook_loss(self, output: Tensor, coded: Tensor) -> Tensor:
         """Squared distance of latents `(b, c, h, w)` to codes, in units of the style latents' variance; 0-d."""
