@@ -112,7 +112,7 @@ class StyledNorm(nn.Module):
         return self.activate(normal, deviation, mean).to(content.dtype)
 
     def activate(self, features: Tensor, factor: Tensor | float = 1.0, shift: Tensor | float = 0.0) -> Tensor:
-        """SiLU of `factor` · features + `shift`, standardised by the running statistics and with a learned scale and shift.
+        """SiLU of `factor` · features + `shift`, standardised by running statistics, with a learned scale and shift.
 
         The sum is computed in float32; the result `(b, c, h, w)` has the features' type.
         """
