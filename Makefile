@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# uv, where it is installed, does in seconds what takes pip minutes
-INSTALL := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m \
-  pip install --disable-pip-version-check) --quiet
+# uv, where it is installed, does in seconds what takes pip minutes; pip knows indices that uv was not told of
+install = $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python $(1) ||) \
+  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1)
 
 .PHONY: help setup run demo test test-quick test-faults bench lint audit ui clean lock
 
@@ -17,8 +17,8 @@ setup: $(VENV)/.installed  ## create .venv and install everything (done by the o
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "QuantArt needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) --no-deps -r requirements.lock
-	$(INSTALL) --no-deps -e .
+	$(call install,--no-deps -r requirements.lock)
+	$(call install,--no-deps -e .)
 	touch $@
 
 run: setup  ## run the pipeline on the pictures that params.yaml names, then say what was made
@@ -26,7 +26,7 @@ run: setup  ## run the pipeline on the pictures that params.yaml names, then say
 	quantart summary
 
 demo: setup  ## install what pages in a browser need, and open the one that paints
-	$(INSTALL) -e '.[demo]'
+	$(call install,-e '.[demo]')
 	quantart demo --open
 
 # two processes; servers' tests in one, for they share addresses
