@@ -14,7 +14,7 @@ from quantart_cli import pipeline, registry, set_up, use
 
 ORDER = (
     *("init", "doctor", "preset", "code", "prepare", "pair", "train", "encode", "evaluate", "export"),
-    *("compare", "import-checkpoint", "stylize", "demo", "serve", "registry", "ui", "sync", "summary"),
+    *("compare", "vote", "import-checkpoint", "stylize", "demo", "serve", "registry", "ui", "sync", "summary"),
 )
 """The commands in the order in which one meets them."""
 ANYWHERE = {"-q", "--quiet", "-v", "--verbose"}

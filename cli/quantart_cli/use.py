@@ -41,6 +41,27 @@ def compare(
     print_comparison(found)
 
 
+@app.command(rich_help_panel=USE)
+def vote(
+    runs: Annotated[
+        list[str],
+        Argument(metavar="RUN...", help="Runs of stage 2 in MLflow, and baselines: adain, colour_matched, magenta."),
+    ],
+    pairs: Annotated[int | None, Option(min=1, help="Number of pairs. Default: those that are evaluated.")] = None,
+    size: Annotated[int | None, Option(min=32, help="Side in pixels of the pictures. Default: evaluate.size.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 7870,
+    open: Annotated[bool, Option("--open", help="Open the page in the default browser.")] = False,
+) -> None:
+    """Open a page that asks which of two paintings of a photograph is the better one, without saying whose they are.
+
+    Example: quantart vote 3f2a9c 81d04e adain --open
+    """
+    from quantart.pipeline import vote as work
+
+    work.run(current_project(), runs, pairs=pairs, size=size, host=host, port=port, browser=open)
+
+
 @app.command("import-checkpoint", rich_help_panel=USE)
 def import_checkpoint(
     checkpoint: Annotated[Path, Argument(help="Checkpoint of the QuantArt reference or of Taming Transformers.")],

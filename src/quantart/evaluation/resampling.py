@@ -71,16 +71,23 @@ def resampled_changes(influence: Tensor, sharing: Sharing) -> Tensor:
     Every metric and model gets the same draws. So for two models on the same pairs, the change of their difference
     follows from the difference of their influences.
     """
-    influence = influence.double()
-    # where all pairs share one picture, only the pairs can be resampled
-    sums = [torch.bincount(ids if ids.max() > 0 else torch.arange(len(ids)), influence) for ids in sharing]
+    sums = _cluster_sums(influence, sharing)
     # resampling k clusters gives (k - 1) / k of the true variance
     changes = [_extra_draws(len(s), seed) @ s * (len(s) / max(len(s) - 1, 1)) ** 0.5 for seed, s in enumerate(sums)]
-    by_content, by_style = (float(s.square().sum()) for s in sums)
-    by_pair = float(influence.square().sum())
-    wanted = max(by_content + by_style - by_pair, by_content, by_style, by_pair)
-    both = by_content + by_style
-    return (changes[0] + changes[1]) * ((wanted / both) ** 0.5 if both > 0 else 0.0)
+    both = sum(float(s.square().sum()) for s in sums)
+    return (changes[0] + changes[1]) * ((two_way_variance(influence, sharing) / both) ** 0.5 if both > 0 else 0.0)
+
+
+def two_way_variance(influence: Tensor, sharing: Sharing) -> float:
+    """Variance of a statistic, clustered by photographs and by paintings, from the pairs' influences `(n,)`."""
+    by_content, by_style = (float(s.square().sum()) for s in _cluster_sums(influence, sharing))
+    by_pair = float(influence.double().square().sum())
+    return max(by_content + by_style - by_pair, by_content, by_style, by_pair)
+
+
+def _cluster_sums(influence: Tensor, sharing: Sharing) -> list[Tensor]:
+    """The influences summed by photograph, and by painting; where all pairs share one picture, by pair."""
+    return [torch.bincount(ids if ids.max() > 0 else torch.arange(len(ids)), influence.double()) for ids in sharing]
 
 
 @lru_cache(maxsize=8)

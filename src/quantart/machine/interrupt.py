@@ -62,3 +62,16 @@ def sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def wait_for_a_signal() -> None:
+    """Wait for SIGINT or SIGTERM; a second one ends the process at once. Only the main thread may call it."""
+    ended = threading.Event()
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        ended.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    ended.wait()

@@ -1,1 +1,1 @@
-"""Pages in a browser, for eyes and not for scripts: the demo. They need the extra `demo`."""
+"""Pages in a browser, for eyes and not for scripts: the demo, which needs the extra `demo`, and votes."""

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from quantart.errors import UserError
+from quantart.machine.interrupt import wait_for_a_signal
 from quantart.machine.loopback import reachable
 
 _folder = TemporaryDirectory(prefix="quantart-pages-")
@@ -64,17 +63,5 @@ def serve_page(page: Any, host: str, port: int, *, max_bytes: int, css: str = ""
         **dict.fromkeys(("share", "mcp_server", "ssr_mode", "pwa", "run_history", "enable_monitoring"), False),
     )
     log.info("open http://%s:%d in a browser; Ctrl-C ends it", host, port)
-    _wait_for_a_signal()
+    wait_for_a_signal()
     page.close(verbose=False)
-
-
-def _wait_for_a_signal() -> None:
-    ended = threading.Event()
-
-    def end(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)  # the second one ends the process at once
-        ended.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    ended.wait()

@@ -5,7 +5,6 @@ Of several processes each measures its part, and the first one writes and logs.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -46,7 +45,6 @@ from quantart.vocabulary.shape import downsampling
 
 _KEPT_PICTURES = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
 _ROUNDING = 1e-4  # by which another batch size or device may differ
-_TABLES_TAG = "mlflow.loggedArtifacts"
 
 log = logging.getLogger(__name__)
 
@@ -245,16 +243,14 @@ def _log_evaluation(run: TrackedRun, result: Result, about: About, prefix: str, 
     )
     with TemporaryDirectory() as folder:
         write_record(Path(folder), record)
-        # as MLflow's own log_table writes it, which would add the rows to those of an evaluation before
-        evaluation.table.to_json(Path(folder) / "table.json", orient="split", index=False)
         if sweep:
             sweep.write(Path(folder))
         run.artifact(Path(folder), prefix)
+    run.table(evaluation.table, f"{prefix}/table.json")
     for name, picture in result.images.items():
         run.image(f"{prefix}/{name}", picture, step)
     run.datasets(datasets)
     run.metrics(values | dict.fromkeys(old, math.nan), step)
-    run.set_tags({_TABLES_TAG: _tables(known.tags.get(_TABLES_TAG), f"{prefix}/table.json")})
     # last: an evaluation that was stopped in the middle is logged again
     run.set_tags({digest_name(prefix): about.digest})
     return True
@@ -265,10 +261,3 @@ def _alike(values: Mapping[str, float], known: Mapping[str, float]) -> bool:
         math.isclose(value, known.get(name, math.nan), rel_tol=_ROUNDING, abs_tol=_ROUNDING)
         for name, value in values.items()
     )
-
-
-def _tables(known: str | None, path: str) -> str:
-    """The tag by which MLflow's page finds tables."""
-    tables = json.loads(known) if known else []
-    entry = {"path": path, "type": "table"}
-    return json.dumps(tables if entry in tables else [*tables, entry])

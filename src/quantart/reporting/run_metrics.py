@@ -24,6 +24,9 @@ EVALUATION = "eval"
 DIGEST = "/digest"
 """End of the names of tags that hold the digest of what was evaluated."""
 
+VOTES = "votes/table.json"
+"""The run's table of the votes on its pictures."""
+
 _INTERVAL, _BASELINES = "eval_interval", "eval_baselines"
 
 

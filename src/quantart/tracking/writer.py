@@ -6,11 +6,13 @@ import json
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -26,6 +28,7 @@ from quantart.vocabulary.keys import flatten
 
 BATCH = 100  # parameters, or tags, that MLflow takes at once
 LONGEST_PARAM = 500
+TABLES = "mlflow.loggedArtifacts"  # tag by which MLflow's page finds tables
 REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}  # a run that was deleted, or is gone
 
 
@@ -66,6 +69,20 @@ class TrackedRun:
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         with named_errors(self.run_id):
             log(self.run_id, str(path), folder)
+
+    def table(self, table: pd.DataFrame, file: str) -> None:
+        """Log a table, which MLflow's page shows, as this file of the run's artifacts in place of an earlier one.
+
+        MLflow's own `log_table` adds rows to those that are there.
+        """
+        name = PurePosixPath(file)
+        with TemporaryDirectory() as folder:
+            table.to_json(Path(folder, name.name), orient="split", index=False)
+            self.artifact(Path(folder), str(name.parent))
+        with named_errors(self.run_id):
+            known = json.loads(self._client.get_run(self.run_id).data.tags.get(TABLES, "[]"))
+        entry = {"path": file, "type": "table"}
+        self.set_tags({TABLES: json.dumps(known if entry in known else [*known, entry])})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         with named_errors(self.run_id):

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from quantart.data.votes import Vote
 from quantart.evaluation.estimates import Estimate, estimates_of, rows_of
 from quantart.evaluation.summary import Measurement, Verdict, difference, measurements, sharing_of, verdict
+from quantart.reporting.comparison.votes import vote_sentences
 from quantart.reporting.painting import paints_or_tints, part_in_training
 from quantart.reporting.record import About, Record
 from quantart.reporting.words import UNITS, depends_on_set_size, too_few_pictures
@@ -39,6 +41,7 @@ class EvaluatedRun:
     upstream: Mapping[str, str]
     """Ids of the runs that it builds on, by stage."""
     record: Record
+    votes: Sequence[Vote] = ()
 
 
 class Difference(NamedTuple):
@@ -80,6 +83,8 @@ class Comparison:
     pairs: list[PairOfRuns]
     hands: list[str]
     """A sentence on each run whose texture was measured: whether it paints or tints, and by whose judgement."""
+    votes: list[str]
+    """What people preferred, in sentences."""
 
     def by_metric(self) -> list[tuple[str, list[Estimate | None]]]:
         """Each metric with its estimate for each run, None where a run lacks it."""
@@ -101,6 +106,9 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
         metrics=metrics[["run", "metric", *Estimate._fields, "n"]].reset_index(drop=True),
         pairs=[_compare_pair(*first, *second) for first, second in combinations(lettered.items(), 2)],
         hands=[sentence for letter, run in lettered.items() if (sentence := _hand(letter, run))],
+        votes=vote_sentences(
+            {letter: run.run_id for letter, run in lettered.items()}, [vote for run in runs for vote in run.votes]
+        ),
     )
 
 

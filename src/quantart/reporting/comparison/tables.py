@@ -37,7 +37,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             console.print()
     for pair in comparison.pairs:
         console.print(pair.sentence, markup=False, highlight=False)
-    for sentence in [*comparison.hands, *([RULE] if comparison.hands else [])]:
+    for sentence in [*comparison.hands, *([RULE] if comparison.hands else []), *comparison.votes]:
         console.print(sentence, markup=False, highlight=False)
     if any(pair.differences for pair in comparison.pairs):
         console.print(MANY_METRICS, style="dim", highlight=False)
