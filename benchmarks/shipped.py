@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -26,14 +25,22 @@ SIDE, COLD_SIDE = 384, 512
 DISCRETE = Fidelity(1.0, 1.0)
 BY_TORCH = """
 import sys
+from pathlib import Path
 from quantart.images.arrays import write_image
 from quantart.images.decode import read_image
 from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
-photograph, painting, out, size = sys.argv[1:]
+photograph, painting, out = map(Path, sys.argv[1:4])
 networks, fidelity = named_networks(["quantart/open"], None)
-pair = (read_image(file, max_pixels=10**8) for file in (photograph, painting))
-write_image(__import__("pathlib").Path(out), Stylizer(networks).paint(*pair, fidelity, int(size)))
+pictures = [read_image(file, max_pixels=10**8) for file in (photograph, painting)]
+write_image(out, Stylizer(networks).paint(*pictures, fidelity, int(sys.argv[4])))
+"""
+
+
+WATCH = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, capture_output=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
@@ -68,30 +75,32 @@ def stylize_counted(batch: int) -> Call:
     return lambda: [model.decode(model.transfer(model.content_latents(content), features).z) for _ in range(batch)]
 
 
-def cold(command: list[str]) -> Call:
+def process(*words: str) -> subprocess.CompletedProcess[str]:
+    """A Python of its own; its picture goes to `OUT`."""
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    folder = TemporaryDirectory()
+    with TemporaryDirectory() as folder:
+        given = [str(Path(folder, "painted.png")) if word == "OUT" else word for word in words]
+        return subprocess.run([sys.executable, *given], check=True, capture_output=True, text=True, env=environment)
 
-    def call() -> None:
-        out = str(Path(folder.name) / "painted.png")
-        words = [out if word == "OUT" else word for word in command]
-        subprocess.run([sys.executable, *words], check=True, capture_output=True, cwd=folder.name, env=environment)
 
-    return call
+def command() -> list[str]:
+    photograph, painting = map(str, files())
+    rest = ["--out", "OUT", "--model", "quantart/open", "--size", str(COLD_SIDE)]
+    return ["-m", "quantart_cli", "stylize", photograph, "--style", painting, *rest]
 
 
 def cold_by_torch(batch: int) -> Call:
-    return cold(["-c", BY_TORCH, *map(str, files()), "OUT", str(COLD_SIDE)])
+    return lambda: process("-c", BY_TORCH, *map(str, files()), "OUT", str(COLD_SIDE))
 
 
 def cold_start(batch: int) -> Call:
-    photograph, painting = map(str, files())
-    rest = ["--out", "OUT", "--force", "--size", str(COLD_SIDE)]
-    return cold(["-m", "quantart_cli", "stylize", photograph, "--style", painting, *rest])
+    return lambda: process(*command())
 
 
-def peak_of_children() -> int:
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def cold_peak() -> int:
+    """Bytes; asked of a small process, since a child counts what its parent held when it began."""
+    said = process("-c", WATCH, sys.executable, *command()).stdout
+    return int(said) * (1 if sys.platform == "darwin" else 1024)
 
 
 CASES = {
@@ -114,6 +123,6 @@ CASES = {
         cold_start,
         lambda batch: 0,
         counted=lambda batch: lambda: None,
-        peak=peak_of_children,
+        peak=cold_peak,
     ),
 }
