@@ -17,6 +17,7 @@ from quantart.machine.device import (
     default_device,
     default_precision,
     precision,
+    surely_cpu,
 )
 
 
@@ -156,3 +157,18 @@ def test_another_precision_is_named(written: str, tmp_path: Path, monkeypatch: p
     with pytest.raises(UserError) as error:
         precision(cpu=True)
     assert repr(written) in error.value.fault
+
+
+def test_a_cpu_is_sure_where_no_gpu_has_a_driver_or_none_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver = tmp_path / "nvidiactl"
+    monkeypatch.setattr("quantart.machine.device._GPU_DRIVERS", (driver,))
+    assert surely_cpu()
+    driver.touch()
+    assert not surely_cpu()
+    for visible, sure in (("", True), ("-1", True), ("0", False), ("1,-1", False)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert surely_cpu() == sure
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "yes")
+    assert surely_cpu()
