@@ -90,6 +90,14 @@ def test_without_codes_a_discrete_network_is_the_continuous_one(tmp_path: Path) 
     assert not np.allclose(found, model.content_latents(picture).numpy(), atol=1e-2)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+@torch.inference_mode()
+def test_weights_of_any_precision_are_read_as_they_are_stored(kind: torch.dtype, tmp_path: Path) -> None:
+    model, z = painter().to(kind), torch.randn(1, 8, 9, 7)
+    found = Graphs(saved(model, tmp_path / "model")).run("decode", latents=z.numpy())["picture"]
+    same(found, model.float().decode(z))
+
+
 def test_weights_in_half_precision_stay_where_they_are(tmp_path: Path) -> None:
     folder, out = saved(painter().half(), tmp_path / "model"), tmp_path / "onnx"
     write_graphs(folder, out)

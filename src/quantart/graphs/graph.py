@@ -13,7 +13,7 @@ from quantart.graphs import proto
 from quantart.graphs.proto import Message, Size
 
 OPSET, IR_VERSION = 18, 9  # no newer than what is used needs: browsers lag behind
-STORED = {"F32": proto.FLOAT, "F16": proto.FLOAT16}
+STORED = {"F32": proto.FLOAT, "F16": proto.FLOAT16, "BF16": proto.BFLOAT16, "F64": proto.DOUBLE}
 KINDS = {"float32": proto.FLOAT, "int64": proto.INT64}
 
 
@@ -37,8 +37,8 @@ class Weights:
     def shape(self, name: str) -> list[int]:
         return list(self.entries[name]["shape"])
 
-    def stored_in_half(self, name: str) -> bool:
-        return bool(self.entries[name]["dtype"] == "F16")
+    def in_float32(self, name: str) -> bool:
+        return bool(self.entries[name]["dtype"] == "F32")
 
     def tensor(self, name: str) -> Message:
         """An initializer that says where its numbers are."""
@@ -99,8 +99,8 @@ class Graph:
         """In float32, whatever it is stored as."""
         if name not in self._weights_in_float32:
             self._initializers[name] = self.weights.tensor(name)
-            half = self.weights.stored_in_half(name)
-            self._weights_in_float32[name] = self.add("Cast", name, to=proto.FLOAT) if half else name
+            as_it_is = self.weights.in_float32(name)
+            self._weights_in_float32[name] = name if as_it_is else self.add("Cast", name, to=proto.FLOAT)
         return self._weights_in_float32[name]
 
     def model(self, name: str) -> bytes:

@@ -40,7 +40,7 @@ def network_graphs(folder: Path) -> dict[str, bytes]:
         made = {name: write(Graph(weights), config) for name, write in _WRITERS.items()}
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read: {error}") from None
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{file}: does not fit {folder / CONFIG} ({error})") from None
     counters = {name for name in weights.entries if name.endswith(".batches")}
     if left := weights.entries.keys() - weights.used - counters:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-FLOAT, INT64, BOOL, FLOAT16 = 1, 7, 9, 10
+FLOAT, INT64, BOOL, FLOAT16, DOUBLE, BFLOAT16 = 1, 7, 9, 10, 11, 16
 """Types of a tensor's elements."""
 EXTERNAL = 1  # where a tensor's data are
 
