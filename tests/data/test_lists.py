@@ -108,7 +108,7 @@ def test_two_files_of_one_name_are_named_and_the_one_that_is_meant_exactly_is_us
 
 def test_a_name_that_is_no_file_name_is_set_aside_when_it_is_opened(root):
     for pictures in both(root, ["nul\0.jpg"]):
-        with pytest.raises(ImageError, match="cannot be read: embedded null byte"):
+        with pytest.raises(ImageError, match="cannot be read: .*embedded null"):
             read_file(pictures[0].path)
 
 

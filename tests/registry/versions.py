@@ -39,7 +39,7 @@ def own_store(root: Path) -> Iterator[Project]:
         mlflow.set_tracking_uri(before)
 
 
-def values(structure: float = 1.2, texture: float = 0.85, colour: float = 0.04) -> dict[str, NDArray[np.float64]]:
+def values(structure: float = 1.2, texture: float = 0.8, colour: float = 0.04) -> dict[str, NDArray[np.float64]]:
     """Of each pair; the means are those given."""
     hard = HARD - HARD.mean()
     return {STRUCTURE: structure + hard, TEXTURE: texture + hard / 5, COLOUR: colour + hard / 100}
