@@ -33,6 +33,8 @@ def chosen_painter(
     Raises:
         UserError: as `checked_fidelity`, or a folder or address holds no network.
     """
+    if project is not None and not models:
+        project.params()  # a fault in them is told before anything is painted
     if not models and (project is None or not project.trained_variants):
         why = "no project here" if project is None else f"nothing is trained in {project.root} yet"
         log.info("%s: painting with %s, the model that comes with quantart", why, SHIPPED)
