@@ -38,7 +38,9 @@ def shown(files: list[Path], answers: bytes = b"") -> bytes:
     settings[3] &= ~termios.ECHO
     termios.tcsetattr(theirs, termios.TCSANOW, settings)
     os.write(ours, answers)
-    environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    unset = {"LINES", "COLUMNS"}  # xdist says of its own processes how large their terminals would be
+    environment = {key: value for key, value in os.environ.items() if key not in unset}
+    environment |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     command = [sys.executable, "-c", CODE, *map(str, files)]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=environment) as process:
         os.close(theirs)
