@@ -91,4 +91,4 @@ def test_one_variant_alone_is_enough(project: Project) -> None:
 
 
 def test_before_anything_was_evaluated_it_says_what_to_run(tmp_path: Path) -> None:
-    assert shown(Project(tmp_path)) == "Nothing evaluated yet: run make run or dvc repro.\n"
+    assert shown(Project(tmp_path)) == "Nothing evaluated yet: run dvc repro.\n"

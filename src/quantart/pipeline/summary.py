@@ -22,7 +22,7 @@ def print_summary(project: Project, console: Console | None = None) -> None:
     console = console or Console()
     measured = project.reports / "summary.csv"
     if not measured.is_file():
-        console.print("Nothing evaluated yet: run [bold]make run[/] or [bold]dvc repro[/].")
+        console.print("Nothing evaluated yet: run [bold]dvc repro[/].")
         return
     configure(project.root)
     _print_headlines(pd.read_csv(measured), console)
