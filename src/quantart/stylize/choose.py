@@ -34,37 +34,41 @@ def chosen_painter(
         UserError: as `checked_fidelity`, or a folder or address holds no network.
     """
     if project is not None and not models:
-        project.params()  # a fault in them is told before anything is painted
-    if not models and (project is None or not project.trained_variants):
+        exported = project.params().export.variant  # a fault in the parameters is told before anything is painted
+        if trained := project.trained_variants:
+            return _of_project(project, checked_fidelity(alpha, beta, trained, exported), refine)
+    if not models:
         why = "no project here" if project is None else f"nothing is trained in {project.root} yet"
         log.info("%s: painting with %s, the model that comes with quantart", why, SHIPPED)
         models = [SHIPPED]
-    if not refine and surely_cpu() and (found := _by_graphs(project, models, alpha, beta)):
+    if _graphs_may_paint(refine) and (found := _by_graphs(models, alpha, beta)):
         return found
-    from quantart.stylize.networks import named_networks, project_networks
+    from quantart.stylize.networks import named_networks
     from quantart.stylize.stylizer import Stylizer
 
-    if models or project is None:
-        networks, fidelity = named_networks(models, alpha, beta)
-        return Stylizer(networks), fidelity
-    fidelity = _project_fidelity(project, alpha, beta)
+    networks, fidelity = named_networks(models, alpha, beta)
+    return Stylizer(networks), fidelity
+
+
+def _graphs_may_paint(refine: int) -> bool:
+    return not refine and surely_cpu()
+
+
+def _of_project(project: Project, fidelity: Fidelity, refine: int) -> Chosen:
+    folders = [project.stage2_model(variant) for variant in fidelity.variants]
+    if _graphs_may_paint(refine) and len(folders) == 1 and has_graphs(read_config(folders[0])):
+        return GraphPainter(folders[0]), fidelity
+    from quantart.stylize.networks import project_networks
+    from quantart.stylize.stylizer import Stylizer
+
     return Stylizer(project_networks(project, fidelity)), fidelity
 
 
-def _by_graphs(project: Project | None, models: list[str], alpha: float | None, beta: float) -> Chosen | None:
+def _by_graphs(models: list[str], alpha: float | None, beta: float) -> Chosen | None:
     if models == [SHIPPED]:
         return GraphPainter(shipped("stage2_discrete")), checked_fidelity(alpha, beta, VARIANTS)
-    if not models and project is not None:
-        fidelity = _project_fidelity(project, alpha, beta)
-        folders = [project.stage2_model(variant) for variant in fidelity.variants]
-        one = len(folders) == 1 and has_graphs(read_config(folders[0]))
-        return (GraphPainter(folders[0]), fidelity) if one else None
     folder = Path(models[0])
     if len(models) > 1 or is_address(models[0]) or (folder / PACKAGED).is_file():
         return None
     config = read_config(folder)
     return (GraphPainter(folder), checked_fidelity(alpha, beta, [config["variant"]])) if has_graphs(config) else None
-
-
-def _project_fidelity(project: Project, alpha: float | None, beta: float) -> Fidelity:
-    return checked_fidelity(alpha, beta, project.trained_variants, project.params().export.variant)
