@@ -131,10 +131,10 @@ def main() -> None:
     painters |= {MAGENTA: MagentaStylizer(), "tinted photograph": match_colours, "photograph": lambda x, y: x}
     first = models[options.models[0]]
     painters["painting's reconstruction"] = lambda x, y: first.decode(first.style_latents(y))
-    best = options.models[0]
+    compared = list(models)
     if options.refine:
-        best = f"refined {options.refine}"
-        painters[best] = refined(first, options.refine)
+        compared.append(f"refined {options.refine}")
+        painters[compared[-1]] = refined(first, options.refine)
     if options.blind:
         options.blind.mkdir(parents=True)
     rows = judge(
@@ -143,7 +143,7 @@ def main() -> None:
         [pixels_to_float(styles.centre([style], side)) for _, style in pairs],
         options.blind,
     )
-    for name in dict.fromkeys([*options.models, best]):
+    for name in compared:
         rows[f"{name} minus {MAGENTA}"] = difference(rows, name, MAGENTA)
     print(table(rows, Sharing.of(*zip(*pairs, strict=True))))
 
