@@ -119,6 +119,7 @@ def kept(prepared: Path) -> dict[str, Picture]:
     }
 
 
+@pytest.mark.slow
 def test_the_corpus_has_many_kinds():
     assert len(corpus.good()) >= 100
     assert len(corpus.bad()) >= 100

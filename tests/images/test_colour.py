@@ -116,6 +116,7 @@ def test_colours_are_those_of_a_browser(case):
     assert np.abs(picture[-1, 3] - pixel).max() <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install it, or name it in CHROMIUM")
 def test_chromium_still_shows_these_numbers():
     from playwright.sync_api import sync_playwright

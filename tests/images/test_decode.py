@@ -202,6 +202,7 @@ def test_a_decompression_bomb_is_refused():
         decode_image(bomb, max_pixels=100_000_000)
 
 
+@pytest.mark.slow
 def test_a_large_picture_is_decoded_within_the_memory_that_is_stated(tmp_path):
     """Pillow's own copy and ours (docs/data.md: 8 bytes a pixel), and bands of 2^24 pixels."""
     picture = Image.linear_gradient("L").resize((8000, 6000))

@@ -28,6 +28,7 @@ def test_a_key_that_no_parameter_has_is_named(key: str) -> None:
         SHIPPED.select(["seed", key])
 
 
+@pytest.mark.slow
 def test_every_value_that_is_read_is_noted_by_its_key() -> None:
     view, read = recording(SHIPPED)
     assert not read

@@ -305,6 +305,7 @@ def test_a_signal_while_refining_keeps_the_best_so_far(
     assert np.array_equal(read_image(written, max_pixels=10**6), once)
 
 
+@pytest.mark.slow
 def test_folders_are_refined_alike_each_time_and_what_is_too_large_is_named(
     album: list[str], files: tuple[Path, Path], project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_strips_answer_what_the_whole_does(whole: tuple[Tensor, Tensor], frugal:
     assert torch.equal(z, whole[0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("low")
 def test_no_layer_sees_more_than_a_strip_and_its_overlap(frugal: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: dict[int, list[int]] = {}
