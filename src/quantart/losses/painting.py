@@ -91,14 +91,7 @@ class PaintingLoss(nn.Module):
                 "spectrum_loss": spectrum_loss(own.spectrum, hand.spectrum),
                 "content_loss": torch.stack(apart).mean(),
             }
-            weighted = [
-                self.weights["texture_weight"] * losses["texture_loss"],
-                self.weights["coarse_texture_weight"] * losses["coarse_texture_loss"],
-                self.weights["moments_weight"] * losses["moments_loss"],
-                self.weights["colour_weight"] * losses["colour_loss"],
-                self.weights["spectrum_weight"] * losses["spectrum_loss"],
-                self.weights["content_weight"] * losses["content_loss"],
-            ]
+            weighted = [self.weights[name.replace("_loss", "_weight")] * loss for name, loss in losses.items()]
             total = torch.stack(weighted).sum()
         if codebook_loss is not None:
             total = total + self.weights["codebook_weight"] * codebook_loss

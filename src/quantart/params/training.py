@@ -249,15 +249,7 @@ class PaintingParams(Section):
     @property
     def weights(self) -> dict[str, float]:
         """Those of the loss, by name."""
-        return {
-            "texture_weight": self.texture_weight,
-            "coarse_texture_weight": self.coarse_texture_weight,
-            "moments_weight": self.moments_weight,
-            "colour_weight": self.colour_weight,
-            "spectrum_weight": self.spectrum_weight,
-            "content_weight": self.content_weight,
-            "codebook_weight": self.codebook_weight,
-        }
+        return {name: getattr(self, name) for name in PAINTING_WEIGHTS}
 
 
 class Stage2Params(Section):

@@ -188,23 +188,23 @@ def learning_rate(training: TrainingParams, step: int) -> float:
 def _optimizers(objective: Objective, training: TrainingParams) -> dict[str, torch.optim.Optimizer]:
     """Adam for what is trained of the model, or Muon for its inner convolutions and Adam for the rest.
 
-    Their names are those in checkpoints, `generator` also where there is no discriminator.
+    Their names are those in checkpoints, `generator` also where there is no discriminator. `Update` sets the rates,
+    from each group's `factor`.
     """
     trained = objective.trained_parameters()
     if training.optimizer == "adam":
         return {"generator": _adam(trained, training)}
     inner = inner_weights(objective.model)
     rest = [parameter for parameter in trained if all(parameter is not weight for weight in inner)]
-    rate = training.muon_learning_rate  # `Update` multiplies by `learning_rate` again: only the schedule is left of it
-    group = {"params": inner, "lr": rate, "factor": rate / training.learning_rate}
+    group = {"params": inner, "factor": training.muon_learning_rate / training.learning_rate}
     return {"generator": _adam(rest, training), "muon": Muon([group], training.weight_decay)}
 
 
 def _adam(parameters: list[nn.Parameter], training: TrainingParams, factor: float = 1.0) -> torch.optim.Optimizer:
-    """Adam, or AdamW with weight decay, at `factor` times the learning rate."""
+    """Adam, or AdamW with weight decay, at `factor` times the learning rate, which `Update` sets."""
     kind = torch.optim.AdamW if training.weight_decay else torch.optim.Adam
     betas = (training.betas[0], training.betas[1])
-    group = {"params": parameters, "lr": factor * training.learning_rate, "factor": factor}
+    group = {"params": parameters, "factor": factor}
     return kind([group], betas=betas, weight_decay=training.weight_decay, fused=True)
 
 
