@@ -105,6 +105,8 @@ def test_a_lean_model_needs_no_groups_and_says_that_it_is_one(tmp_path: Path) ->
         ({"stage2.train.betas": [0.5, 1.0]}, "stage2.train.betas.1 = 1.0", ["less than 1"]),
         ({"promote.limits": ["usage < 1"]}, "promote", ["'usage < 1'", "usage >= number"]),
         ({"promote.not_worse": ["usage"]}, "promote", ["not_worse", "usage", "limits"]),
+        ({"promote.votes": "win_rate > 0.5"}, "promote", ["votes", "'win_rate > 0.5'", "against champion"]),
+        ({"promote.votes": "win_rate >= 1.5 against champion"}, "promote", ["0 to 1", "null"]),
         ({"promote.not_worse": ["gram_vgg"]}, "promote", ["'gram_vgg'", "gram_vgg16"]),
         # combinations
         ({"data.short_side": 100}, "data", ["short_side 100", "resolution 128"]),

@@ -3,16 +3,20 @@ from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from quantart.data.votes import Vote
 from quantart.errors import UserError
 from quantart.project import Project
-from quantart.registry.gates import FEWEST_PAIRS
 from quantart.registry.promotion import promote, rollback
 from quantart.registry.versions import RegisteredVersion, write_registered
+from quantart.registry.votes import FEWEST_PAIRS
+from quantart.reporting.run_metrics import VOTES
+from quantart.tracking.writer import TrackedRun
 
 from .versions import HARD, STRUCTURE, TEXTURE, add_version, evaluate, run_id_of, values
 
@@ -185,10 +189,53 @@ def test_a_version_without_a_run_cannot_be_judged(project: Project, name: str) -
     assert refused.value.fault.startswith("version 1: its training run (none named) ")
 
 
-def test_without_gates_everything_passes(project: Project, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def with_gates(folder: Path, project: Project, **gates: object) -> Project:
+    """Another project on the same store."""
     params = yaml.safe_load((project.root / "params.yaml").read_text())
-    params["promote"] = {"limits": [], "not_worse": []}
-    free = Project(tmp_path_factory.mktemp("free"))
-    (free.root / "params.yaml").write_text(json.dumps(params))
+    params["promote"] = {"limits": [], "not_worse": [], **gates}
+    (folder / "params.yaml").write_text(json.dumps(params))
+    return Project(folder)
+
+
+def test_without_gates_everything_passes(project: Project, name: str, tmp_path: Path) -> None:
     add_version(name, values(structure=99.0))
-    assert not promote(free, "1", name).refused
+    assert not promote(with_gates(tmp_path, project), "1", name).refused
+
+
+def log_votes(name: str, preferred: int, pairs: int) -> None:
+    """Version 2 is chosen over version 1 on the first `preferred` of `pairs`; each run has half of the votes."""
+    old, new = run_id_of(name, "1"), run_id_of(name, "2")
+    votes = [
+        Vote("", "v", f"{n}.jpg", f"{n}.png", old, new, "right" if n < preferred else "left", 64) for n in range(pairs)
+    ]
+    for run_id, of_run in {old: votes[: pairs // 2], new: votes[pairs // 2 :]}.items():
+        TrackedRun(run_id).table(pd.DataFrame(of_run), VOTES)
+
+
+def test_votes_are_a_gate_where_there_is_a_champion(project: Project, name: str, tmp_path: Path) -> None:
+    asking = with_gates(tmp_path, project, votes="win_rate >= 0.5 against champion")
+    for _ in range(2):
+        add_version(name, values())
+    assert not promote(asking, "1", name).refused
+    with pytest.raises(UserError) as refused:
+        promote(asking, "2", name)
+    assert refused.value.fault == (
+        "version 2 and version 1, the champion, were compared by eye on 0 pairs, and promote.votes needs at least 8"
+    )
+    assert f"`quantart vote {run_id_of(name, '2')} {run_id_of(name, '1')}`" in refused.value.remedy
+    log_votes(name, preferred=4, pairs=12)
+    assert failed(asking, name, "2") == ["win_rate >= 0.5 against champion"]
+    log_votes(name, preferred=6, pairs=12)
+    assert not (done := promote(asking, "2", name)).refused
+    (check,) = done.checks
+    assert check.figures == "chosen in 0.5 (0.2456 to 0.7544) of 12 votes on 12 pairs against version 1"
+
+
+def test_a_table_that_holds_no_votes_is_a_sentence(project: Project, name: str, tmp_path: Path) -> None:
+    asking = with_gates(tmp_path, project, votes="win_rate >= 0.5 against champion")
+    for _ in range(2):
+        add_version(name, values())
+    promote(asking, "1", name)
+    TrackedRun(run_id_of(name, "1")).table(pd.DataFrame({"voter": ["v"]}), VOTES)
+    with pytest.raises(UserError, match="version 1: votes/table.json: line 1: no vote"):
+        promote(asking, "2", name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field, model_validator
 
 from quantart.params.section import Count, Section, Step
@@ -32,6 +34,9 @@ class ExportParams(Section):
     """name in the model registry"""
 
 
+_VOTES = re.compile(r"win_rate >= (0\.\d+|1|0) against champion")
+
+
 class PromoteParams(Section):
     """What a registered version's evaluation must show before the alias `champion` moves to it."""
 
@@ -39,6 +44,14 @@ class PromoteParams(Section):
     """limits on the version's own values: `metric <= number`, or `usage >= number` where larger is better"""
     not_worse: list[str]
     """distances that must not exceed the champion's by more than noise, on the same pairs"""
+
+    votes: str | None = None
+    """`win_rate >= number against champion`: how often `quantart vote` must have it chosen over the champion's run"""
+
+    @property
+    def least_win_rate(self) -> float | None:
+        found = _VOTES.fullmatch(self.votes or "")
+        return float(found[1]) if found else None
 
     @property
     def parsed_limits(self) -> list[Limit]:
@@ -51,4 +64,6 @@ class PromoteParams(Section):
         for metric in self.not_worse:
             if larger_is_better(check_metric(metric)):
                 raise ValueError(f"not_worse: {metric} is a single value without an interval; move it to limits")
+        if self.votes is not None and self.least_win_rate is None:
+            raise ValueError(f"votes: {self.votes!r}; write `win_rate >= 0.5 against champion`, with 0 to 1, or null")
         return self

@@ -8,20 +8,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from quantart.data.votes import Vote, read_votes
 from quantart.errors import UserError, one_line
 from quantart.machine.whole import write_whole
 from quantart.pipeline.trained import named_run
 from quantart.project import Project, tracked_root
+from quantart.registry.votes import votes_of
 from quantart.reporting.comparison.compare import Comparison, EvaluatedRun, compare
 from quantart.reporting.comparison.page import page
 from quantart.reporting.comparison.tables import csv_text
 from quantart.reporting.record import ABOUT, NEEDED, PICTURES, Record, read_record
-from quantart.reporting.run_metrics import DIGEST, EVALUATION, VOTES, digest_name
+from quantart.reporting.run_metrics import DIGEST, EVALUATION, digest_name
 from quantart.tracking.find import check_finished, logged_files, run_in_words, select_runs
 from quantart.tracking.lineage import parameters_of, upstream_of
 from quantart.tracking.store import configure, without_password
@@ -78,7 +77,7 @@ def _evaluated(run: Run, place: str, folder: Path) -> EvaluatedRun:
         parameters=parameters_of(run),
         upstream=upstream_of(run.data.tags),
         record=_fetch_record(run, place, folder),
-        votes=_fetch_votes(run, folder),
+        votes=votes_of(run.info.run_id, f"run {run_in_words(run)}"),
     )
 
 
@@ -130,22 +129,6 @@ def _fetch_record(run: Run, place: str, folder: Path) -> Record:
             f"`quantart evaluate --run-id {run_id}` logs it again",
         )
     return record
-
-
-def _fetch_votes(run: Run, folder: Path) -> list[Vote]:
-    """The votes on the run's pictures, if there are any."""
-    place = Path(VOTES)
-    try:
-        if place.name not in logged_files(run.info.run_id, str(place.parent)):
-            return []
-        file = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=VOTES, dst_path=str(folder))
-    except (MlflowException, OSError) as error:
-        raise _unreadable(run, error) from error
-    try:
-        table = pd.read_json(file, orient="split", dtype=False, convert_dates=False)
-        return read_votes(table.to_json(orient="records", lines=True), f"run {run_in_words(run)}: {VOTES}")
-    except ValueError as error:
-        raise UserError(f"run {run_in_words(run)}: {VOTES}: no table ({one_line(error)})") from None
 
 
 def _gone(run: Run, place: str, files: Sequence[str]) -> UserError:

@@ -14,13 +14,12 @@ from quantart.errors import UserError, one_line
 from quantart.evaluation.estimates import Estimate
 from quantart.params.evaluation import PromoteParams
 from quantart.registry.versions import Evaluation, Version
+from quantart.registry.votes import FEWEST_PAIRS, preference
 from quantart.reporting.comparison.compare import EvaluatedRun, compare
 from quantart.reporting.record import NEEDED, read_record
 from quantart.reporting.run_metrics import EVALUATION
 from quantart.tracking.lineage import upstream_of
 from quantart.vocabulary.metrics import Limit
-
-FEWEST_PAIRS = 8  # an evaluation on fewer pairs judges no version
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,22 @@ def check(version: Version, champion: Version | None, gates: PromoteParams) -> l
 
     Raises:
         UserError: one of the two was not evaluated, or not on the same pairs, on too few, on data without a digest, or
-            without a metric of the gates.
+            without a metric of the gates, or lacks votes that the gates ask for.
     """
     limits = gates.parsed_limits
     checks = check_limits(limits, _judged(version, [limit.metric for limit in limits]).measured)
-    if champion is None or not gates.not_worse:
+    if champion is None:
         return checks
+    if gates.not_worse:
+        checks += _check_differences(version, champion, gates)
+    if gates.least_win_rate is not None and version.run_id != champion.run_id:  # else it is the same network
+        rate, votes = preference(version, champion)
+        passed = rate.value >= gates.least_win_rate
+        checks.append(Check(str(gates.votes), passed, f"chosen in {rate} of {votes} against {champion}"))
+    return checks
+
+
+def _check_differences(version: Version, champion: Version, gates: PromoteParams) -> list[Check]:
     data = [str(_judged(each, gates.not_worse).digest) for each in (champion, version)]
     if data[0] != data[1]:
         raise UserError(
@@ -56,10 +65,10 @@ def check(version: Version, champion: Version | None, gates: PromoteParams) -> l
     found = {each.metric: each for each in pair.differences}
     if missing := [metric for metric in gates.not_worse if metric not in found]:
         raise UserError(f"{version} and the champion have no common {', '.join(missing)}: {pair.sentence}")
-    for each in (found[metric] for metric in gates.not_worse):
-        difference = Estimate(each.difference, each.low, each.high)
-        checks.append(check_difference(each.metric, difference, each.verdict, str(champion)))
-    return checks
+    return [
+        check_difference(each.metric, Estimate(each.difference, each.low, each.high), each.verdict, str(champion))
+        for each in (found[metric] for metric in gates.not_worse)
+    ]
 
 
 def check_limits(limits: Sequence[Limit], measured: Mapping[str, Estimate]) -> list[Check]:

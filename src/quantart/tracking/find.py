@@ -6,11 +6,13 @@ good. Once the run is in the store, its tag `local_id` says which one it is.
 
 from __future__ import annotations
 
+import io
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.exceptions import MlflowException
@@ -166,6 +168,19 @@ def logged_files(run_id: str, folder: str) -> set[str]:
         MlflowException, OSError: the run's artifacts can't be listed.
     """
     return {Path(file.path).name for file in MlflowClient().list_artifacts(run_id, folder)}
+
+
+def logged_table(run_id: str, place: str) -> str:
+    """A table among a run's artifacts, as a line of JSON for each row; empty where it has none.
+
+    Raises:
+        MlflowException, OSError, ValueError: it can't be fetched, or is no table.
+    """
+    if Path(place).name not in logged_files(run_id, str(Path(place).parent)):
+        return ""
+    text = mlflow.artifacts.load_text(f"runs:/{run_id}/{place}")
+    table = pd.read_json(io.StringIO(text), orient="split", dtype=False, convert_dates=False)
+    return str(table.to_json(orient="records", lines=True))
 
 
 def check_finished(run: Run) -> None:
