@@ -9,7 +9,6 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from quantart.losses.colour import to_lab
 from quantart.losses.statistics import moments
@@ -19,6 +18,8 @@ _CFSD_ROWS = 1024  # positions whose similarities to all others are in memory at
 
 def psnr(pictures: Tensor, targets: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB, `(b,)`, of pictures `(b, 3, h, w)` clamped to [-1, 1]; larger is better."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio  # takes seconds to import, with torch's compiler
+
     return peak_signal_noise_ratio(pictures, targets, data_range=(-1.0, 1.0), reduction="none", dim=(1, 2, 3))
 
 
@@ -27,6 +28,8 @@ def ssim(pictures: Tensor, targets: Tensor) -> Tensor:
 
     With the Gaussian window of 11 pixels (σ 1.5) of Wang et al., 2004, on each channel.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     similarity = structural_similarity_index_measure(pictures, targets, data_range=(-1.0, 1.0), reduction="none")
     return cast(Tensor, similarity)  # it returns a pair of tensors only when asked for more
 
