@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import get_args
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from quantart.errors import UserError
@@ -37,6 +36,8 @@ def architecture(network: FeatureNetworkName) -> nn.Module:
 
             # TensorFlow's padding and epsilon of the batch normalisation, with which it was trained
             return timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+        import torchvision  # slow too
+
         if network == "inception_v3":
             inception = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=False)
             inception.fc = nn.Identity()

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -96,6 +95,8 @@ def used_for_features(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def torchvision_file(network: FeatureNetworkName) -> tuple[Path, str]:
     """Where torchvision keeps a network's weights once it has downloaded them, and from where it does."""
+    import torchvision  # only where it is needed: it is slow to import
+
     url: str = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"].url
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name, url
 
@@ -120,6 +121,8 @@ def package_file(package: str, path: str, requirement: str) -> Path:
 
 
 def _torchvision_weights(network: FeatureNetworkName) -> dict[str, Tensor]:
+    import torchvision
+
     weights = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"]
     try:
         state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
