@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ def test_a_line_that_is_no_vote_is_named(line: str) -> None:
 def test_a_choice_that_there_is_not_is_no_vote() -> None:
     with pytest.raises(UserError, match="no vote"):
         read_votes(Votes.line(vote("up")), "votes")
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_a_vote_is_not_written_through_a_link(link: Callable[[Path, Path], None], tmp_path: Path) -> None:
+    """As DVC makes it of a file that it tracks."""
+    cached, file = tmp_path / "cached", tmp_path / "votes.jsonl"
+    Votes(cached).add(vote())
+    before = cached.read_bytes()
+    link(file, cached)
+    assert Votes(file).add(vote(style="c.jpg"))
+    assert cached.read_bytes() == before
+    assert Votes(file).cast == [vote(), vote(style="c.jpg")]
 
 
 def test_a_folder_that_can_not_be_written_is_a_sentence(tmp_path: Path) -> None:

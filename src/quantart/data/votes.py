@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from quantart.errors import UserError
+from quantart.machine.whole import write_whole
 
 Choice = Literal["left", "right", "equal"]
 
@@ -60,6 +61,8 @@ class Votes:
             if any(vote.voter == each.voter and vote.question == each.question for each in self.cast):
                 return False
             try:
+                if self.file.is_symlink() or (self.file.exists() and self.file.stat().st_nlink > 1):
+                    write_whole(self.file, self.file.read_bytes())  # as after `dvc add`: never through a link
                 with self.file.open("ab") as file:
                     if file.tell() and not self.file.read_bytes().endswith(b"\n"):
                         file.write(b"\n")  # a line that was cut off stays alone
