@@ -48,6 +48,24 @@ def test_pictures_that_are_not_there_fail(project: Path) -> None:
     assert "data.style" in row.remedy
 
 
+def test_a_folder_whose_accents_are_coded_otherwise_is_said_to_be_there(project: Path) -> None:
+    (project / "Cafe\u0301").mkdir()
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("data/sample/photos", "Caf\u00e9"))
+    row = check_params(project)
+    assert (row.state, "accents of Caf\u00e9 are coded otherwise" in row.found) == (State.fails, True)
+    assert "`ls`" in row.remedy
+    path.write_text(
+        path.read_text()
+        .replace("Caf\u00e9", "list.txt", 1)
+        .replace("content_table: null", "content_table: {root: Caf\u00e9}")
+    )
+    (project / "list.txt").touch()
+    (project / "Cafe\u0301" / "1.jpg").touch()
+    git(project, "add", ".")
+    assert check_params(project).state is State.ok  # DVC is not asked for it
+
+
 @pytest.mark.parametrize("tracked", ["", "data/mine.dvc", "data/mine/1.jpg", "data.dvc"])
 def test_pictures_that_no_copy_of_the_project_would_have_are_named(tracked: str, project: Path) -> None:
     (project / "data" / "mine").mkdir()
@@ -62,6 +80,20 @@ def test_pictures_that_no_copy_of_the_project_would_have_are_named(tracked: str,
     assert ("`dvc add data/mine`" in row.remedy) != bool(tracked)
     path.write_text(path.read_text().replace("data/mine", str(project / "data" / "mine")))
     assert check_params(project).state is State.ok
+
+
+def test_the_folder_that_a_list_names_pictures_in_is_looked_at_too(project: Path) -> None:
+    path = project / "params.yaml"
+    text = path.read_text().replace("content: data/sample/photos", "content: list.txt")
+    path.write_text(text.replace("content_table: null", "content_table: {root: my art}"))
+    (project / "list.txt").touch()
+    git(project, "add", "list.txt")
+    row = check_params(project)
+    assert (row.state, row.found) == (State.fails, "data.content_table.root: my art does not exist")
+    (project / "my art").mkdir()
+    row = check_params(project)
+    assert (row.state, row.found.split(":")[0]) == (State.warning, "data.content_table.root")
+    assert "`dvc add 'my art'`" in row.remedy
 
 
 def test_a_folder_that_is_closed_is_named() -> None:

@@ -12,6 +12,7 @@ from dvc.config import Config
 from quantart.doctor import Finding, fails, ok, warning
 from quantart.errors import UserError
 from quantart.machine.disk import check_writable
+from quantart.machine.names import FileNames
 from quantart.project import Project, tracking
 from quantart.vocabulary.names import DOMAINS
 
@@ -23,12 +24,19 @@ def check_params(root: Path) -> Finding:
     except UserError as error:
         return fails(error.fault, "correct these lines; `quantart preset list` shows complete sets of parameters")
     for domain in DOMAINS:
-        if not project.source(domain).exists():
-            found = f"data.{domain}: {params.data.folder(domain)} does not exist"
-            return fails(found, f"put pictures there, or set data.{domain}")
-        if not Path(named := params.data.folder(domain)).is_absolute() and _untracked(root, named):
-            found = f"data.{domain}: {named} is tracked by neither git nor DVC, so no experiment in a copy has it"
-            return warning(found, f"before `dvc exp run --temp` or `--queue`: {tracking(named)}")
+        table, places = params.data.table(domain), {f"data.{domain}": params.data.folder(domain)}
+        if table is not None and table.root is not None:
+            places[f"data.{domain}_table.root"] = table.root
+        for key, named in places.items():
+            there = FileNames().on_disk(root / named)
+            if not there.exists():
+                return fails(f"{key}: {named} does not exist", f"put pictures there, or set {key}")
+            if there != root / named and key == f"data.{domain}":
+                found = f"{key}: the accents of {named} are coded otherwise on this disk, so DVC does not find it"
+                return fails(found, "copy the name from what `ls` prints")
+            if not Path(named).is_absolute() and _untracked(root, there.relative_to(root).as_posix()):
+                found = f"{key}: {named} is tracked by neither git nor DVC, so no experiment in a copy has it"
+                return warning(found, f"before `dvc exp run --temp` or `--queue`: {tracking(named)}")
     return ok("all values are valid; the folders with the pictures exist")
 
 
