@@ -93,8 +93,14 @@ def test_names_match_however_their_accents_are_coded(root):
     for pictures in both(root, ["Caf\u00e9/Z\u00fcrich.jpg"]):
         assert faults(pictures) == {"Caf\u00e9/Z\u00fcrich.jpg": None}
         assert pictures[0].path.is_file()
-    table = written(root, "stu\u0308ck,ort\n1.jpg,Zu\u0308rich\n", "info.csv")
-    assert len(tabled_pictures(table, root, "st\u00fcck", "ort == Z\u00fcrich")) == 1
+    (root / "M\u00f6bel.jpg").touch()
+    for pictures in both(root, ["Mo\u0308bel.jpg"]):
+        assert pictures[0].path.is_file()
+    for header, where in (("stu\u0308ck", "ort == Z\u00fcrich"), ("st\u00fcck", "ort == Zu\u0308rich")):
+        for row in ("1.jpg,Zu\u0308rich", "1.jpg,Z\u00fcrich"):
+            table = written(root, f"{header},ort\n{row}\n", "info.csv")
+            for column in ("st\u00fcck", "stu\u0308ck"):
+                assert len(tabled_pictures(table, root, column, where)) == 1
 
 
 def test_two_files_of_one_name_are_named_and_the_one_that_is_meant_exactly_is_used(root):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from quantart.data.files import PictureFile
 from quantart.data.packing import Geometry, Loaded, Rejected, load_picture
 from quantart.images.arrays import resize_short_side
 from quantart.images.decode import decode_image
+from quantart.params.data import DataParams
 
 PHOTO = Path(__file__).parents[1] / "pictures" / "kingfisher.jpg"
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "photos"
@@ -121,3 +125,17 @@ def test_decoding_smaller_changes_what_is_stored_as_little_as_the_documents_say(
     assert len(changed) > 15
     assert 0 < np.median(changed) < 1.5
     assert max(changed) < 4
+
+
+def test_the_default_takes_the_pictures_of_todays_phones_and_its_limit_is_named(tmp_path):
+    default = Geometry(64, 2.0, DataParams.model_fields["max_pixels"].default)
+    for height, reason in (
+        (12_240, "broken picture: "),
+        (20_000, "too large: 16320 × 20000 pixels, .*data.max_pixels$"),
+    ):
+        begin = b"IHDR" + struct.pack(">IIBBBBB", 16_320, height, 8, 2, 0, 0, 0)  # of a picture that breaks off
+        data = b"\x89PNG\r\n\x1a\n\0\0\0\x0d" + begin + struct.pack(">I", zlib.crc32(begin)) + b"\0\0\1\0IDATx"
+        (tmp_path / "phone.png").write_bytes(data)
+        loaded = load(tmp_path / "phone.png", default)
+        assert isinstance(loaded, Rejected)
+        assert re.match(reason, loaded.reason)

@@ -33,6 +33,17 @@ def test_write_image_follows_the_ending_and_leaves_nothing_else(tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_write_image_never_writes_through_a_link(tmp_path):
+    cached = np.zeros((2, 2, 3), np.uint8)
+    write_image(tmp_path / "cached.png", cached)
+    (tmp_path / "hard.png").hardlink_to(tmp_path / "cached.png")
+    (tmp_path / "soft.png").symlink_to("cached.png")
+    for name in ("hard.png", "soft.png"):
+        write_image(tmp_path / name, cached + 255)
+        assert (read_image(tmp_path / name, max_pixels=LIMIT) == 255).all()
+    assert np.array_equal(read_image(tmp_path / "cached.png", max_pixels=LIMIT), cached)
+
+
 def test_write_image_says_what_it_cannot_do(tmp_path):
     picture = np.zeros((2, 2, 3), np.uint8)
     with pytest.raises(UserError, match=r"x\.bmp: .*; .*\.png"):

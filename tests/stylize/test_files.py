@@ -177,6 +177,17 @@ def test_what_cannot_be_used_is_named_and_all_others_are_painted(
     assert 3 * (192 + 4) <= grid.shape[0] < 4 * (192 + 4)  # styles, and the two contents that can be used
 
 
+def test_pictures_of_todays_phones_are_within_the_limit(
+    project: Project, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    phone = tmp_path / "phone.png"
+    Image.new("1", (16_320, 12_240)).save(phone, compress_level=1)
+    os.truncate(phone, 60)  # its pixels would take a second
+    plan = make_plan([str(phone)], [str(files[1])], tmp_path / "out.png")
+    (skipped,) = stylize_files(plan, *chosen_painter(project, [], None), size=64).skipped
+    assert skipped.fault.startswith(f"{phone}: broken picture: ")
+
+
 def test_what_no_picture_can_be_stops_before_any_work(project: Project, files: tuple[Path, Path]) -> None:
     plan = make_plan([str(files[0])], [str(files[1])], files[0].with_name("out"))
     with pytest.raises(UserError, match="^size = 10: "):

@@ -46,6 +46,14 @@ def test_a_folder_of_links_is_followed_and_loops_are_not() -> None:
     assert names(found) == ["links/more/1.png", "links/photo.jpg"]  # not those in --out
 
 
+def test_pictures_are_known_by_their_bytes_and_names_match_however_their_accents_are_coded() -> None:
+    Path("Zu\u0308rich").mkdir()
+    Path("Zu\u0308rich/dog").write_bytes(b"\xff\xd8\xff")
+    Path("Zu\u0308rich/notes").write_text("no picture")
+    for argument in ("Z\u00fcrich", "Zu\u0308rich/*"):
+        assert names(make_plan([argument], ["s/x.jpg"], Path("out")).contents) == ["Zu\u0308rich/dog"]
+
+
 def test_a_name_with_a_star_in_it_is_no_pattern() -> None:
     Path("b/[1].png").touch()
     assert names(make_plan(["b/[1].png"], ["s/x.jpg"], Path("out")).contents) == ["b/[1].png"]
