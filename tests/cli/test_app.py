@@ -22,11 +22,12 @@ from typer.testing import CliRunner
 
 import quantart
 from quantart.errors import StoppedBySignal
+from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart_cli.__main__ import main
 from quantart_cli.app import app
 
-from ..models.networks import PAINTER
+from ..models.networks import PAINTER, small_stage_1
 from ..unprivileged import open_folder, without_privileges
 
 ROOT = Path(__file__).parents[2]
@@ -352,6 +353,24 @@ def test_a_checkpoint_that_cannot_be_imported_is_a_sentence_and_leaves_nothing(
     assert said.startswith("error: no.yaml: cannot be read")
     assert "No such file" in mistake("import-checkpoint no.ckpt models/ref", monkeypatch, capsys)
     assert sorted(file.name for file in project.iterdir()) == ["params.yaml", "ref.ckpt"]
+
+
+def test_the_network_and_the_averages_that_are_asked_for_are_imported_and_the_rest_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    states = [small_stage_1(seed).state_dict() for seed in range(3)]
+    named = [{f"{name}.{key}": value for key, value in states[seed].items()} for seed, name in enumerate(("a", "b"))]
+    torch.save({"state_dict": named[0] | named[1]}, "two.ckpt")
+    torch.save({"state_dict": states[0], "ema": states[2]}, "averaged.ckpt")
+    words = {"averaged.ckpt plain": 0, "two.ckpt second --prefix b": 1, "averaged.ckpt mean --ema": 2}
+    for command, seed in words.items():
+        arguments = ["import-checkpoint", *command.split()]
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+        model = ExperimentStage1.from_pretrained(arguments[2])
+        assert torch.equal(model.quantize.embedding.weight, states[seed]["quantize.embedding.weight"]), command
+    assert f"left out: {len(states[2])} tensors of the moving averages of the weights, which --ema" in caplog.text
+    assert f"left out: {len(states[0])} tensors of the rest of the file" in caplog.text
 
 
 def test_work_stopped_by_a_signal_ends_with_its_code(

@@ -154,9 +154,13 @@ def test_the_order_and_the_selection_of_runs_are_the_users(project: Project) -> 
 
 
 def test_files_are_written_whole_and_replaced(project: Project, tmp_path: Path) -> None:
-    html, table = tmp_path / "report.html", tmp_path / "report.csv"
-    html.write_text("old")
+    html, table, kept = tmp_path / "report.html", tmp_path / "report.csv", tmp_path / "kept"
+    kept.write_text("old")
+    for file in (html, table):
+        file.hardlink_to(kept)  # as DVC makes it of a file that it tracks
     run(project, ["trained", "scrambled"], html=html, csv=table)
+    assert kept.read_text() == "old"
+    kept.unlink()
     assert html.read_text().count("<img") > 12 * 4
     assert {row["verdict"] for row in csv.DictReader(table.open())} >= {"worse"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "report.html"]

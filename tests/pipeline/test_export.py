@@ -161,7 +161,13 @@ def test_pictures_of_ones_own_have_no_known_licence(project: Project, tmp_path: 
 
 def test_exporting_again_makes_the_next_version_the_challenger(project: Project) -> None:
     before = int(run(project).version)
+    cached = project.root / "cached"
+    cached.hardlink_to(project.link("export"))  # as DVC's cache may have it
     assert run(project).version == str(before + 1)
+    assert [json.loads(file.read_text())["version"] for file in (cached, project.link("export"))] == [
+        str(before),
+        str(before + 1),
+    ]
     version = MlflowClient().get_model_version_by_alias("painter", "challenger")
     assert int(version.version) == before + 1
 

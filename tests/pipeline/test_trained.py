@@ -15,14 +15,20 @@ from quantart.images.decode import decode_image
 from quantart.models.folder import WEIGHTS, file_sha256
 from quantart.models.shipped import SHIPPED, shipped
 from quantart.pipeline import compare, evaluate, export
-from quantart.pipeline.trained import named_run, run_network
+from quantart.pipeline.trained import named_run, project_network, run_network
 from quantart.project import Project
 from quantart.registry.versions import Registry
 from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
 from quantart.tracking.find import select_runs
 from quantart.tracking.lineage import parameters_of
+from quantart.tracking.links import RunLink, write_link
+from quantart.tracking.runs import stage_run
+from quantart.tracking.spool import Spool
+from quantart.tracking.store import configure
 from quantart.vocabulary.names import DOMAINS
+
+from ..models.networks import small_stage_1
 
 
 def test_it_is_measured_and_all_goes_into_one_run(small_project: Project) -> None:
@@ -62,3 +68,33 @@ def test_it_is_registered_with_both_variants_and_the_licences_of_its_pictures(sm
         image = base64.b64decode(model.predict(frame, params={"alpha": alpha})["image"][0])
         expected = Stylizer(networks).stylize(photo, painting, alpha)
         assert np.array_equal(decode_image(image, max_pixels=10**8), expected)
+
+
+def link_network(project: Project, run_id: str) -> None:
+    """A network in `models/`, and that run as the one that trained it."""
+    configure(project.root)
+    small_stage_1().save_pretrained(project.stage1_model("content"))
+    write_link(project.link("stage1_content"), RunLink("stage1_content", run_id, "quantart"))
+
+
+def test_a_run_that_was_deleted_is_named_and_another_stands_for_it(
+    small_project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stage_run(small_project.root, family="stage1", name="stage1_content", params={}) as deleted:
+        pass
+    link_network(small_project, deleted.run_id)
+    MlflowClient().delete_run(deleted.run_id)
+    standing = project_network(small_project, "stage1_content").run
+    assert standing.data.tags["stands_for"] == deleted.run_id != standing.info.run_id
+    assert f"mlflow runs restore --run-id {deleted.run_id}`" in caplog.text
+    MlflowClient().restore_run(deleted.run_id)
+    assert project_network(small_project, "stage1_content").run.info.run_id == deleted.run_id
+
+
+def test_a_run_that_waits_for_its_server_is_not_replaced(small_project: Project) -> None:
+    spool = Spool.create(small_project.root, "http://127.0.0.1:9")
+    spool.lock.release()
+    link_network(small_project, spool.local_id)
+    with pytest.raises(UserError, match=f"^run {spool.local_id}: .*`quantart sync`"):
+        project_network(small_project, "stage1_content")
+    spool.remove()

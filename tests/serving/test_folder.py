@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import mlflow
@@ -8,7 +9,7 @@ from mlflow import MlflowClient
 
 from quantart.errors import UserError
 from quantart.registry.versions import RegisteredVersion
-from quantart.serving.folder import SUMS, check_networks, served_version, write_checksums
+from quantart.serving.folder import SUMS, check_networks, loadable, served_version, write_checksums
 
 
 @pytest.fixture
@@ -65,3 +66,16 @@ def test_without_a_registry_it_is_the_logged_model_and_then_nothing(
     assert served_version(folder) in {each.model_id for each in logged}
     (folder / "MLmodel").unlink()
     assert served_version(folder) == "unregistered"
+
+
+def test_a_folder_whose_name_mlflow_would_decode_is_loaded_from_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("100% art", "50%20off"):
+        (tmp_path / name / "discrete").mkdir(parents=True)
+        (tmp_path / name / "discrete" / "config.json").write_text("{}")
+    assert loadable(tmp_path / "100% art") == tmp_path / "100% art"
+    copy = loadable(tmp_path / "50%20off")
+    assert "%" not in str(copy)
+    assert (copy / "discrete" / "config.json").read_text() == "{}"

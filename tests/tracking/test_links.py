@@ -12,6 +12,10 @@ def test_a_link_reads_as_it_was_written(tmp_path: Path) -> None:
     write_link(path, link)
     assert read_link(path) == link
     assert [file.name for file in path.parent.iterdir()] == ["stage2_discrete.json"]
+    cached = tmp_path / "cached"
+    cached.hardlink_to(path)  # as DVC's cache may have it
+    write_link(path, RunLink(stage="stage2_discrete", run_id="81d0", experiment="quantart"))
+    assert (read_link(cached), read_link(path).run_id) == (link, "81d0")
 
 
 def test_what_another_version_wrote_beside_it_is_left_alone(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def _own_store(own_store: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project with a finished run, its model, and a registered version of it."""
+    """A project with a finished run, its model, and two registered versions: of the run's files, of a logged model."""
     root = tmp_path_factory.mktemp("first") / "project"
     root.mkdir()
     (root / "model").write_text("weights")
@@ -36,6 +36,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         client.create_registered_model("quantart")
         (run,) = runs()
         client.create_model_version("quantart", f"{run.info.artifact_uri}/model", run.info.run_id)
+        logged = client.create_logged_model(run.info.experiment_id, "packaged", run.info.run_id)
+        client.create_model_version("quantart", f"models:/{logged.model_id}", run.info.run_id)
         yield root
 
 
@@ -68,8 +70,13 @@ def check(root: Path) -> None:
     assert Path(found).read_text() == "here"
     run_id = log_run(root)
     assert (root / "mlartifacts" / run_id / "artifacts" / "model" / "model").read_text() == "weights"
-    version = MlflowClient().get_model_version("quantart", "1")
-    assert version.source == f"{(root / 'mlartifacts').as_uri()}/{version.run_id}/artifacts/model"
+    client, here = MlflowClient(), (root / "mlartifacts").as_uri()
+    version = client.get_model_version("quantart", "1")
+    assert version.source == f"{here}/{version.run_id}/artifacts/model"
+    assert client.get_model_version_download_uri("quantart", "1") == version.source
+    (logged,) = client.search_logged_models([run.info.experiment_id])
+    assert logged.artifact_location == f"{here}/models/{logged.model_id}/artifacts"
+    assert client.get_model_version_download_uri("quantart", "2") == logged.artifact_location
 
 
 def test_a_moved_project_reads_and_writes_where_it_is_now(project: Path, own_store: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from quantart.errors import UserError
 from quantart.machine.root import real_root
 from quantart.tracking.spool import find_spools
-from quantart.tracking.store import EXPERIMENT, Unreachable, around_proxy, configure, tracking_uri
+from quantart.tracking.store import EXPERIMENT, Unreachable, around_proxy, configure, store_error, tracking_uri
 
 
 def test_the_default_store_is_at_the_projects_root_from_any_folder(
@@ -117,6 +117,18 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, own_store: pytest
     (tmp_path / "mlflow.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(UserError, match=r"mlflow\.db.*file is not a database"):
         configure(tmp_path)
+
+
+def test_a_locked_database_is_an_outage_and_a_broken_one_is_not() -> None:
+    for said, waits in (("database is locked", True), ("database disk image is malformed", False)):
+        error = store_error("sqlite:////home/me/mlflow.db", sqlite3.OperationalError(said))
+        assert isinstance(error, Unreachable) is waits
+        assert error.fault.startswith("sqlite:////home/me/mlflow.db: ")
+
+
+def test_a_folder_whose_name_is_not_utf8_is_refused() -> None:
+    with pytest.raises(UserError, match=r"/\udcff: its name is not UTF-8.*; rename it$"):
+        tracking_uri(Path("/home/me/\udcff"))
 
 
 def test_a_folder_of_runs_is_refused_with_two_ways_out(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
