@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_it_is_said_once(project: Path, own_store: pytest.MonkeyPatch, caplog: p
 
 
 def test_a_place_that_was_chosen_stays(project: Path, own_store: pytest.MonkeyPatch) -> None:
-    """A database alone, whose artifacts are still where it says."""
+    """A database alone, whose artifacts are still where it says; and a folder of another name."""
     other = project.with_name("other")
     other.mkdir()
     shutil.copy(project / "mlflow.db", other)
@@ -118,6 +119,13 @@ def test_a_place_that_was_chosen_stays(project: Path, own_store: pytest.MonkeyPa
     configure(other)
     assert mlflow.get_experiment_by_name("quantart").artifact_location == (project / "mlartifacts").as_uri()
     assert log_run(project) in {path.name for path in (project / "mlartifacts").iterdir()}
+    chosen = (project / "elsewhere").as_uri()
+    with sqlite3.connect(project / "mlflow.db") as connection:
+        connection.execute("UPDATE experiments SET artifact_location = ? WHERE name = 'quantart'", (chosen,))
+    connection.close()
+    own_store.delenv("MLFLOW_TRACKING_URI")
+    configure(project)
+    assert mlflow.get_experiment_by_name("quantart").artifact_location == chosen
 
 
 @pytest.mark.parametrize("name", NAMES)
