@@ -89,6 +89,15 @@ def test_a_moved_project_reads_and_writes_where_it_is_now(project: Path, own_sto
     assert not project.exists()
 
 
+def test_a_moved_database_alone_does_not_make_the_old_place_anew(project: Path, own_store: pytest.MonkeyPatch) -> None:
+    moved = project.rename(project.with_name("moved"))
+    shutil.rmtree(moved / "mlartifacts")
+    own_store.delenv("MLFLOW_TRACKING_URI")
+    configure(moved)
+    assert (moved / "mlartifacts" / log_run(moved)).is_dir()
+    assert not project.exists()
+
+
 def test_a_copy_leaves_the_original_alone(project: Path, own_store: pytest.MonkeyPatch) -> None:
     copy = project.with_name("copy")
     shutil.copytree(project, copy)
