@@ -18,17 +18,17 @@ from quantart.tracking.store import EXPERIMENT, Unreachable, around_proxy, confi
 def test_the_default_store_is_at_the_projects_root_from_any_folder(
     tmp_path: Path, own_store: pytest.MonkeyPatch
 ) -> None:
-    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    project, elsewhere = tmp_path / "100% art #1, 50%20off?", tmp_path / "elsewhere"
     project.mkdir()
     elsewhere.mkdir()
     own_store.chdir(elsewhere)
-    uri = configure(Path("../project"))
-    assert uri == f"sqlite:///{project}/mlflow.db"
-    assert mlflow.get_tracking_uri() == uri == os.environ["MLFLOW_TRACKING_URI"]
+    uri = configure(Path("..", project.name))
+    assert mlflow.get_tracking_uri() == uri == os.environ["MLFLOW_TRACKING_URI"] == tracking_uri(project)
     assert (project / "mlflow.db").is_file()
     experiment = mlflow.get_experiment_by_name(EXPERIMENT)
     assert experiment.artifact_location == (project / "mlartifacts").as_uri()
     assert list(elsewhere.iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} == {project.name, "elsewhere"}
 
 
 def test_configuring_again_keeps_the_store_and_its_experiment(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:
