@@ -115,6 +115,11 @@ def test_the_files_of_runs_are_looked_for(project: Path, made: Path, database: P
     lost = check_experiment(project)
     assert (lost.state, "1 of 1 finished runs" in lost.found) == (State.warning, True)
     assert (project / "mlartifacts").as_uri() in lost.found
+    for change in ("lifecycle_stage = 'deleted'", "lifecycle_stage = 'active', status = 'RUNNING'"):
+        with sqlite3.connect(database) as connection:
+            connection.execute(f"update runs set {change}")
+        connection.close()
+        assert "was moved or copied" in check_experiment(project).found  # and nothing is lost
 
 
 def test_a_folder_of_any_name_is_examined_and_nothing_made_beside_it(project: Path, database: Path) -> None:
