@@ -25,8 +25,7 @@ run: setup  ## run the pipeline on the pictures that params.yaml names, then say
 	dvc repro
 	quantart summary
 
-demo: setup  ## install what pages in a browser need, and open the one that paints
-	$(call install,-e '.[demo]')
+demo: setup  ## open the page that paints
 	quantart demo --open
 
 # two processes; servers' tests in one, for they share addresses

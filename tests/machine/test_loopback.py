@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from quantart.errors import UserError
-from quantart.machine.loopback import reachable
+from quantart.machine.loopback import at, reachable
 from quantart.serving import server
 from quantart.tracking import ui
 from quantart_cli import use
@@ -27,7 +27,11 @@ def test_loopback_addresses_need_no_warning(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.7", "127.0.0.1.example.org"])
 def test_any_other_address_is_reported(host: str) -> None:
-    assert reachable(host, 5000) == f"anyone who reaches {host}:5000 can use it: it asks for no password"
+    assert reachable(host, 5000) == f"anyone who reaches {at(host, 5000)} can use it: it asks for no password"
+
+
+def test_an_address_has_brackets_where_a_browser_needs_them() -> None:
+    assert [at(host, 80) for host in ("::1", "127.0.0.1", "a.org")] == ["[::1]:80", "127.0.0.1:80", "a.org:80"]
 
 
 @pytest.mark.parametrize("command", [use.serve, use.ui, server.serve])

@@ -74,6 +74,7 @@ class Demo:
         self._painters = painters
         self._first = painters.painter(painters.offered[0])
         self._samples = {"photograph": photographs, "painting": paintings}
+        self._shown: list[Any] = []  # events: a sample was taken
         with blocks("QuantArt") as self.page:
             gradio.Markdown(INTRODUCTION)
             with gradio.Row():
@@ -110,7 +111,8 @@ class Demo:
             def chosen(event: gradio.SelectData) -> str:
                 return samples.picture(event.index)
 
-            gallery.select(chosen, None, picture, queue=False, show_progress="hidden", api_visibility="private")
+            shown = gallery.select(chosen, None, picture, queue=False, show_progress="hidden", api_visibility="private")
+            self._shown.append(shown.success)
         return picture
 
     def _results(self) -> list[Result]:
@@ -188,7 +190,8 @@ class Demo:
 
         outputs = [component for result in results for component in result]
         painting = partial(_paints, fn=on_page, inputs=list(inputs), outputs=outputs, api_visibility="private")
-        changed = [inputs.photograph.change, inputs.painting.change, inputs.beside.change, paint.click]
+        # not pictures' `change`, which comes twice for one that is sent
+        changed = [inputs.photograph.upload, inputs.painting.upload, inputs.beside.change, paint.click]
         moved = [
             inputs.alpha.input,
             inputs.beta.input,
@@ -202,7 +205,7 @@ class Demo:
             show_progress="hidden",
             api_visibility="private",
         )
-        events.append(painting(adopted.success, self._first))
+        events += [painting(each, self._first) for each in (adopted.success, *self._shown)]
         stop.click(None, cancels=events)
 
     def _endpoints(self) -> None:

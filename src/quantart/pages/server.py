@@ -13,7 +13,7 @@ from typing import Any
 
 from quantart.errors import UserError
 from quantart.machine.interrupt import wait_for_a_signal
-from quantart.machine.loopback import reachable
+from quantart.machine.loopback import at, reachable
 
 _folder = TemporaryDirectory(prefix="quantart-pages-")
 PICTURES = Path(_folder.name)
@@ -62,6 +62,6 @@ def serve_page(page: Any, host: str, port: int, *, max_bytes: int, css: str = ""
         # whatever Gradio's own variables say: no tunnel, no other server, no list of those who visit
         **dict.fromkeys(("share", "mcp_server", "ssr_mode", "pwa", "run_history", "enable_monitoring"), False),
     )
-    log.info("open http://%s:%d in a browser; Ctrl-C ends it", host, port)
+    log.info("open http://%s in a browser; Ctrl-C ends it", at(host, port))
     wait_for_a_signal()
     page.close(verbose=False)

@@ -23,7 +23,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from quantart.data.votes import Choice, Vote, Votes
 from quantart.errors import UserError
 from quantart.machine.interrupt import wait_for_a_signal
-from quantart.machine.loopback import LOOPBACK, reachable
+from quantart.machine.loopback import LOOPBACK, at, reachable
 
 PAGE = Path(__file__).with_name("templates") / "vote.html"
 LONGEST_NAME = 40
@@ -151,7 +151,7 @@ def serve_votes(booth: Booth, host: str, port: int, *, browser: bool = False) ->
     with socket.create_server((host, port), family=family) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        address = f"http://{host}:{port}"
+        address = f"http://{at(host, port)}"
         log.info("open %s in a browser; Ctrl-C ends it", address)
         if browser:
             webbrowser.open(address)

@@ -22,7 +22,7 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from quantart.errors import UserError
 from quantart.machine.disk import writing
-from quantart.machine.loopback import reachable
+from quantart.machine.loopback import at, reachable
 from quantart.models.folder import file_sha256
 from quantart.models.shipped import SHIPPED
 from quantart.serving.folder import SHA256_TAG, SUMS, check_networks, loadable
@@ -92,7 +92,7 @@ def serve(
     """
     port = usable_port(host, port)
     folder = fetch_model(uri)
-    log.info("serving %s at http://%s:%d/invocations", uri, host, port)
+    log.info("serving %s at http://%s/invocations", uri, at(host, port))
     if said := reachable(host, port):
         log.warning("%s", said)
     seconds = Limits.of(limits).max_seconds + GRACE_SECONDS

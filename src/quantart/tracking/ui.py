@@ -8,7 +8,7 @@ import sys
 
 import mlflow
 
-from quantart.machine.loopback import reachable
+from quantart.machine.loopback import at, reachable
 from quantart.tracking.store import EXPERIMENT, without_password
 
 HOST, PORT = "127.0.0.1", 5000
@@ -36,6 +36,6 @@ def runs_page(host: str = HOST, port: int = PORT) -> str:
     MLflow's front page is made for language model projects.
     """
     uri = mlflow.get_tracking_uri()
-    server = without_password(uri).rstrip("/") if uri.startswith("http") else f"http://{host}:{port}"
+    server = without_password(uri).rstrip("/") if uri.startswith("http") else f"http://{at(host, port)}"
     experiment = mlflow.get_experiment_by_name(EXPERIMENT).experiment_id
     return f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning"
