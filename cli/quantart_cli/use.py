@@ -106,7 +106,9 @@ def import_checkpoint(
 
 @app.command(rich_help_panel=USE, cls=SeveralStyles)
 def stylize(
-    content: Annotated[list[str], Argument(help="Photographs: files, folders, patterns such as 'photos/*.jpg'.")],
+    content: Annotated[
+        list[str], Argument(help="Photographs: files, folders, patterns such as 'photos/*.jpg'. Or a video.")
+    ],
     style: Annotated[list[str], Option(help="Paintings, given likewise: all words up to the next option.")],
     out: Annotated[
         Path,
@@ -149,7 +151,8 @@ def stylize(
 ) -> None:
     """Paint each photograph in the manner of each painting. With several paintings, add a grid of all results.
 
-    Pictures that can't be read are named and skipped, and the exit code is 1.
+    Pictures that can't be read are named and skipped, and the exit code is 1. A video, or an animated GIF, is painted
+    picture by picture; run again after a stop, it goes on. It needs the extra `video`.
 
     Example: quantart stylize photos --style a.jpg b.jpg --out painted
     """
@@ -157,12 +160,19 @@ def stylize(
     from quantart.project import project_if_any
     from quantart.stylize.choose import chosen_painter
     from quantart.stylize.files import stylize_files
-    from quantart.stylize.plan import make_plan
+    from quantart.stylize.plan import Clip, find_clip, make_plan
 
-    plan = make_plan(content, style, out, force=force, skip_existing=skip_existing)
+    plan = find_clip(content, style, out, force=force, refine=refine) or make_plan(
+        content, style, out, force=force, skip_existing=skip_existing
+    )
     if any(map(is_address, model or [])):
         use_store()
     painter, fidelity = chosen_painter(project_if_any(), model or [], alpha, beta, refine=refine)
+    if isinstance(plan, Clip):
+        from quantart.stylize.video import stylize_clip
+
+        print(stylize_clip(plan, painter, fidelity, size=size))
+        return
     stylized = stylize_files(plan, painter, fidelity, size=size, refine=refine)
     for reason in stylized.skipped:
         print(f"skipped {reason}", file=sys.stderr)

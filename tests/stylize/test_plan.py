@@ -1,11 +1,13 @@
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from quantart.errors import UserError
 from quantart.stylize import plan as module
-from quantart.stylize.plan import make_plan
+from quantart.stylize.plan import Clip, find_clip, make_plan
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +139,39 @@ def test_what_is_there_is_left_or_overwritten_but_not_both() -> None:
 
 def test_force_overwrites() -> None:
     assert make_plan(["b"], ["s/y.jpg"], Path("s/x.jpg"), force=True).outputs == [[Path("s/x.jpg")]]
+
+
+@pytest.mark.parametrize(
+    ("out", "becomes"), [("new", "new/v_x.mp4"), ("a", "a/v_x.mp4"), ("v.mkv", "v.mkv"), ("b/V.MP4", "b/V.MP4")]
+)
+def test_a_video_goes_to_one_file(out: str, becomes: str) -> None:
+    assert find_clip(["v.MOV"], ["s/x.jpg"], Path(out)) == Clip(Path("v.MOV"), Path("s/x.jpg"), Path(becomes))
+
+
+def test_only_gifs_that_move_are_videos() -> None:
+    frames = [Image.new("L", (40, 40), level) for level in (0, 200)]
+    frames[0].save("still.gif")
+    frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
+    assert find_clip(["still.gif"], ["s/x.jpg"], Path("out")) is None
+    assert find_clip(["a", "b/1.png"], ["s/x.jpg"], Path("out")) is None
+    assert find_clip(["moving.gif"], ["s/x.jpg"], Path("out")) is not None
+
+
+@pytest.mark.parametrize(
+    ("contents", "styles", "options", "said"),
+    [
+        (["v.mp4", "a"], ["s/x.jpg"], {}, "v.mp4: a video is painted by itself"),
+        (["v.mp4"], ["s/x.jpg", "s/y.jpg"], {}, "in the manner of one painting; name one of each"),
+        (["v.mp4"], ["s"], {}, "one painting"),
+        (["v.mp4"], ["s/x.jpg"], {"refine": 3}, "--refine 3: refines pictures"),
+        (["v.mp4"], ["s/x.jpg"], {"out": Path("v.gif")}, "v.gif: videos are written as .mp4, .mkv, not .gif"),
+        (["v.mp4"], ["s/x.jpg"], {"out": Path("there.mp4")}, "there.mp4: exists already; give --force"),
+    ],
+)
+def test_what_no_video_can_have_is_refused(
+    contents: list[str], styles: list[str], options: dict[str, Any], said: str
+) -> None:
+    Path("there.mp4").touch()
+    with pytest.raises(UserError, match=re.escape(said)):
+        find_clip(contents, styles, **{"out": Path("out"), **options})
+    assert find_clip(["v.mp4"], ["s/x.jpg"], Path("there.mp4"), force=True) is not None

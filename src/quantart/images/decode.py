@@ -95,6 +95,12 @@ def stored_size(data: bytes, *, max_pixels: int, still: bool = False) -> tuple[i
         return picture.height, picture.width
 
 
+def is_animated(data: bytes, *, max_pixels: int) -> bool:
+    """Whether a picture has several frames; see `stored_size` on errors."""
+    with _opened(data, max_pixels=max_pixels, still=False) as picture:
+        return bool(getattr(picture, "is_animated", False))
+
+
 @contextmanager
 def _opened(data: bytes, *, max_pixels: int, still: bool) -> Iterator[Image.Image]:
     """The picture before its pixels are read; every error until it is closed becomes an `ImageError`."""

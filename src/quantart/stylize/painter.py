@@ -12,6 +12,7 @@ from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short
 from quantart.images.decode import named
 from quantart.models.alpha_beta import Fidelity
 from quantart.stylize.cache import HasBytes, LatentCache, content_hash
+from quantart.stylize.hold import Hold
 from quantart.stylize.sizes import check_sides, painted_size
 from quantart.vocabulary.names import Variant
 from quantart.vocabulary.shape import downsampling
@@ -50,6 +51,7 @@ class Painter(ABC, Generic[Latents, Features]):
         size: int | None = None,
         refine: int = 0,
         go_on: Callable[[], bool] = lambda: True,
+        hold: Hold | None = None,
     ) -> Picture:
         """Paint `content` in the manner of `style`, both uint8 `(h, w, 3)` of any size.
 
@@ -58,6 +60,7 @@ class Painter(ABC, Generic[Latents, Features]):
         Args:
             refine: steps by which each of `fidelity.styled` refines its answer, before beta and alpha mix them.
             go_on: asked before each of these steps; where it says no, the best so far is taken.
+            hold: of the video to which this picture belongs.
 
         Raises:
             ImageError: a picture is too small or too long, or can't be painted at that size.
@@ -67,7 +70,10 @@ class Painter(ABC, Generic[Latents, Features]):
             height, width = painted_size(content.shape[0], content.shape[1], size, refined=refine > 0)
         with named("style"):
             check_sides(style.shape[0], style.shape[1])
-        z = self._latents(resize(content, height, width), style, fidelity, refine, go_on)
+        scaled = resize(content, height, width)
+        z = self._latents(scaled, style, fidelity, refine, go_on)
+        if hold:
+            z = hold(self._padded(scaled), z)
         return self._decoded(z, fidelity)[:height, :width]
 
     def seen_of(self, style: Picture) -> Picture:

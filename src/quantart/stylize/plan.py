@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from quantart.errors import UserError
 from quantart.images.arrays import WRITTEN_FORMATS
+from quantart.images.decode import is_animated, named, read_file
 from quantart.images.kinds import FORMATS, is_picture_file
 from quantart.machine.names import FileNames
 from quantart.machine.walk import walk
-from quantart.vocabulary.pictures import EXTENSIONS
+from quantart.stylize.sizes import MAX_PIXELS
+from quantart.vocabulary.pictures import EXTENSIONS, VIDEOS, WRITTEN_VIDEOS
 
 GRID_CELLS = 400  # most pictures in one grid; further contents go to further grids
 STEM_BYTES = 100  # of each of the two names in an output's name: file systems allow 255 bytes in all
@@ -67,6 +69,51 @@ def make_plan(
         which = f"{taken[0]}: exists" if len(taken) == 1 else f"{taken[0]} and {len(taken) - 1} more: exist"
         raise UserError(f"{which} already", "give --skip-existing to go on, --force to overwrite, or another --out")
     return Plan(content_files, style_files, outputs, grids, grid_rows, skip_existing)
+
+
+class Clip(NamedTuple):
+    """A video and the painting in whose manner it is painted."""
+
+    video: Path
+    style: Path
+    output: Path
+
+
+def find_clip(
+    contents: Sequence[str], styles: Sequence[str], out: Path, *, force: bool = False, refine: int = 0
+) -> Clip | None:
+    """The video or animated GIF that is named to be painted; None where contents are pictures.
+
+    Args:
+        out: a folder, in which it becomes `<video>_<painting>.mp4`, or a file of `WRITTEN_VIDEOS`.
+        force: an output that exists is overwritten.
+
+    Raises:
+        UserError: it is not the only content, there are several paintings, it is to be refined, or `out` is not right.
+    """
+    if not (found := [each for each in map(Path, contents) if _is_video(each)]):
+        return None
+    (video, *_), style = found, Path(styles[0])
+    if len(contents) > 1 or len(styles) > 1 or style.is_dir():
+        raise UserError(f"{video}: a video is painted by itself, in the manner of one painting", "name one of each")
+    if refine:
+        raise UserError(f"--refine {refine}: refines pictures, not videos such as {video}", "leave it out")
+    if (kind := out.suffix.lower()) in {*EXTENSIONS, *VIDEOS} and not out.is_dir():
+        if kind not in WRITTEN_VIDEOS:
+            raise UserError(f"{out}: videos are written as {', '.join(WRITTEN_VIDEOS)}, not {out.suffix}")
+        output = out
+    else:
+        output = out / f"{_stem(video)}_{_stem(style)}.mp4"
+    if os.path.lexists(output) and not force:
+        raise UserError(f"{output}: exists already", "give --force to overwrite, or another --out")
+    return Clip(video, style, output)
+
+
+def _is_video(file: Path) -> bool:
+    if file.suffix.lower() != ".gif" or not file.is_file():
+        return file.suffix.lower() in VIDEOS
+    with named(file):
+        return is_animated(read_file(file), max_pixels=MAX_PIXELS)
 
 
 def _find_pictures(arguments: Sequence[str], out: Path) -> list[Path]:

@@ -13,6 +13,9 @@ RAW_EXTENSIONS = (
     *(".dng", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".srw", ".cr2", ".crw", ".pef", ".3fr", ".fff", ".iiq"),
     *(".erf", ".mef", ".mos", ".dcr", ".kdc", ".rwl", ".gpr", ".orf", ".rw2", ".raf", ".cr3", ".raw"),
 )
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+WRITTEN_VIDEOS = {".mp4": "mp4", ".mkv": "matroska"}
+"""By ending, the container as FFmpeg names it."""
 
 
 def is_picture(name: str) -> bool:
