@@ -72,7 +72,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, control: FidelityControl) -
             yield Served(address, folder)
         finally:
             server.terminate()
-            server.wait(timeout=60)
+            server.wait(timeout=180)
     assert server.returncode == 0, (folder / "log").read_text()
     assert list((folder / "temporary").iterdir()) == []  # no picture of a visitor stays
 

@@ -157,7 +157,7 @@ def _opened(file: Path) -> Iterator[Any]:
         except (av.FFmpegError, OSError) as error:
             if getattr(error, "errno", None) in FULL:  # of the disk that is written to
                 raise
-            raise ImageError(f"broken video, or of an unknown kind: {one_line(error)}") from error
+            raise ImageError(f"broken video, or of an unknown kind: {error.strerror or one_line(error)}") from error
 
 
 def _nothing_else(url: str, *_: object) -> Any:
