@@ -57,10 +57,11 @@ def swapped_profile() -> bytes:
     return profile.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
 
 
-def avif(primaries: int, transfer: int) -> bytes:
+def avif(primaries: int, transfer: int, kind: str = "AVIF") -> bytes:
     """64 × 32 pixels of (128, 64, 200), said to be of these primaries and that transfer."""
     buffer = io.BytesIO()
-    Image.new("RGB", (64, 32), (128, 64, 200)).save(buffer, "AVIF", quality=100, subsampling="4:4:4")
+    whole = {"chroma": 444} if kind == "HEIF" else {"subsampling": "4:4:4"}
+    Image.new("RGB", (64, 32), (128, 64, 200)).save(buffer, kind, quality=100, **whole)
     data = buffer.getvalue()
     place = data.index(b"colrnclx") + 8
     return data[:place] + struct.pack(">HH", primaries, transfer) + data[place + 4 :]
@@ -145,6 +146,12 @@ def test_chromium_still_shows_these_numbers():
 def test_high_dynamic_range_is_refused_with_its_reason(data):
     with pytest.raises(ImageError, match="high dynamic range"):
         decode_image(data, max_pixels=10_000)
+
+
+@pytest.mark.parametrize("codes", [(1, 13), (12, 13), (1, 8), (1, 1)])
+def test_the_codes_in_a_heic_mean_what_they_mean_in_an_avif(codes):
+    heic, other = (decode_image(avif(*codes, kind), max_pixels=10_000)[-1, 3].astype(int) for kind in ("HEIF", "AVIF"))
+    assert np.abs(heic - other).max() <= 2
 
 
 def test_remarks_of_any_size_do_not_matter():
