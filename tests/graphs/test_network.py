@@ -16,27 +16,10 @@ from quantart.graphs.network import has_graphs, network_graphs, write_graphs
 from quantart.graphs.run import Graphs
 from quantart.models.stage_2 import ExperimentStage2
 
-from ..models.networks import LEAN
+from ..models.networks import small_painter
 
 SIZES = ((32, 48), (52, 36)), ((36, 36), (40, 68))
 """Of photograph and painting: at half the codes' resolution, sides are odd too."""
-
-
-def painter(**options: Any) -> ExperimentStage2:
-    """Every number drawn, so that none is left out without a difference."""
-    torch.manual_seed(0)
-    shape = {"width": 32, "coarse_blocks": 2, "fine_blocks": 1, "transfer_network": "twin", **options}
-    model = ExperimentStage2(LEAN, n_embed=48, embed_dim=8, **shape).eval()
-    for name, value in model.state_dict().items():
-        if value.is_floating_point():
-            value.copy_(
-                torch.rand_like(value) + 0.5 if name.endswith(("var", "deviation")) else value + 0.1 * noise(value)
-            )
-    return model
-
-
-def noise(like: torch.Tensor) -> torch.Tensor:
-    return torch.randn_like(like)
 
 
 def saved(model: ExperimentStage2, folder: Path) -> Path:
@@ -50,7 +33,7 @@ def saved(model: ExperimentStage2, folder: Path) -> Path:
 def test_each_graph_is_the_networks_part(
     options: dict[str, Any], sizes: tuple[tuple[int, int], tuple[int, int]], tmp_path: Path
 ) -> None:
-    model = painter(**options)
+    model = small_painter(**options)
     graphs = Graphs(saved(model, tmp_path / "model"))
     photograph, painting = (torch.rand(1, 3, *size) * 2 - 1 for size in sizes)
     codes = np.array(True)
@@ -83,7 +66,7 @@ def same(found: np.ndarray, expected: torch.Tensor) -> None:
 
 @torch.inference_mode()
 def test_without_codes_a_discrete_network_is_the_continuous_one(tmp_path: Path) -> None:
-    model = painter()
+    model = small_painter()
     graphs, picture = Graphs(saved(model, tmp_path / "model")), torch.rand(1, 3, 32, 32)
     found = graphs.run("content", picture=picture.numpy(), codes=np.array(False))["latents"]
     same(found, model.without_codebooks().content_latents(picture))
@@ -93,13 +76,13 @@ def test_without_codes_a_discrete_network_is_the_continuous_one(tmp_path: Path) 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 @torch.inference_mode()
 def test_weights_of_any_precision_are_read_as_they_are_stored(kind: torch.dtype, tmp_path: Path) -> None:
-    model, z = painter().to(kind), torch.randn(1, 8, 9, 7)
+    model, z = small_painter().to(kind), torch.randn(1, 8, 9, 7)
     found = Graphs(saved(model, tmp_path / "model")).run("decode", latents=z.numpy())["picture"]
     same(found, model.float().decode(z))
 
 
 def test_weights_in_half_precision_stay_where_they_are(tmp_path: Path) -> None:
-    folder, out = saved(painter().half(), tmp_path / "model"), tmp_path / "onnx"
+    folder, out = saved(small_painter().half(), tmp_path / "model"), tmp_path / "onnx"
     write_graphs(folder, out)
     names = ["config.json", "content.onnx", "decode.onnx", "model.safetensors", "style.onnx", "transfer.onnx"]
     assert sorted(file.name for file in out.iterdir()) == names
@@ -117,7 +100,7 @@ def test_other_networks_have_no_graphs(network: ExperimentStage2, tmp_path: Path
 
 
 def test_weights_that_are_not_the_configurations_are_refused(tmp_path: Path) -> None:
-    folder = saved(painter(), tmp_path / "model")
+    folder = saved(small_painter(), tmp_path / "model")
     config, weights = folder / "config.json", folder / "model.safetensors"
     described, whole = json.loads(config.read_text()), weights.read_bytes()
     for change, said in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,4 +172,11 @@ def test_a_cpu_is_sure_where_no_gpu_has_a_driver_or_none_may_be_used(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
         assert surely_cpu() == sure
     monkeypatch.setenv("ACCELERATE_USE_CPU", "yes")
+    assert surely_cpu()
+
+
+def test_without_torch_it_is_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("quantart.machine.device._GPU_DRIVERS", (tmp_path,))
+    assert not surely_cpu()
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
     assert surely_cpu()

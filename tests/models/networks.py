@@ -61,6 +61,26 @@ def spread(vqgan: ExperimentStage1) -> ExperimentStage1:
     return vqgan
 
 
+def small_painter(**options: Any) -> ExperimentStage2:
+    """A lean network that paints, of shape `LEAN`; every number is drawn, so that none is left out unnoticed."""
+    torch.manual_seed(0)
+    shape = {"width": 32, "coarse_blocks": 2, "fine_blocks": 1, "transfer_network": "twin", **options}
+    model = ExperimentStage2(LEAN, n_embed=48, embed_dim=8, **shape).eval()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            drawn = torch.randn_like(value)
+            value.copy_(drawn.sigmoid() + 0.5 if name.endswith(("var", "deviation")) else value + 0.1 * drawn)
+    return model
+
+
+def small_painters() -> FidelityControl:
+    """A discrete and a continuous one of them, with one decoder, as a project trains them."""
+    discrete, continuous = small_painter(), small_painter(variant="continuous")
+    for part in ("post_quant_conv", "decoder"):
+        continuous.get_submodule(part).load_state_dict(discrete.get_submodule(part).state_dict())
+    return FidelityControl(discrete, continuous)
+
+
 def small_control(discrete: ExperimentStage2) -> FidelityControl:
     """A network of shape `PAINTER` and a continuous one with its encoders and another decoder."""
     torch.manual_seed(1)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import mlflow
 import pytest
 
 from quantart.images.arrays import Picture
@@ -10,7 +13,7 @@ from quantart.registry.versions import RegisteredVersion
 from quantart.serving.package import log_and_register
 from quantart.tracking.runs import stage_run
 
-from ..models.networks import save_control
+from ..models.networks import save_control, small_painters
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,3 +41,23 @@ def registered(
             card="# tiny",
             tags={"variant": "discrete", "upstream.stage1_style": "0123"},
         )
+
+
+@pytest.fixture(scope="session")
+def painters() -> FidelityControl:
+    """Small lean networks, which graphs can paint with."""
+    return small_painters()
+
+
+@pytest.fixture(scope="session")
+def lean(
+    painters: FidelityControl,
+    registered: RegisteredVersion,
+    pictures: tuple[Picture, Picture],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The folder of a registered model of these."""
+    networks = save_control(painters, tmp_path_factory.mktemp("lean"))
+    options: dict[str, Any] = {"name": "lean", "example": pictures, "card": "", "tags": {}}
+    version = log_and_register(networks, variant="discrete", run_id=registered.run_id, **options)
+    return Path(mlflow.artifacts.download_artifacts(version.uri))

@@ -16,8 +16,9 @@ def test_the_image_gets_the_whole_model_under_its_number(registered: RegisteredV
     backend.generate_dockerfile(registered.uri, str(tmp_path), install_mlflow=False)
     assert "COPY model_dir " in (tmp_path / "Dockerfile").read_text()
     model = tmp_path / "model_dir"
-    assert (model / "requirements.txt").read_text().split() == requirements()
+    artifacts = model / "artifacts"
+    networks = [artifacts / "discrete", artifacts / "continuous"]
+    assert (model / "requirements.txt").read_text().split() == requirements(*networks)
     assert (model / "code" / "quantart" / "serving" / "model.py").is_file()
     assert served_version(model) == registered.version
-    artifacts = model / "artifacts"
-    check_networks([artifacts / "discrete", artifacts / "continuous"], artifacts / SUMS)
+    check_networks(networks, artifacts / SUMS)

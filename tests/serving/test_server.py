@@ -26,13 +26,14 @@ from mlflow.exceptions import MlflowException
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, encode_png
 from quantart.images.decode import decode_image
+from quantart.models.alpha_beta import Fidelity
 from quantart.models.fidelity import FidelityControl
-from quantart.models.shipped import SHIPPED
+from quantart.models.shipped import SHIPPED, shipped
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SHA256_TAG, SUMS, write_checksums
 from quantart.serving.server import fetch_model
-from quantart.stylize.networks import named_networks
+from quantart.stylize.graph_painter import GraphPainter
 from quantart.stylize.stylizer import Stylizer
 
 from .running import FORMS, as_text, ask, running, start, wait_until_it_answers
@@ -118,7 +119,8 @@ def test_the_model_that_comes_with_the_package_is_served_from_any_folder(
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     row = dict(zip(("content", "style"), map(as_text, pictures), strict=True))
-    networks = named_networks([SHIPPED], None)[0]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    painter = GraphPainter(shipped("stage2_discrete"))
     with running(SHIPPED, tmp_path) as server:
         for alpha in (1.0, 0.0):
             status, answer = ask(server, {"dataframe_records": [row], "params": {"alpha": alpha}})
@@ -126,7 +128,11 @@ def test_the_model_that_comes_with_the_package_is_served_from_any_folder(
             (painted,) = answer["predictions"]
             assert painted["model_version"] == SHIPPED
             image = decode_image(base64.b64decode(painted["image"]), max_pixels=10**6)
-            assert np.array_equal(image, Stylizer(networks).stylize(*pictures, alpha))
+            assert np.array_equal(image, painter.paint(*pictures, Fidelity(alpha, 1.0)))
+        served = [each for each in psutil.Process().children() if str(tmp_path) in each.cmdline()[0]]
+        loaded = [Path(each.path).name for process in served for each in process.memory_maps()]
+        assert any("onnxruntime" in name for name in loaded)
+        assert not any("torch" in name for name in loaded)
     assert {each.name for each in tmp_path.iterdir()} == {"log", "temporary", "python", "others"}
     assert "arning" not in (tmp_path / "log").read_text().partition("serving quantart/open at")[0]
 

@@ -29,14 +29,14 @@ def test_quantart_open_and_a_folder_like_it_are_painted_by_graphs_at_any_alpha_t
         assert (type(painter), fidelity.alpha) == (GraphPainter, alpha or 1.0)
 
 
-def test_a_project_of_lean_networks_is_painted_by_graphs_but_for_mixtures(tmp_path: Path) -> None:
+def test_a_project_of_lean_networks_is_painted_by_graphs(tmp_path: Path) -> None:
     shutil.copy(ROOT / "params.yaml", tmp_path)
     painter = ExperimentStage2.from_pretrained("quantart/open")
     project = Project(tmp_path)
     for model in (painter, painter.without_codebooks()):
         model.save_pretrained(project.stage2_model(model.variant))
-    for alpha, kind in ((None, GraphPainter), (0.0, GraphPainter), (0.5, Stylizer)):
-        assert type(chosen_painter(project, [], alpha)[0]) is kind
+    for alpha in (None, 0.0, 0.5):
+        assert type(chosen_painter(project, [], alpha)[0]) is GraphPainter
     both = [str(project.stage2_model(variant)) for variant in VARIANTS]
     assert type(chosen_painter(None, both, 1.0)[0]) is Stylizer
 

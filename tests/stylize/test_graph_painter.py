@@ -6,12 +6,16 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from quantart.errors import UserError
+from quantart.graphs.network import have_graphs
 from quantart.images.arrays import Picture, resize, to_tensor
 from quantart.images.decode import read_image
 from quantart.models.alpha_beta import Fidelity
@@ -22,6 +26,7 @@ from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
 
 from ..conftest import SAMPLE
+from ..models.networks import save_control, small_painter, small_painters
 
 MODEL = shipped("stage2_discrete")
 
@@ -75,6 +80,24 @@ def test_alpha_and_beta_mix_as_torch_mixes(
     painted = graphs.paint(content, style, Fidelity(alpha, beta), 96)
     assert np.abs(painted.astype(float) - expected).mean() < 0.25
     assert not np.array_equal(painted, graphs.paint(content, style, Fidelity(1.0, 1.0), 96))
+
+
+def test_two_networks_with_one_decoder_are_mixed_as_torch_mixes(
+    pictures: tuple[Picture, Picture], tmp_path: Path
+) -> None:
+    control = small_painters()
+    folders = save_control(control, tmp_path).values()
+    assert have_graphs(*folders)
+    graphs, judge = GraphPainter(*folders), Stylizer(control)
+    judge._autocast = partial(torch.autocast, "cpu", enabled=False)  # type: ignore[method-assign]
+    found = []
+    for alpha, beta in ((1.0, 1.0), (0.0, 1.0), (0.5, 1.0), (0.3, 0.6)):
+        found.append(graphs.paint(*pictures, Fidelity(alpha, beta), 96).astype(float))
+        assert np.abs(found[-1] - judge.stylize(*pictures, alpha, beta, 96)).mean() < 0.02
+    assert min(np.abs(a - b).mean() for a, b in combinations(found, 2)) > 1
+
+    small_painter(variant="continuous").save_pretrained(tmp_path / "continuous")  # its decoder is another
+    assert not have_graphs(*folders)
 
 
 def test_a_style_is_kept(pictures: tuple[Picture, Picture]) -> None:

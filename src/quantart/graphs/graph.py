@@ -1,4 +1,4 @@
-"""An ONNX graph in the making. A value is known by its name; weights are places in a safetensors file."""
+"""An ONNX graph in the making. A value is known by its name; weights are those of a safetensors file."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ KINDS = {"float32": proto.FLOAT, "int64": proto.INT64}
 
 
 class Weights:
-    """The tensors of a safetensors file by their places: a length, a JSON header of that length, then the numbers.
+    """The tensors of a safetensors file: a length, a JSON header of that length, then the numbers.
+
+    Args:
+        copied: whether graphs hold the numbers, instead of their places in the file.
 
     Raises:
         OSError, ValueError: the file is missing or damaged.
     """
 
-    def __init__(self, file: Path) -> None:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            self.entries: dict[str, Any] = json.loads(opened.read(min(length, file.stat().st_size)))
+    def __init__(self, file: Path, *, copied: bool) -> None:
+        data = file.read_bytes()
+        start = 8 + int.from_bytes(data[:8], "little")
+        self.entries: dict[str, Any] = json.loads(data[8:start])
         self.entries.pop("__metadata__", None)
         self.used: set[str] = set()
-        self._name, self._start = file.name, 8 + length
-        if self._start + max(entry["data_offsets"][1] for entry in self.entries.values()) != file.stat().st_size:
+        self._name, self._start, self._data = file.name, start, data if copied else None
+        if start + max(entry["data_offsets"][1] for entry in self.entries.values()) != len(data):
             raise ValueError("it is not as long as it says")
 
     def shape(self, name: str) -> list[int]:
@@ -41,12 +44,14 @@ class Weights:
         return bool(self.entries[name]["dtype"] == "F32")
 
     def tensor(self, name: str) -> Message:
-        """An initializer that says where its numbers are."""
+        """An initializer that holds its numbers, or says where they are."""
         self.used.add(name)
         entry = self.entries[name]
-        begin, end = entry["data_offsets"]
-        place = {"location": self._name, "offset": self._start + begin, "length": end - begin}
-        return proto.tensor_in_file(name, STORED[entry["dtype"]], entry["shape"], **place)
+        begin, end = (self._start + offset for offset in entry["data_offsets"])
+        of = name, STORED[entry["dtype"]], entry["shape"]
+        if self._data:
+            return proto.tensor(*of, self._data[begin:end])
+        return proto.tensor_in_file(*of, location=self._name, offset=begin, length=end - begin)
 
 
 class Graph:

@@ -26,8 +26,18 @@ def has_graphs(config: Mapping[str, Any]) -> bool:
     return lean and config.get("transfer_network") == "twin"
 
 
-def network_graphs(folder: Path) -> dict[str, bytes]:
-    """The graphs by name, as ONNX files hold them, of the network in a folder, in which they find their weights.
+def have_graphs(*folders: Path) -> bool:
+    """Whether graphs can paint with all these networks, and mix what they paint: their decoders are the same."""
+    return all(has_graphs(read_config(folder)) for folder in folders) and (
+        len(folders) == 1 or len({network_graphs(folder, copied=True)["decode"] for folder in folders}) == 1
+    )
+
+
+def network_graphs(folder: Path, *, copied: bool = False) -> dict[str, bytes]:
+    """The graphs by name, as ONNX files hold them, of the network in a folder.
+
+    Args:
+        copied: whether they hold their weights, instead of finding them in that folder.
 
     Raises:
         UserError: there is no network, it has no graphs, or its weights are not those of its configuration.
@@ -36,7 +46,7 @@ def network_graphs(folder: Path) -> dict[str, bytes]:
     if not has_graphs(config):
         raise UserError(f"{folder}: only lean networks that paint (twin) can be written as graphs")
     try:
-        weights = Weights(file)
+        weights = Weights(file, copied=copied)
         made = {name: write(Graph(weights), config) for name, write in _WRITERS.items()}
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read: {error}") from None

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ def default_device() -> torch.device:
 
 def surely_cpu() -> bool:
     """Whether `default_device` is the CPU, as far as can be told without torch."""
-    if _cpu_wanted():
+    if _cpu_wanted() or not find_spec("torch"):
         return True
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return not _named_gpus()

@@ -19,6 +19,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
+from quantart.graphs.network import have_graphs
 from quantart.images.arrays import Picture, encode_png
 from quantart.imports import PACKAGE, checksums
 from quantart.models.alpha_beta import ALPHA_OF
@@ -31,7 +32,7 @@ from quantart.serving.folder import SHA256_TAG, SUMS, loadable, write_checksums
 from quantart.serving.requests import COLUMNS, Limits
 from quantart.vocabulary.names import Variant
 
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pillow-heif", "pyyaml", "safetensors", "torch", "torchvision")
+REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pillow", "pillow-heif", "pyyaml", "safetensors")
 CARD = "README.md"
 # of any type: for binary columns MLflow decodes base64 itself in two of its four request forms, and drops what it does
 # not know (url-safe characters, the head of a data: URI); and it refuses Arrow's binary columns
@@ -106,7 +107,7 @@ def _contents(folder: Path, networks: Mapping[Variant, Path], variant: Variant) 
         "python_model": str(Path(__file__).with_name("model.py")),
         "artifacts": {str(name): str(path) for name, path in [*networks.items(), (SUMS, folder / SUMS)]},
         "code_paths": [str(_copy_of_code(folder / "code" / "quantart"))],
-        "pip_requirements": requirements(),
+        "pip_requirements": requirements(*networks.values()),
         "model_config": asdict(Limits()),
         "signature": _signature(ALPHA_OF[variant]),
     }
@@ -130,6 +131,10 @@ def _signature(alpha: float) -> ModelSignature:
     return ModelSignature(inputs, outputs, ParamSchema([ParamSpec(*param) for param in params]))
 
 
-def requirements() -> list[str]:
-    """What the served model imports, in the versions installed here, without the suffix of local builds (`+cu132`)."""
-    return [f"{package}=={version(package).partition('+')[0]}" for package in REQUIREMENTS]
+def requirements(*networks: Path) -> list[str]:
+    """What the model needs to answer, in the versions installed here, without the suffix of local builds (`+cu132`).
+
+    Of MLflow that is what its server needs. Networks that `have_graphs` need no torch.
+    """
+    needed = (*REQUIREMENTS, *(("onnxruntime",) if have_graphs(*networks) else ("torch", "torchvision")))
+    return [f"{package}=={version(package).partition('+')[0]}" for package in needed]

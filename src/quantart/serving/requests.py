@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -163,9 +164,12 @@ def read_size(params: Mapping[str, Any], limits: Limits) -> int | None:
 def read_refine(params: Mapping[str, Any], limits: Limits) -> int:
     """Steps of refining asked for."""
     try:
-        return check_steps(params.get("refine", 0), limits.max_refine)
+        steps = check_steps(params.get("refine", 0), limits.max_refine)
+        if steps and not find_spec("torch"):
+            raise UserError(f"refine = {steps}: needs torch and torchvision, which are not installed where this runs")
     except UserError as error:
         raise RequestError(f"params: {error.fault}", "leave it out for the network's own answer") from None
+    return steps
 
 
 def sent_size(cell: Any, limits: Limits) -> tuple[int, int]:

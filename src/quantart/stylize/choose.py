@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from quantart.graphs.network import has_graphs
+from quantart.graphs.network import have_graphs
 from quantart.machine.device import surely_cpu
 from quantart.models.alpha_beta import Fidelity, checked_fidelity
 from quantart.models.folder import PACKAGED, is_address, read_config
@@ -28,7 +28,7 @@ def chosen_painter(
 
     Without names they are the project's; without a project, or where it has trained nothing yet, those that come with
     the package. Without `alpha` it is the network that the project exports, see also `named_networks`. Graphs paint
-    where nothing is refined, there is no GPU, and one network is enough, of a kind that has graphs.
+    where nothing is refined, there is no GPU, and the project's or the one named network `have_graphs`.
 
     Raises:
         UserError: as `checked_fidelity`, or a folder or address holds no network.
@@ -56,8 +56,8 @@ def _graphs_may_paint(refine: int) -> bool:
 
 def _of_project(project: Project, fidelity: Fidelity, refine: int) -> Chosen:
     folders = [project.stage2_model(variant) for variant in fidelity.variants]
-    if _graphs_may_paint(refine) and len(folders) == 1 and has_graphs(read_config(folders[0])):
-        return GraphPainter(folders[0]), fidelity
+    if _graphs_may_paint(refine) and have_graphs(*folders):
+        return GraphPainter(*folders), fidelity
     from quantart.stylize.networks import project_networks
     from quantart.stylize.stylizer import Stylizer
 
@@ -70,5 +70,6 @@ def _by_graphs(models: list[str], alpha: float | None, beta: float) -> Chosen | 
     folder = Path(models[0])
     if len(models) > 1 or is_address(models[0]) or (folder / PACKAGED).is_file():
         return None
-    config = read_config(folder)
-    return (GraphPainter(folder), checked_fidelity(alpha, beta, [config["variant"]])) if has_graphs(config) else None
+    if not have_graphs(folder):
+        return None
+    return GraphPainter(folder), checked_fidelity(alpha, beta, [read_config(folder)["variant"]])

@@ -1,4 +1,4 @@
-"""A trained network as a function of pictures, by its graphs, without torch."""
+"""Trained networks as a function of pictures, by their graphs, without torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quantart.images.arrays import Picture
 from quantart.models.alpha_beta import Fidelity
 from quantart.models.folder import read_config
 from quantart.stylize.painter import STYLE_CACHE, Painter
-from quantart.vocabulary.names import Variant
+from quantart.vocabulary.names import VARIANTS, Variant
 
 
 class Features(dict[str, Array]):
@@ -26,25 +26,27 @@ class Features(dict[str, Array]):
 
 
 class GraphPainter(Painter[Array, Features]):
-    """The network in `folder`, on the CPU in float32. Threads may share it.
+    """The networks in folders that `have_graphs`, on the CPU in float32. Threads may share it.
 
-    A discrete one paints as both variants: the continuous one then has the same weights.
+    A discrete one alone paints as both variants: the continuous one then has the same weights.
     """
 
-    def __init__(self, folder: Path, *, style_cache: int = STYLE_CACHE, content_cache: int = 0) -> None:
-        config = read_config(folder)
-        super().__init__(config["ddconfig"], style_cache, content_cache)
-        self._cosine = bool(config["cosine"])
-        self._graphs = Graphs(folder)
+    def __init__(self, *folders: Path, style_cache: int = STYLE_CACHE, content_cache: int = 0) -> None:
+        configs = [read_config(folder) for folder in folders]
+        super().__init__(configs[0]["ddconfig"], style_cache, content_cache)
+        self._cosine = bool(configs[0]["cosine"])
+        opened = [Graphs(folder) for folder in folders]
+        self._graphs: dict[Variant, Graphs] = dict.fromkeys(VARIANTS, opened[0])
+        self._graphs |= zip((config["variant"] for config in configs), opened, strict=True)
 
     def _content(self, variant: Variant, picture: Picture) -> Array:
-        return self._graphs.run("content", picture=_array(picture), codes=_codes(variant))["latents"]
+        return self._graphs[variant].run("content", picture=_array(picture), codes=_codes(variant))["latents"]
 
     def _style(self, variant: Variant, picture: Picture) -> Features:
-        return Features(self._graphs.run("style", picture=_array(picture), codes=_codes(variant)))
+        return Features(self._graphs[variant].run("style", picture=_array(picture), codes=_codes(variant)))
 
     def _transfer(self, variant: Variant, content: Array, style: Features) -> Array:
-        return self._graphs.run("transfer", latents=content, codes=_codes(variant), **style)["styled"]
+        return self._graphs[variant].run("transfer", latents=content, codes=_codes(variant), **style)["styled"]
 
     def _refined(self, *_: Any) -> dict[Variant, Array]:
         raise UserError("refine: graphs have no gradients", "paint with the network by torch")
@@ -58,7 +60,7 @@ class GraphPainter(Painter[Array, Features]):
         return _mix(fidelity.alpha, *latents) if len(latents) == 2 else latents[0]
 
     def _decoded(self, z: Array, fidelity: Fidelity) -> Picture:
-        (painted,) = self._graphs.run("decode", latents=z)["picture"]
+        (painted,) = self._graphs[fidelity.variants[0]].run("decode", latents=z)["picture"]
         return ((painted + 1.0) * 127.5).round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
     def _projected(self, z: Array) -> Array:
