@@ -1,20 +1,20 @@
 """How the served model does under load: the table in docs/serving.md.
 
-Starts `quantart serve` in the present project, sends it pictures of data/sample from a process of its own, compares
-each answer with the one computed directly, and reports requests per second, quantiles of the time to an answer, and the
-memory of the server's processes before and after all requests. Ends with code 1 where an answer was wrong or lost, or
-memory grew by 5 % or more. Nothing else should run beside it.
+Starts `quantart serve` in the present project, or with quantart/open where there is none, sends it pictures of
+data/sample from a process of its own, compares each answer with the one computed directly, and reports requests per
+second, quantiles of the time to an answer, and the memory of the server's processes before and after all requests. Ends
+with code 1 where an answer was wrong or lost, or memory grew by 5 % or more. Nothing else should run beside it.
 
-    python benchmarks/serving.py [--requests 2000] [--model URI] [--limit at_once=2] [--threads 2] [--json]
+    python benchmarks/serving.py [--clients 4] [--model URI] [--limit at_once=2] [--threads 1] [--json]
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import hashlib
 import http.client
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,20 +29,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
+import pandas as pd
 import psutil
-import torch
 
-from quantart.errors import UserError
-from quantart.images.arrays import Picture
-from quantart.images.decode import decode_image, read_image
-from quantart.machine.device import default_device
-from quantart.models.fidelity import FidelityControl
-from quantart.models.stage_2 import ExperimentStage2
-from quantart.project import find_project
+from quantart.project import project_if_any
 from quantart.registry.versions import default_address
 from quantart.serving.server import fetch_model
-from quantart.stylize.stylizer import Stylizer
 from quantart.tracking.store import configure
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -53,7 +47,7 @@ SIZE = 384  # pixels of the painted pictures' long side
 START_SECONDS = 300
 MOST_GROWTH = 0.05
 
-Job = tuple[bytes, str]  # the body of a request, the digest of the right answer's pixels
+Job = tuple[bytes, str]  # the body of a request, the right answer's picture
 
 
 @contextmanager
@@ -94,11 +88,7 @@ def memory(process: psutil.Process) -> int:
     return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)])
 
 
-def digest(picture: Picture) -> str:
-    return hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
-
-
-def make_jobs(stylizer: Stylizer, styles: int) -> list[Job]:
+def make_jobs(model: mlflow.pyfunc.PyFuncModel, styles: int) -> list[Job]:
     """One request for each of the photographs and styles, with the right answer."""
     photos, paintings = (sorted((SAMPLE / domain).glob("*.jpg")) for domain in ("photos", "paintings"))
     jobs = []
@@ -107,9 +97,8 @@ def make_jobs(stylizer: Stylizer, styles: int) -> list[Job]:
             name: base64.b64encode(file.read_bytes()).decode()
             for name, file in {"content": photo, "style": painting}.items()
         }
-        painted = stylizer.stylize(*(read_image(file, max_pixels=10**8) for file in (photo, painting)), size=SIZE)
         body = {"dataframe_records": [row], "params": {"size": SIZE}}
-        jobs.append((json.dumps(body).encode(), digest(painted)))
+        jobs.append((json.dumps(body).encode(), model.predict(pd.DataFrame([row]), params={"size": SIZE})["image"][0]))
     return jobs
 
 
@@ -125,10 +114,9 @@ def send(address: str, job: Job) -> tuple[float, str]:
         return time.monotonic() - start, f"{type(error).__name__}: {error}"
     seconds = time.monotonic() - start
     try:
-        image = decode_image(base64.b64decode(json.loads(received)["predictions"][0]["image"]), max_pixels=10**8)
-    except (ValueError, LookupError, TypeError, UserError):
+        return seconds, "right" if json.loads(received)["predictions"][0]["image"] == expected else "wrong"
+    except (ValueError, LookupError, TypeError):
         return seconds, "wrong"
-    return seconds, "right" if digest(image) == expected else "wrong"
 
 
 def send_all(address: str, jobs: list[Job], requests: int, clients: int) -> tuple[float, list[tuple[float, str]]]:
@@ -161,30 +149,30 @@ def figures(name: str, clients: int, seconds: float, done: list[tuple[float, str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=2000, help="in all, over all rows of the table")
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="at the same time, in turn")
     parser.add_argument("--model", help="registry address; default: the project's")
     parser.add_argument("--limit", action="append", default=[], help="of `quantart serve`")
     parser.add_argument("--threads", type=int, default=0, help="of `quantart serve`")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     options = parser.parse_args()
 
-    project = find_project()
-    configure(project.root)
+    if project := project_if_any():
+        configure(project.root)
     model = options.model or default_address(project)
-    folders = [file.parent for file in (fetch_model(model) / "artifacts").glob("*/model.safetensors")]
-    control = FidelityControl.of(*map(ExperimentStage2.from_pretrained, folders)).to(default_device())
     if options.threads:  # as the server: another number rounds sums in another order, and near ties fall otherwise
-        torch.set_num_threads(options.threads)
-    jobs = {name: make_jobs(Stylizer(control), styles) for name, styles in STYLES.items()}
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    direct = mlflow.pyfunc.load_model(str(fetch_model(model)))
+    jobs = {name: make_jobs(direct, styles) for name, styles in STYLES.items()}
 
     arguments = ["--model", model, "--threads", str(options.threads)]
     arguments += [text for limit in options.limit for text in ("--limit", limit)]
     rows = []
-    share = -(-options.requests // (len(STYLES) * len(CLIENTS)))
+    share = -(-options.requests // (len(STYLES) * len(options.clients)))
     with server(arguments) as (address, process), ProcessPoolExecutor(1, get_context("spawn")) as sender:
-        warm = [job for each in jobs.values() for job in islice(each, CLIENTS[-1])]
-        sender.submit(send_all, address, warm, len(warm), CLIENTS[-1]).result()
+        warm = [job for each in jobs.values() for job in islice(each, options.clients[-1])]
+        sender.submit(send_all, address, warm, len(warm), options.clients[-1]).result()
         before = memory(process)
-        for (name, each), clients in product(jobs.items(), CLIENTS):
+        for (name, each), clients in product(jobs.items(), options.clients):
             rows.append(figures(name, clients, *sender.submit(send_all, address, each, share, clients).result()))
         after = memory(process)
     growth = after / before - 1

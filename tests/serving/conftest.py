@@ -57,7 +57,10 @@ def lean(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The folder of a registered model of these."""
-    networks = save_control(painters, tmp_path_factory.mktemp("lean"))
+    project = tmp_path_factory.mktemp("lean")
+    networks = save_control(painters, project)
+    with stage_run(project, family="stage2", name="stage2_discrete", params={}) as run:
+        pass
     options: dict[str, Any] = {"name": "lean", "example": pictures, "card": "", "tags": {}}
-    version = log_and_register(networks, variant="discrete", run_id=registered.run_id, **options)
+    version = log_and_register(networks, variant="discrete", run_id=run.run_id, **options)
     return Path(mlflow.artifacts.download_artifacts(version.uri))
