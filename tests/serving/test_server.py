@@ -128,7 +128,8 @@ def test_the_model_that_comes_with_the_package_is_served_from_any_folder(
             (painted,) = answer["predictions"]
             assert painted["model_version"] == SHIPPED
             image = decode_image(base64.b64decode(painted["image"]), max_pixels=10**6)
-            assert np.array_equal(image, painter.paint(*pictures, Fidelity(alpha, 1.0)))
+            # without codes a graph that never had any may sum in another order than one that does not use them
+            assert np.abs(image.astype(int) - painter.paint(*pictures, Fidelity(alpha, 1.0))).max() <= 1 - alpha
         served = [each for each in psutil.Process().children() if str(tmp_path) in each.cmdline()[0]]
         loaded = [Path(each.path).name for process in served for each in process.memory_maps()]
         assert any("onnxruntime" in name for name in loaded)
