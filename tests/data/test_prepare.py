@@ -90,7 +90,8 @@ def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
     shutil.copy(good, photos / "🐼 copy.jpeg")
     Image.open(good).save(photos / "really a png.jpg", "PNG")
     Image.open(good).convert("CMYK").save(photos / f"{'z' * 240}.jpg")
-    (photos / "notes.md").write_text("no picture")
+    for name in ("a.xmp", "more.md", "notes.md"):
+        (photos / name).write_text("no picture")
 
     report = prepare_content(photos, tmp_path / "out", params(max_pixels=1_000_000, max_rejected_share=0.5))
 
@@ -108,11 +109,12 @@ def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
     assert rejected["bomb.png"].endswith("the limit is 1000000 pixels; scale it down, or raise data.max_pixels")
     assert report.duplicates == [("🐼 copy.jpeg", "beacon_street_sunset.jpg")]
     assert (report.found, report.kept, len(report.rejected)) == (23, 14, 8)
-    assert report.passed_over == ["notes.md"]
+    assert report.passed_over == ["a.xmp", "more.md", "notes.md"]
     assert report.found == report.kept + len(report.duplicates) + len(report.rejected)
 
     written = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert written["counts"] == {"found": 23, "kept": 14, "duplicates": 1, "rejected": 8, "passed_over": 1}
+    assert written["counts"] == {"found": 23, "kept": 14, "duplicates": 1, "rejected": 8, "passed_over": 3}
+    assert written["passed_over"] == report.passed_over
     assert written["splits"] == report.splits
     assert sum(report.splits.values()) == 14 == sum(len(PackedPictures(tmp_path / "out", split)) for split in SPLITS)
     assert written["duplicates"] == [{"file": "🐼 copy.jpeg", "same_as": "beacon_street_sunset.jpg"}]
@@ -121,7 +123,7 @@ def test_every_bad_file_is_set_aside_and_the_counts_add_up(photos, tmp_path):
     assert report.summary(Path("there")) == (
         f"content: 14 used ({splits}), 1 duplicates, 8 set aside "
         "(3 × not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JPEG2000 picture, 1 × too large, 1 × broken picture, "
-        "3 × other), 1 passed over as no pictures (1 × .md); all of them: there"
+        "3 × other), 3 passed over as no pictures (2 × .md, 1 × .xmp); all of them: there"
     )
 
 
