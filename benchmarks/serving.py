@@ -161,7 +161,9 @@ def main() -> None:
     model = options.model or default_address(project)
     if options.threads:  # as the server: another number rounds sums in another order, and near ties fall otherwise
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    path = sys.path.copy()
     direct = mlflow.pyfunc.load_model(str(fetch_model(model)))
+    sys.path[:] = path  # the model's own code came first, which lacks what the sender imports
     jobs = {name: make_jobs(direct, styles) for name, styles in STYLES.items()}
 
     arguments = ["--model", model, "--threads", str(options.threads)]

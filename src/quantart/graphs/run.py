@@ -16,6 +16,18 @@ from quantart.models.folder import WEIGHTS
 
 Array = NDArray[np.float32]
 
+# all sessions share one arena, which grows by what is missing: each session's own would double, and keep, its memory
+_ARENA = onnxruntime.OrtMemoryInfo(
+    "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+)
+_AS_REQUESTED = {
+    "arena_extend_strategy": 1,
+    "max_mem": 0,
+    "initial_chunk_size_bytes": -1,
+    "max_dead_bytes_per_chunk": -1,
+}
+onnxruntime.create_and_register_allocator(_ARENA, onnxruntime.OrtArenaCfg(_AS_REQUESTED))
+
 
 class Graphs:
     """The graphs of the network in a folder, which is read once, here. Threads may share them.
@@ -44,6 +56,8 @@ def _opened(model: bytes) -> Any:
     options.intra_op_num_threads = threads()
     # threads that spin between calls would take cores away from others
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.enable_mem_pattern = False  # a plan would be kept for every size of picture
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
