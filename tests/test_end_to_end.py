@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -208,16 +209,32 @@ def test_dvc_runs_what_a_change_of_code_concerns(project: Path) -> None:
     assert ran(call(project, "dvc", "repro", **own).stdout) == []
 
 
+def written(heading: str) -> list[str]:
+    """The commands of the first block under a heading of docs/team.md, without those that set an environment up."""
+    section = (REPOSITORY / "docs" / "team.md").read_text(encoding="utf8").split(f"\n## {heading}\n")[1]
+    lines = section.split("```sh\n")[1].split("```")[0].splitlines()
+    return [line for line in lines if not line.startswith(("make ", ". ", "cd "))]
+
+
 def test_a_second_clone_is_up_to_date_after_a_pull(project: Path, tmp_path: Path) -> None:
-    call(project, "git", "add", ".")
-    call(project, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "results")
-    call(project, "dvc", "remote", "add", "-f", "--local", "-d", "here", str(tmp_path / "remote"))
-    call(project, "dvc", "push", "-q")
-    clone = tmp_path / "clone"
-    call(tmp_path, "git", "clone", "-q", str(project), str(clone))
-    call(clone, "dvc", "remote", "add", "--local", "-d", "here", str(tmp_path / "remote"))
-    call(clone, "dvc", "pull", "-q")
-    assert ran(call(clone, "dvc", "repro").stdout) == []
+    person = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    places = {"s3://pictures/quantart": f"{tmp_path}/remote", "git@example.org:team/paintings.git": f"{tmp_path}/git"}
+
+    def follow(root: Path, line: str) -> str:
+        for place, ours in places.items():
+            line = line.replace(place, ours)
+        return call(root, *shlex.split(line), **person).stdout
+
+    call(tmp_path, "git", "init", "-q", "--bare", places["git@example.org:team/paintings.git"])
+    call(project, "git", "remote", "add", "origin", places["git@example.org:team/paintings.git"])
+    call(project, "git", "config", "push.autoSetupRemote", "true")
+    for line in written("The first person"):
+        follow(project, line)
+    clone = tmp_path / "paintings"
+    cloned, *commands = written("The second")
+    follow(tmp_path, f"{cloned} {clone.name}")
+    said = [follow(clone, line) for line in commands]
+    assert ran(said[-1]) == []
     assert not (clone / "mlflow.db").exists()
     before = json.loads((clone / "reports" / "metrics.json").read_text())
     call(clone, "quantart", "evaluate")
