@@ -1,12 +1,13 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
 from rich.console import Console
 
-from quantart.reporting.comparison.compare import compare
+from quantart.reporting.comparison.compare import Difference, compare
 from quantart.reporting.comparison.page import page
 from quantart.reporting.comparison.tables import csv_text, print_comparison
 from quantart.reporting.painting import RULE
@@ -47,6 +48,17 @@ def test_it_is_said_which_run_paints_and_by_whose_judgement() -> None:
     shown = unescape(page(compare(runs)))
     assert shown.count(RULE) == shown.count("A (one) tints") == shown.count("B (two) paints") == 1
     assert RULE not in unescape(page(comparison()))
+
+
+def test_the_longest_metric_leaves_room_for_its_verdict() -> None:
+    metric = "composite_squeezenet1_1_efficientnet_lite0"
+    long = Difference(metric, 0.5, -0.000313, -0.000941, 0.000255, "not told apart")
+    found = comparison()
+    found = replace(found, pairs=[found.pairs[0]._replace(differences=[long])])
+    file = io.StringIO()
+    print_comparison(found, Console(file=file, width=80))
+    (row,) = [line for line in file.getvalue().splitlines() if line.startswith(metric) and "0.000313" in line]
+    assert row.endswith("not told apart")
 
 
 def test_the_terminal_shows_it_in_80_columns() -> None:

@@ -116,5 +116,5 @@ def _interval(low: float, high: float, written: Callable[[float], str]) -> str:
 def _table(title: str, *columns: str | Column) -> Table:
     """Without lines between the columns: the longest metric, a difference and a verdict fill 80 columns."""
     folded = [Column(each, overflow="fold") if isinstance(each, str) else each for each in columns]
-    style: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    style: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": 0}
     return Table(*folded, title=title, title_justify="left", **style)
