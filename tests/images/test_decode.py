@@ -195,6 +195,14 @@ def test_too_many_pixels_are_refused_before_decoding():
     assert decode_image(whole, max_pixels=1_001_000).shape == (1000, 1001, 3)
 
 
+def test_a_heic_whose_header_promises_less_than_is_in_it_is_refused():
+    data = bytearray(encoded(two_colours().resize((256, 192)), "HEIF"))
+    size = data.index(b"ispe") + 8
+    data[size : size + 8] = (64).to_bytes(4) * 2
+    with pytest.raises(ImageError, match="size"):
+        decode_image(bytes(data), max_pixels=64 * 64)
+
+
 def test_a_decompression_bomb_is_refused():
     bomb = encoded(Image.new("1", (14_000, 14_000)))
     assert len(bomb) < 100_000

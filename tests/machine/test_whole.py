@@ -34,7 +34,9 @@ def test_a_folder_is_replaced_only_at_the_end(tmp_path: Path) -> None:
         with whole_folder(out) as fresh:
             (fresh / name).touch()
             assert [path.name for path in out.iterdir()] == ["one"] if out.exists() else name == "one"
+            written = fresh.stat().st_ino
         assert [path.name for path in out.iterdir()] == [name]
+        assert out.stat().st_ino == written  # renamed: a copied folder would be there half for a while
     with pytest.raises(FileNotFoundError), whole_folder(out) as fresh:
         (fresh / "no folder" / "three").touch()
     assert [path.name for path in out.iterdir()] == ["two"]

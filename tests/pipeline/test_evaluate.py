@@ -244,6 +244,7 @@ def test_in_another_store_the_projects_networks_are_measured_and_runs_stand_for_
 
     own = project_network(clone, "stage2_discrete").run
     assert own.data.tags["stands_for"] == run_id(clone, "stage2_discrete") != own.info.run_id
+    assert own.data.tags["upstream.stage1_style"] == run_id(clone, "stage1_style")
     assert own.data.metrics["eval/gram_squeezenet1_1"] == pytest.approx(here["discrete"]["gram_squeezenet1_1"])
     assert own.data.params["stage2.network.block_num"] == str(clone.params().stage2.network.block_num)
     assert run(clone, options=Options(alpha=0.5)).keys() == {"a0.50_b1.00"}

@@ -25,6 +25,7 @@ from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline.export import run
 from quantart.project import Project
+from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
 from quantart.tracking.lineage import DataUsed
 from quantart.tracking.links import RunLink, read_link, write_link
@@ -223,6 +224,7 @@ def test_the_exported_variant_is_the_default(project: Project, tmp_path: Path) -
     continuous_run = train(both, network_of("continuous"))
     registered = run(both)
     assert registered.run_id == continuous_run
+    assert named_networks([registered.uri], None)[1].alpha == 0.0
     schema = mlflow.pyfunc.load_model(registered.uri).metadata.get_params_schema()
     assert {param.name: param.default for param in schema} == {"alpha": 0.0, "beta": 1.0, "size": None, "refine": 0}
 

@@ -276,5 +276,6 @@ def test_versions_that_share_a_folder_each_have_their_own_checksums(registered: 
 
 @pytest.mark.parametrize("uri", ["models:/quantart/99", "models:/nothing@champion", "/no/such/folder"])
 def test_what_is_not_there_is_said(uri: str, registered: RegisteredVersion) -> None:
-    with pytest.raises(UserError, match=f"^{uri}: "):
+    with pytest.raises(UserError, match=f"^{uri}: ") as error:
         fetch_model(uri)
+    assert "`quantart export`" in error.value.remedy
