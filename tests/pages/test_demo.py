@@ -51,7 +51,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, control: FidelityControl) -
     """A project with two trained networks, its pictures those of the sample, and the folder `smooth` with one."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copy(ROOT / "params.yaml", folder)
-    (folder / "data").symlink_to(ROOT / "data")
+    (folder / "data").mkdir()
+    (folder / "data" / "sample").symlink_to(ROOT / "data" / "sample")  # no more: the pipeline may have run there
     for variant, saved in save_control(control, folder / "models").items():
         saved.rename(folder / "models" / f"stage2_{variant}")
     shutil.copytree(folder / "models/stage2_continuous", folder / "smooth")
