@@ -224,8 +224,10 @@ def pickled(file: Path) -> str | None:
 
 
 def test_nothing_in_the_model_is_pickled(registered: RegisteredVersion) -> None:
-    files = [file for file in folder_of(registered).rglob("*") if file.is_file() and file.parent.name != "__pycache__"]
-    # (bytecode is not of the model: Python writes it where a test before has loaded it)
+    files = [file for file in folder_of(registered).rglob("*") if file.is_file()]
+    written = {file for file in files if file.parent.name == "__pycache__"}  # by Python, where a test has loaded it
+    assert all((file.parents[1] / f"{file.name.partition('.')[0]}.py").is_file() for file in written)
+    files = [file for file in files if file not in written]
     assert {"model.safetensors", "MLmodel", "SHA256SUMS", "README.md"} <= {file.name for file in files}
     assert {file.relative_to(folder_of(registered)): found for file in files if (found := pickled(file))} == {}
     (example,) = folder_of(registered).glob("input_example.json")
