@@ -1,6 +1,7 @@
 """The model that comes with the package, by its name where a run of one's own may stand."""
 
 import base64
+from itertools import combinations
 
 import mlflow
 import numpy as np
@@ -64,10 +65,13 @@ def test_it_is_registered_with_both_variants_and_the_licences_of_its_pictures(sm
     photo, painting = (PackedPictures(small_project.prepared(domain), "test").picture(0) for domain in DOMAINS)
     frame = pd.DataFrame([{"content": encode_png(photo), "style": encode_png(painting)}], dtype=object)
     model, networks = mlflow.pyfunc.load_model(registered.uri), named_networks([SHIPPED], None)[0]
+    answers = []
     for alpha in (1.0, 0.5, 0.0):
         image = base64.b64decode(model.predict(frame, params={"alpha": alpha})["image"][0])
-        expected = Stylizer(networks).stylize(photo, painting, alpha)
-        assert np.array_equal(decode_image(image, max_pixels=10**8), expected)
+        answers.append(decode_image(image, max_pixels=10**8).astype(float))
+        expected = Stylizer(networks).stylize(photo, painting, alpha)  # by torch, which may round to other levels
+        assert np.abs(answers[-1] - expected).mean() < 0.25
+    assert min(np.abs(a - b).mean() for a, b in combinations(answers, 2)) > 0.5
 
 
 def link_network(project: Project, run_id: str) -> None:
