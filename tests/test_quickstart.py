@@ -15,6 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from quantart.images.decode import read_image
+from quantart.params import load_params
 
 
 @pytest.fixture
@@ -32,6 +33,10 @@ def test_every_cell_runs(notebook: Any, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    params = load_params(tmp_path / "mine/params.yaml")
+    train = params.stage2.train
+    assert (train.steps, train.validate_every, params.data.test_share) == (20, 20, 0.35)
+    assert (params.evaluate.pairs, params.evaluate.size) == (8, 128)
     assert max(read_image(tmp_path / "my/painted.png", max_pixels=10**6).shape) == 384
     said = "".join(output.get("text", "") for output in notebook.cells[-2].outputs)
     assert "B − A on the same pictures" in said
