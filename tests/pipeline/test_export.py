@@ -117,12 +117,12 @@ def test_a_trained_run_becomes_the_challenger(project: Project, network: Experim
 
 def test_the_alias_moves_last(project: Project) -> None:
     link = project.link("export")
-    before = MlflowClient().get_model_version_by_alias("painter", "challenger").version
+    before = run(project).version
     link.rename(link.with_suffix(".kept"))
     link.mkdir()
     with pytest.raises(UserError, match=f"^{link}: "):
         run(project)
-    assert MlflowClient().get_model_version_by_alias("painter", "challenger").version == before
+    assert str(MlflowClient().get_model_version_by_alias("painter", "challenger").version) == before
     MlflowClient().delete_model_version("painter", str(int(before) + 1))
     link.rmdir()
     link.with_suffix(".kept").rename(link)

@@ -166,13 +166,16 @@ def test_without_its_tracking_store_nothing_is_written(
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_current_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder_is_filled_and_what_was_assumed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     checkpoint = stage_2_checkpoint(tmp_path)
     (tmp_path / "here").mkdir()
     before = (tmp_path / "here").stat().st_ino
     monkeypatch.chdir(tmp_path / "here")
     run(None, checkpoint, Path("."), resolution=32)
     assert (tmp_path / "here").stat().st_ino == before
+    assert "assumed, since the weights do not show it: residual True " in caplog.text
     assert sorted(file.name for file in Path.cwd().iterdir()) == ["config.json", "model.safetensors"]
 
 
