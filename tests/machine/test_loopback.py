@@ -6,6 +6,7 @@ import inspect
 import os
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,12 @@ def test_the_default_is_this_machine(command: Any) -> None:
 
 @pytest.mark.parametrize(("host", "said"), [("0.0.0.0", SAID), ("127.0.0.1", [])])
 def test_both_servers_get_the_address_and_say_who_reaches_it(
-    host: str, said: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    host: str, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execve", lambda _, command, environment: started.append(command))
     monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(server, "fetch_model", lambda _: Path("model"))
     monkeypatch.setattr(ui, "runs_page", lambda host, port: f"{host}:{port}")
     monkeypatch.setattr(ui.mlflow, "get_tracking_uri", lambda: "sqlite:///mlflow.db")

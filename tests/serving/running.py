@@ -72,6 +72,14 @@ def wait_until_it_answers(process: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(f"no server after {START_SECONDS} s: {log.read_text()}")
 
 
+def wait_until_gone(files: Path) -> None:
+    """Until nothing is left of a server's temporary files, which are removed after its end."""
+    deadline = time.monotonic() + 60
+    while left := list(files.iterdir()):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.01)
+
+
 @contextmanager
 def running(uri: str, folder: Path, limits: Mapping[str, int] | None = None) -> Iterator[str]:
     log = folder / "log"

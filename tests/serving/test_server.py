@@ -36,7 +36,7 @@ from quantart.serving.server import fetch_model
 from quantart.stylize.graph_painter import GraphPainter
 from quantart.stylize.stylizer import Stylizer
 
-from .running import FORMS, as_text, ask, running, start, wait_until_it_answers
+from .running import FORMS, as_text, ask, running, start, wait_until_gone, wait_until_it_answers
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +134,8 @@ def test_the_model_that_comes_with_the_package_is_served_from_any_folder(
         loaded = [Path(each.path).name for process in served for each in process.memory_maps()]
         assert any("onnxruntime" in name for name in loaded)
         assert not any("torch" in name for name in loaded)
+        assert list((tmp_path / "temporary").rglob("model.safetensors"))
+    wait_until_gone(tmp_path / "temporary")
     assert {each.name for each in tmp_path.iterdir()} == {"log", "temporary", "python", "others"}
     assert "arning" not in (tmp_path / "log").read_text().partition("serving quantart/open at")[0]
 
@@ -205,7 +207,7 @@ def test_killed_in_mid_request_it_starts_again_as_before(
     process.wait(timeout=60)
     sender.join(timeout=60)
     assert isinstance(lost[0], OSError | http.client.HTTPException)
-    assert list((tmp_path / "temporary").rglob("*")) == []
+    wait_until_gone(tmp_path / "temporary")
     assert {file: file.read_bytes() for file in package.rglob("*") if file.is_file()} == before
 
     again = tmp_path / "again"

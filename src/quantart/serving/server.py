@@ -8,10 +8,11 @@ import logging
 import os
 import shlex
 import socket
+import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import NoReturn
 
 import mlflow
@@ -47,7 +48,7 @@ def fetch_model(uri: str) -> Path:
         UserError: nothing is registered or stored at `uri`, or it is not what was packaged.
     """
     if uri == SHIPPED:
-        packaged = Path(mkdtemp(), "model")
+        packaged = Path(tempfile.mkdtemp(), "model")
         with writing(
             SHIPPED, 24 * 10**6, packaged.parent, lambda: "serve it again, with TMPDIR on a disk that has room"
         ):
@@ -91,6 +92,7 @@ def serve(
         UserError: there is no such model, it is not what was packaged, or nothing can listen at the address.
     """
     port = usable_port(host, port)
+    _keep_temporary_files_together()
     folder = fetch_model(uri)
     log.info("serving %s at http://%s/invocations", uri, at(host, port))
     if said := reachable(host, port):
@@ -103,6 +105,18 @@ def serve(
         environment["OMP_NUM_THREADS"] = str(threads)
     # `uvicorn …`: by this interpreter, for another may come first on PATH, or none; -P: not from the current folder
     os.execve(sys.executable, [sys.executable, "-P", "-m", *shlex.split(command)], environment)  # noqa: S606
+
+
+def _keep_temporary_files_together() -> None:
+    """In a folder that is removed when this process ends, whatever program it is by then and however it ends."""
+    folder = tempfile.tempdir = tempfile.mkdtemp(prefix="quantart-")
+    reads, writes = os.pipe()
+    os.set_inheritable(writes, True)  # through exec: it is closed when this process ends
+    # in the background, and not ended by a signal that all processes of a service get
+    remove = 'trap "" HUP INT TERM; exec 3<&0; { read _ <&3; rm -rf "$0"; } &'
+    quiet = subprocess.DEVNULL
+    subprocess.run(["/bin/sh", "-c", remove, folder], stdin=reads, stdout=quiet, stderr=quiet, check=True)
+    os.close(reads)
 
 
 def usable_port(host: str, port: int) -> int:
