@@ -19,6 +19,7 @@ from quantart.doctor.store import check_delivered, check_experiment, check_regis
 from quantart.errors import UserError
 from quantart.tracking.spool import Spool
 
+from ..tracking.leaving import server_of
 from ..unprivileged import open_folder, without_privileges
 
 CHECKS = (check_tracking, check_schema, check_registry)
@@ -212,6 +213,15 @@ def test_a_server_is_asked_for_its_health(
         row = check_tracking(project)
         server.shutdown()
     assert (row.state, asked) == (state, ["/below/health"])
+
+
+def test_a_server_that_leaves_files_to_its_clients_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, state in (("/srv/mlruns/1", State.warning), ("mlflow-artifacts:/1", State.ok)):
+        with server_of(place) as uri:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+            row = check_experiment(project)
+        assert (row.state, place in row.found) == (state, state is State.warning)
+        assert ("--artifacts-destination" in row.remedy) is (state is State.warning)
 
 
 def test_a_server_behind_a_proxy_is_asked_as_mlflow_asks_it(

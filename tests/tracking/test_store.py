@@ -11,8 +11,19 @@ import pytest
 
 from quantart.errors import UserError
 from quantart.machine.root import real_root
+from quantart.tracking.runs import stage_run
 from quantart.tracking.spool import find_spools
-from quantart.tracking.store import EXPERIMENT, Unreachable, around_proxy, configure, store_error, tracking_uri
+from quantart.tracking.store import (
+    EXPERIMENT,
+    Unreachable,
+    around_proxy,
+    check_files,
+    configure,
+    store_error,
+    tracking_uri,
+)
+
+from .leaving import server_of
 
 
 def test_the_default_store_is_at_the_projects_root_from_any_folder(
@@ -138,6 +149,22 @@ def test_a_folder_of_runs_is_refused_with_two_ways_out(tmp_path: Path, own_store
     assert caught.value.fault.startswith((tmp_path / "mlruns").as_uri())
     assert "unset MLFLOW_TRACKING_URI" in caught.value.remedy
     assert "`mlflow migrate-filestore`" in caught.value.remedy
+
+
+def test_a_server_that_leaves_files_to_clients_which_can_not_write_them_is_refused_before_training(
+    tmp_path: Path, own_store: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "srv").write_text("no folder, as little as one of another machine")
+    for place in (f"{tmp_path}/srv/1", f"file://{tmp_path}/srv/1"):
+        with server_of(place) as uri:
+            own_store.setenv("MLFLOW_TRACKING_URI", uri)
+            with pytest.raises(UserError) as refused, stage_run(tmp_path, family="s", name="n", params={}):
+                raise AssertionError
+        assert refused.value.fault.startswith(f"{uri}: leaves the files of runs to its clients, in {tmp_path}/srv/1, ")
+        assert "--artifacts-destination" in refused.value.remedy
+    assert find_spools(tmp_path) == []
+    for place in (f"{tmp_path}/1", "mlflow-artifacts:/1", "s3://art/1"):
+        check_files(place)
 
 
 def test_a_proxy_in_the_way_is_named(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:

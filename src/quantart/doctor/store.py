@@ -30,7 +30,9 @@ from quantart.tracking.spool import find_spools
 from quantart.tracking.store import (
     EXPERIMENT,
     SQLITE,
+    TAKES_FILES,
     around_proxy,
+    clients_folder,
     database_of,
     impatient,
     is_sqlite,
@@ -111,6 +113,8 @@ def check_experiment(root: Path) -> Finding:
         return ok("no run yet")
     if experiment.lifecycle_stage == LifecycleStage.DELETED:
         return fails(f"{EXPERIMENT} was deleted", restore("experiment", experiment.experiment_id, uri))
+    if folder := clients_folder(uri, experiment.artifact_location):
+        return warning(f"the server has files of runs only if it shares {folder} with this machine", TAKES_FILES)
     return _files(database_of(uri)) if is_sqlite(uri) else ok(EXPERIMENT)
 
 

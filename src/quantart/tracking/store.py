@@ -16,9 +16,11 @@ import mlflow
 from filelock import FileLock
 from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 from requests.utils import get_environ_proxies, select_proxy
 
 from quantart.errors import UserError, one_line
+from quantart.machine.disk import check_writable
 from quantart.machine.root import real_root
 from quantart.tracking.moved import ARTIFACTS, set_right
 
@@ -29,6 +31,7 @@ ODD = "sqlite+pysqlite:///"  # means the same; of the other form MLflow makes th
 # MLflow raises one class of exception for a server that refuses a request and for one that can't be reached
 NO_ANSWER = ("failed with exception", "failed with timeout exception")
 UNSET = "unset MLFLOW_TRACKING_URI to use the project's own database"
+TAKES_FILES = f"start it with `--artifacts-destination`, and `mlflow experiments rename` the {EXPERIMENT} that it has"
 WRONG_ADDRESS = ("Failed to resolve", "NameResolution", "Failed to parse", "SSLError", "URL has an invalid label")
 ABOUT = {
     "mlflow.note.content": """One run per training stage: `stage1_base`, `stage1_content` and `stage1_style` (VQGANs), \
@@ -139,6 +142,23 @@ def _open_experiment(artifacts: Path | None) -> None:
     experiment = mlflow.set_experiment(EXPERIMENT)
     if missing := {tag: value for tag, value in ABOUT.items() if tag not in experiment.tags}:
         mlflow.set_experiment_tags(missing)
+
+
+def clients_folder(uri: str, place: str) -> Path | None:
+    """Where clients of a tracking server write the files of runs at `place` themselves; None: it takes them."""
+    local = uri.startswith("http") and urlsplit(place).scheme in {"", "file"}
+    return Path(local_file_uri_to_path(place)) if local else None
+
+
+def check_files(place: str) -> None:
+    """Refuse a tracking server that leaves files of runs to its clients, at a `place` where this one can't write."""
+    uri = mlflow.get_tracking_uri()
+    if folder := clients_folder(uri, place):
+        try:
+            check_writable(folder)
+        except UserError as error:
+            fault = f"{without_password(uri)}: leaves the files of runs to its clients, in {folder}, and {error.fault}"
+            raise UserError(fault, TAKES_FILES) from None
 
 
 @contextmanager

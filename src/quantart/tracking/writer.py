@@ -49,6 +49,7 @@ class TrackedRun:
         client = MlflowClient()
         with named_errors():
             experiment = client.get_experiment_by_name(store.EXPERIMENT)
+            store.check_files(experiment.artifact_location)
             run_id = client.create_run(experiment.experiment_id, time, dict(tags), name).info.run_id
             client.update_run(run_id, name=run_name(name, tags, run_id))
         return cls(run_id)
