@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+from PIL import Image
 
-from quantart.data.pictures import IndexRow, write_index
+from quantart.data.files import PictureFile
+from quantart.data.index import read_files, write_index
+from quantart.data.packing import Geometry, write_shards
 from quantart.data.prepare import CELL, COLUMNS, ROWS_PER_SPLIT, contact_sheet
 
 
 def test_it_shows_pictures_spread_over_each_split(tmp_path):
-    shades = np.arange(100, dtype=np.uint8)  # 96 of train, 4 of val, none of test
-    (tmp_path / "pictures.bin").write_bytes(shades.repeat(4 * 4 * 3).tobytes())
-    splits = ["train"] * 96 + ["val"] * 4
-    write_index(tmp_path, [IndexRow(f"{i}", f"{i:064}", split, 4, 4, i * 48) for i, split in enumerate(splits)])
-    sheet = contact_sheet(tmp_path)
+    files = []
+    for shade in range(100):
+        path = tmp_path / f"{shade:02}.png"
+        Image.new("RGB", (4, 4), (shade, shade, shade)).save(path)
+        files.append(PictureFile(path.name, path))
+    folder = tmp_path / "prepared"
+    folder.mkdir()
+    list(write_shards(files, Geometry(4, 2.0, 100), folder, workers=1))
+    write_index(folder, read_files(folder, 100), {"train": range(96), "val": range(96, 100)})  # none of test
+    sheet = contact_sheet(folder)
     step = CELL + 4
     left = sheet.shape[1] - COLUMNS * step
     assert sheet.shape[0] == 4 + (ROWS_PER_SPLIT + 1) * step

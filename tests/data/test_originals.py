@@ -36,8 +36,8 @@ def test_the_chosen_pictures_come_back_larger_in_the_order_asked_for(
     source: Path, prepared: PackedPictures, tmp_path: Path
 ) -> None:
     made = pack_originals(prepared, [2, 0], tmp_path / "made", Geometry(200, 2.0, 10**6), source)
-    assert made.files == [prepared.files[2], prepared.files[0]]
-    assert made.sha256 == [prepared.sha256[2], prepared.sha256[0]]
+    assert list(made.files) == [prepared.files[2], prepared.files[0]]
+    assert list(made.sha256) == [prepared.sha256[2], prepared.sha256[0]]
     assert made.short_side == 200
     original = read_image(source / made.files[1], max_pixels=10**6)
     assert np.array_equal(made.picture(1), resize_short_side(crop_to_aspect(original, 2.0), 200))

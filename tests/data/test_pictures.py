@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from quantart.data.index import read_files, write_index
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
@@ -17,8 +19,13 @@ from quantart.params.data import DataParams
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 
 
+@pytest.fixture
+def prepared(painted: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(painted, tmp_path / "prepared")
+
+
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen paintings of the sample set, short side 48."""
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "paintings").mkdir()
@@ -87,17 +94,22 @@ def test_a_crop_may_be_as_long_as_the_short_side_but_no_longer(prepared):
         pictures.centre([0], 49)
 
 
-def test_the_digest_changes_with_content_and_size_but_not_with_names(prepared, tmp_path):
-    index = (prepared / "index.csv").read_text()
+def test_the_digest_changes_with_content_and_size_but_not_with_names(prepared):
     digest = PackedPictures(prepared, "train").digest
-    shutil.copytree(prepared, tmp_path / "copy")
-    (tmp_path / "copy" / "index.csv").write_text(index.replace(".jpg", ".jpeg"))
-    assert PackedPictures(tmp_path / "copy", "train").digest == digest
-    row = next(line for line in index.splitlines() if '"train"' in line)
-    first, second = row.split(",")[3:5]
-    for old, new in ((row.split(",")[1], f'"{"0" * 64}"'), (f"{first},{second}", f"{second},{first}")):
-        (tmp_path / "copy" / "index.csv").write_text(index.replace(row, row.replace(old, new)))
-        assert PackedPictures(tmp_path / "copy", "train").digest != digest
+    files = read_files(prepared, 16)
+    order = [
+        i for i, row in enumerate(files.to_pylist()) if row["file"] in set(PackedPictures(prepared, "train").files)
+    ]
+
+    def changed(column: str, values: list[object]) -> str:
+        place = files.column_names.index(column)
+        other = files.set_column(place, files.schema.field(column), [pa.array(values, files.schema.field(column).type)])
+        write_index(prepared, other, {"train": order})
+        return PackedPictures(prepared, "train").digest
+
+    assert changed("file", [f"{i}.jpeg" for i in range(16)]) == digest
+    assert changed("height", [48] * 16) != digest
+    assert changed("sha256", [bytes([i] * 32) for i in range(16)]) != digest
 
 
 def test_pictures_are_read_only(prepared):

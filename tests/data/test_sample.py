@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from quantart.data.pictures import read_index
 from quantart.data.prepare import prepare_domain
 from quantart.params.file import load_params
 from quantart.vocabulary.names import Domain, Split
+
+from .prepared import read_index
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "sample"

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from quantart.data.prepare import assign_splits, split_of, split_of_name
+from quantart.data.splits import assign_splits, split_of, split_of_name
 
 HASHES = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(20_000)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quantart.errors import UserError
-from quantart.machine.whole import remove, whole_folder, write_whole
+from quantart.machine.whole import remove, resumed_folder, whole_folder, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_else_stays(tmp_path: Path) -> None:
@@ -66,6 +66,24 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (left / "old").touch()
     with whole_folder(tmp_path / "out") as fresh:
         assert list(fresh.iterdir()) == []
+
+
+def test_a_resumed_folder_keeps_what_was_written_for_its_own_key_alone(tmp_path: Path) -> None:
+    def stop(key: str, name: str) -> list[str]:
+        with pytest.raises(KeyError), resumed_folder(tmp_path / "out", key) as fresh:  # noqa: PT012
+            (fresh / name).touch()
+            raise KeyError
+        return sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+
+    assert stop("a", "1") == [".out.partial/a/1"]
+    assert stop("a", "2") == [".out.partial/a/1", ".out.partial/a/2"]
+    assert stop("b", "3") == [".out.partial/b/3"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "earlier").touch()
+    with resumed_folder(tmp_path / "out", "b") as fresh:
+        (fresh / "4").touch()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["3", "4"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("make_link", [Path.symlink_to, Path.hardlink_to])

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quantart.data.packing import Geometry, Rejected, load_all, pack
-from quantart.data.pictures import PIXELS_FILE, PackedPictures, write_index
+from quantart.data.index import PREPARE_AGAIN, read_files, write_index
+from quantart.data.packing import Geometry, write_shards
+from quantart.data.pictures import PackedPictures
 from quantart.data.sources import find_pictures
 from quantart.errors import UserError
+from quantart.machine.whole import whole_folder
 
 if TYPE_CHECKING:
     from quantart.params.data import TableParams
@@ -35,13 +37,13 @@ def pack_originals(
     wanted = {pictures.files[index]: pictures.sha256[index] for index in chosen}
     if missing := [name for name in wanted if name not in found]:
         raise UserError(f"{source}: {missing[0]!r}, a prepared picture, is gone", "restore it, or prepare again")
-    loaded = list(load_all([found[name] for name in wanted], geometry, workers=1))
-    for (name, sha256), each in zip(wanted.items(), loaded, strict=True):
-        if isinstance(each, Rejected):
-            raise UserError(f"{source}: {name!r} at {geometry.short_side} pixels: {each.reason}", "use a smaller size")
-        if each.sha256 != sha256:
-            raise UserError(f"{source}: {name!r} is not the picture that was prepared", "run `quantart prepare` again")
-    out.mkdir()
-    rows = pack(zip(wanted, loaded, strict=True), out / PIXELS_FILE, paired=False).rows
-    write_index(out, [row._replace(split="test") for row in rows])
+    with whole_folder(out) as fresh:
+        list(write_shards([found[name] for name in wanted], geometry, fresh, workers=1))
+        files = read_files(fresh, len(wanted))
+        for (name, sha256), own, fault in zip(wanted.items(), *(files[c] for c in ("sha256", "rejected")), strict=True):
+            if fault.is_valid:
+                raise UserError(f"{source}: {name!r} at {geometry.short_side} pixels: {fault}", "use a smaller size")
+            if own.as_py().hex() != sha256:
+                raise UserError(f"{source}: {name!r} is not the picture that was prepared", PREPARE_AGAIN)
+        write_index(fresh, files, {"test": range(len(files))})
     return PackedPictures(out, "test")

@@ -1,27 +1,30 @@
-"""From picture files to one packed file: read, decoded, cropped and scaled in several processes."""
+"""From picture files to shards: read, decoded, cropped, scaled and written by several processes, a shard by each."""
 
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+import platform
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from threading import Thread
+from typing import Any
 
-from quantart.data.files import PictureFile, pair_name
-from quantart.data.pictures import IndexRow
+import pyarrow as pa
+
+from quantart.data.files import PictureFile
+from quantart.data.index import SHARD, SHARD_FILE, SHARD_SCHEMA
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side
 from quantart.images.decode import ImageError, TooLargeError, decode_image, read_file
-from quantart.machine.names import same_name
+from quantart.imports import checksums
 
-PICTURES_PER_WORKER = 100  # fewer are done before a process has started
-BATCH = 512  # pictures that may wait in memory for their turn
+AT_ONCE = 16  # pictures in a worker's memory
 
 # a picture enlarged more than this shows the resampling's pattern rather than a photograph or a painting
 MAX_ENLARGEMENT = 4
@@ -87,55 +90,76 @@ def _fit(picture: Picture, geometry: Geometry) -> Picture:
     return resize_short_side(crop_to_aspect(picture, geometry.max_aspect), geometry.short_side)
 
 
-class Packed(NamedTuple):
-    """What has been packed; the rows' splits are set afterwards, since they depend on all hashes."""
+def write_shards(files: Sequence[PictureFile], geometry: Geometry, folder: Path, workers: int | None) -> Iterator[int]:
+    """Write the shards of `files` that are not in `folder` yet; yield the number of files of each, in their order.
 
-    rows: list[IndexRow]
-    duplicates: list[tuple[str, str]]
-    """(file, the file kept in its place)."""
-    rejected: list[tuple[str, str]]
-    """(file, reason)."""
-
-
-def load_all(files: list[PictureFile], geometry: Geometry, workers: int | None) -> Iterator[Loaded | Rejected]:
-    """The pictures in the order of `files`, read by `workers` processes; None: one per core, fewer for few pictures."""
+    `workers` processes write; None: one per core. Of a shard that one of them was writing when it died nothing is left.
+    """
+    parts = [files[start : start + SHARD] for start in range(0, len(files), SHARD)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = workers or max(1, min(cores, len(files) // PICTURES_PER_WORKER))
-    load = partial(load_picture, geometry=geometry)
+    workers = min(workers or cores, len(parts))
+    write = partial(write_shard, geometry=geometry, folder=folder)
     if workers == 1:
-        yield from map(load, files)
+        yield from map(write, range(len(parts)), parts)
         return
     # spawn: a forked copy of a process with threads (of the progress bar or torch) may hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for start in range(0, len(files), BATCH):
-            batch = files[start : start + BATCH]
-            try:
-                yield from pool.map(load, batch, chunksize=4)
-            except BrokenProcessPool as error:
-                raise UserError(
-                    f"a worker process died while reading one of {batch[0].name!r} … {batch[-1].name!r}",
-                    "if memory ran out, lower data.max_pixels or the number of workers",
-                ) from error
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent) as pool:
+        try:
+            yield from pool.map(write, range(len(parts)), parts)
+        except BrokenProcessPool as error:
+            missing = [part for number, part in enumerate(parts) if not (folder / SHARD_FILE.format(number)).exists()]
+            first, last = missing[0][0].name, missing[:workers][-1][-1].name
+            raise UserError(
+                f"a worker process died while reading one of {first!r} … {last!r}",
+                "run it again, it goes on there; if memory ran out, lower data.max_pixels or the number of workers",
+            ) from error
 
 
-def pack(results: Iterable[tuple[str, Loaded | Rejected]], path: Path, paired: bool) -> Packed:
-    """Write the usable pictures to the file `path`, each once; `results` are named by their files."""
-    packed = Packed([], [], [])
-    file_of: dict[str, str] = {}
-    file_named: dict[str, str] = {}
-    with path.open("wb") as file:
-        for name, result in results:
-            if isinstance(result, Rejected):
-                packed.rejected.append((name, result.reason))
-            elif result.sha256 in file_of:
-                packed.duplicates.append((name, file_of[result.sha256]))
-            elif paired and (other := file_named.setdefault(pair_name(name), name)) != name:
-                differs = " but for how its accents are coded" if same_name(other) == same_name(name) else ""
-                fault = f"has the same name as {other}{differs}; partners are found by name"
-                packed.rejected.append((name, fault))
-            else:
-                height, width = result.picture.shape[:2]
-                file_of[result.sha256] = name
-                packed.rows.append(IndexRow(name, result.sha256, "train", height, width, file.tell()))
-                file.write(result.picture.tobytes())
-    return packed
+def _end_with_parent() -> None:
+    """Have this process end when its parent was killed: it would wait for work for ever."""
+    Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+def write_shard(number: int, files: Sequence[PictureFile], geometry: Geometry, folder: Path) -> int:
+    """Write the shard `number`, made from `files`, into `folder`, unless it is there; the number of its files."""
+    path = folder / SHARD_FILE.format(number)
+    if not path.exists():
+        beside = folder.with_name(f"{folder.name}-{number}-{platform.node()}-{os.getpid()}")  # nobody else's
+        with beside.open("wb") as file:
+            with pa.ipc.new_file(file, SHARD_SCHEMA) as writer:
+                for start in range(0, len(files), AT_ONCE):
+                    rows = [_row(each, geometry) for each in files[start : start + AT_ONCE]]
+                    writer.write_batch(pa.RecordBatch.from_pylist(rows, SHARD_SCHEMA))
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave an empty file of this name
+        beside.rename(path)
+    return len(files)
+
+
+def _row(file: PictureFile, geometry: Geometry) -> dict[str, Any]:
+    loaded = load_picture(file, geometry)
+    if isinstance(loaded, Rejected):
+        return {"file": file.name, "rejected": loaded.reason}
+    height, width = loaded.picture.shape[:2]
+    content = {"height": height, "width": width, "pixels": loaded.picture.tobytes()}
+    return {"file": file.name, "sha256": bytes.fromhex(loaded.sha256), **content}
+
+
+def work_key(files: Sequence[PictureFile], geometry: Geometry) -> str:
+    """A name for what decides the shards: the files, their sizes and times of change, the geometry, and this code."""
+    digest = hashlib.sha256(repr((geometry, SHARD, checksums(__name__))).encode())
+    for file in files:
+        try:
+            found = file.path.stat()
+            state = f"{found.st_size} {found.st_mtime_ns}"
+        except OSError as error:
+            state = str(error.errno)
+        digest.update(f"{file} {state}\n".encode())
+    return digest.hexdigest()[:16]

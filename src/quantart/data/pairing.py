@@ -17,7 +17,7 @@ import numpy as np
 
 from quantart.data.files import pair_name
 from quantart.data.pairs import Pairs, partners, write_pairs
-from quantart.data.pictures import REPORT_FILE, PackedPictures, read_index, write_table
+from quantart.data.pictures import REPORT_FILE, PackedPictures, write_table
 from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
 from quantart.vocabulary.names import DOMAINS, SPLITS, Domain, Split
@@ -95,7 +95,10 @@ def _apart(pairs: Pairs, contents: Sequence[str], styles: Sequence[str]) -> Pair
 
 def _report_unpaired(prepared: Mapping[Domain, Path], path: Path, shown_as: Path) -> None:
     """Write the pictures that have no partner, with the reason, and warn of the first of them."""
-    files = {domain: [row.file for row in read_index(prepared[domain])] for domain in DOMAINS}
+    files = {
+        domain: sorted({file for split in SPLITS for file in PackedPictures(prepared[domain], split).files})
+        for domain in DOMAINS
+    }
     alone: list[tuple[Domain, str, str]] = []
     for domain, other in (DOMAINS, DOMAINS[::-1]):
         names, lost = {pair_name(file) for file in files[other]}, _lost(prepared[other])

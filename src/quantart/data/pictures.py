@@ -1,16 +1,18 @@
-"""Prepared pictures: one packed file, memory-mapped, and the index of where each picture is in it."""
+"""Prepared pictures, memory-mapped: a split of any size opens at once, and none of its pictures is in memory."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from quantart.data.index import PREPARE_AGAIN, SHARD_FILE, read_index, read_table
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, centre_crop
 from quantart.vocabulary.names import SPLITS, Split
@@ -20,29 +22,8 @@ if TYPE_CHECKING:
 
 Indices = Sequence[int] | NDArray[np.integer]
 
-PIXELS_FILE = "pictures.bin"
-INDEX_FILE = "index.csv"
 REPORT_FILE = "report.json"
-PREPARE_AGAIN = "run `quantart prepare` again"
-
-
-class IndexRow(NamedTuple):
-    """One packed picture: sizes in pixels, `offset` in bytes from the start of the packed file."""
-
-    file: str
-    sha256: str
-    split: Split
-    height: int
-    width: int
-    offset: int
-
-    @property
-    def bytes(self) -> int:
-        return self.height * self.width * 3
-
-
-def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
-    write_table(folder / INDEX_FILE, IndexRow._fields, rows)
+_MAPPED = 2**14  # shards at a time; Linux lets a process map four times as many files
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
@@ -53,27 +34,18 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str 
         writer.writerows(rows)
 
 
-def read_index(folder: Path) -> list[IndexRow]:
-    """Read `index.csv`; UserError where the folder was not prepared, or the packed file's size does not fit it."""
-    path = folder / INDEX_FILE
-    try:
-        with path.open(encoding="utf8", newline="") as table:
-            header, *lines = csv.reader(table)
-        rows = [
-            IndexRow(file, sha256, cast(Split, split), int(height), int(width), int(offset))
-            for file, sha256, split, height, width, offset in lines
-        ]
-    except FileNotFoundError:
-        raise UserError(f"{folder}: no prepared pictures here", "run `quantart prepare` first") from None
-    except (ValueError, csv.Error):
-        raise UserError(f"{path}: damaged", PREPARE_AGAIN) from None
-    if tuple(header) != IndexRow._fields or not rows:
-        raise UserError(f"{path}: no index of prepared pictures", PREPARE_AGAIN)
-    pixels, expected = folder / PIXELS_FILE, sum(row.bytes for row in rows)
-    actual = pixels.stat().st_size if pixels.is_file() else 0
-    if actual != expected:
-        raise UserError(f"{pixels}: has {actual} bytes instead of {expected}", PREPARE_AGAIN)
-    return rows
+class _Text(Sequence[str]):
+    """A column of the index, its bytes as hex; each item is made when it is asked for."""
+
+    def __init__(self, column: pa.Array) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, index: Any) -> Any:
+        item = self._column[index].as_py()
+        return item.hex() if isinstance(item, bytes) else item
 
 
 class PackedPictures:
@@ -91,21 +63,21 @@ class PackedPictures:
     def __init__(self, folder: Path, split: Split) -> None:
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-        self._rows = [row for row in read_index(folder) if row.split == split]
-        self._pixels = np.memmap(folder / PIXELS_FILE, dtype=np.uint8, mode="r")
-        self.files = [row.file for row in self._rows]
-        self.sha256 = [row.sha256 for row in self._rows]
-        self.short_side = min((min(row.height, row.width) for row in self._rows), default=0)
-        lines = (f"{row.sha256} {row.height} {row.width}\n" for row in self._rows)
-        self.digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+        rows, self.short_side, self.digest = read_index(folder, split)
+        self.files: Sequence[str] = _Text(rows["file"])
+        self.sha256: Sequence[str] = _Text(rows["sha256"])
+        # not by to_numpy, which imports pandas
+        self._places = [np.from_dlpack(rows[name]) for name in ("shard", "row", "height", "width")]
+        self._pixels = lru_cache(_MAPPED)(lambda shard: read_table(folder / SHARD_FILE.format(shard))["pixels"])
 
     def __len__(self) -> int:
         return len(self.files)
 
     def picture(self, index: int) -> Picture:
         """One whole picture, uint8 `(h, w, 3)`: a read-only view of the file."""
-        row = self._rows[index]
-        return self._pixels[row.offset : row.offset + row.bytes].reshape(row.height, row.width, 3)
+        shard, row, height, width = (int(column[index]) for column in self._places)
+        pixels = self._pixels(shard)[row].as_buffer()
+        return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
 
     def centre(self, indices: Indices, side: int) -> torch.Tensor:
         """The central square of each picture, uint8 `(b, 3, side, side)`."""

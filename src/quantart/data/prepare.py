@@ -1,36 +1,40 @@
-"""From a source of pictures to one packed file: checked, cropped, scaled and split.
+"""From a source of pictures to a prepared folder: checked, cropped, scaled and split.
 
 A prepared folder holds
 
-- `pictures.bin`: the pictures one after another, uint8, row by row, three channels;
-- `index.csv`: `file, sha256, split, height, width, offset` of each, in the order of the file names;
+- `shard-00000.arrow`, … and `index.arrow`: see `quantart.data.index`;
 - `rejected.csv`: `file, reason` of each file that can't be used;
 - `report.json`: the counts, duplicates, files that are no pictures, and sizes;
 - `contact_sheet.jpg`: what the pictures look like.
 
-The same pictures and parameters give the same bytes.
+The same pictures and parameters give the same bytes. A preparation that was killed goes on at the shards it was at.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
 
 from quantart.data.files import pair_name
-from quantart.data.packing import Geometry, Packed, load_all, pack
-from quantart.data.pictures import PIXELS_FILE, REPORT_FILE, IndexRow, PackedPictures, write_index, write_table
+from quantart.data.index import read_files, write_index
+from quantart.data.packing import Geometry, work_key, write_shards
+from quantart.data.pictures import REPORT_FILE, PackedPictures, write_table
 from quantart.data.sources import find_pictures
+from quantart.data.splits import assign_splits, split_of_name
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, write_image
 from quantart.images.grid import picture_grid
+from quantart.machine.names import same_name
 from quantart.machine.progress import progress
-from quantart.machine.whole import whole_folder
+from quantart.machine.whole import resumed_folder
 from quantart.vocabulary.names import SPLITS, Domain, Split
 
 if TYPE_CHECKING:
@@ -67,7 +71,7 @@ class PrepareReport:
     short_side: int
     longest_side: int
     bytes: int
-    """Of `pictures.bin`."""
+    """Of the kept pictures' pixels."""
 
     def summary(self, lists: Path) -> str:
         """One line for the terminal: what became of every file, and where the lists are."""
@@ -123,10 +127,11 @@ def prepare_domain(
         out: a new folder, an empty one, or an earlier prepared one.
         domain: named in the report; selects the table in `params` that describes the source.
         called: the option that gave the source, e.g. `--content`, for messages; None: `data.<domain>` of params.yaml.
-        workers: see `load_all`.
+        workers: see `write_shards`.
 
     Raises:
-        UserError: no picture, more unusable ones than `max_rejected_share`, or an unfit `out`.
+        UserError: no picture, more unusable ones than `max_rejected_share`, or an unfit `out`. What was read is kept
+            beside `out` for the next call with the same files.
     """
     _check_out(source, out)
     try:
@@ -134,36 +139,74 @@ def prepare_domain(
     except UserError as error:
         raise UserError(f"{called or f'data.{domain}'}: {error.fault}", error.remedy) from error
     geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels, params.resize == "squash")
-    results = progress(load_all(files, geometry, workers), len(files), f"preparing {domain}")
-    with whole_folder(out) as fresh:
-        packed = pack(zip((file.name for file in files), results, strict=True), fresh / PIXELS_FILE, params.paired)
-        _check_rejected(packed.rejected, len(files), params.max_rejected_share, domain, called)
-        report = _finish(fresh, packed, passed_over, params, domain)
+    with resumed_folder(out, work_key(files, geometry)) as fresh:
+        if done := sum(1 for _ in fresh.glob("shard-*")):
+            log.info("%s: goes on where it was stopped; %d shards of pictures are done", domain, done)
+        written = (file for shard in write_shards(files, geometry, fresh, workers) for file in range(shard))
+        for _ in progress(written, len(files), f"preparing {domain}"):
+            pass
+        settled = _settle(read_files(fresh, len(files)), params.paired)
+        _check_rejected(settled.rejected, len(files), params.max_rejected_share, domain, called)
+        report = _finish(fresh, settled, passed_over, params, domain)
     log.info("%s", report.summary(out / REPORT_FILE))
     return report
 
 
-def _finish(folder: Path, packed: Packed, passed_over: list[str], params: DataParams, domain: Domain) -> PrepareReport:
-    """Write all but the packed file."""
-    if len(packed.rows) == 1:  # a single picture is for training, validation and test: packed once for each
-        row, pixels = packed.rows[0], (folder / PIXELS_FILE).read_bytes()
-        (folder / PIXELS_FILE).write_bytes(pixels * len(SPLITS))
-        rows = [row._replace(split=split, offset=place * row.bytes) for place, split in enumerate(SPLITS)]
+class _Settled(NamedTuple):
+    """What becomes of each of the shards' `files`."""
+
+    files: pa.Table
+    kept: list[int]
+    """Their rows in `files`."""
+    duplicates: list[tuple[str, str]]
+    rejected: list[tuple[str, str]]
+
+
+def _settle(files: pa.Table, paired: bool) -> _Settled:
+    settled = _Settled(files, [], [], [])
+    file_of: dict[bytes, str] = {}
+    file_named: dict[str, str] = {}
+    columns = (files[column].to_pylist() for column in ("file", "sha256", "rejected"))
+    for row, (name, sha256, fault) in enumerate(zip(*columns, strict=True)):
+        if fault is not None:
+            settled.rejected.append((name, fault))
+        elif sha256 in file_of:
+            settled.duplicates.append((name, file_of[sha256]))
+        elif paired and (other := file_named.setdefault(pair_name(name), name)) != name:
+            differs = " but for how its accents are coded" if same_name(other) == same_name(name) else ""
+            settled.rejected.append((name, f"has the same name as {other}{differs}; partners are found by name"))
+        else:
+            file_of[sha256] = name
+            settled.kept.append(row)
+    return settled
+
+
+def _finish(
+    folder: Path, settled: _Settled, passed_over: list[str], params: DataParams, domain: Domain
+) -> PrepareReport:
+    """Write all but the shards."""
+    kept = settled.files.take(settled.kept)
+    if len(kept) == 1:  # a single picture is for training, validation and test
+        places = {split: settled.kept for split in SPLITS}
     else:
-        rows = _split(packed.rows, params, domain)
-    write_index(folder, rows)
-    write_table(folder / REJECTED_FILE, ("file", "reason"), packed.rejected)
+        splits = _splits(kept, params, domain)
+        places = {
+            split: [row for row, own in zip(settled.kept, splits, strict=True) if own == split] for split in SPLITS
+        }
+    write_index(folder, settled.files, places)
+    write_table(folder / REJECTED_FILE, ("file", "reason"), settled.rejected)
+    height, width = (kept[side].to_numpy().astype(np.int64) for side in ("height", "width"))
     report = PrepareReport(
         domain=domain,
-        found=len(packed.rows) + len(packed.duplicates) + len(packed.rejected),
-        kept=len(packed.rows),
-        splits={split: [row.split for row in rows].count(split) for split in SPLITS},
-        duplicates=packed.duplicates,
-        rejected=packed.rejected,
+        found=len(settled.files),
+        kept=len(kept),
+        splits={split: len(own) for split, own in places.items()},
+        duplicates=settled.duplicates,
+        rejected=settled.rejected,
         passed_over=passed_over,
         short_side=params.short_side,
-        longest_side=max(max(row.height, row.width) for row in packed.rows),
-        bytes=sum(row.bytes for row in rows),
+        longest_side=int(max(height.max(), width.max())),
+        bytes=int((height * width * 3).sum()),
     )
     (folder / REPORT_FILE).write_text(report.to_json(), encoding="utf8")
     write_image(folder / CONTACT_SHEET_FILE, contact_sheet(folder))
@@ -184,21 +227,22 @@ def contact_sheet(folder: Path) -> Picture:
     return picture_grid(rows, row_titles=titles, cell=CELL)
 
 
-def _split(rows: list[IndexRow], params: DataParams, domain: Domain) -> list[IndexRow]:
-    """The rows with their splits: by content, or by name where partners must share one."""
+def _splits(kept: pa.Table, params: DataParams, domain: Domain) -> list[Split]:
+    """The split of each picture: by content, or by name where partners must share one."""
     shares = params.val_share, params.test_share
     if not params.paired:
-        splits = assign_splits((row.sha256 for row in rows), *shares)
-        return [row._replace(split=splits[row.sha256]) for row in rows]
-    rows = [row._replace(split=split_of_name(pair_name(row.file), *shares)) for row in rows]
+        hashes = [sha256.hex() for sha256 in kept["sha256"].to_pylist()]
+        own = assign_splits(hashes, *shares)
+        return [own[sha256] for sha256 in hashes]
+    splits = [split_of_name(pair_name(file), *shares) for file in kept["file"].to_pylist()]
     for split, share in zip(SPLITS, (1.0, *shares), strict=True):
-        if share and split not in {row.split for row in rows}:
+        if share and split not in splits:
             raise UserError(
-                f"data.{domain}: none of {len(rows)} pictures is in split {split!r}, which their names decide because "
+                f"data.{domain}: none of {len(kept)} pictures is in split {split!r}, which their names decide because "
                 "data.paired is true",
                 "change data.val_share or data.test_share, or add pictures",
             )
-    return rows
+    return splits
 
 
 def _check_rejected(
@@ -222,36 +266,3 @@ def _check_out(source: Path, out: Path) -> None:
         raise UserError(f"{out}: a file is in the place of the prepared folder", "remove it")
     if out.is_dir() and any(out.iterdir()) and not (out / REPORT_FILE).is_file():
         raise UserError(f"{out}: holds files other than prepared pictures and would be replaced", "empty it first")
-
-
-def split_of(sha256_hex: str, val_share: float, test_share: float) -> Split:
-    """The split of a picture by its content alone: adding or renaming pictures moves no other, in either domain.
-
-    The test pictures come first on the scale, so that changing `val_share` does not change them.
-    """
-    place = int(sha256_hex[:13], 16) / 16**13  # 52 bits: exact as a float, in [0, 1)
-    if place < test_share:
-        return "test"
-    return "val" if place < test_share + val_share else "train"
-
-
-def split_of_name(name: str, val_share: float, test_share: float) -> Split:
-    """The split of a picture by its name alone: partners share both."""
-    return split_of(hashlib.sha256(name.encode()).hexdigest(), val_share, test_share)
-
-
-def assign_splits(hashes: Iterable[str], val_share: float, test_share: float) -> dict[str, Split]:
-    """`split_of` for each picture of a domain, but with no split left empty by chance in a small collection.
-
-    An empty split whose share is not 0 takes one picture from the largest split if that has more than one. Training
-    comes first.
-    """
-    splits = {sha256: split_of(sha256, val_share, test_share) for sha256 in sorted(hashes)}
-    shares: dict[Split, float] = {"train": 1.0, "test": test_share, "val": val_share}
-    for split, share in shares.items():
-        if not share or not splits or split in splits.values():
-            continue
-        largest, size = Counter(splits.values()).most_common(1)[0]
-        if size > 1 or split == "train":
-            splits[next(sha256 for sha256, own in splits.items() if own == largest)] = split
-    return splits

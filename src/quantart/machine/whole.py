@@ -47,6 +47,19 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             remove(fresh)
 
 
+@contextmanager
+def resumed_folder(folder: Path, key: str) -> Iterator[Path]:
+    """As `whole_folder`, but after an exception or a kill the next with the same `key` finds what was written."""
+    fresh = fresh_place(folder) / key
+    fresh.mkdir(parents=True, exist_ok=True)
+    for other in fresh.parent.iterdir():
+        if other != fresh:
+            remove(other)
+    yield fresh
+    put_in_place(folder, fresh)
+    remove(fresh.parent)
+
+
 def fresh_place(folder: Path) -> Path:
     """Where `fresh_folder` makes the folder that is to replace `folder`."""
     return folder.with_name(f".{folder.name}.partial")
@@ -60,13 +73,13 @@ def fresh_folder(folder: Path) -> Path:
     return fresh
 
 
-def put_in_place(folder: Path) -> None:
-    """Replace `folder` by what was written to `fresh_place(folder)`."""
+def put_in_place(folder: Path, fresh: Path | None = None) -> None:
+    """Replace `folder` by what was written to `fresh`, by default `fresh_place(folder)`."""
     old = folder.with_name(f".{folder.name}.replaced")
     remove(old)
     if os.path.lexists(folder):
         folder.rename(old)
-    fresh_place(folder).rename(folder)
+    (fresh or fresh_place(folder)).rename(folder)
     with suppress(OSError):
         remove(old)
 

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from quantart.data.pictures import INDEX_FILE, read_index
+from quantart.data.index import INDEX_FILE
+from quantart.data.pictures import PackedPictures
 from quantart.data.sources import find_pictures
 from quantart.errors import UserError
 from quantart.images.arrays import WRITTEN_FORMATS, resize_short_side, write_image
@@ -41,8 +42,8 @@ def _project_files(project: Project, domain: Domain) -> list[Path]:
         return []
     files = {each.name: each.path for each in pictures if each.size is None and each.fault is None}
     if (project.prepared(domain) / INDEX_FILE).is_file():
-        rows = read_index(project.prepared(domain))
-        files = {row.file: files[row.file] for row in rows if row.split == "test" and row.file in files} or files
+        held_out = PackedPictures(project.prepared(domain), "test").files
+        files = {name: files[name] for name in held_out if name in files} or files
     return list(files.values())
 
 
