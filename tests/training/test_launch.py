@@ -25,6 +25,7 @@ WHERE = """
 import os, pathlib, sys
 rank, world = os.environ["RANK"], os.environ["WORLD_SIZE"]
 pathlib.Path(sys.argv[1], f"rank-{rank}").write_text(f"{world} {' '.join(sys.argv[2:])}")
+pathlib.Path(sys.argv[1], "port").write_text(os.environ["MASTER_PORT"])
 """
 STARTS = """
 import sys
@@ -196,6 +197,7 @@ def test_several_processes_are_started_with_the_same_arguments(tmp_path: Path, s
     assert {path.name: path.read_text() for path in tmp_path.glob("rank-*")} == dict.fromkeys(
         ("rank-0", "rank-1"), "2 x --option"
     )
+    assert (tmp_path / "port").read_text() != "29500"  # another training may begin at the same moment
 
 
 @pytest.mark.parametrize("starts", [STARTS, STARTS_ON_GPUS], ids=["torchrun, CPUs", "Accelerate's launcher, GPUs"])

@@ -127,6 +127,8 @@ def _exit_code(module: str, arguments: list[str], processes: int, cpu: bool) -> 
             options = ["--multi_gpu", f"--num_processes={processes}", f"--mixed_precision={precision(cpu=False)}"]
             if config := os.environ.get("ACCELERATE_CONFIG_FILE"):
                 options.append(f"--config_file={config}")
+            if configured("num_machines") in {None, "1"} and configured("main_process_port") is None:
+                options.append("--main_process_port=0")  # a free one: another training may begin at the same moment
             launch_command(launch_command_parser().parse_args([*options, "-m", module, *arguments]))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
