@@ -112,10 +112,10 @@ def _keep_temporary_files_together() -> None:
     folder = tempfile.tempdir = tempfile.mkdtemp(prefix="quantart-")
     reads, writes = os.pipe()
     os.set_inheritable(writes, True)  # through exec: it is closed when this process ends
-    # in the background, and not ended by a signal that all processes of a service get
-    remove = 'trap "" HUP INT TERM; exec 3<&0; { read _ <&3; rm -rf "$0"; } &'
-    quiet = subprocess.DEVNULL
-    subprocess.run(["/bin/sh", "-c", remove, folder], stdin=reads, stdout=quiet, stderr=quiet, check=True)
+    # in the background, in a session of its own, and not ended by a signal that all processes of a service get
+    remove, quiet = 'trap "" HUP INT TERM; exec 3<&0; { read _ <&3; rm -rf "$0"; } &', subprocess.DEVNULL
+    command = ["/bin/sh", "-c", remove, folder]
+    subprocess.run(command, stdin=reads, stdout=quiet, stderr=quiet, start_new_session=True, check=True)
     os.close(reads)
 
 
