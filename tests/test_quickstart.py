@@ -15,7 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from quantart.images.decode import read_image
-from quantart.params import load_params
+from quantart.params.file import load_params
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("av", reason="videos need PyAV: pip install 'quantart[video]'")
@@ -58,6 +59,8 @@ def test_a_stopped_one_goes_on_and_is_the_same(clip: Path, control: FidelityCont
     rest = Counting(control)
     stylize_clip(stopped, rest, HALF, size=96)
     assert rest.painted == 1 + COUNT - PART
+    pairs = zip(pictures_of(whole), pictures_of(stopped.output), strict=True)
+    assert [int(np.abs(a.astype(int) - b).max()) for a, b in pairs] == [0] * COUNT
     assert stopped.output.read_bytes() == whole.read_bytes()
     assert {file.name for file in tmp_path.iterdir()} == {"whole.mp4", "stopped.mp4"}
     assert [picture.shape for picture in pictures_of(whole)] == [(64, 96, 3)] * COUNT
