@@ -33,14 +33,18 @@ def code() -> None:
 def prepare(
     domain: OneDomain,
     workers: Annotated[int | None, Option(min=1, help="Worker processes. Default: one per core.")] = None,
+    ray: Annotated[
+        str | None,
+        Option(metavar="ADDRESS", envvar="QUANTART_RAY", help="A Ray cluster that does the work, or `auto`."),
+    ] = None,
 ) -> None:
-    """Decode, check, resize, split and pack pictures.
+    """Decode, check, resize, split and pack pictures. If it was stopped, it goes on where it was.
 
     Example: quantart prepare --domain content
     """
     from quantart.pipeline import prepare as stage
 
-    stage.run(current_project(), domain, workers=workers)
+    stage.run(current_project(), domain, workers=workers, ray=ray)
 
 
 @app.command(rich_help_panel=PIPELINE)

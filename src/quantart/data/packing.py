@@ -90,15 +90,28 @@ def _fit(picture: Picture, geometry: Geometry) -> Picture:
     return resize_short_side(crop_to_aspect(picture, geometry.max_aspect), geometry.short_side)
 
 
-def write_shards(files: Sequence[PictureFile], geometry: Geometry, folder: Path, workers: int | None) -> Iterator[int]:
-    """Write the shards of `files` that are not in `folder` yet; yield the number of files of each, in their order.
+def write_shards(
+    files: Sequence[PictureFile],
+    geometry: Geometry,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+) -> Iterator[int]:
+    """Write the shards of `files` that are not in `folder` yet; yield the number of files of each.
 
-    `workers` processes write; None: one per core. Of a shard that one of them was writing when it died nothing is left.
+    `workers` processes write (None: one per core), or those of the Ray cluster at the address `ray`. Of a shard that
+    one of them was writing when it died nothing is left.
     """
     parts = [files[start : start + SHARD] for start in range(0, len(files), SHARD)]
+    write = partial(write_shard, geometry=geometry, folder=folder)
+    if ray is not None:
+        from quantart.data.on_ray import map_on_ray
+
+        yield from map_on_ray(ray, write, parts)
+        return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(workers or cores, len(parts))
-    write = partial(write_shard, geometry=geometry, folder=folder)
     if workers == 1:
         yield from map(write, range(len(parts)), parts)
         return

@@ -119,6 +119,7 @@ def prepare_domain(
     called: str | None = None,
     root: Path | None = None,
     workers: int | None = None,
+    ray: str | None = None,
 ) -> PrepareReport:
     """Prepare all pictures of `source` into the folder `out`, which is replaced as a whole at the end.
 
@@ -127,7 +128,7 @@ def prepare_domain(
         out: a new folder, an empty one, or an earlier prepared one.
         domain: named in the report; selects the table in `params` that describes the source.
         called: the option that gave the source, e.g. `--content`, for messages; None: `data.<domain>` of params.yaml.
-        workers: see `write_shards`.
+        workers, ray: see `write_shards`.
 
     Raises:
         UserError: no picture, more unusable ones than `max_rejected_share`, or an unfit `out`. What was read is kept
@@ -142,7 +143,9 @@ def prepare_domain(
     with resumed_folder(out, work_key(files, geometry)) as fresh:
         if done := sum(1 for _ in fresh.glob("shard-*")):
             log.info("%s: goes on where it was stopped; %d shards of pictures are done", domain, done)
-        written = (file for shard in write_shards(files, geometry, fresh, workers) for file in range(shard))
+        written = (
+            file for shard in write_shards(files, geometry, fresh, workers=workers, ray=ray) for file in range(shard)
+        )
         for _ in progress(written, len(files), f"preparing {domain}"):
             pass
         settled = _settle(read_files(fresh, len(files)), params.paired)

@@ -8,8 +8,9 @@ from quantart.project import Project
 from quantart.vocabulary.names import Domain
 
 
-def run(project: Project, domain: Domain, workers: int | None = None) -> PrepareReport:
-    """Prepare the pictures that `data.<domain>` of params.yaml names, with `workers` processes or one per core."""
+def run(project: Project, domain: Domain, workers: int | None = None, ray: str | None = None) -> PrepareReport:
+    """Prepare the pictures that `data.<domain>` of params.yaml names: with `workers` processes, one per core, or by the
+    Ray cluster at an address."""
     params = project.params()
     check_ready(project, "prepare")
     return prepare_domain(
@@ -19,4 +20,5 @@ def run(project: Project, domain: Domain, workers: int | None = None) -> Prepare
         domain=domain,
         root=project.source_root(domain),
         workers=workers,
+        ray=ray,
     )
