@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,15 +16,11 @@ from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
 from quantart.params.data import DataParams
 
+from ..ray_cluster import ray_exists, run_beside_ray
+
 PARAMS = DataParams.model_validate(
     {"content": "-", "style": "-", "resolution": 128, "short_side": 128, "max_rejected_share": 0.1}
 )
-APART = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-CLUSTER = """
-ip link set lo up
-ray start --head --num-cpus "$1" --port 6399 --include-dashboard false --object-store-memory 100000000 --temp-dir "$2"
-exec "$3" -c "$4" "$5" "$6"
-"""
 PREPARE = """
 import sys
 from pathlib import Path
@@ -51,21 +45,6 @@ on_ray.ray.wait = kill_one
 """
 
 
-def on_cluster(script: str, workers: int, source: Path, out: Path) -> str:
-    """What a script says that runs beside a Ray cluster of so many workers."""
-    command = [*APART, "sh", "-ec", CLUSTER, "sh", str(workers), f"/tmp/ray-{os.getpid()}", sys.executable, script]
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    done = subprocess.run(
-        [*command, str(source), str(out)], env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five shards of noise, of which two files are the same and one is bad."""
@@ -83,13 +62,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.faults
-@pytest.mark.skipif(not find_spec("ray") or not sys.platform.startswith("linux"), reason="needs Ray and namespaces")
+@pytest.mark.skipif(not ray_exists(), reason="needs Ray and namespaces")
 def test_any_number_of_workers_writes_the_bytes_of_one_process_also_when_one_is_killed(source, tmp_path):
     report = prepare_domain(source, tmp_path / "one", PARAMS, domain="content", workers=1)
     assert (report.kept, len(report.duplicates), len(report.rejected)) == (598, 1, 1)
     for script, workers in ((PREPARE, 1), (PREPARE, 2), (PREPARE, 4), (KILL + PREPARE, 2)):
         out = tmp_path / "ray"
-        said = on_cluster(script, workers, source, out)
+        said = run_beside_ray(script, str(source), str(out), workers=workers)
         assert ("killed" in said) is (script is not PREPARE)
         assert contents(out) == contents(tmp_path / "one")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "ray"]
