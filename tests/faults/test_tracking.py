@@ -34,22 +34,28 @@ SPEED = ("train/images_per_second", "train/data_wait_share")
 LOSS = "train/total_loss"
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 class Server:
     """`mlflow server` on a port of its own, which can be killed and started again on what it stored."""
 
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+    def __init__(self, folder: Path, database: str = "", files: str = "") -> None:
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.folder = folder
+        self.database = database or f"sqlite:///{folder}/runs.db"
+        self.files = files or str(folder / "artifacts")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        store = ["--backend-store-uri", f"sqlite:///{self.folder}/runs.db"]
-        store += ["--artifacts-destination", str(self.folder / "artifacts")]
+    def start(self, **environment: str) -> None:
+        store = ["--backend-store-uri", self.database, "--artifacts-destination", self.files]
         command = [sys.executable, "-m", "mlflow", "server", *store, "--workers", "1", "--port", str(self.port)]
+        options: dict[str, Any] = {"env": os.environ | environment, "start_new_session": True}
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, **options)
         wait_until(self.answers, 300)
 
     def answers(self) -> bool:

@@ -302,24 +302,45 @@ def test_a_server_that_is_down_at_the_start_is_no_reason_to_stop(
     assert "secret" not in caplog.text
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_server_that_refuses_access_stops_the_start(
-    status: int, tmp_path: Path, own_store: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def answering(status: int, own_store: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs go to a server that answers with this status whatever it is asked."""
+
     class Refusing(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_error(status)
+
+        do_POST = do_GET
 
         def log_message(self, *_: Any) -> None: ...
 
     with HTTPServer(("127.0.0.1", 0), Refusing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         own_store.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(UserError) as error, stage_run(tmp_path, family="s", name="n", params={}):
-            raise AssertionError
+        yield
         server.shutdown()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_refuses_access_stops_the_start(
+    status: int, tmp_path: Path, own_store: pytest.MonkeyPatch
+) -> None:
+    name: dict[str, Any] = {"family": "s", "name": "n", "params": {}}
+    with answering(status, own_store), pytest.raises(UserError) as error, stage_run(tmp_path, **name):
+        raise AssertionError
     assert str(status) in error.value.fault
     assert find_spools(tmp_path) == []
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_fails_is_waited_for_and_said_to_fail(
+    status: int, tmp_path: Path, own_store: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with answering(status, own_store), stage_run(tmp_path, family="s", name="n", params={}) as run:
+        run.metrics({"train/loss": 1.0}, 1)
+    assert f"the tracking server answers with error {status}" in caplog.text
+    assert "does not answer;" not in caplog.text
+    assert len(find_spools(tmp_path)) == 1
 
 
 def test_an_address_of_no_host_stops_the_start(tmp_path: Path, own_store: pytest.MonkeyPatch) -> None:

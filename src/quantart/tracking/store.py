@@ -195,6 +195,9 @@ def store_error(uri: str, error: Exception) -> UserError:
             reason = text.rpartition("Caused by ")[2]
             fault = f"{shown}: there can be no tracking server at this address ({reason})"
             return UserError(fault, "correct MLFLOW_TRACKING_URI")
+        if failed := re.search(r"too many (5\d\d) error responses", text):
+            remedy = "its own log says why: often its database or its store of files does not answer it"
+            return Unreachable(f"{shown}: the tracking server answers with error {failed[1]}", remedy)
         return Unreachable(
             f"{shown}: the tracking server does not answer", around_proxy(uri) or f"start it, or {UNSET}"
         )
