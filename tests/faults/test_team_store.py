@@ -9,7 +9,9 @@ import getpass
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -44,23 +46,27 @@ USER = "postgres" if getpass.getuser() == "root" else None  # PostgreSQL refuses
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def database() -> Iterator[str]:
     """The address of a database in a PostgreSQL of its own."""
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
-    for place in (folder, *folder.parents):  # the user of the database gets there
-        if place.owner() == getpass.getuser() and place != Path("/"):
-            place.chmod(place.stat().st_mode | 0o711)
-    folder.chmod(0o777)
+    port = free_port()
+    with TemporaryDirectory() as folder:  # pytest's are closed to other users
+        if USER:
+            shutil.chown(folder, USER)
+        with postgres(folder, port):
+            yield f"postgresql+psycopg://quantart@127.0.0.1:{port}/postgres"
 
-    def postgres(program: str, *arguments: str) -> None:
-        command = [POSTGRES[-1].with_name(program), "-D", folder / "data", *arguments]
+
+@contextmanager
+def postgres(folder: str, port: int) -> Iterator[None]:
+    def run(program: str, *arguments: str) -> None:
+        command = [POSTGRES[-1].with_name(program), "-D", f"{folder}/data", *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=USER, cwd=folder)
 
-    postgres("initdb", "-A", "trust", "-U", "quantart")
+    run("initdb", "-A", "trust", "-U", "quantart")
     options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
-    postgres("pg_ctl", "-o", options, "-l", f"{folder}/log", "-w", "start")
-    yield f"postgresql+psycopg://quantart@127.0.0.1:{port}/postgres"
-    postgres("pg_ctl", "-m", "immediate", "stop")
+    run("pg_ctl", "-o", options, "-l", f"{folder}/log", "-w", "start")
+    yield
+    run("pg_ctl", "-m", "immediate", "stop")
 
 
 @pytest.fixture(scope="module")
