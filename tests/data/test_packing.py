@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from quantart.data import packing
 from quantart.data.files import PictureFile
-from quantart.data.packing import Geometry, Loaded, Rejected, load_picture
+from quantart.data.packing import Geometry, Loaded, Rejected, load_picture, write_shard
 from quantart.images.arrays import resize_short_side
 from quantart.images.decode import decode_image
 from quantart.params.data import DataParams
+
+from .prepared import table
 
 PHOTO = Path(__file__).parents[1] / "pictures" / "kingfisher.jpg"
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "photos"
@@ -139,3 +142,18 @@ def test_the_default_takes_the_pictures_of_todays_phones_and_its_limit_is_named(
         loaded = load(tmp_path / "phone.png", default)
         assert isinstance(loaded, Rejected)
         assert re.match(reason, loaded.reason)
+
+
+def test_a_shard_holds_its_pixels_in_few_batches_and_a_worker_no_more_than_one(tmp_path, monkeypatch):
+    files = []
+    for shade in range(7):
+        Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / f"{shade}.png")
+        files.append(PictureFile(f"{shade}.png", tmp_path / f"{shade}.png"))
+    files.insert(3, PictureFile("bad", tmp_path / "none"))
+    for folder, most, sizes in (("one", 2**24, [8]), ("more", 2 * 8 * 8 * 3, [2, 3, 2, 1])):
+        monkeypatch.setattr(packing, "AT_ONCE", most)
+        (tmp_path / folder).mkdir()
+        assert write_shard(0, files, Geometry(8, 2.0, 100), tmp_path / folder) == 8
+        written = table(tmp_path / folder / "shard-00000.arrow")
+        assert [len(batch) for batch in written.to_batches()] == sizes
+        assert [pixels and pixels[0] for pixels in written["pixels"].to_pylist()] == [0, 1, 2, None, 3, 4, 5, 6]

@@ -24,7 +24,7 @@ from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short
 from quantart.images.decode import ImageError, TooLargeError, decode_image, read_file
 from quantart.imports import checksums
 
-AT_ONCE = 16  # pictures in a worker's memory
+AT_ONCE = 2**24  # bytes of pixels in a batch of a shard, which a worker has in memory: few, since each costs a reader
 
 # a picture enlarged more than this shows the resampling's pattern rather than a photograph or a painting
 MAX_ENLARGEMENT = 4
@@ -147,13 +147,25 @@ def write_shard(number: int, files: Sequence[PictureFile], geometry: Geometry, f
         beside = folder.with_name(f"{folder.name}-{number}-{platform.node()}-{os.getpid()}")  # nobody else's
         with beside.open("wb") as file:
             with pa.ipc.new_file(file, SHARD_SCHEMA) as writer:
-                for start in range(0, len(files), AT_ONCE):
-                    rows = [_row(each, geometry) for each in files[start : start + AT_ONCE]]
-                    writer.write_batch(pa.RecordBatch.from_pylist(rows, SHARD_SCHEMA))
+                for batch in _batches(files, geometry):
+                    writer.write_batch(batch)
             file.flush()
             os.fsync(file.fileno())  # else a power cut may leave an empty file of this name
         beside.rename(path)
     return len(files)
+
+
+def _batches(files: Sequence[PictureFile], geometry: Geometry) -> Iterator[pa.RecordBatch]:
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for file in files:
+        rows.append(_row(file, geometry))
+        size += len(rows[-1].get("pixels", b""))
+        if size >= AT_ONCE:
+            yield pa.RecordBatch.from_pylist(rows, SHARD_SCHEMA)
+            rows, size = [], 0
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows, SHARD_SCHEMA)
 
 
 def _row(file: PictureFile, geometry: Geometry) -> dict[str, Any]:
