@@ -22,7 +22,7 @@ def test_adding_to_an_ended_run_leaves_its_status_and_times(project: Path, tmp_p
     before = MlflowClient().get_run(ended.run_id).info
     run, picture = TrackedRun(ended.run_id), np.full((20, 30, 3), (10, 200, 30), np.uint8)
     run.metrics({"eval/psnr": torch.tensor(20.0), "eval/usage": np.float32(0.5)}, 0)
-    run.image("eval/grid", picture, 3)
+    run.images({"eval/grid": picture}, 3)
     run.artifact(tmp_path / "table.csv", "eval")
     run.set_tags({"eval/digest": "ab"})
     after = MlflowClient().get_run(ended.run_id)

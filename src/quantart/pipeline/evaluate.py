@@ -34,16 +34,17 @@ from quantart.project import Project, tracked_root
 from quantart.reporting.painting import part_in_training
 from quantart.reporting.record import NEEDED, About, Record, write_record
 from quantart.reporting.run_metrics import EVALUATION, count_name, digest_name, logged_values, outdated
-from quantart.tracking.find import logged_files
+from quantart.tracking.find import latest_points, logged_files
 from quantart.tracking.lineage import DataUsed, parameters_of
 from quantart.tracking.store import configure
-from quantart.tracking.writer import TrackedRun
+from quantart.tracking.writer import HAS_IMAGES, TrackedRun, table_tag, write_table
 from quantart.training.machines import check_shared
 from quantart.vocabulary.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
 from quantart.vocabulary.names import DOMAINS, Domain
 from quantart.vocabulary.shape import downsampling
 
 _KEPT_PICTURES = (COPIED_CONTENT, COPIED_STYLE, MODEL, ADAIN)
+_PAGES_TABLE = "table.json"  # the table for MLflow's page
 _ROUNDING = 1e-4  # by which another batch size or device may differ
 
 log = logging.getLogger(__name__)
@@ -225,7 +226,8 @@ def _log_evaluation(run: TrackedRun, result: Result, about: About, prefix: str, 
     digest. False where the same was logged before, and its record is there; then nothing is.
     """
     client, evaluation, sweep = MlflowClient(), result.evaluation, result.sweep
-    known = client.get_run(run.run_id).data
+    former = client.get_run(run.run_id)
+    known = former.data
     values = {count_name(prefix): float(about.n)} | logged_values({} if sweep else evaluation.summary, prefix)
     old = outdated(known.metrics, values, prefix)
     same = known.tags.get(digest_name(prefix)) == about.digest and not old and _alike(values, known.metrics)
@@ -233,7 +235,8 @@ def _log_evaluation(run: TrackedRun, result: Result, about: About, prefix: str, 
         return False
     if digest_name(prefix) in known.tags:
         client.delete_tag(run.run_id, digest_name(prefix))
-    step = 1 + max((m.step for m in client.get_metric_history(run.run_id, count_name(prefix))), default=-1)
+    last = latest_points(former).get(count_name(prefix))
+    step = 1 + last.step if last else 0
     record = Record(
         about,
         evaluation.table,
@@ -245,14 +248,13 @@ def _log_evaluation(run: TrackedRun, result: Result, about: About, prefix: str, 
         write_record(Path(folder), record)
         if sweep:
             sweep.write(Path(folder))
+        write_table(evaluation.table, Path(folder, _PAGES_TABLE))
         run.artifact(Path(folder), prefix)
-    run.table(evaluation.table, f"{prefix}/table.json")
-    for name, picture in result.images.items():
-        run.image(f"{prefix}/{name}", picture, step)
+    run.images({f"{prefix}/{name}": picture for name, picture in result.images.items()}, step)
     run.datasets(datasets)
-    run.metrics(values | dict.fromkeys(old, math.nan), step)
-    # last: an evaluation that was stopped in the middle is logged again
-    run.set_tags({digest_name(prefix): about.digest})
+    tags = table_tag(f"{prefix}/{_PAGES_TABLE}", known.tags) | (HAS_IMAGES if result.images else {})
+    # the digest last: an evaluation that was stopped in the middle is logged again
+    run.metrics(values | dict.fromkeys(old, math.nan), step, tags | {digest_name(prefix): about.digest})
     return True
 
 

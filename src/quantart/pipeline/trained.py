@@ -108,9 +108,9 @@ def run_network(run: Run) -> Iterator[Trained]:
 
 def _by_the_first(make: Callable[[], Run]) -> Run:
     """The run that the first process finds or makes, in all of them."""
-    run_id = [make().info.run_id if PartialState().is_main_process else None]
-    broadcast_object_list(run_id)
-    return find_run(str(run_id[0]))
+    found = [make() if PartialState().is_main_process else None]
+    broadcast_object_list(found)
+    return found[0]
 
 
 def _run_of(project: Project, stage: str, folder: Path) -> Run:

@@ -11,15 +11,16 @@ from typing import Any
 
 from filelock import Timeout
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Run
 
 from quantart.errors import UserError
 from quantart.machine.progress import progress
 from quantart.machine.root import real_root
 from quantart.tracking import store
-from quantart.tracking.find import LOCAL_ID, check_there, store_id
+from quantart.tracking.find import LOCAL_ID, check_there, latest_points, logged_files, store_id
 from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
 from quantart.tracking.spool import ARTIFACT, END, METRICS, START, TAGS, Spool, find_spools, now
-from quantart.tracking.writer import TrackedRun, named_errors
+from quantart.tracking.writer import MOST, TrackedRun, named_errors, points
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,8 @@ class Delivery:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._client = MlflowClient()
-        self._newest: dict[str, tuple[int, int]] = {}
-        self._new = False  # whether all metrics that the run has were logged here
+        self._newest: dict[str, tuple[int, int]] | None = None  # step and time of each metric's last; None: not known
+        self._pictures: set[str] | None = None  # names of the run's pictures; None: not known
 
     def rest(self) -> Iterator[None]:
         """Deliver what is in the spool, whose lock the caller holds; yields after each event.
@@ -43,37 +43,35 @@ class Delivery:
         The run's end removes the spool. An event that the store does not take stays, and the store's error is raised.
         """
         while paths := self._spool.events():
-            for path in paths:
-                event = json.loads(path.read_bytes())
+            for events in _together(paths):
                 try:
-                    self._deliver(**event)
-                except BaseException:  # the store may have it or not
-                    self._newest.clear()
-                    self._new = False
+                    self._deliver(list(events.values()))
+                except BaseException:  # the store may have them or not
+                    self._newest = self._pictures = None
                     raise
-                # a run that was resumed before its end was delivered has events after it
-                if event["kind"] == END and path == self._spool.events()[-1]:
-                    self._spool.remove()
-                else:
-                    path.unlink()
-                    shutil.rmtree(self._spool.kept(event.get("files", "none")), ignore_errors=True)
-                yield
+                for path, event in events.items():
+                    # a run that was resumed before its end was delivered has events after it
+                    if event["kind"] == END and path == self._spool.events()[-1]:
+                        self._spool.remove()
+                    else:
+                        path.unlink()
+                        shutil.rmtree(self._spool.kept(event.get("files", "none")), ignore_errors=True)
+                    yield
 
-    def _deliver(self, kind: str, **event: Any) -> None:
+    def _deliver(self, events: Sequence[dict[str, Any]]) -> None:
+        kind, event = events[0]["kind"], {key: value for key, value in events[0].items() if key != "kind"}
         if kind == START:
             self._start(**event)
             return
         assert self._spool.run_id is not None  # noqa: S101 - the first event is the start
         run = TrackedRun(self._spool.run_id)
         with named_errors(run.run_id):
-            if kind == METRICS:
-                self._metrics(run, **event)
-            elif kind == ARTIFACT:
+            if kind == ARTIFACT:
                 self._artifact(run, **event)
-            elif kind == TAGS:
-                run.set_tags(event["values"])
             elif kind == END:
                 run.end(**event)
+            else:
+                self._values(run, events)
 
     def _start(
         self,
@@ -91,52 +89,89 @@ class Delivery:
         if known is None:
             tags |= {LOCAL_ID: self._spool.local_id}
         if run_id := known or store_id(self._spool.local_id):
-            _check_goes_on(run_id, name)
-            self._client.update_run(run_id, "RUNNING", None if known else run_name(name, tags, run_id))
+            former = _check_goes_on(run_id, name)
+            MlflowClient().update_run(run_id, "RUNNING", None if known else run_name(name, tags, run_id))
             run = TrackedRun(run_id)
-            run.set_tags(tags)
+            run.go_on(former, params, tags)
+            self._newest = _newest(former)
         else:
-            run = TrackedRun.create(name, tags, time)
-            self._new = True
+            run = TrackedRun.create(name, tags, params, time)
+            self._newest, self._pictures = {}, set()
         self._spool.found(run.run_id)
-        run.params(params)
         if datasets:
             run.datasets([DataUsed(**data) for data in datasets])
 
-    def _metrics(self, run: TrackedRun, values: Mapping[str, float], step: int | None, time: int) -> None:
-        """Log numbers; those without a step, which their time (ms) identifies, become the next of the history."""
-        newest = {key: self._newest_of(run, key) for key in values}
-        if step is None:
-            if time <= max(newest_time for _, newest_time in newest.values()):
-                return
-            step = 1 + max(newest_step for newest_step, _ in newest.values())
-        if new := {key: value for key, value in values.items() if step > newest[key][0]}:
-            run.metrics(new, step, time)
-            self._newest |= {key: (step, time) for key in new}
-
-    def _newest_of(self, run: TrackedRun, key: str) -> tuple[int, int]:
-        """Highest step and time in the metric's history; -1 if it is empty."""
-        if key not in self._newest:
-            history = [] if self._new else self._client.get_metric_history(run.run_id, key)
-            points = [(-1, -1), *((metric.step, metric.timestamp) for metric in history)]
-            self._newest[key] = max(step for step, _ in points), max(time for _, time in points)
-        return self._newest[key]
+    def _values(self, run: TrackedRun, events: Sequence[dict[str, Any]]) -> None:
+        """Log metrics and tags together."""
+        if self._newest is None:
+            self._newest = _newest(check_there(run.run_id))
+        metrics: list[Metric] = []
+        tags: dict[str, str] = {}
+        for event in events:
+            if event["kind"] == TAGS:
+                tags |= event["values"]
+            else:
+                new = _not_there(self._newest, event["values"], event["step"], event["time"])
+                self._newest |= {metric.key: (metric.step, metric.timestamp) for metric in new}
+                metrics += new
+        run.log(metrics, tags=tags)
 
     def _artifact(
         self, run: TrackedRun, files: str, file: str | None, folder: str | None, once: str | None = None
     ) -> None:
         """Log a kept file, or a kept folder's content, unless a file of another name begins with `once`."""
         kept = self._spool.kept(files)
-        if once:
-            there = {Path(found.path).name for found in self._client.list_artifacts(run.run_id, folder)}
-            if any(name.startswith(once) for name in there - {path.name for path in kept.iterdir()}):
+        if once and folder:
+            if self._pictures is None:
+                self._pictures = logged_files(run.run_id, folder)
+            names = {path.name for path in kept.iterdir()}
+            if any(name.startswith(once) for name in self._pictures - names):
                 return
+            self._pictures |= names
         run.artifact(kept / file if file else kept, folder)
 
 
-def _check_goes_on(run_id: str, name: str) -> None:
+def _together(paths: Sequence[Path]) -> Iterator[dict[Path, dict[str, Any]]]:
+    """Events by their files: those in a row whose values MLflow takes in one request, each of another kind alone."""
+    events: dict[Path, dict[str, Any]] = {}
+    values = 0
+    for path in paths:
+        event = json.loads(path.read_bytes())
+        alone = event["kind"] not in {METRICS, TAGS}
+        values += len(event.get("values", ()))
+        if events and (alone or values > MOST):
+            yield events
+            events, values = {}, len(event.get("values", ()))
+        events[path] = event
+        if alone:
+            yield events
+            events, values = {}, 0
+    if events:
+        yield events
+
+
+def _newest(run: Run) -> dict[str, tuple[int, int]]:
+    return {key: (metric.step, metric.timestamp) for key, metric in latest_points(run).items()}
+
+
+def _not_there(
+    newest: Mapping[str, tuple[int, int]], values: Mapping[str, float], step: int | None, time: int
+) -> list[Metric]:
+    """Those of an event's numbers that follow the `newest` steps and times.
+
+    Numbers without a step, which their time (ms) identifies, become the next of the history.
+    """
+    last = {key: newest.get(key, (-1, -1)) for key in values}
+    if step is None:
+        if time <= max(newest_time for _, newest_time in last.values()):
+            return []
+        step = 1 + max(newest_step for newest_step, _ in last.values())
+    return points({key: value for key, value in values.items() if step > last[key][0]}, step, time)
+
+
+def _check_goes_on(run_id: str, name: str) -> Run:
     try:
-        check_there(run_id)
+        return check_there(run_id)
     except UserError as error:
         anew = f"to train anew instead of resuming, remove .quantart/checkpoints/{name}"
         raise UserError(error.fault, f"{error.remedy}; {anew}") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage, Run, ViewType
+from mlflow.entities import LifecycleStage, Metric, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from quantart.errors import UserError, one_line
@@ -26,8 +26,8 @@ FINISHED = "FINISHED"
 STAGE_2 = "tags.stage = 'stage2'"
 LOCAL_ID = "local_id"
 SHORT_ID = 8  # characters of an id that are shown
-_SHORTEST_PREFIX = 4
-_ID = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}")
+_SHORTEST_PREFIX, _WHOLE = 4, 32
+_ID = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},{_WHOLE}}}")
 _MOST, _SHOWN = 200, 8  # runs that are looked at, and named in a message, where one is wanted
 _ALL = 1_000_000
 
@@ -54,7 +54,12 @@ def find_run(text: str) -> Run:
 
 
 def _named(text: str, kind: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-    candidates = _search(f"attributes.run_id LIKE '{text}%'", _MOST, kind=kind) if _ID.fullmatch(text) else []
+    candidates: list[Run] = []
+    if _ID.fullmatch(text):
+        whole = run_if_there(text) if len(text) == _WHOLE else None
+        if whole and is_deleted(whole) == (kind == ViewType.DELETED_ONLY):
+            return [whole]
+        candidates = _search(f"attributes.run_id LIKE '{text}%'", _MOST, kind=kind)
     for pattern in (_pattern(text), f"{_pattern(text)}@%"):
         named = _search(f"attributes.run_name LIKE '{pattern}'", _MOST, kind=kind)
         candidates += [run for run in named if text in (run.info.run_name, run.info.run_name.partition("@")[0])]
@@ -66,12 +71,18 @@ def deleted_run(run: Run) -> UserError:
     return UserError(f"run {run_in_words(run)} was deleted in the tracking store", restore("run", run.info.run_id))
 
 
-def check_there(run_id: str) -> None:
-    """Raise a `UserError` if the store lacks the run, or if it was deleted there."""
+def check_there(run_id: str) -> Run:
+    """The run with this id; a `UserError` if the store lacks it, or if it was deleted there."""
     if (run := run_if_there(run_id)) is None:
         raise missing_run(run_id)
     if is_deleted(run):
         raise deleted_run(run)
+    return run
+
+
+def latest_points(run: Run) -> dict[str, Metric]:
+    """The last point of each metric's history: that of the highest step and, within it, the latest."""
+    return {point.key: Metric.from_proto(point) for point in run.data.to_proto().metrics}
 
 
 def missing_run(text: str) -> UserError:
@@ -206,7 +217,8 @@ def _search(condition: str, last: int, experiment: str | None = None, kind: int 
         order_by=["attributes.start_time DESC", "attributes.run_id"],
         output_format="list",
         search_all_experiments=experiment is None,
-        experiment_names=[experiment] if experiment else None,
+        # MLflow looks up the id of one that is named, and knows that of the one that `configure` chose
+        experiment_names=[experiment] if experiment not in (None, EXPERIMENT) else None,
     )
 
 

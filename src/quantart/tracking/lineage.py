@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Run
+from mlflow.environment_variables import MLFLOW_EXPERIMENT_ID
 
 from quantart.tracking.find import SHORT_ID, run_if_there
-from quantart.tracking.store import EXPERIMENT
 
 UPSTREAM = "upstream."  # prefix of the tags that hold the ids of the runs that a run stands on
 VARIANT = "stage2.variant"
@@ -72,7 +71,7 @@ def description(name: str, tags: Mapping[str, str], datasets: Sequence[DataUsed]
     for d in datasets:
         lines.append(f"{d.context.capitalize()} data: {d.count} pictures of {d.name}, `{d.source}`, {d.digest[:12]}")
     if upstream := upstream_of(tags):
-        pages = f"#/experiments/{mlflow.get_experiment_by_name(EXPERIMENT).experiment_id}/runs"
+        pages = f"#/experiments/{MLFLOW_EXPERIMENT_ID.get()}/runs"  # of the one that `configure` chose
         links = [f"[{stage} {run_id[:SHORT_ID]}]({pages}/{run_id})" for stage, run_id in upstream.items()]
         lines.append(f"Stands on {', '.join(links)}")
     return "\n\n".join(lines)

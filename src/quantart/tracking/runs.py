@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import signal
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -19,7 +18,6 @@ from typing import Any
 import numpy as np
 from filelock import Timeout
 from mlflow.tracking.context.registry import resolve_tags
-from PIL import Image
 
 from quantart.errors import StoppedBySignal, UserError
 from quantart.machine.interrupt import sigterm_raises
@@ -29,10 +27,9 @@ from quantart.tracking.courier import Courier, sampled_system
 from quantart.tracking.delivery import sync
 from quantart.tracking.lineage import DataUsed, tags_of
 from quantart.tracking.spool import ARTIFACT, END, METRICS, START, TAGS, Spool, find_spools, is_local_id, now
-from quantart.tracking.writer import logged_params, status_on_exit
+from quantart.tracking.writer import HAS_IMAGES, IMAGES, logged_params, status_on_exit, write_picture
 
 SYSTEM_METRICS_SECONDS = 5.0
-THUMBNAIL = 256
 PROBE = 5  # seconds that a stage waits for a tracking server before it trains without it
 LOCKED = 15.0  # seconds to wait for a process that still delivers what the run logged before
 KILLED_LIMIT = 10.0  # seconds that a run which was told to stop spends on delivering the rest
@@ -57,16 +54,10 @@ class SpooledRun:
 
     def image(self, key: str, array: np.ndarray, step: int) -> None:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
-        # named as MlflowClient.log_image does, but once, so that a picture which is sent twice is there once
         folder = self._spool.new_folder()
-        begin = f"{key.replace('/', '~')}+step+{step}+"
-        name = f"{begin}timestamp+{now()}+{uuid.uuid4()}"
-        picture = Image.fromarray(array)
-        picture.save(folder / f"{name}.png")
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
-        picture.save(folder / f"{name}+compressed.webp")
-        self._spool.append(ARTIFACT, files=folder.name, file=None, folder="images", once=begin)
-        self.set_tags({"mlflow.loggedImages": "True"})
+        begin = write_picture(folder, key, array, step)  # once, so that a picture which is sent twice is there once
+        self._spool.append(ARTIFACT, files=folder.name, file=None, folder=IMAGES, once=begin)
+        self.set_tags(HAS_IMAGES)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or the content of a folder, as it is now to the run's artifacts, under `folder`."""

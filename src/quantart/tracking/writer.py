@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,9 +16,11 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES, MLFLOW_RUN_NAME
+from PIL import Image
 
 from quantart.errors import StoppedBySignal
 from quantart.machine.interrupt import sigterm_raises
@@ -26,8 +30,10 @@ from quantart.tracking.lineage import DataUsed, description, run_name, tags_of
 from quantart.tracking.spool import now
 from quantart.vocabulary.keys import flatten
 
-BATCH = 100  # parameters, or tags, that MLflow takes at once
+BATCH, MOST = 100, 1000  # parameters, or tags, that MLflow takes at once, and values of all kinds
 LONGEST_PARAM = 500
+THUMBNAIL = 256
+IMAGES, HAS_IMAGES = "images", {MLFLOW_LOGGED_IMAGES: "True"}  # folder and tag by which MLflow's page finds pictures
 TABLES = "mlflow.loggedArtifacts"  # tag by which MLflow's page finds tables
 REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"}  # a run that was deleted, or is gone
 
@@ -44,26 +50,41 @@ class TrackedRun:
         self._client = MlflowClient()
 
     @classmethod
-    def create(cls, name: str, tags: Mapping[str, str], time: int) -> TrackedRun:
+    def create(cls, name: str, tags: Mapping[str, str], params: Mapping[str, str], time: int) -> TrackedRun:
         """A new run that began at `time` (ms since 1970); for its name see `run_name`."""
         client = MlflowClient()
         with named_errors():
             experiment = client.get_experiment_by_name(store.EXPERIMENT)
             store.check_files(experiment.artifact_location)
-            run_id = client.create_run(experiment.experiment_id, time, dict(tags), name).info.run_id
-            client.update_run(run_id, name=run_name(name, tags, run_id))
-        return cls(run_id)
+            run = cls(client.create_run(experiment.experiment_id, time, dict(tags), name).info.run_id)
+        run.log(params=params, tags={MLFLOW_RUN_NAME: run_name(name, tags, run.run_id)})
+        return run
 
-    def metrics(self, values: Mapping[str, float], step: int, time: int | None = None) -> None:
-        """Log numbers (NumPy's and 0-d tensors too) under `step`; they are measured at `time`, None: now."""
+    def log(
+        self,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log together, in one request where there are at most `BATCH` parameters and tags and `MOST` values in all."""
+        named = [Param(key, value) for key, value in (params or {}).items()]
+        tagged = [RunTag(key, value) for key, value in (tags or {}).items()]
         with named_errors(self.run_id):
-            batch = [Metric(key, float(value), time or now(), step) for key, value in values.items()]
-            self._client.log_batch(self.run_id, metrics=batch)
+            for some, others in zip_longest(_batches(named), _batches(tagged), fillvalue=()):
+                if metrics or some or others:
+                    self._client.log_batch(self.run_id, metrics, some, others)
+                metrics = ()
 
-    def image(self, key: str, array: np.ndarray, step: int) -> None:
-        """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
-        with named_errors(self.run_id):
-            self._client.log_image(self.run_id, array, key=key, step=step)
+    def metrics(self, values: Mapping[str, float], step: int, tags: Mapping[str, str] | None = None) -> None:
+        """Log numbers (NumPy's and 0-d tensors too) under `step`, and tags, which are there no sooner than these."""
+        self.log(points(values, step, now()), tags=tags)
+
+    def images(self, pictures: Mapping[str, np.ndarray], step: int) -> None:
+        """Log pictures as `write_picture` makes them; MLflow's page shows those of runs with the tag `HAS_IMAGES`."""
+        with TemporaryDirectory() as folder:
+            for key, picture in pictures.items():
+                write_picture(Path(folder), key, picture, step)
+            self.artifact(Path(folder), IMAGES)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or the content of a folder, to the run's artifacts, under `folder`."""
@@ -78,26 +99,20 @@ class TrackedRun:
         """
         name = PurePosixPath(file)
         with TemporaryDirectory() as folder:
-            table.to_json(Path(folder, name.name), orient="split", index=False)
+            write_table(table, Path(folder, name.name))
             self.artifact(Path(folder), str(name.parent))
         with named_errors(self.run_id):
-            known = json.loads(self._client.get_run(self.run_id).data.tags.get(TABLES, "[]"))
-        entry = {"path": file, "type": "table"}
-        self.set_tags({TABLES: json.dumps(known if entry in known else [*known, entry])})
+            known = self._client.get_run(self.run_id).data.tags
+        self.set_tags(table_tag(file, known))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        with named_errors(self.run_id):
-            for batch in _batches([RunTag(key, value) for key, value in tags.items()]):
-                self._client.log_batch(self.run_id, tags=batch)
+        self.log(tags=tags)
 
-    def params(self, values: Mapping[str, str]) -> None:
-        """Log parameters; one that the run has with another value, which MLflow keeps, becomes a tag `latest.…`."""
-        with named_errors(self.run_id):
-            known = self._client.get_run(self.run_id).data.params
-            new = [Param(key, value) for key, value in values.items() if key not in known]
-            for batch in _batches(new):
-                self._client.log_batch(self.run_id, params=batch)
-        self.set_tags({f"latest.{key}": value for key, value in values.items() if known.get(key, value) != value})
+    def go_on(self, former: Run, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Log tags and parameters; one that the `former` run has otherwise, which MLflow keeps, becomes `latest.…`."""
+        known = former.data.params
+        latest = {f"latest.{key}": value for key, value in params.items() if known.get(key, value) != value}
+        self.log(params={key: value for key, value in params.items() if key not in known}, tags={**tags, **latest})
 
     def datasets(self, used: Sequence[DataUsed]) -> None:
         """Log the data's digests as the run's inputs."""
@@ -110,7 +125,37 @@ class TrackedRun:
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+    return (items[start : start + BATCH] for start in range(0, max(len(items), 1), BATCH))
+
+
+def points(values: Mapping[str, float], step: int, time: int) -> list[Metric]:
+    """Numbers (NumPy's and 0-d tensors too) that were measured at `time` (ms since 1970), as MLflow takes them."""
+    return [Metric(key, float(value), time, step) for key, value in values.items()]
+
+
+def write_picture(folder: Path, key: str, array: np.ndarray, step: int) -> str:
+    """Write a uint8 picture `(h, w, 3)` and its thumbnail as files for `IMAGES`; returns what their names begin with.
+
+    MLflow's page shows one slider over the steps for each `key`. The names are those that its `log_image` gives.
+    """
+    begin = f"{key.replace('/', '~')}+step+{step}+"
+    name = f"{begin}timestamp+{now()}+{uuid.uuid4()}"
+    picture = Image.fromarray(array)
+    picture.save(folder / f"{name}.png")
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.save(folder / f"{name}+compressed.webp")
+    return begin
+
+
+def write_table(table: pd.DataFrame, file: Path) -> None:
+    """Write a table in the form that MLflow's page shows."""
+    table.to_json(file, orient="split", index=False)
+
+
+def table_tag(file: str, known: Mapping[str, str]) -> dict[str, str]:
+    """The tag by which MLflow's page finds a table among a run's artifacts, beside those in the tags `known`."""
+    tables, entry = json.loads(known.get(TABLES, "[]")), {"path": file, "type": "table"}
+    return {TABLES: json.dumps(tables if entry in tables else [*tables, entry])}
 
 
 @contextmanager
@@ -130,8 +175,8 @@ def new_run(project: Path, *, family: str, name: str, params: Mapping[str, Any])
     store.configure(project)
     with sigterm_raises(), store.impatient(store.REQUEST):
         tags = resolve_tags(tags_of(project, family, {}, ()))
-        run = TrackedRun.create(name, tags | {"mlflow.note.content": description(name, tags, ())}, now())
-        run.params(logged_params(params, family))
+        tags |= {"mlflow.note.content": description(name, tags, ())}
+        run = TrackedRun.create(name, tags, logged_params(params, family), now())
         with status_on_exit(lambda status: run.end(status, now())):
             yield run
 
