@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import ZipFile
 
 from mlflow.models.flavor_backend_registry import get_flavor_backend
 
 from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SUMS, check_networks, served_version
-from quantart.serving.package import requirements
+from quantart.serving.package import MODULES, requirements
 
 
 def test_the_image_gets_the_whole_model_under_its_number(registered: RegisteredVersion, tmp_path: Path) -> None:
@@ -19,6 +20,6 @@ def test_the_image_gets_the_whole_model_under_its_number(registered: RegisteredV
     artifacts = model / "artifacts"
     networks = [artifacts / "discrete", artifacts / "continuous"]
     assert (model / "requirements.txt").read_text().split() == requirements(*networks)
-    assert (model / "code" / "quantart" / "serving" / "model.py").is_file()
+    assert "serving/model.py" in ZipFile(model / "code" / "quantart" / MODULES).namelist()
     assert served_version(model) == registered.version
     check_networks(networks, artifacts / SUMS)

@@ -31,7 +31,7 @@ from quantart.models.shipped import shipped
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import RegisteredVersion
 from quantart.serving.folder import SUMS, write_checksums
-from quantart.serving.package import log_and_register, requirements
+from quantart.serving.package import MODULES, log_and_register, requirements
 from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
 
@@ -223,8 +223,12 @@ def pickled(file: Path) -> str | None:
     return "a pickle inside" if re.search(rb"\x80[\x04\x05]\x95.{6}\0\0", data, re.DOTALL) else None
 
 
-def test_nothing_in_the_model_is_pickled(registered: RegisteredVersion) -> None:
-    files = [file for file in folder_of(registered).rglob("*") if file.is_file()]
+def test_nothing_in_the_model_is_pickled(registered: RegisteredVersion, tmp_path: Path) -> None:
+    modules = folder_of(registered) / "code" / "quantart" / MODULES
+    zipfile.ZipFile(modules).extractall(tmp_path)
+    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {".py"}
+    assert not [file for file in tmp_path.rglob("*.py") if pickled(file)]
+    files = [file for file in folder_of(registered).rglob("*") if file.is_file() and file != modules]
     written = {file for file in files if file.parent.name == "__pycache__"}  # by Python, where a test has loaded it
     assert all((file.parents[1] / f"{file.name.partition('.')[0]}.py").is_file() for file in written)
     files = [file for file in files if file not in written]
@@ -274,6 +278,8 @@ for foreign in ("accelerate", "dvc", "lpips", "torchvision"):
     sys.modules[foreign] = None  # importing it fails, as where it is not installed
 model = mlflow.pyfunc.load_model(sys.argv[1])
 import quantart
+from quantart.losses.weights import shipped_file
+shipped_file("squeezenet1_1")  # beside the archive of modules
 print(quantart.__file__)
 print(model.predict(model.input_example)["image"][0][:16])
 """
@@ -292,7 +298,8 @@ def test_the_model_runs_without_this_repository(registered: RegisteredVersion, t
         text=True,
         check=True,
     )
-    assert not any((folder / "code" / "quantart" / room).exists() for room in ("training", "evaluation"))
+    modules = zipfile.ZipFile(folder / "code" / "quantart" / MODULES).namelist()
+    assert not any(file.startswith(("training/", "evaluation/")) for file in modules)
     where, image = process.stdout.splitlines()[-2:]
     assert Path(where).is_relative_to(folder)
     assert base64.b64decode(image).startswith(b"\x89PNG")

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import quantart
 from quantart.errors import UserError
 from quantart.losses.backbones import architecture, check_known
 from quantart.models.folder import file_sha256
@@ -21,7 +22,7 @@ from quantart.models.pretrained import load_strictly
 from quantart.models.reference_file import read_state_dict
 from quantart.vocabulary.names import FeatureNetworkName
 
-IMAGENET = Path(__file__).with_name("imagenet")
+IMAGENET = Path(quantart.__file__).parent / "losses" / "imagenet"  # a packaged model has its modules in an archive
 SHIPPED: dict[FeatureNetworkName, str] = {
     "squeezenet1_1": "c7cd628d8533798aaa5836fd701b3d04f98c1750e3f9b55b978bbf1d31e53f5c",
     "efficientnet_lite0": "0986093293325365b58094a1c012232e1e178df015bc525e6310d9f900ea046f",

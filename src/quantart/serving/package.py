@@ -11,10 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
@@ -28,12 +30,14 @@ from quantart.models.folder import file_sha256
 from quantart.models.shipped import SHIPPED
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.registry.versions import CHALLENGER, RegisteredVersion
+from quantart.reporting.run_metrics import EVALUATION
 from quantart.serving.folder import SHA256_TAG, SUMS, loadable, write_checksums
 from quantart.serving.requests import COLUMNS, Limits
+from quantart.tracking.find import latest_points
 from quantart.vocabulary.names import Variant
 
 REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pillow", "pillow-heif", "pyyaml", "safetensors")
-CARD = "README.md"
+CARD, MODULES = "README.md", "modules.zip"
 # of any type: for binary columns MLflow decodes base64 itself in two of its four request forms, and drops what it does
 # not know (url-safe characters, the head of a data: URI); and it refuses Arrow's binary columns
 _INPUTS = {column: AnyType() for column in COLUMNS}
@@ -77,12 +81,37 @@ def log_and_register(
         contents = _contents(Path(folder), networks, variant)
         contents["artifacts"][CARD] = str(readme)
         tags = {**tags, SHA256_TAG: file_sha256(Path(folder, SUMS))}
-        info = Model.log(None, mlflow.pyfunc, name=name, run_id=run_id, input_example=frame, **contents)
-    logged = loadable(Path(mlflow.artifacts.download_artifacts(info.model_uri)))
-    mlflow.pyfunc.load_model(str(logged)).predict(frame)
-    number = mlflow.register_model(info.model_uri, name, tags=tags).version
+        logged = _log(name, run_id, frame, contents)
+    number = mlflow.register_model(logged.model_uri, name, tags=tags).version
     MlflowClient().update_model_version(name, number, card)
     return RegisteredVersion(name, str(number), CHALLENGER, run_id)
+
+
+def _log(name: str, run_id: str, frame: pd.DataFrame, contents: Mapping[str, Any]) -> LoggedModel:
+    """Log the model to the run, and have the store's copy paint `frame`, the input example.
+
+    MLflow's `Model.log` reads the history of each of the run's metrics, one after another.
+    """
+    client = MlflowClient()
+    run = client.get_run(run_id)
+    logged = client.create_logged_model(run.info.experiment_id, name, run_id, params=run.data.params)
+    status = LoggedModelStatus.FAILED
+    try:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+        measured = [point for key, point in latest_points(run).items() if key.startswith(f"{EVALUATION}/")]
+        if measured:  # the model's page shows them
+            own = [Metric(each.key, each.value, each.timestamp, each.step, logged.model_id) for each in measured]
+            client.log_batch(run_id, own)
+        model = Model(logged.artifact_location, run_id, model_uuid=logged.model_id, model_id=logged.model_id)
+        with TemporaryDirectory() as folder:
+            mlflow.pyfunc.save_model(Path(folder, "model"), mlflow_model=model, input_example=frame, **contents)
+            client.log_model_artifacts(logged.model_id, str(Path(folder, "model")))
+        copy = loadable(Path(mlflow.artifacts.download_artifacts(logged.model_uri)))
+        mlflow.pyfunc.load_model(str(copy)).predict(frame)
+        status = LoggedModelStatus.READY
+    finally:
+        client.finalize_logged_model(logged.model_id, status)
+    return logged
 
 
 def package_shipped(folder: Path) -> None:
@@ -106,7 +135,7 @@ def _contents(folder: Path, networks: Mapping[Variant, Path], variant: Variant) 
     return {
         "python_model": str(Path(__file__).with_name("model.py")),
         "artifacts": {str(name): str(path) for name, path in [*networks.items(), (SUMS, folder / SUMS)]},
-        "code_paths": [str(_copy_of_code(folder / "code" / "quantart"))],
+        "code_paths": [str(_copy_of_code(folder / "quantart"))],
         "pip_requirements": requirements(*networks.values()),
         "model_config": asdict(Limits()),
         "signature": _signature(ALPHA_OF[variant]),
@@ -114,10 +143,19 @@ def _contents(folder: Path, networks: Mapping[Variant, Path], variant: Variant) 
 
 
 def _copy_of_code(folder: Path) -> Path:
-    """`folder` with what the served model imports, and nothing else."""
-    for file in checksums("quantart.serving.model"):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(PACKAGE / file, folder / file)
+    """`folder` with what the served model imports, and nothing else: a package whose modules are in one archive."""
+    folder.mkdir()
+    with ZipFile(folder / MODULES, "w", ZIP_DEFLATED) as modules:
+        for file in checksums("quantart.serving.model"):
+            if file == "__init__.py":
+                source = (PACKAGE / file).read_text(encoding="utf8")
+                (folder / file).write_text(f'{source}\n__path__ = [__file__.removesuffix("{file}") + "{MODULES}"]\n')
+            elif file.endswith(".py"):
+                # without the time, so that the same code is the same archive
+                modules.writestr(ZipInfo(file), (PACKAGE / file).read_bytes(), ZIP_DEFLATED)
+            else:
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(PACKAGE / file, folder / file)
     return folder
 
 
