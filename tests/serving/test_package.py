@@ -226,8 +226,8 @@ def pickled(file: Path) -> str | None:
 def test_nothing_in_the_model_is_pickled(registered: RegisteredVersion, tmp_path: Path) -> None:
     modules = folder_of(registered) / "code" / "quantart" / MODULES
     zipfile.ZipFile(modules).extractall(tmp_path)
-    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {".py"}
-    assert not [file for file in tmp_path.rglob("*.py") if pickled(file)]
+    assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {".py", ".md", ".txt"}
+    assert not [file for file in tmp_path.rglob("*.*") if pickled(file)]
     files = [file for file in folder_of(registered).rglob("*") if file.is_file() and file != modules]
     written = {file for file in files if file.parent.name == "__pycache__"}  # by Python, where a test has loaded it
     assert all((file.parents[1] / f"{file.name.partition('.')[0]}.py").is_file() for file in written)

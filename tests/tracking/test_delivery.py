@@ -51,8 +51,7 @@ with runs.stage_run(pathlib.Path(sys.argv[1]), family="s", name="killed", params
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(courier, "GRACE", 0.1)
-    for pause in ("PAUSE", "FIRST_PAUSE"):
-        monkeypatch.setattr(courier, pause, 0.05)
+    monkeypatch.setattr(courier, "FIRST_PAUSE", 0.05)
     caplog.set_level(logging.INFO, "quantart")
 
 

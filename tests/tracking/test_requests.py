@@ -27,5 +27,5 @@ def test_the_pipeline_takes_few_requests(tmp_path: Path) -> None:
     requests = REQUEST.findall((tmp_path / "server.log").read_text())
     sent = [f"{method} {path}" for method, path in requests if path != "/health"]
     assert len(sent) > 100
-    assert len(sent) <= 300, "\n".join(sent)
+    assert len(sent) <= 280, "\n".join(sent)
     assert not [each for each in sent if "get-history" in each]

@@ -2,11 +2,11 @@
 
 A record is a folder with
 
-- `about.json`: what was evaluated, on which pictures (`About`);
+- `about.json`: what was evaluated, on which pictures (`About`), and the methods of `pictures/`;
 - `table.parquet`: a row for each method and pair (or picture), with its metrics;
 - `summary.csv`: `method, metric, value, low, high, n`;
 - `features.safetensors`: by method `(n, d)`, a row for each pair: what the Fréchet and kernel distances compare;
-- `pictures/<pair>_<method>.png`: the first pairs.
+- `pictures/<pair>.png`: the first pairs, what the methods painted side by side.
 """
 
 from __future__ import annotations
@@ -73,14 +73,15 @@ class Record:
 def write_record(folder: Path, record: Record) -> None:
     """Write a record into `folder`, which is made if absent."""
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-    (folder / ABOUT).write_text(json.dumps(asdict(record.about), indent=2) + "\n", encoding="utf8")
+    methods = list(next(iter(record.pictures.values()), {}))
+    about = asdict(record.about) | {PICTURES: methods or None}
+    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf8")
     record.table.to_parquet(folder / TABLE, index=False)
     record.summary.to_csv(folder / SUMMARY, index=False, float_format="%.9g")
     features = {name: np.ascontiguousarray(values) for name, values in record.features.items()}
     (folder / FEATURES).write_bytes(save(features))
     for pair, by_method in record.pictures.items():
-        for method, picture in by_method.items():
-            write_image(folder / PICTURES / f"{pair:04d}_{method}.png", picture)
+        write_image(folder / PICTURES / f"{pair:04d}.png", np.hstack([by_method[method] for method in methods]))
 
 
 def read_record(folder: Path) -> Record:
@@ -95,17 +96,21 @@ def read_record(folder: Path) -> Record:
         table = pd.read_parquet(folder / TABLE)
         summary = pd.read_csv(folder / SUMMARY)
         features = load_file(folder / FEATURES)
+        pictures = _read_pictures(folder / PICTURES, about.n, written.get(PICTURES))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: not found", "`quantart evaluate` writes it") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"{folder}: not the record of an evaluation ({error})", "evaluate again") from None
-    return Record(about, table, summary, features, _read_pictures(folder / PICTURES, about.n))
+    return Record(about, table, summary, features, pictures)
 
 
-def _read_pictures(folder: Path, n: int) -> dict[int, dict[str, Picture]]:
+def _read_pictures(folder: Path, n: int, methods: list[str] | None) -> dict[int, dict[str, Picture]]:
+    """By pair and method; without `methods` each picture is a file `<pair>_<method>.png`, as records once had them."""
     pictures: dict[int, dict[str, Picture]] = {}
-    for file in sorted(folder.glob("[0-9]*_*.png")):
+    for file in sorted(folder.glob("[0-9]*_*.png" if methods is None else f"{4 * '[0-9]'}.png")):
         pair, _, method = file.stem.partition("_")
         if int(pair) < n:  # an earlier, longer evaluation may have left more
-            pictures.setdefault(int(pair), {})[method] = read_image(file, max_pixels=_MAX_PIXELS)
+            names = [method] if methods is None else methods
+            parts = np.split(read_image(file, max_pixels=_MAX_PIXELS), len(names), axis=1)
+            pictures.setdefault(int(pair), {}).update(zip(names, parts, strict=True))
     return pictures

@@ -150,7 +150,7 @@ def _copy_of_code(folder: Path) -> Path:
             if file == "__init__.py":
                 source = (PACKAGE / file).read_text(encoding="utf8")
                 (folder / file).write_text(f'{source}\n__path__ = [__file__.removesuffix("{file}") + "{MODULES}"]\n')
-            elif file.endswith(".py"):
+            elif not file.endswith(".safetensors"):  # weights are read as files
                 # without the time, so that the same code is the same archive
                 modules.writestr(ZipInfo(file), (PACKAGE / file).read_bytes(), ZIP_DEFLATED)
             else:

@@ -18,8 +18,7 @@ from quantart.tracking.delivery import Delivery, deliver_left
 from quantart.tracking.spool import Spool, find_spools
 from quantart.tracking.store import Unreachable, configure, store_error
 
-PAUSE = 10.0  # seconds from one delivery to the next, so that it takes few requests
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds after the first failure, and at most after others
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds between looks into the spool: at first, and at most
 GRACE = 5.0  # seconds that the end of a run waits for a store that fails
 log = logging.getLogger(__name__)
 
@@ -60,18 +59,17 @@ class Courier(threading.Thread):
         self.join(1.0)
 
     def run(self) -> None:
-        pause = PAUSE
+        pause = FIRST_PAUSE
         try:
             while not self._stopped.is_set():
                 closing = self._closing.is_set()
                 try:
                     self._deliver()
-                    pause = PAUSE
                     if closing:
                         return
                 except Exception as error:  # artifact stores raise anything; all of it is tried again
-                    pause = FIRST_PAUSE if closing or self.error is None else min(2 * pause, LONGEST_PAUSE)
                     self._failed(error)
+                pause = FIRST_PAUSE if closing else min(2 * pause, LONGEST_PAUSE)  # long: what waits is sent together
                 (self._stopped if closing else self._closing).wait(pause)  # the end of the run wakes it early
         finally:
             self._spool.lock.release()
