@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import mlflow
 import numpy as np
@@ -25,6 +26,7 @@ from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline.export import run
 from quantart.project import Project
+from quantart.serving.package import MODULES
 from quantart.stylize.networks import named_networks
 from quantart.stylize.stylizer import Stylizer
 from quantart.tracking.lineage import DataUsed
@@ -293,4 +295,5 @@ def test_in_another_store_a_run_is_made_for_the_network_in_the_folder(
     assert [file.parent.name for file in package.rglob("model.safetensors")] == ["discrete"]
     (code_folder,) = package.rglob("quantart")
     code = {str(file.relative_to(code_folder)) for file in code_folder.rglob("*") if file.is_file()}
-    assert code == set(checksums("quantart.serving.model"))
+    code |= set(ZipFile(code_folder / MODULES).namelist())
+    assert code == {MODULES, *checksums("quantart.serving.model")}
