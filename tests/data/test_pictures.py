@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
 from quantart.data.index import read_files, write_index
 from quantart.data.pictures import PackedPictures
@@ -115,6 +116,23 @@ def test_the_digest_changes_with_content_and_size_but_not_with_names(prepared):
 def test_pictures_are_read_only(prepared):
     with pytest.raises(ValueError, match="read-only"):
         PackedPictures(prepared, "train").picture(0)[0, 0] = 0
+
+
+def test_a_folder_that_is_prepared_again_is_not_read_by_the_old_index(tmp_path):
+    for shade in range(6):
+        Image.new("RGB", (32, 32), (40 * shade, 0, 0)).save(tmp_path / f"{shade}.png")
+    out = tmp_path.with_name("again")
+    changes = {"content": "-", "style": "-", "resolution": 32, "short_side": 32, "val_share": 0, "test_share": 0}
+    params = DataParams.model_validate(changes)
+    prepare_domain(tmp_path, out, params, domain="content", workers=1)
+    pictures, seen = PackedPictures(out, "train"), PackedPictures(out, "train")
+    kept = seen.picture(5).copy()
+    (tmp_path / "0.png").unlink()
+    prepare_domain(tmp_path, out, params, domain="content", workers=1)
+    for index in (0, 5):  # another picture, and none
+        with pytest.raises(UserError, match="again: was prepared again, with other pictures"):
+            pictures.picture(index)
+    assert np.array_equal(seen.picture(5), kept)  # what is open stays
 
 
 def test_a_folder_that_was_not_prepared_says_what_to_run(tmp_path):

@@ -19,6 +19,8 @@ from quantart.data.files import PictureFile
 from quantart.data.packing import Geometry, work_key, write_shards
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
+from quantart.images.decode import ImageError
+from quantart.machine.claim import claimed
 from quantart.params.data import DataParams
 
 from .prepared import pixels, read_index
@@ -106,6 +108,45 @@ def test_what_was_read_is_kept_when_a_parameter_stops_the_preparation(tmp_path):
     made = shard.stat().st_ino
     prepare_domain(tmp_path / "pictures", tmp_path / "out", params(max_rejected_share=0.2), domain="content", workers=1)
     assert (tmp_path / "out" / "shard-00000.arrow").stat().st_ino == made
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pictures"]
+
+
+def test_what_could_not_be_read_is_read_again(tmp_path, monkeypatch):
+    shades(tmp_path / "pictures", 200)
+    given = tmp_path / "pictures", tmp_path / "out", params(max_rejected_share=0)
+    read = packing.read_file
+
+    def away(path: Path, *place: int) -> bytes:
+        if path.name == "00150.png":
+            raise ImageError("cannot be read: Input/output error")
+        return read(path, *place)
+
+    monkeypatch.setattr(packing, "read_file", away)
+    with pytest.raises(UserError, match="Input/output error"):
+        prepare_domain(*given, domain="content", workers=1)
+    monkeypatch.setattr(packing, "read_file", read)
+    first, _ = sorted(tmp_path.glob(".out.partial/*/shard-*"))
+    made = first.stat().st_ino
+    assert prepare_domain(*given, domain="content", workers=1).kept == 200
+    assert (tmp_path / "out" / first.name).stat().st_ino == made
+
+
+def test_what_a_broken_disk_left_is_written_again(tmp_path):
+    files = shades(tmp_path / "pictures", 140)
+    prepare_domain(tmp_path / "pictures", tmp_path / "whole", params(), domain="content", workers=1)
+    work = tmp_path / ".out.partial" / work_key(files, Geometry(32, params().max_aspect, params().max_pixels))
+    work.mkdir(parents=True)
+    (work / "shard-00001.arrow").write_bytes(b"ARROW1")
+    (work / ".shard-1-elsewhere-7").write_bytes(b"half of it")
+    prepare_domain(tmp_path / "pictures", tmp_path / "out", params(), domain="content", workers=1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_two_at_once_are_refused(tmp_path):
+    shades(tmp_path / "pictures", 3)
+    with claimed(tmp_path / ".out.preparing"), pytest.raises(UserError, match="another process is preparing it"):
+        prepare_domain(tmp_path / "pictures", tmp_path / "out", params(), domain="content", workers=1)
+    prepare_domain(tmp_path / "pictures", tmp_path / "out", params(), domain="content", workers=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pictures"]
 
 

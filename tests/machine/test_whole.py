@@ -86,6 +86,17 @@ def test_a_resumed_folder_keeps_what_was_written_for_its_own_key_alone(tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_link_in_the_place_of_a_resumed_folder_is_replaced_and_its_target_unchanged(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "file").touch()
+    (tmp_path / ".out.partial").symlink_to(target)
+    with resumed_folder(tmp_path / "out", "a") as fresh:
+        (fresh / "1").touch()
+    assert [path.name for path in target.iterdir()] == ["file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "target"]
+
+
 @pytest.mark.parametrize("make_link", [Path.symlink_to, Path.hardlink_to])
 def test_a_link_is_replaced_by_a_file_and_its_target_unchanged(
     make_link: Callable[[Path, Path], None], tmp_path: Path

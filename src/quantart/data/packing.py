@@ -18,13 +18,15 @@ from typing import Any
 import pyarrow as pa
 
 from quantart.data.files import PictureFile
-from quantart.data.index import SHARD, SHARD_FILE, SHARD_SCHEMA
+from quantart.data.index import SHARD, SHARD_FILE, SHARD_SCHEMA, read_table
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side
-from quantart.images.decode import ImageError, TooLargeError, decode_image, read_file
+from quantart.images.decode import UNREAD, ImageError, TooLargeError, decode_image, read_file
 from quantart.imports import checksums
 
 AT_ONCE = 2**24  # bytes of pixels in a batch of a shard, which a worker has in memory: few, since each costs a reader
+
+_BESIDE = ".shard-"  # how the names of shards begin that are being written
 
 # a picture enlarged more than this shows the resampling's pattern rather than a photograph or a painting
 MAX_ENLARGEMENT = 4
@@ -122,11 +124,27 @@ def write_shards(
             yield from pool.map(write, range(len(parts)), parts)
         except BrokenProcessPool as error:
             missing = [part for number, part in enumerate(parts) if not (folder / SHARD_FILE.format(number)).exists()]
+            if not missing:
+                return
             first, last = missing[0][0].name, missing[:workers][-1][-1].name
             raise UserError(
                 f"a worker process died while reading one of {first!r} … {last!r}",
                 "run it again, it goes on there; if memory ran out, lower data.max_pixels or the number of workers",
             ) from error
+
+
+def forget_unread(folder: Path) -> None:
+    """Remove what `write_shards` is to write again: damaged shards, and files that could not be read."""
+    for half in folder.glob(f"{_BESIDE}*"):
+        half.unlink(missing_ok=True)
+    for shard in folder.glob("shard-*"):
+        try:
+            faults = read_table(shard)["rejected"].to_pylist()
+        except UserError:
+            shard.unlink()
+        else:
+            if any(fault and fault.startswith(UNREAD) for fault in faults):
+                shard.unlink()
 
 
 def _end_with_parent() -> None:
@@ -144,14 +162,17 @@ def write_shard(number: int, files: Sequence[PictureFile], geometry: Geometry, f
     """Write the shard `number`, made from `files`, into `folder`, unless it is there; the number of its files."""
     path = folder / SHARD_FILE.format(number)
     if not path.exists():
-        beside = folder.with_name(f"{folder.name}-{number}-{platform.node()}-{os.getpid()}")  # nobody else's
-        with beside.open("wb") as file:
-            with pa.ipc.new_file(file, SHARD_SCHEMA) as writer:
-                for batch in _batches(files, geometry):
-                    writer.write_batch(batch)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut may leave an empty file of this name
-        beside.rename(path)
+        beside = folder / f"{_BESIDE}{number}-{platform.node()}-{os.getpid()}"  # nobody else's
+        try:
+            with beside.open("wb") as file:
+                with pa.ipc.new_file(file, SHARD_SCHEMA) as writer:
+                    for batch in _batches(files, geometry):
+                        writer.write_batch(batch)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may leave an empty file of this name
+            beside.rename(path)
+        finally:
+            beside.unlink(missing_ok=True)
     return len(files)
 
 

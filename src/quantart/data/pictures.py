@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Indices = Sequence[int] | NDArray[np.integer]
 
 REPORT_FILE = "report.json"
-_MAPPED = 2**14  # shards at a time; Linux lets a process map four times as many files
+_MAPPED = 2**12  # shards at a time; Linux lets a process map sixteen times as many files
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
@@ -65,19 +65,24 @@ class PackedPictures:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
         rows, self.short_side, self.digest = read_index(folder, split)
         self.files: Sequence[str] = _Text(rows["file"])
-        self.sha256: Sequence[str] = _Text(rows["sha256"])
+        self._sha256 = rows["sha256"]
+        self.sha256: Sequence[str] = _Text(self._sha256)
         # not by to_numpy, which imports pandas
         self._places = [np.from_dlpack(rows[name]) for name in ("shard", "row", "height", "width")]
-        self._pixels = lru_cache(_MAPPED)(lambda shard: read_table(folder / SHARD_FILE.format(shard))["pixels"])
+        self._folder = folder
+        self._shard = lru_cache(_MAPPED)(lambda shard: read_table(folder / SHARD_FILE.format(shard)))
 
     def __len__(self) -> int:
         return len(self.files)
 
     def picture(self, index: int) -> Picture:
         """One whole picture, uint8 `(h, w, 3)`: a read-only view of the file."""
-        shard, row, height, width = (int(column[index]) for column in self._places)
-        pixels = self._pixels(shard)[row].as_buffer()
-        return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+        number, row, height, width = (int(column[index]) for column in self._places)
+        shard = self._shard(number)
+        if row >= len(shard) or shard["sha256"][row] != self._sha256[index]:
+            fault = f"{self._folder}: was prepared again, with other pictures, while this process read it"
+            raise UserError(fault, "start it again")
+        return np.frombuffer(shard["pixels"][row].as_buffer(), np.uint8).reshape(height, width, 3)
 
     def centre(self, indices: Indices, side: int) -> torch.Tensor:
         """The central square of each picture, uint8 `(b, 3, side, side)`."""

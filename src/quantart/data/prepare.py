@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,13 +26,15 @@ import pyarrow as pa
 
 from quantart.data.files import pair_name
 from quantart.data.index import read_files, write_index
-from quantart.data.packing import Geometry, work_key, write_shards
+from quantart.data.packing import Geometry, forget_unread, work_key, write_shards
 from quantart.data.pictures import REPORT_FILE, PackedPictures, write_table
 from quantart.data.sources import find_pictures
 from quantart.data.splits import assign_splits, split_of_name
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, write_image
 from quantart.images.grid import picture_grid
+from quantart.machine.claim import claimed
+from quantart.machine.disk import room_for
 from quantart.machine.names import same_name
 from quantart.machine.progress import progress
 from quantart.machine.whole import resumed_folder
@@ -140,7 +143,8 @@ def prepare_domain(
     except UserError as error:
         raise UserError(f"{called or f'data.{domain}'}: {error.fault}", error.remedy) from error
     geometry = Geometry(params.short_side, params.max_aspect, params.max_pixels, params.resize == "squash")
-    with resumed_folder(out, work_key(files, geometry)) as fresh:
+    with _in_folder_of(out, domain, len(files), geometry, work_key(files, geometry)) as fresh:
+        forget_unread(fresh)
         if done := sum(1 for _ in fresh.glob("shard-*")):
             log.info("%s: goes on where it was stopped; %d shards of pictures are done", domain, done)
         written = (
@@ -153,6 +157,21 @@ def prepare_domain(
         report = _finish(fresh, settled, passed_over, params, domain)
     log.info("%s", report.summary(out / REPORT_FILE))
     return report
+
+
+@contextmanager
+def _in_folder_of(out: Path, domain: Domain, files: int, geometry: Geometry, key: str) -> Iterator[Path]:
+    """The `resumed_folder` of `out`; UserError where another process is at it, or the disk is full."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    size = files * 3 * geometry.short_side**2
+    with (
+        claimed(out.with_name(f".{out.name}.preparing")) as ours,
+        room_for(f"preparing {domain}", size, out.parent, lambda: "run it again: it goes on"),
+    ):
+        if not ours:
+            raise UserError(f"{out}: another process is preparing it", "wait until it has ended")
+        with resumed_folder(out, key) as fresh:
+            yield fresh
 
 
 class _Settled(NamedTuple):

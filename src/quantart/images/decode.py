@@ -135,6 +135,10 @@ def _check_size(picture: Image.Image, max_pixels: int) -> None:
         raise TooLargeError(f"too large: {size}, the limit is {max_pixels} pixels", "scale it down")
 
 
+UNREAD = ("cannot be read", "changed while it was read")
+"""How the messages of files begin that may be readable at another time."""
+
+
 def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
     """Read a whole regular file, or `size` bytes of it from `offset` on.
 
@@ -150,10 +154,10 @@ def read_file(path: Path, offset: int = 0, size: int | None = None) -> bytes:
             data = file.read() if size is None else file.read(size)
             after = os.fstat(file.fileno())
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise ImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ImageError(f"{UNREAD[0]}: {getattr(error, 'strerror', None) or error}") from error
     expected = before.st_size if size is None else size
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size) or len(data) != expected:
-        raise ImageError("changed while it was read", "run again when nothing writes to it")
+        raise ImageError(UNREAD[1], "run again when nothing writes to it")
     return data
 
 

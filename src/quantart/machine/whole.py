@@ -51,13 +51,16 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def resumed_folder(folder: Path, key: str) -> Iterator[Path]:
     """As `whole_folder`, but after an exception or a kill the next with the same `key` finds what was written."""
     fresh = fresh_place(folder) / key
+    if fresh.parent.is_symlink() or not fresh.parent.is_dir():
+        remove(fresh.parent)
     fresh.mkdir(parents=True, exist_ok=True)
     for other in fresh.parent.iterdir():
         if other != fresh:
             remove(other)
     yield fresh
     put_in_place(folder, fresh)
-    remove(fresh.parent)
+    with suppress(OSError):
+        remove(fresh.parent)
 
 
 def fresh_place(folder: Path) -> Path:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -108,14 +109,18 @@ def serve(
 
 
 def _keep_temporary_files_together() -> None:
-    """In a folder that is removed when this process ends, whatever program it is by then and however it ends."""
-    folder = tempfile.tempdir = tempfile.mkdtemp(prefix="quantart-")
+    """In a folder that is removed when this process ends, whatever program it is by then and however it ends.
+
+    A shell does it. Where there is none, as in some containers, the folder stays.
+    """
+    folder = tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="quantart-")
     reads, writes = os.pipe()
     os.set_inheritable(writes, True)  # through exec: it is closed when this process ends
     # in the background, in a session of its own, and not ended by a signal that all processes of a service get
     remove, quiet = 'trap "" HUP INT TERM; exec 3<&0; { read _ <&3; rm -rf "$0"; } &', subprocess.DEVNULL
     command = ["/bin/sh", "-c", remove, folder]
-    subprocess.run(command, stdin=reads, stdout=quiet, stderr=quiet, start_new_session=True, check=True)
+    with suppress(OSError):
+        subprocess.run(command, stdin=reads, stdout=quiet, stderr=quiet, start_new_session=True, check=False)
     os.close(reads)
 
 
