@@ -24,7 +24,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice, product
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ def main() -> None:
     rows = []
     share = -(-options.requests // (len(STYLES) * len(options.clients)))
     with server(arguments) as (address, process), ProcessPoolExecutor(1, get_context("spawn")) as sender:
-        warm = [job for each in jobs.values() for job in islice(each, options.clients[-1])]
+        warm = [job for each in jobs.values() for job in each]
         sender.submit(send_all, address, warm, len(warm), options.clients[-1]).result()
         before = memory(process)
         for (name, each), clients in product(jobs.items(), options.clients):
