@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,14 @@ SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 def pytest_addoption(parser: pytest.Parser) -> None:
     # pytest takes options from the topmost conftest.py alone; tests/parity uses it
     parser.addoption("--golden", metavar="DIR", help="folder of golden numbers ($QUANTART_GOLDEN, ../shared/golden)")
+
+
+@pytest.fixture(autouse=True)
+def own_path() -> Iterator[None]:
+    """MLflow puts the code of a model that it loads first on the path, where other processes would find it."""
+    path = sys.path.copy()
+    yield
+    sys.path[:] = path
 
 
 # Networks and pictures for stylising and serving; imported when they are asked for, since torch takes seconds.

@@ -86,9 +86,9 @@ def test_several_workers_write_the_same_shards_as_one(tmp_path):
     files = shades(tmp_path / "pictures", 300)
     files[7].path.write_bytes(b"x")
     shutil.copy(files[2].path, files[200].path)
-    for workers in (1, 2, 3):
+    for workers in (1, 2, 3, 8):  # 8: three, of two threads each
         prepare_domain(tmp_path / "pictures", tmp_path / f"{workers}", params(), domain="content", workers=workers)
-    assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "3")
+    assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "3") == contents(tmp_path / "8")
     assert len(list((tmp_path / "1").glob("shard-*"))) == 3
     rows = read_index(tmp_path / "1")
     assert len(rows) == 298

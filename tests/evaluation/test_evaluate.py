@@ -157,7 +157,7 @@ def test_reconstruction_of_every_picture(
         ssim = metrics.ssim(outputs, targets)
         distance, _ = frechet_distance(perception.pool(outputs), perception.pool(targets))
     errors = ((outputs - targets) ** 2).mean((1, 2, 3)).numpy()
-    assert evaluation.table["file"].tolist() == contents.files
+    assert evaluation.table["file"].tolist() == list(contents.files)
     np.testing.assert_allclose(evaluation.table["psnr"], 10 * np.log10(4 / errors), rtol=1e-4)
     np.testing.assert_allclose(evaluation.table["ssim"], ssim, rtol=1e-3)
     colours = (to_lab(outputs) - to_lab(targets)).square().sum(1).sqrt().mean((1, 2))

@@ -100,6 +100,7 @@ def serve(
         log.warning("%s", said)
     seconds = Limits.of(limits).max_seconds + GRACE_SECONDS
     command, environment = get_cmd(str(loadable(folder)), port, host, seconds, nworkers=1)
+    environment["TMPDIR"] = tempfile.gettempdir()
     if limits:
         environment[MODEL_CONFIG] = json.dumps(dict(limits))
     if threads:
@@ -113,7 +114,7 @@ def _keep_temporary_files_together() -> None:
 
     A shell does it. Where there is none, as in some containers, the folder stays.
     """
-    folder = tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="quantart-")
+    folder = tempfile.tempdir = tempfile.mkdtemp(prefix="quantart-")
     reads, writes = os.pipe()
     os.set_inheritable(writes, True)  # through exec: it is closed when this process ends
     # in the background, in a session of its own, and not ended by a signal that all processes of a service get
