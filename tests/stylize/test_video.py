@@ -60,7 +60,7 @@ def test_a_stopped_one_goes_on_and_is_the_same(clip: Path, control: FidelityCont
     stylize_clip(stopped, rest, HALF, size=96)
     assert rest.painted == 1 + COUNT - PART
     pairs = zip(pictures_of(whole), pictures_of(stopped.output), strict=True)
-    # not to the byte: where sums are rounded otherwise, a near tie between two codes falls to the other one
+    # not to the byte: seldom, in whole runs of the tests, up to 4 levels differ from one picture on; why is unknown
     differ = [float(np.abs(a.astype(int) - b).mean()) for a, b in pairs]
     assert max(differ) < 1.5
     assert {file.name for file in tmp_path.iterdir()} == {"whole.mp4", "stopped.mp4"}
