@@ -59,10 +59,8 @@ def test_a_stopped_one_goes_on_and_is_the_same(clip: Path, control: FidelityCont
     rest = Counting(control)
     stylize_clip(stopped, rest, HALF, size=96)
     assert rest.painted == 1 + COUNT - PART
-    pairs = zip(pictures_of(whole), pictures_of(stopped.output), strict=True)
-    # not to the byte: seldom, in whole runs of the tests, up to 4 levels differ from one picture on; why is unknown
-    differ = [float(np.abs(a.astype(int) - b).mean()) for a, b in pairs]
-    assert max(differ) < 1.5
+    for one, other in zip(pictures_of(whole), pictures_of(stopped.output), strict=True):
+        np.testing.assert_array_equal(one, other)
     assert {file.name for file in tmp_path.iterdir()} == {"whole.mp4", "stopped.mp4"}
     assert [picture.shape for picture in pictures_of(whole)] == [(64, 96, 3)] * COUNT
 

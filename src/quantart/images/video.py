@@ -32,7 +32,11 @@ except ModuleNotFoundError as missing:
 CONTAINERS = "mov,matroska,avi,mpegts,gif"
 BETWEEN = "nut"  # for parts: it keeps each time as it is
 BT709 = 1  # what players take colours for that say nothing else
-QUALITY = {"crf": "18", "bf": "0"}  # no frame refers to a later one, so that parts follow each other
+QUALITY = {
+    "crf": "18",
+    "bf": "0",  # no frame refers to a later one, so that parts follow each other
+    "mbtree": "0",  # with it, about 1 of 100 encodings of the same pictures has other bytes
+}
 
 
 class Frame(NamedTuple):
