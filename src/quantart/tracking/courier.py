@@ -31,9 +31,9 @@ class Courier(threading.Thread):
         self._project, self._spool = project, spool
         self._delivery: Delivery | None = None
         self._closing, self._stopped = threading.Event(), threading.Event()
-        self._failing_since = 0.0
+        self._went_well = 0.0  # when the store last took something, or was last given time to
         self._awaited = True  # by whoever started the run, and is told of a refusal by `error`
-        self.error: Exception | None = None  # why the last attempt failed
+        self.error: UserError | None = None  # why the last attempt failed
 
     def wait(self, seconds: float) -> None:
         """Wait until everything is delivered or an attempt failed, at most `seconds`."""
@@ -42,15 +42,13 @@ class Courier(threading.Thread):
             time.sleep(0.02)
         self._awaited = False
 
-    def close(self, limit: float) -> bool:
+    def close(self, limit: float | None = None) -> bool:
         """Deliver the rest while the store takes it, for at most `limit` seconds; whether everything is delivered."""
-        began = time.monotonic()
+        self._went_well = time.monotonic()
         self._closing.set()
-        while self.is_alive() and time.monotonic() - began < limit and self._failed_for(began) < GRACE:
-            self.join(0.02)
-        delivered = not self.is_alive()
+        self.join(limit)
         self.abandon()
-        return delivered
+        return not self._spool.exists()
 
     def abandon(self) -> None:
         """Stop at once. A request that hangs keeps the spool locked until the request or the process ends."""
@@ -69,6 +67,8 @@ class Courier(threading.Thread):
                         return
                 except Exception as error:  # artifact stores raise anything; all of it is tried again
                     self._failed(error)
+                    if closing and time.monotonic() - self._went_well > GRACE:
+                        return
                 pause = FIRST_PAUSE if closing else min(2 * pause, LONGEST_PAUSE)  # long: what waits is sent together
                 (self._stopped if closing else self._closing).wait(pause)  # the end of the run wakes it early
         finally:
@@ -80,6 +80,7 @@ class Courier(threading.Thread):
             self._deliver_earlier_runs()
             self._delivery = Delivery(self._spool)
         for _ in self._delivery.rest():
+            self._went_well = time.monotonic()
             if self.error is not None:
                 log.warning("%s: the tracking store answers again", self._spool.address)
                 self.error = None
@@ -97,17 +98,12 @@ class Courier(threading.Thread):
                     continue
 
     def _failed(self, error: Exception) -> None:
-        if self.error is None:
-            self._failing_since = time.monotonic()
-            fault = store_error(self._spool.address, error)
-            told = self._awaited and not isinstance(fault, Unreachable)
-            if not (told or self._closing.is_set()):
-                kept = "%s. Training goes on; what it logs is kept in %s and delivered later"
-                log.warning(kept, fault, self._spool.folder)
-        self.error = error
-
-    def _failed_for(self, began: float) -> float:
-        return time.monotonic() - max(began, self._failing_since) if self.error is not None else 0.0
+        fault = store_error(self._spool.address, error)
+        told = self._awaited and not isinstance(fault, Unreachable)
+        if self.error is None and not (told or self._closing.is_set()):
+            kept = "%s. Training goes on; what it logs is kept in %s and delivered later"
+            log.warning(kept, fault, self._spool.folder)
+        self.error = fault
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from quantart.errors import UserError
 from quantart.machine.progress import progress
 from quantart.machine.root import real_root
 from quantart.tracking import store
-from quantart.tracking.find import LOCAL_ID, check_there, latest_points, logged_files, store_id
-from quantart.tracking.lineage import UPSTREAM, DataUsed, description, run_name
+from quantart.tracking.find import LOCAL_ID, check_there, latest_points, store_id
+from quantart.tracking.lineage import UPSTREAM, DataUsed, description
 from quantart.tracking.spool import ARTIFACT, END, METRICS, START, TAGS, Spool, find_spools, now
-from quantart.tracking.writer import MOST, TrackedRun, named_errors, points
+from quantart.tracking.writer import TrackedRun, create_run, points
 
+TOGETHER = 50  # events at most whose metrics and tags go to the store together
 log = logging.getLogger(__name__)
 
 
@@ -29,13 +31,13 @@ class Delivery:
     """Writes the events of one run to the configured store.
 
     What is delivered may be in the store already, because the run goes on after a stop or the answer to a request was
-    lost. Metrics and pictures that the run has for a step are therefore left out: MLflow would keep both.
+    lost. MLflow takes a point of a metric that it has, or a file, as the same one. A step that was trained again has
+    another time, so points up to the metric's last step are left out.
     """
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._newest: dict[str, tuple[int, int]] | None = None  # step and time of each metric's last; None: not known
-        self._pictures: set[str] | None = None  # names of the run's pictures; None: not known
+        self._newest: dict[str, Metric] | None = None  # the last point of each metric; None: not known
 
     def rest(self) -> Iterator[None]:
         """Deliver what is in the spool, whose lock the caller holds; yields after each event.
@@ -44,11 +46,7 @@ class Delivery:
         """
         while paths := self._spool.events():
             for events in _together(paths):
-                try:
-                    self._deliver(list(events.values()))
-                except BaseException:  # the store may have them or not
-                    self._newest = self._pictures = None
-                    raise
+                self._deliver(list(events.values()))
                 for path, event in events.items():
                     # a run that was resumed before its end was delivered has events after it
                     if event["kind"] == END and path == self._spool.events()[-1]:
@@ -59,114 +57,74 @@ class Delivery:
                     yield
 
     def _deliver(self, events: Sequence[dict[str, Any]]) -> None:
-        kind, event = events[0]["kind"], {key: value for key, value in events[0].items() if key != "kind"}
-        if kind == START:
-            self._start(**event)
+        event = events[0]
+        if event["kind"] == START:
+            self._start(event)
             return
         assert self._spool.run_id is not None  # noqa: S101 - the first event is the start
         run = TrackedRun(self._spool.run_id)
-        with named_errors(run.run_id):
-            if kind == ARTIFACT:
-                self._artifact(run, **event)
-            elif kind == END:
-                run.end(**event)
-            else:
-                self._values(run, events)
+        if event["kind"] == ARTIFACT:
+            run.artifact(self._spool.kept(event["files"]) / (event["file"] or ""), event["folder"])
+        elif event["kind"] == END:
+            run.end(event["status"], event["time"])
+        else:
+            self._values(run, events)
 
-    def _start(
-        self,
-        name: str,
-        tags: Mapping[str, str],
-        params: Mapping[str, str],
-        datasets: Sequence[dict[str, Any]],
-        time: int,
-    ) -> None:
+    def _start(self, event: Mapping[str, Any]) -> None:
         """Create the run, or set the one that goes on to RUNNING."""
+        name, data = event["name"], [DataUsed(**each) for each in event["datasets"]]
         # a local id that the store does not know yet stays as it is
-        tags = {key: (key.startswith(UPSTREAM) and store_id(value)) or value for key, value in tags.items()}
-        tags |= {"mlflow.note.content": description(name, tags, [DataUsed(**data) for data in datasets])}
+        tags = {key: (key.startswith(UPSTREAM) and store_id(value)) or value for key, value in event["tags"].items()}
+        tags["mlflow.note.content"] = description(name, tags, data)
         known = self._spool.run_id
         if known is None:
-            tags |= {LOCAL_ID: self._spool.local_id}
+            tags[LOCAL_ID] = self._spool.local_id
         if run_id := known or store_id(self._spool.local_id):
-            former = _check_goes_on(run_id, name)
-            MlflowClient().update_run(run_id, "RUNNING", None if known else run_name(name, tags, run_id))
-            run = TrackedRun(run_id)
-            run.go_on(former, params, tags)
-            self._newest = _newest(former)
+            begun = _check_goes_on(run_id, name)
+            MlflowClient().update_run(run_id, "RUNNING")
         else:
-            run = TrackedRun.create(name, tags, params, time)
-            self._newest, self._pictures = {}, set()
+            begun = create_run(name, tags, event["time"])
+        run = TrackedRun(begun.info.run_id)
+        run.begin(begun, name, event["params"], tags)
+        self._newest = latest_points(begun)
         self._spool.found(run.run_id)
-        if datasets:
-            run.datasets([DataUsed(**data) for data in datasets])
+        if data:
+            run.datasets(data)
 
-    def _values(self, run: TrackedRun, events: Sequence[dict[str, Any]]) -> None:
+    def _values(self, run: TrackedRun, events: Sequence[Mapping[str, Any]]) -> None:
         """Log metrics and tags together."""
-        if self._newest is None:
-            self._newest = _newest(check_there(run.run_id))
+        newest = dict(latest_points(check_there(run.run_id)) if self._newest is None else self._newest)
         metrics: list[Metric] = []
         tags: dict[str, str] = {}
         for event in events:
             if event["kind"] == TAGS:
                 tags |= event["values"]
             else:
-                new = _not_there(self._newest, event["values"], event["step"], event["time"])
-                self._newest |= {metric.key: (metric.step, metric.timestamp) for metric in new}
+                new = _not_there(newest, event["values"], event["step"], event["time"])
+                newest |= {metric.key: metric for metric in new}
                 metrics += new
         run.log(metrics, tags=tags)
-
-    def _artifact(
-        self, run: TrackedRun, files: str, file: str | None, folder: str | None, once: str | None = None
-    ) -> None:
-        """Log a kept file, or a kept folder's content, unless a file of another name begins with `once`."""
-        kept = self._spool.kept(files)
-        if once and folder:
-            if self._pictures is None:
-                self._pictures = logged_files(run.run_id, folder)
-            names = {path.name for path in kept.iterdir()}
-            if any(name.startswith(once) for name in self._pictures - names):
-                return
-            self._pictures |= names
-        run.artifact(kept / file if file else kept, folder)
+        self._newest = newest
 
 
 def _together(paths: Sequence[Path]) -> Iterator[dict[Path, dict[str, Any]]]:
-    """Events by their files: those in a row whose values MLflow takes in one request, each of another kind alone."""
-    events: dict[Path, dict[str, Any]] = {}
-    values = 0
-    for path in paths:
-        event = json.loads(path.read_bytes())
-        alone = event["kind"] not in {METRICS, TAGS}
-        values += len(event.get("values", ()))
-        if events and (alone or values > MOST):
-            yield events
-            events, values = {}, len(event.get("values", ()))
-        events[path] = event
-        if alone:
-            yield events
-            events, values = {}, 0
-    if events:
-        yield events
+    """Events by their files: metrics and tags in a row together, each event of another kind alone."""
+    events = enumerate((path, json.loads(path.read_bytes())) for path in paths)
+    for _, some in groupby(events, lambda e: (e[0] // TOGETHER, -1 if e[1][1]["kind"] in {METRICS, TAGS} else e[0])):
+        yield dict(event for _, event in some)
 
 
-def _newest(run: Run) -> dict[str, tuple[int, int]]:
-    return {key: (metric.step, metric.timestamp) for key, metric in latest_points(run).items()}
-
-
-def _not_there(
-    newest: Mapping[str, tuple[int, int]], values: Mapping[str, float], step: int | None, time: int
-) -> list[Metric]:
-    """Those of an event's numbers that follow the `newest` steps and times.
+def _not_there(newest: Mapping[str, Metric], values: Mapping[str, float], step: int | None, time: int) -> list[Metric]:
+    """Those of an event's numbers that follow the `newest` points.
 
     Numbers without a step, which their time (ms) identifies, become the next of the history.
     """
-    last = {key: newest.get(key, (-1, -1)) for key in values}
+    known = [newest[key] for key in values if key in newest]
     if step is None:
-        if time <= max(newest_time for _, newest_time in last.values()):
+        if any(time <= point.timestamp for point in known):
             return []
-        step = 1 + max(newest_step for newest_step, _ in last.values())
-    return points({key: value for key, value in values.items() if step > last[key][0]}, step, time)
+        step = 1 + max((point.step for point in known), default=-1)
+    return points({k: value for k, value in values.items() if k not in newest or step > newest[k].step}, step, time)
 
 
 def _check_goes_on(run_id: str, name: str) -> Run:

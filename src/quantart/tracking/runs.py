@@ -55,8 +55,8 @@ class SpooledRun:
     def image(self, key: str, array: np.ndarray, step: int) -> None:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
         folder = self._spool.new_folder()
-        begin = write_picture(folder, key, array, step)  # once, so that a picture which is sent twice is there once
-        self._spool.append(ARTIFACT, files=folder.name, file=None, folder=IMAGES, once=begin)
+        write_picture(folder, key, array, step)
+        self._spool.append(ARTIFACT, files=folder.name, file=None, folder=IMAGES)
         self.set_tags(HAS_IMAGES)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
@@ -145,14 +145,11 @@ def _deliver_start(courier: Courier, spool: Spool) -> None:
     """Deliver the start, so that the run has its final id; give up the run if the store refuses it."""
     courier.start()
     courier.wait(PROBE if spool.address.startswith("http") else math.inf)
-    if courier.error is None:
-        return
-    fault = store.store_error(spool.address, courier.error)
-    if not isinstance(fault, store.Unreachable):
+    if courier.error is not None and not isinstance(courier.error, store.Unreachable):
         courier.abandon()
         if len(spool.events()) == 1:  # the start alone
             spool.remove()
-        raise fault from courier.error
+        raise courier.error
 
 
 def _deliver_end(courier: Courier, spool: Spool, name: str, status: str) -> None:
@@ -161,11 +158,11 @@ def _deliver_end(courier: Courier, spool: Spool, name: str, status: str) -> None
     except UserError as error:  # what ended the run matters more than this
         log.warning("%s", error)
     try:
-        delivered = courier.close(KILLED_LIMIT if status == "KILLED" else math.inf)
+        delivered = courier.close(KILLED_LIMIT if status == "KILLED" else None)
     except SystemExit:  # a SIGTERM while it waits
         courier.close(KILLED_LIMIT)
         raise
     if not delivered:
-        reason = store.store_error(spool.address, courier.error) if courier.error else f"{spool.address}: no answer yet"
+        reason = courier.error or f"{spool.address}: no answer yet"
         kept = "%s. %d entries of %s are kept: `quantart sync` delivers them, or the next training"
         log.warning(kept, reason, len(spool.events()), name)

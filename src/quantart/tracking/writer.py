@@ -7,7 +7,6 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +29,6 @@ from quantart.tracking.lineage import DataUsed, description, run_name, tags_of
 from quantart.tracking.spool import now
 from quantart.vocabulary.keys import flatten
 
-BATCH, MOST = 100, 1000  # parameters, or tags, that MLflow takes at once, and values of all kinds
 LONGEST_PARAM = 500
 THUMBNAIL = 256
 IMAGES, HAS_IMAGES = "images", {MLFLOW_LOGGED_IMAGES: "True"}  # folder and tag by which MLflow's page finds pictures
@@ -49,31 +47,16 @@ class TrackedRun:
         self.run_id = run_id
         self._client = MlflowClient()
 
-    @classmethod
-    def create(cls, name: str, tags: Mapping[str, str], params: Mapping[str, str], time: int) -> TrackedRun:
-        """A new run that began at `time` (ms since 1970); for its name see `run_name`."""
-        client = MlflowClient()
-        with named_errors():
-            experiment = client.get_experiment_by_name(store.EXPERIMENT)
-            store.check_files(experiment.artifact_location)
-            run = cls(client.create_run(experiment.experiment_id, time, dict(tags), name).info.run_id)
-        run.log(params=params, tags={MLFLOW_RUN_NAME: run_name(name, tags, run.run_id)})
-        return run
-
     def log(
         self,
         metrics: Sequence[Metric] = (),
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log together, in one request where there are at most `BATCH` parameters and tags and `MOST` values in all."""
+        """Log together, in as few requests as MLflow needs."""
         named = [Param(key, value) for key, value in (params or {}).items()]
-        tagged = [RunTag(key, value) for key, value in (tags or {}).items()]
         with named_errors(self.run_id):
-            for some, others in zip_longest(_batches(named), _batches(tagged), fillvalue=()):
-                if metrics or some or others:
-                    self._client.log_batch(self.run_id, metrics, some, others)
-                metrics = ()
+            self._client.log_batch(self.run_id, metrics, named, [RunTag(*tag) for tag in (tags or {}).items()])
 
     def metrics(self, values: Mapping[str, float], step: int, tags: Mapping[str, str] | None = None) -> None:
         """Log numbers (NumPy's and 0-d tensors too) under `step`, and tags, which are there no sooner than these."""
@@ -108,11 +91,15 @@ class TrackedRun:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self.log(tags=tags)
 
-    def go_on(self, former: Run, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """Log tags and parameters; one that the `former` run has otherwise, which MLflow keeps, becomes `latest.…`."""
-        known = former.data.params
+    def begin(self, run: Run, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Log what the run was told: a new one, which gets its name, or one that goes on.
+
+        A parameter that it has otherwise, which MLflow keeps, becomes the tag `latest.…`.
+        """
+        known = run.data.params
         latest = {f"latest.{key}": value for key, value in params.items() if known.get(key, value) != value}
-        self.log(params={key: value for key, value in params.items() if key not in known}, tags={**tags, **latest})
+        named = {MLFLOW_RUN_NAME: run_name(name, tags, self.run_id)} if run.info.run_name == name else {}
+        self.log(params={k: value for k, value in params.items() if k not in known}, tags={**tags, **latest, **named})
 
     def datasets(self, used: Sequence[DataUsed]) -> None:
         """Log the data's digests as the run's inputs."""
@@ -124,8 +111,13 @@ class TrackedRun:
             self._client.set_terminated(self.run_id, status, time)
 
 
-def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[start : start + BATCH] for start in range(0, max(len(items), 1), BATCH))
+def create_run(name: str, tags: Mapping[str, str], time: int) -> Run:
+    """A new run that began at `time` (ms since 1970), before `TrackedRun.begin`."""
+    client = MlflowClient()
+    with named_errors():
+        experiment = client.get_experiment_by_name(store.EXPERIMENT)
+        store.check_files(experiment.artifact_location)
+        return client.create_run(experiment.experiment_id, time, dict(tags), name)
 
 
 def points(values: Mapping[str, float], step: int, time: int) -> list[Metric]:
@@ -133,18 +125,17 @@ def points(values: Mapping[str, float], step: int, time: int) -> list[Metric]:
     return [Metric(key, float(value), time, step) for key, value in values.items()]
 
 
-def write_picture(folder: Path, key: str, array: np.ndarray, step: int) -> str:
-    """Write a uint8 picture `(h, w, 3)` and its thumbnail as files for `IMAGES`; returns what their names begin with.
+def write_picture(folder: Path, key: str, array: np.ndarray, step: int) -> None:
+    """Write a uint8 picture `(h, w, 3)` and its thumbnail as files for `IMAGES`.
 
-    MLflow's page shows one slider over the steps for each `key`. The names are those that its `log_image` gives.
+    MLflow's page shows one slider over the steps for each `key`. The names are those that its `log_image` gives, but
+    for the time and the random id, so that what is logged for the same step again takes the place of the former.
     """
-    begin = f"{key.replace('/', '~')}+step+{step}+"
-    name = f"{begin}timestamp+{now()}+{uuid.uuid4()}"
+    name = f"{key.replace('/', '~')}+step+{step}+timestamp+0+{uuid.UUID(int=0)}"
     picture = Image.fromarray(array)
     picture.save(folder / f"{name}.png")
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     picture.save(folder / f"{name}+compressed.webp")
-    return begin
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
@@ -176,7 +167,9 @@ def new_run(project: Path, *, family: str, name: str, params: Mapping[str, Any])
     with sigterm_raises(), store.impatient(store.REQUEST):
         tags = resolve_tags(tags_of(project, family, {}, ()))
         tags |= {"mlflow.note.content": description(name, tags, ())}
-        run = TrackedRun.create(name, tags, logged_params(params, family), now())
+        begun = create_run(name, tags, now())
+        run = TrackedRun(begun.info.run_id)
+        run.begin(begun, name, logged_params(params, family), tags)
         with status_on_exit(lambda status: run.end(status, now())):
             yield run
 
