@@ -17,7 +17,7 @@ import numpy as np
 
 from quantart.data.files import pair_name
 from quantart.data.pairs import Pairs, partners, write_pairs
-from quantart.data.pictures import REPORT_FILE, PackedPictures, write_table
+from quantart.data.pictures import REPORT_FILE, PackedPictures, some_pictures, write_table
 from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
 from quantart.vocabulary.names import DOMAINS, SPLITS, Domain, Split
@@ -37,12 +37,8 @@ def pair_domains(folder: Path, prepared: Mapping[Domain, Path], *, paired: bool,
     counts: dict[Split, int] = {"val": VALIDATION_PAIRS, "test": test_pairs}
     with whole_folder(folder) as fresh:
         for split in SPLITS if paired else counts:
-            contents, styles = (PackedPictures(prepared[domain], split) for domain in DOMAINS)
+            contents, styles = (some_pictures(prepared[domain], split) for domain in DOMAINS)
             known = partners(contents.files, styles.files) if paired else None
-            for domain, pictures in zip(DOMAINS, (contents, styles), strict=True):
-                if not len(pictures):
-                    fault = f"{prepared[domain]}: no picture in split {split!r}"
-                    raise UserError(fault, f"raise data.{split}_share or add pictures")
             if known == []:
                 raise UserError(
                     f"data.paired: no picture of split {split!r} has a partner, {contents.files[0]!r} and "

@@ -103,6 +103,15 @@ class PackedPictures:
             raise UserError(fault, PREPARE_AGAIN)
 
 
+def some_pictures(folder: Path, split: Split) -> PackedPictures:
+    """The pictures of a split; UserError where it has none."""
+    pictures = PackedPictures(folder, split)
+    if not len(pictures):
+        remedy = "add pictures" if split == "train" else f"raise data.{split}_share or add pictures"
+        raise UserError(f"{folder}: no picture in split {split!r}", remedy)
+    return pictures
+
+
 def _random_crop(picture: Picture, side: int, draws: NDArray[np.float64]) -> Picture:
     top = int(draws[0] * (picture.shape[0] - side + 1))
     left = int(draws[1] * (picture.shape[1] - side + 1))

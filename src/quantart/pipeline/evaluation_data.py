@@ -16,7 +16,7 @@ from quantart.data.originals import pack_originals
 from quantart.data.packing import Geometry
 from quantart.data.pairing import choose_pairs
 from quantart.data.pairs import Pairs, partners, read_pairs
-from quantart.data.pictures import PackedPictures
+from quantart.data.pictures import PackedPictures, some_pictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
 from quantart.evaluation.task import ReconstructionTask, TransferTask
@@ -61,11 +61,7 @@ class EvaluationData:
         self._project = project
         self._selection = selection
         self._split = split
-        self._pictures = {domain: PackedPictures(folder, split) for domain, folder in folders.items()}
-        for domain, pictures in self._pictures.items():
-            if not len(pictures):
-                remedy = "add pictures" if split == "train" else f"raise data.{split}_share or add pictures"
-                raise UserError(f"{folders[domain]}: no {_IN_WORDS[split]} picture", remedy)
+        self._pictures = {domain: some_pictures(folder, split) for domain, folder in folders.items()}
 
     def transfer_task(self, side: int) -> TransferTask:
         """The pairs as squares of `side` pixels, cut from the stored pictures.

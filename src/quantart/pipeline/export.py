@@ -14,10 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from quantart.data.licences import licences
-from quantart.data.pictures import PackedPictures
-from quantart.errors import UserError
+from quantart.data.pictures import some_pictures
 from quantart.graphs.network import write_graphs
-from quantart.images.arrays import Picture
 from quantart.models.folder import CONFIG
 from quantart.models.shipped import SHIPPED, shipped
 from quantart.pipeline.code import check_ready
@@ -30,7 +28,7 @@ from quantart.reporting.run_metrics import EVALUATION, count_name, measured_in
 from quantart.serving.package import log_and_register
 from quantart.tracking.lineage import UPSTREAM, ancestry, data_of
 from quantart.tracking.store import configure
-from quantart.vocabulary.names import Domain, Variant
+from quantart.vocabulary.names import DOMAINS, Variant
 
 LINEAGE = ("git.", "dvc.", UPSTREAM, "imported.", "model.")
 
@@ -60,7 +58,7 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
         else:
             others = [variant for variant in project.trained_variants if variant != params.variant]
             chosen = [project_network(project, f"stage2_{variant}") for variant in (params.variant, *others)]
-        example = _held_out(project, "content"), _held_out(project, "style")
+        photograph, painting = (some_pictures(project.prepared(domain), "test").picture(0) for domain in DOMAINS)
         for trained in chosen:
             variant = trained.load_stage_2("a registered model").variant
             runs[variant] = trained.run
@@ -76,7 +74,7 @@ def run(project: Project, run_id: str | None = None) -> RegisteredVersion:
             variant=default,
             run_id=runs[default].info.run_id,
             name=params.name,
-            example=example,
+            example=(photograph, painting),
             card=_card(project, params.name, runs, networks[default]),
             tags=_tags(runs) | {f"{EVALUATION}/{name}": f"{m.value:.6g}" for name, m in measured.items()},
         )
@@ -103,13 +101,6 @@ def write_onnx(project: Project | None, run_id: str | None, out: Path) -> None:
             folder = project.stage2_model(project.params().export.variant)
         write_graphs(folder, out)
     log.info("%s: four graphs with their weights", out)
-
-
-def _held_out(project: Project, domain: Domain) -> Picture:
-    pictures = PackedPictures(project.prepared(domain), "test")
-    if not len(pictures):
-        raise UserError(f"{project.prepared(domain)}: no test picture", "raise data.test_share or add pictures")
-    return pictures.picture(0)
 
 
 def _tags(runs: Mapping[Variant, Run]) -> dict[str, str]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.machine.whole import whole_folder
 from quantart.models.folder import DISCRIMINATOR
@@ -18,12 +16,11 @@ from quantart.params import Params
 from quantart.params.training import VQGAN_KEYS
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.stage1_task import make_model, make_task
-from quantart.pipeline.training import TrackedTraining, keep_model, run_training
+from quantart.pipeline.training import TrackedTraining, keep_model, prepared_pictures, run_training
 from quantart.project import Project
-from quantart.tracking.lineage import DataUsed
 from quantart.tracking.runs import stage_run
 from quantart.training.launch import make_accelerator
-from quantart.vocabulary.names import DOMAINS, Domain, Split, Stage1Domain
+from quantart.vocabulary.names import DOMAINS, Domain, Stage1Domain
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +38,7 @@ def run(project: Project, domain: Stage1Domain) -> None:
 
 def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
     domains: tuple[Domain, ...] = DOMAINS if domain == "base" else (domain,)
-    train, val = (_pictures(project, domains, split) for split in ("train", "val"))
+    train, val = prepared_pictures(project, domains)
     start = None if domain == "base" else project.stage1_model("base")
     run_training(
         project,
@@ -50,8 +47,8 @@ def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
             stage=f"stage1_{domain}",
             training=params.stage1.training(domain),
             make_task=partial(make_task, params, domain, train, val, start),
-            datasets=[DataUsed(d, p.digest, params.data.folder(d), "training", len(p)) for d, p in train.items()],
-            validated_on=[pictures.digest for pictures in val.values()],
+            train=train,
+            val=val,
             networks={} if start is None else {"stage1_base": start},
             out=project.stage1_model(domain),
         ),
@@ -74,16 +71,6 @@ def _take_over(project: Project, params: Params, domain: Stage1Domain, given: st
         log.info("%s: taken over from %s, nothing to train", stage, source)
     accelerator.wait_for_everyone()
     accelerator.end_training()
-
-
-def _pictures(project: Project, domains: tuple[Domain, ...], split: Split) -> Mapping[Domain, PackedPictures]:
-    found = {domain: PackedPictures(project.prepared(domain), split) for domain in domains}
-    for domain, pictures in found.items():
-        if not len(pictures):
-            raise UserError(
-                f"{project.prepared(domain)}: no picture in split {split!r}", f"add pictures to data.{domain}"
-            )
-    return found
 
 
 def _check_given(project: Project, params: Params) -> None:

@@ -9,13 +9,11 @@ from quantart.data.codes import StoredCodes
 from quantart.data.pairs import Pairs, partners, read_pairs
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
-from quantart.models.folder import file_sha256
 from quantart.models.shipped import model_folder
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.stage2_task import TransferData, make_task
-from quantart.pipeline.training import TrackedTraining, run_training
+from quantart.pipeline.training import TrackedTraining, prepared_pictures, run_training
 from quantart.project import Project
-from quantart.tracking.lineage import DataUsed
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 
@@ -26,9 +24,7 @@ def run(project: Project, variant: Variant) -> None:
     vqgans = {domain: project.stage1_model(domain) for domain in DOMAINS}
     named = params.stage2.init_from
     start = model_folder(named, "stage2_discrete", project.root) if named else None  # both variants have one network
-    train, val = (
-        {domain: PackedPictures(project.prepared(domain), split) for domain in DOMAINS} for split in ("train", "val")
-    )
+    train, val = prepared_pictures(project, DOMAINS)
     pairs = read_pairs(project.pairs("val"), val["content"], val["style"])
     codes: dict[Domain, StoredCodes] = {}
     if params.stage2.objective == "reference":
@@ -43,11 +39,8 @@ def run(project: Project, variant: Variant) -> None:
             stage=f"stage2_{variant}",
             training=params.stage2.train,
             make_task=partial(make_task, params, variant, vqgans=vqgans, start=start, data=data),
-            datasets=[
-                DataUsed(domain, pictures.digest, params.data.folder(domain), "training", len(pictures))
-                for domain, pictures in train.items()
-            ],
-            validated_on=[*(each.digest for each in val.values()), file_sha256(project.pairs("val"))],
+            train=train,
+            val=val,
             networks={f"stage1_{domain}": folder for domain, folder in vqgans.items()}
             | ({"init_from": start} if start else {}),
             out=project.stage2_model(variant),

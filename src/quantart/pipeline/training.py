@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from quantart.data.pictures import PackedPictures, some_pictures
 from quantart.errors import UserError
 from quantart.machine.disk import room_for, writing
 from quantart.machine.whole import whole_folder
@@ -31,6 +32,7 @@ from quantart.training.launch import make_accelerator
 from quantart.training.loop import TrainingTask, train
 from quantart.training.machines import agree
 from quantart.training.stopping import lost_process
+from quantart.vocabulary.names import Domain, Split
 
 WEIGHTS_TAG = "model.sha256"
 LOG_BYTES = 10_000_000  # of metrics and pictures, for what is said of a full disk
@@ -51,8 +53,8 @@ class TrackedTraining:
     stage: str  # file-safe name, e.g. `stage1_content`
     training: TrainingParams  # its section of the parameters
     make_task: Callable[..., TrainingTask]  # builds model, losses and batches from the keyword `accelerator`
-    datasets: Sequence[DataUsed]  # trained on
-    validated_on: Sequence[str]  # digests: with other validation data, the curves of one run would not fit together
+    train: Mapping[Domain, PackedPictures]
+    val: Mapping[Domain, PackedPictures]  # with other ones, the curves of one run would not fit together
     networks: Mapping[str, Path]  # folders of the networks that it stands on, by the stage that made them
     out: Path  # the model's folder, replaced when all is done
     codes: Sequence[dict[str, Any]] = ()  # how the codes were made that it trains on
@@ -66,6 +68,8 @@ def run_training(project: Project, params: Params, tracked: TrackedTraining) -> 
     if size % processes:
         raise UserError(f"{tracked.stage}: batch_size {size} is not divisible by {processes} processes")
     main = accelerator.is_main_process
+    pictures = tracked.train.items()
+    used = [DataUsed(d, each.digest, params.data.folder(d), "training", len(each)) for d, each in pictures]
     parts = _parts(params, tracked)
     checkpoints = Checkpoints(project.checkpoints(tracked.stage), fingerprint(**parts))
     with lost_process(checkpoints.advice):
@@ -77,7 +81,7 @@ def run_training(project: Project, params: Params, tracked: TrackedTraining) -> 
     with (
         lost_process(checkpoints.advice),
         room_for("the log of this run", LOG_BYTES, project.root, checkpoints.advice),
-        _tracked(project, params, tracked, checkpoints, accelerator) as run,
+        _tracked(project, params, tracked, used, checkpoints, accelerator) as run,
     ):
         model = train(
             task,
@@ -121,13 +125,23 @@ def _parts(params: Params, tracked: TrackedTraining) -> dict[str, Any]:
         if not folder.is_dir():
             raise UserError(f"{folder}: not found", "the stage that writes it has not run yet: `dvc repro` runs it")
         networks |= {f"{stage}/{file.name}": file_sha256(file) for file in sorted(folder.iterdir())}
+    validated_on = [pictures.digest for pictures in tracked.val.values()]
     return {
         "parameters": stage_parameters(params, tracked.stage),
-        "datasets": [data.digest for data in tracked.datasets],
+        "datasets": [pictures.digest for pictures in tracked.train.values()],
         "codes": list(tracked.codes),
-        "validated_on": list(tracked.validated_on),
+        "validated_on": [*validated_on, *([file_sha256(tracked.pairs)] if tracked.pairs else [])],
         "networks": networks,
     }
+
+
+def prepared_pictures(
+    project: Project, domains: Sequence[Domain]
+) -> tuple[dict[Domain, PackedPictures], dict[Domain, PackedPictures]]:
+    """The training and the validation pictures; UserError where a domain has none."""
+    splits: tuple[Split, Split] = ("train", "val")
+    train, val = ({each: some_pictures(project.prepared(each), split) for each in domains} for split in splits)
+    return train, val
 
 
 def upstream_runs(project: Project, stages: Iterable[str]) -> dict[str, str]:
@@ -138,7 +152,12 @@ def upstream_runs(project: Project, stages: Iterable[str]) -> dict[str, str]:
 
 @contextmanager
 def _tracked(
-    project: Project, params: Params, tracked: TrackedTraining, checkpoints: Checkpoints, accelerator: Accelerator
+    project: Project,
+    params: Params,
+    tracked: TrackedTraining,
+    used: Sequence[DataUsed],
+    checkpoints: Checkpoints,
+    accelerator: Accelerator,
 ) -> Iterator[SpooledRun | None]:
     """The tracked run in the first process; None in the others, which end the run where the first one dies."""
     opened: AbstractContextManager[SpooledRun | None]
@@ -150,7 +169,7 @@ def _tracked(
             params=stage_parameters(params, tracked.stage),
             run_id=checkpoints.run_id,
             upstream=upstream_runs(project, tracked.networks),
-            datasets=tracked.datasets,
+            datasets=used,
         )
     else:
         opened = stands_in(project.root)
@@ -158,8 +177,8 @@ def _tracked(
         if run is not None:
             checkpoints.run_id = run.run_id
             machine = {"device": accelerator.device.type, "mixed_precision": accelerator.mixed_precision}
-            used = {"processes": str(accelerator.num_processes), "threads": str(torch.get_num_threads())}
-            run.set_tags(machine | used)
+            number = {"processes": str(accelerator.num_processes), "threads": str(torch.get_num_threads())}
+            run.set_tags(machine | number)
             if tracked.pairs is not None:
                 log_pairs(run, tracked.pairs)
         yield run
