@@ -74,17 +74,5 @@ def test_the_result_comes_last_and_errors_come_through() -> None:
         asyncio.run(steps(lambda: 1 // 0, 99))
 
 
-def test_who_waited_for_latents_of_stopped_work_computes_them_again() -> None:
-    tries: list[int] = []
-
-    def work() -> int:
-        tries.append(1)
-        if len(tries) == 1:
-            raise stopping.Stopped  # as the cache hands on what another thread raised
-        return len(tries)
-
-    assert asyncio.run(steps(work, 99))[-1] == 2
-
-
 def test_a_network_outside_such_work_runs_as_ever() -> None:
     assert Layers().network(torch.zeros(2)).shape == (2,)

@@ -52,6 +52,24 @@ def test_what_fails_is_tried_again() -> None:
     assert cache.figures().entries == 1
 
 
+def test_a_thread_that_waits_for_what_fails_makes_it_itself() -> None:
+    cache, began, asked = LatentCache(max_bytes=100), threading.Event(), threading.Event()
+
+    def fail() -> torch.Tensor:
+        began.set()
+        asked.wait(10)
+        raise ZeroDivisionError  # as does work that is stopped in the demo
+
+    with ThreadPoolExecutor(2) as threads:
+        stopped = threads.submit(cache.get, "a", fail)
+        assert began.wait(10)
+        waiting = threads.submit(cache.get, "a", FOUR_BYTES.clone)
+        asked.set()
+        with pytest.raises(ZeroDivisionError):
+            stopped.result(10)
+        assert waiting.result(10) == 0
+
+
 def test_pictures_of_other_pixels_or_another_shape_differ() -> None:
     picture = np.zeros((4, 6, 3), np.uint8)
     other = picture.copy()

@@ -103,7 +103,7 @@ def write_shards(
     """Write the shards of `files` that are not in `folder` yet; yield the number of files of each.
 
     `workers` processes write (None: one per core), or those of the Ray cluster at the address `ray`. Where there are
-    fewer shards, each process reads with several threads. Of a shard that was being written at a kill nothing is left.
+    fewer shards, each process reads with several threads. A kill leaves nothing of the shard that was being written.
     """
     parts = [files[start : start + SHARD] for start in range(0, len(files), SHARD)]
     write = partial(write_shard, geometry=geometry, folder=folder)

@@ -37,7 +37,7 @@ class Vote(NamedTuple):
 
     @property
     def question(self) -> tuple[str, str, frozenset[str]]:
-        """What nobody is asked twice."""
+        """What no voter is asked twice."""
         return self.content, self.style, self.sides
 
     def score(self, name: str) -> float:
@@ -56,7 +56,7 @@ class Votes:
         self._lock = threading.Lock()
 
     def add(self, vote: Vote) -> bool:
-        """Append a vote and wait until it is on the disk; False, and nothing is, if its voter has answered before."""
+        """Append a vote and wait until it is on the disk; False, and nothing is added, if its voter has answered it."""
         with self._lock:
             if any(vote.voter == each.voter and vote.question == each.question for each in self.cast):
                 return False

@@ -183,7 +183,7 @@ def _files(database: Path) -> Finding:
 
 
 def _unasked(root: Path, uri: str, nothing: str) -> Finding | None:
-    """What is found without asking MLflow, which would repair, create or wait for what is wrong; None: it can be."""
+    """The finding where MLflow must not be asked: it would repair, create or wait for what is wrong. Else None."""
     if is_sqlite(uri) and not database_of(uri).is_file():
         return ok(nothing)
     for row, check in {"tracking": check_tracking, "database schema": check_schema}.items():

@@ -202,7 +202,7 @@ class RecentlyUsed(Generic[Value]):
 
 
 def _each(function: Callable[..., Tensor], *values: Any) -> Any:
-    """The function of the tensors at each place of values built alike: of tensors, None, lists and named tuples."""
+    """Call `function` with the tensors at each place of values of one structure: tensors, None, lists, named tuples."""
     if values[0] is None or isinstance(values[0], Tensor):
         return None if values[0] is None else function(*values)
     parts = [_each(function, *places) for places in zip(*values, strict=True)]

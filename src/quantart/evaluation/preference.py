@@ -26,7 +26,7 @@ class Agreement(NamedTuple):
     chance: float
     """What it would be if each drew answers as often as all voters together gave them."""
     n: int
-    """Twos of answers."""
+    """How many times two answers were compared."""
 
 
 def win_rate(votes: Sequence[Vote], first: str, second: str) -> Estimate:

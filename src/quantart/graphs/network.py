@@ -2,7 +2,8 @@
 
 `style` takes from a painting all that `transfer` needs of it, `content` encodes a photograph, `transfer` gives its
 latents the painting's manner, and `decode` paints them. Pictures are `(1, 3, h, w)` in [-1, 1] with sides that the
-downsampling divides. A discrete network's graphs, but for `decode`, ask whether to use the `codes`.
+downsampling divides. A discrete network's graphs, except for `decode`, have an input `codes`: whether to use its
+codebooks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""`components.twin_transfer` as parts of ONNX graphs: the style's walk and the content's. What is done is said there.
+"""`components.twin_transfer` as parts of ONNX graphs: the style's walk and the content's. What they compute is
+described there.
 
 A *site* is what a walk does at a normalisation, whose name it is given.
 """

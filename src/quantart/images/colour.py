@@ -36,7 +36,7 @@ def set_profile(picture: Image.Image, data: bytes, png_chunks: Mapping[bytes, by
         profile = _jp2_profile(data)
     elif picture.format in {"AVIF", "HEIF"} and not profile and (nclx := _NCLX.search(data, 0, _BOXES)):
         primaries, transfer = (int.from_bytes(code, "big") for code in nclx.groups())
-        codes = (primaries, 13 if transfer in BT709_TRANSFERS else transfer)  # as Chromium; of PNGs it thinks otherwise
+        codes = (primaries, 13 if transfer in BT709_TRANSFERS else transfer)  # as in Chromium, but for PNGs
     if codes and codes[1] in HDR_TRANSFERS:
         kind = HDR_TRANSFERS[codes[1]]
         raise ImageError(f"a picture of high dynamic range ({kind})", "save it for ordinary screens (SDR)")

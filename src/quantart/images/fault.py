@@ -10,4 +10,4 @@ class ImageError(UserError):
 
 
 class TooLargeError(ImageError):
-    """A picture of more pixels than its reader allows, who alone knows which parameter raises that limit."""
+    """A picture with more pixels than the caller allows, who alone knows which parameter raises that limit."""

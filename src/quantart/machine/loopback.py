@@ -1,4 +1,4 @@
-"""Who can reach a server that this project starts: none of them asks for a password."""
+"""Who can reach a server that this project starts. None of these servers asks for a password."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _NAME_SHOWN = 40  # the name itself may be as long as the file system allows
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write or replace a file in a folder that exists; after a UserError an earlier file is unchanged."""
-    # no other process or thread has it
+    # a name that no other process or thread uses
     beside = path.with_name(f".{path.stem[:_NAME_SHOWN]}.{threading.get_native_id()}.partial")
     try:
         beside.unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def resumed_folder(folder: Path, key: str) -> Iterator[Path]:
-    """As `whole_folder`, but after an exception or a kill the next with the same `key` finds what was written."""
+    """As `whole_folder`, but what was written before an exception or a kill is there again for the same `key`."""
     fresh = fresh_place(folder) / key
     if fresh.parent.is_symlink() or not fresh.parent.is_dir():
         remove(fresh.parent)

@@ -45,7 +45,7 @@ class Result(NamedTuple):
     download: Any
 
     def shown(self, picture: Painted, settings: Settings, folder: Path) -> dict[Any, Any]:
-        """What each of them gets, with the files in `folder`."""
+        """The new value of each of them; the pictures' files are written to `folder`."""
         before, after = write_pair(picture, settings, folder)
         return {
             self.column: gradio.Column(visible=True),

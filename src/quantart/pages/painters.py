@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -114,7 +113,7 @@ class Painters:
         self._project = project
         self._limits = limits
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, Painter] = OrderedDict()
+        self._open = lru_cache(OPEN)(self._opened)
 
     def painter(self, model: str) -> Painter:
         """One of the offered models, opened.
@@ -125,12 +124,7 @@ class Painters:
         if model not in self.offered:
             raise UserError(f"model = {model!r}: not offered", f"use one of {', '.join(self.offered)}")
         with self._lock:
-            if model not in self._open:
-                self._open[model] = self._opened(model)
-                if len(self._open) > OPEN:
-                    self._open.popitem(last=False)
-            self._open.move_to_end(model)
-            return self._open[model]
+            return self._open(model)
 
     def _opened(self, model: str) -> Painter:
         if model == PROJECT and self._project:

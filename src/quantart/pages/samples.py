@@ -18,8 +18,8 @@ from quantart.vocabulary.names import Domain
 PICTURES = Path(__file__).with_name("pictures")
 SHIPPED: dict[Domain, Path] = {"content": PICTURES / "photographs", "style": PICTURES / "paintings"}
 MOST: dict[Domain, int] = {"content": 8, "style": 24}
-MAX_PIXELS = 50_000_000  # larger ones are left out
-AS_IT_IS = 2_000_000  # bytes
+MAX_PIXELS = 50_000_000  # larger pictures are left out
+AS_IT_IS = 2_000_000  # bytes, up to which a picture is shown as it is
 SIDE, THUMBNAIL = 1024, 160  # pixels of the short side, at most
 
 

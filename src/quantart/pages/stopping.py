@@ -37,15 +37,13 @@ async def until_stopped(work: Callable[[], T]) -> AsyncGenerator[T | None, None]
 
 
 def _stoppable(work: Callable[[], T], stop: threading.Event) -> T | None:
-    while not stop.is_set():
-        _thread.stop = stop
-        try:
-            return work()
-        except Stopped:  # perhaps another thread's, which computed latents that this one waited for
-            continue
-        finally:
-            del _thread.stop
-    return None
+    _thread.stop = stop
+    try:
+        return work()
+    except Stopped:
+        return None
+    finally:
+        del _thread.stop
 
 
 def _look(*_: Any) -> None:

@@ -56,7 +56,7 @@ class Answer(BaseModel):
 
 
 class Booth:
-    """The questions, and who has answered which. Whose picture is left is drawn for each voter and question."""
+    """The questions, and who has answered which. For each voter and question it is drawn who is shown on the left."""
 
     def __init__(self, questions: Sequence[Question], votes: Votes) -> None:
         self._questions = questions
@@ -67,7 +67,7 @@ class Booth:
         self._tokens = {file: token for token, file in self.pictures.items()}
 
     def next_question(self, voter: str) -> dict[str, Any]:
-        """What the page shows next to that voter, in an order of the voter's own; `number` is None at the end."""
+        """The next question for a voter; each has an order of their own. `number` is None at the end."""
         voter = _checked(voter)
         answered = {vote.question for vote in self._votes.cast if vote.voter == voter}
         order = random.Random(voter).sample(range(len(self._questions)), len(self._questions))  # noqa: S311
@@ -99,7 +99,7 @@ class Booth:
             raise HTTPException(507, str(error)) from None
 
     def _sides(self, voter: str, number: int) -> list[str]:
-        """Whose picture is left, and whose right."""
+        """Whose picture is shown on the left, and whose on the right."""
         return random.Random(f"{self._secret} {voter} {number}").sample(sorted(self._questions[number].painted), 2)  # noqa: S311
 
 

@@ -9,8 +9,7 @@ from quantart.vocabulary.names import Domain
 
 
 def run(project: Project, domain: Domain, workers: int | None = None, ray: str | None = None) -> PrepareReport:
-    """Prepare the pictures that `data.<domain>` of params.yaml names: with `workers` processes, one per core, or by the
-    Ray cluster at an address."""
+    """Prepare the pictures that `data.<domain>` of params.yaml names; see `write_shards` on `workers` and `ray`."""
     params = project.params()
     check_ready(project, "prepare")
     return prepare_domain(

@@ -91,7 +91,7 @@ def check_difference(metric: str, difference: Estimate, verdict: str, champion: 
 
 
 def _judged(version: Version, metrics: Sequence[str]) -> Evaluation:
-    """A version's evaluation, which can judge it and has these metrics."""
+    """A version's evaluation; `UserError` where it does not suffice to judge the version or lacks a metric."""
     evaluation, again = version.evaluation, f"run `{version.evaluate}` again"
     if version.run_name is None:
         raise UserError(

@@ -36,7 +36,7 @@ from quantart.serving.requests import COLUMNS, Limits
 from quantart.tracking.find import latest_points
 from quantart.vocabulary.names import Variant
 
-REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pillow", "pillow-heif", "pyyaml", "safetensors")
+REQUIREMENTS = ("cachetools", "mlflow-skinny", "numpy", "pandas", "pillow", "pillow-heif", "pyyaml", "safetensors")
 CARD, MODULES = "README.md", "modules.zip"
 # of any type: for binary columns MLflow decodes base64 itself in two of its four request forms, and drops what it does
 # not know (url-safe characters, the head of a data: URI); and it refuses Arrow's binary columns

@@ -110,9 +110,9 @@ def serve(
 
 
 def _keep_temporary_files_together() -> None:
-    """In a folder that is removed when this process ends, whatever program it is by then and however it ends.
+    """In a folder that is removed when this process ends, however it ends and whatever program it runs by then.
 
-    A shell does it. Where there is none, as in some containers, the folder stays.
+    A shell in the background removes it. Where there is none, as in some containers, the folder stays.
     """
     folder = tempfile.tempdir = tempfile.mkdtemp(prefix="quantart-")
     reads, writes = os.pipe()

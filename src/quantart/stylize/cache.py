@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
-from threading import Lock
+from threading import Condition
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+from cachetools import LRUCache, cached
 
 from quantart.images.arrays import Picture
 
@@ -39,42 +38,21 @@ class LatentCache(Generic[Kept]):
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._lock = Lock()
-        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
-        self._pending: dict[Hashable, Future[Kept]] = {}
-        self._bytes = self._hits = self._misses = 0
+        self._kept: LRUCache[Hashable, Kept] = LRUCache(max_bytes, getsizeof=lambda kept: kept.nbytes)
+        self._get = cached(self._kept, key=lambda key, make: key, condition=Condition(), info=True)(_made)
 
     def get(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
         """What is kept under `key`, else `make()`, which is then kept. Callers must not write into it."""
-        with self._lock:
-            if key in self._kept:
-                self._hits += 1
-                self._kept.move_to_end(key)
-                return self._kept[key]
-            if pending := self._pending.get(key):
-                self._hits += 1
-            else:
-                self._misses += 1
-                ours = self._pending[key] = Future[Kept]()
-        if pending:
-            return pending.result()
-        try:
-            ours.set_result(make())
-        except BaseException as error:
-            ours.set_exception(error)
-        with self._lock:
-            del self._pending[key]
-            if not ours.exception() and ours.result().nbytes <= self._max_bytes:
-                self._kept[key] = ours.result()
-                self._bytes += ours.result().nbytes
-                while self._bytes > self._max_bytes:
-                    self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return ours.result()
+        found: Kept = self._get(key, make)
+        return found
 
     def figures(self) -> CacheFigures:
-        with self._lock:
-            return CacheFigures(self._hits, self._misses, len(self._kept), self._bytes)
+        hits, misses, _, size = self._get.cache_info()
+        return CacheFigures(hits, misses, len(self._kept), int(size))
+
+
+def _made(key: Hashable, make: Callable[[], Kept]) -> Kept:
+    return make()
 
 
 def content_hash(picture: Picture) -> str:

@@ -28,7 +28,7 @@ def chosen_painter(
 
     Without names they are the project's; without a project, or where it has trained nothing yet, those that come with
     the package. Without `alpha` it is the network that the project exports, see also `named_networks`. Graphs paint
-    where nothing is refined, there is no GPU, and the project's or the one named network `have_graphs`.
+    where nothing is refined, there is no GPU, and the networks (the project's, or the only named one) `have_graphs`.
 
     Raises:
         UserError: as `checked_fidelity`, or a folder or address holds no network.

@@ -13,15 +13,15 @@ from quantart.images.arrays import Picture
 Array = NDArray[np.float32]
 
 STILL, MOVED = 4.0, 8.0
-"""Levels of 255. What differs by less from what was painted is the camera's noise; by more, another thing."""
-PATCH = 4  # pixels a side, at most: noise is less in a patch's mean, and what moves is still seen
+"""In levels of 255. A difference below the first is the camera's noise; above the second, something has moved."""
+PATCH = 4  # pixels a side, at most: its mean has less noise than a pixel, and still shows what moves
 
 
 class Hold:
     """Keeps a code's latents until its part of the picture changes.
 
-    A network paints two pictures that differ by noise alone with other codes here and there, and one whose transfer
-    looks at the whole picture does so everywhere when something moves somewhere.
+    Otherwise noise alone changes some of a picture's codes. A network whose transfer looks at the whole picture would
+    change them everywhere as soon as something moves anywhere.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Hold:
         return self._held if isinstance(latents, np.ndarray) else latents.new_tensor(self._held)
 
     def save(self, file: Path) -> None:
-        """For `restore`, in another process, where the video goes on."""
+        """For `restore` in the process that goes on with the video."""
         if self._seen is not None and self._held is not None:
             np.savez(file, seen=self._seen, held=self._held)
 
@@ -54,7 +54,7 @@ class Hold:
 
 
 def _means(values: Array, side: int) -> Array:
-    """Of squares of `(h, w, c)`."""
+    """Of each square of `side` × `side` values of `(h, w, c)`."""
     height, width, channels = values.shape
     return values.reshape(height // side, side, width // side, side, channels).mean((1, 3))
 

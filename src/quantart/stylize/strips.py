@@ -67,21 +67,17 @@ def is_large(x: Tensor, channels: int, scale: float = 1.0) -> bool:
 
 class _FrugalEntry(ChannelsLastConv):
     def forward(self, x: Tensor) -> Tensor:
-        if is_large(x, self.out_channels):
-            return in_strips(super().forward, x, self.out_channels)
-        return super().forward(x)
+        return _whole_or_in_strips(super().forward, x, self.out_channels)
 
 
 class _FrugalDownsample(Downsample):
     def forward(self, x: Tensor) -> Tensor:
-        channels = self.conv.out_channels
-        return in_strips(super().forward, x, channels, 0.5) if is_large(x, channels) else super().forward(x)
+        return _whole_or_in_strips(super().forward, x, self.conv.out_channels, 0.5)
 
 
 class _FrugalUpsample(Upsample):
     def forward(self, x: Tensor) -> Tensor:
-        channels = self.conv.out_channels
-        return in_strips(super().forward, x, channels, 2.0) if is_large(x, channels, 2.0) else super().forward(x)
+        return _whole_or_in_strips(super().forward, x, self.conv.out_channels, 2.0)
 
 
 class _FrugalResnetBlock(ResnetBlock):
@@ -164,6 +160,10 @@ _FRUGAL: dict[type[nn.Module], type[nn.Module]] = {
     ResnetBlock: _FrugalResnetBlock,
     Upsample: _FrugalUpsample,
 }
+
+
+def _whole_or_in_strips(layer: Layer, x: Tensor, channels: int, scale: float = 1.0) -> Tensor:
+    return in_strips(layer, x, channels, scale) if is_large(x, channels, scale) else layer(x)
 
 
 def in_strips(

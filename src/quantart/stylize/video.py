@@ -45,7 +45,7 @@ def stylize_clip(clip: Clip, painter: Painter[Any, Any], fidelity: Fidelity, *, 
         with named(clip.video):
             painted = painter.paint(picture, style, fidelity, size, hold=hold)
         height, width = painted.shape[:2]
-        return painted[: height // 2 * 2, : width // 2 * 2]  # what videos can have
+        return painted[: height // 2 * 2, : width // 2 * 2]  # a video's sides must be even
 
     folder = clip.output.with_name(f".{clip.output.name}.partial")
     again = "make room, then run the command again: it goes on"
@@ -66,7 +66,7 @@ def _parts(folder: Path, video: Video, paint: Paint) -> list[Path]:
     pictures = frames(video, MAX_PIXELS)
     if (first := next(pictures, None)) is None:
         raise ImageError(f"{video.file}: holds no pictures")
-    # the first picture, painted, says which networks, painting and settings these are
+    # the first painted picture stands for the networks, the painting and the settings
     source = f"{video} {video.file.stat().st_mtime_ns} {content_hash(paint(first.picture, None))}".encode()
     if not (folder / SOURCE).is_file() or (folder / SOURCE).read_bytes() != source:
         for old in folder.glob("[0-9]*"):

@@ -110,7 +110,7 @@ class Courier(threading.Thread):
 def sampled_system(seconds: float, report: Callable[[Mapping[str, float]], None]) -> Iterator[None]:
     """Call `report` with `system/…` values, MLflow's measures of the machine's load, every `seconds`, from a thread.
 
-    MLflow's own loop is not used: it asks the tracking server before each sample, and ends for good without an answer.
+    MLflow's own loop is not used: it asks the tracking server before each sample, and stops for good without an answer.
     """
     ended = threading.Event()
 

@@ -28,7 +28,7 @@ LOCAL_ID = "local_id"
 SHORT_ID = 8  # characters of an id that are shown
 _SHORTEST_PREFIX, _WHOLE = 4, 32
 _ID = re.compile(rf"[0-9a-f]{{{_SHORTEST_PREFIX},{_WHOLE}}}")
-_MOST, _SHOWN = 200, 8  # runs that are looked at, and named in a message, where one is wanted
+_MOST, _SHOWN = 1000, 8  # runs that are looked at, and named in a message, where one is wanted
 _ALL = 1_000_000
 
 
@@ -43,25 +43,25 @@ def find_run(text: str) -> Run:
             the store yet.
     """
     text = resolve(text.strip())
-    found = _named(text)
+    named = _named(text)
+    found = [run for run in named if not is_deleted(run)]
     if len(found) == 1:
         return found[0]
     if found:
         shown = ", ".join([*map(run_in_words, found[:_SHOWN]), *(["…"] if len(found) > _SHOWN else [])])
         raise UserError(f"run {text}: names {len(found)} runs: {shown}", "give more characters of the id")
-    deleted = _named(text, ViewType.DELETED_ONLY)
-    raise deleted_run(deleted[0]) if deleted else missing_run(text)
+    raise deleted_run(named[0]) if named else missing_run(text)
 
 
-def _named(text: str, kind: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+def _named(text: str) -> list[Run]:
+    """Deleted ones too."""
     candidates: list[Run] = []
     if _ID.fullmatch(text):
-        whole = run_if_there(text) if len(text) == _WHOLE else None
-        if whole and is_deleted(whole) == (kind == ViewType.DELETED_ONLY):
+        if len(text) == _WHOLE and (whole := run_if_there(text)):
             return [whole]
-        candidates = _search(f"attributes.run_id LIKE '{text}%'", _MOST, kind=kind)
+        candidates = _search(f"attributes.run_id LIKE '{text}%'", _MOST, kind=ViewType.ALL)
     for pattern in (_pattern(text), f"{_pattern(text)}@%"):
-        named = _search(f"attributes.run_name LIKE '{pattern}'", _MOST, kind=kind)
+        named = _search(f"attributes.run_name LIKE '{pattern}'", _MOST, kind=ViewType.ALL)
         candidates += [run for run in named if text in (run.info.run_name, run.info.run_name.partition("@")[0])]
     return list({run.info.run_id: run for run in candidates}.values())
 

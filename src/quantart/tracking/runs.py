@@ -118,7 +118,7 @@ def stands_in(project: Path) -> Iterator[None]:
         try:
             yield
         except (UserError, StoppedBySignal):
-            raise  # the tracking process comes to the same, or notices that this one is gone
+            raise  # the tracking process stops for the same reason, or notices that this one is gone
         except BaseException:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher stops the others when one has died
             with suppress(UserError):
