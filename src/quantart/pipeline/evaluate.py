@@ -37,7 +37,7 @@ from quantart.reporting.run_metrics import EVALUATION, count_name, digest_name, 
 from quantart.tracking.find import latest_points, logged_files
 from quantart.tracking.lineage import DataUsed, parameters_of
 from quantart.tracking.store import configure
-from quantart.tracking.writer import HAS_IMAGES, TrackedRun, table_tag, write_table
+from quantart.tracking.writer import HAS_IMAGES, TrackedRun, table_tag, table_text
 from quantart.training.machines import check_shared
 from quantart.vocabulary.methods import ADAIN, COPIED_CONTENT, COPIED_STYLE, MODEL
 from quantart.vocabulary.names import DOMAINS, Domain
@@ -248,7 +248,7 @@ def _log_evaluation(run: TrackedRun, result: Result, about: About, prefix: str, 
         write_record(Path(folder), record)
         if sweep:
             sweep.write(Path(folder))
-        write_table(evaluation.table, Path(folder, _PAGES_TABLE))
+        Path(folder, _PAGES_TABLE).write_text(table_text(evaluation.table), encoding="utf8")
         run.artifact(Path(folder), prefix)
     run.images({f"{prefix}/{name}": picture for name, picture in result.images.items()}, step)
     run.datasets(datasets)

@@ -45,7 +45,9 @@ def make_task(
     if start is not None and objective.loss.discriminator is not None:
         _continue_discriminator(objective.loss.discriminator, start / DISCRIMINATOR, accelerator)
     judge = objective.loss.perceptual or LPIPS(params.stage1.loss.perceptual_network).to(accelerator.device)
-    batch = make_batches(train, params, domain, accelerator)
+    batch = PictureBatches(
+        train, batch_size=training.batch_size, crop=training.crop, seed=params.seed, accelerator=accelerator
+    )
     pictures = list(val.values())
     return TrainingTask(
         name=f"stage 1, {domain}",
@@ -119,16 +121,6 @@ def make_objective(model: ExperimentStage1, params: Params, domain: Stage1Domain
         codebook=codebook,
         reference_order=discriminator.reference_order,
         learning_rate_factor=discriminator.learning_rate_factor,
-    )
-
-
-def make_batches(
-    pictures: Mapping[Domain, PackedPictures], params: Params, domain: Stage1Domain, accelerator: Accelerator
-) -> PictureBatches:
-    """The batches of `pictures` that `domain` is trained on."""
-    training = params.stage1.training(domain)
-    return PictureBatches(
-        pictures, batch_size=training.batch_size, crop=training.crop, seed=params.seed, accelerator=accelerator
     )
 
 

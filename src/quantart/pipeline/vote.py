@@ -78,8 +78,9 @@ def run(
             questions = _questions(data.transfer_task(side), painters, Path(folder))
         serve_votes(Booth(questions, votes), host, port, browser=browser)
     log.info("%d votes in %s; `quantart compare` counts those that are logged to its runs", len(votes.cast), votes.file)
-    for run_id in runs:
-        _log_votes(run_id, votes)
+    for run_id in runs:  # all votes on pictures that the run, or its VQGANs, painted, as a table of the run
+        if own := [vote for vote in votes.cast if any(name.endswith(run_id) for name in vote.sides)]:
+            TrackedRun(run_id).table(pd.DataFrame(own), VOTES)
 
 
 @torch.inference_mode()
@@ -124,10 +125,3 @@ def _by_codes(
     paintings: Tensor,
 ) -> Tensor:
     return method(model, model.content_latents(photographs), model.style_latents(paintings)).pictures
-
-
-def _log_votes(run_id: str, votes: Votes) -> None:
-    """All votes on pictures that the run, or its VQGANs, painted, as a table of the run."""
-    own = [vote for vote in votes.cast if any(name.endswith(run_id) for name in vote.sides)]
-    if own:
-        TrackedRun(run_id).table(pd.DataFrame(own), VOTES)

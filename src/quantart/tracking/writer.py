@@ -7,7 +7,7 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -80,11 +80,8 @@ class TrackedRun:
 
         MLflow's own `log_table` adds rows to those that are there.
         """
-        name = PurePosixPath(file)
-        with TemporaryDirectory() as folder:
-            write_table(table, Path(folder, name.name))
-            self.artifact(Path(folder), str(name.parent))
         with named_errors(self.run_id):
+            self._client.log_text(self.run_id, table_text(table), file)
             known = self._client.get_run(self.run_id).data.tags
         self.set_tags(table_tag(file, known))
 
@@ -138,9 +135,9 @@ def write_picture(folder: Path, key: str, array: np.ndarray, step: int) -> None:
     picture.save(folder / f"{name}+compressed.webp")
 
 
-def write_table(table: pd.DataFrame, file: Path) -> None:
-    """Write a table in the form that MLflow's page shows."""
-    table.to_json(file, orient="split", index=False)
+def table_text(table: pd.DataFrame) -> str:
+    """A table as MLflow's page shows those among a run's artifacts."""
+    return str(table.to_json(orient="split", index=False))
 
 
 def table_tag(file: str, known: Mapping[str, str]) -> dict[str, str]:

@@ -61,7 +61,7 @@ def join() -> None:
 
 
 def agree(folder: Path, parts: Mapping[str, Any], step: int) -> None:
-    """Raise UserError in all processes where one would compute something else than the first, or resume at a later step.
+    """Raise UserError in all processes where one would compute something else than the first, or resume later than it.
 
     Args:
         folder: this process's project, for the message.
