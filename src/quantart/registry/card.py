@@ -50,8 +50,8 @@ open("out.png", "wb").write(base64.b64decode(answer["image"][0]))
 ```
 
 Over HTTP the pictures are base64 text. `alpha` and `beta` are in 0…1; `size` is the long side in pixels, by default \
-the content picture's own, at most {size}. `refine` is the number of steps, 0 by default, that improve each \
-picture, starting from the network's answer. A step takes about as long as that answer; `refined` says how many were \
+the content picture's own, at most {size}. `refine` is a number of steps, 0 by default, in which each picture is \
+improved, starting from the network's answer. A step takes about as long as that answer; `refined` says how many were \
 made.
 """
 
