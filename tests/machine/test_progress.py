@@ -33,6 +33,17 @@ def test_a_log_gets_a_line_for_each_tenth_and_the_items_pass_through(capsys: pyt
 
 
 @pytest.mark.usefixtures("_log")
+def test_a_notebook_that_forces_colours_gets_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert list(progress("ab", 2, "encode")) == ["a", "b"]
+    with TrainingBar("stage 2", first=0, total=2) as bar:
+        bar.show(1, VALUES)
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == ["encode", "encode", "stage 2"]
+
+
+@pytest.mark.usefixtures("_log")
 def test_few_items_get_a_line_each_and_no_items_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(progress([], 0, "encode")) == []
     assert list(progress("ab", 2, "encode")) == ["a", "b"]

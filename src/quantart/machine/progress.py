@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Generator, Iterable, Mapping
@@ -17,7 +18,7 @@ Item = TypeVar("Item")
 def progress(items: Iterable[Item], total: int, title: str) -> Generator[Item, None, None]:
     """Yield `items` under a bar on standard error, or with a line for each tenth where that is no terminal."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not can_move(console):
         for count, item in enumerate(items, start=1):
             yield item
             if count * 10 // total > (count - 1) * 10 // total:
@@ -26,6 +27,11 @@ def progress(items: Iterable[Item], total: int, title: str) -> Generator[Item, N
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as bar:
         yield from bar.track(items, total=total, description=title)
+
+
+def can_move(console: Console) -> bool:
+    """Whether bars can move there: not where FORCE_COLOR alone says so, as notebooks and build servers do."""
+    return console.is_terminal and (sys.stderr.isatty() or os.environ.get("TTY_COMPATIBLE") == "1")
 
 
 class _RateColumn(ProgressColumn):
@@ -44,7 +50,7 @@ class TrainingBar:
         self._total = total
         self._began = time.perf_counter()
         console = Console(stderr=True)
-        self._lines = enabled and not console.is_terminal
+        self._lines = enabled and not can_move(console)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -52,7 +58,7 @@ class TrainingBar:
             TextColumn("{task.fields[values]}"),
             TimeRemainingColumn(),
             console=console,
-            disable=not (enabled and console.is_terminal),
+            disable=not (enabled and can_move(console)),
         )
         self._task = self._bar.add_task(name, total=total, completed=first, values="")
 
