@@ -88,7 +88,7 @@ def train_stage2(
 
 @app.command(rich_help_panel=PIPELINE)
 def encode(domain: OneDomain) -> None:
-    """Run the frozen encoder once over a domain and store its codes.
+    """Run the frozen encoder once over a domain and store its codes. If it was stopped, it goes on where it was.
 
     Example: quantart encode --domain style
     """

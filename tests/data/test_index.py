@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from quantart.data import index
-from quantart.data.index import SHARD, SHARD_FILE, SHARD_SCHEMA, read_files, read_index, write_index
+from quantart.data.arrow_files import SHARD, SHARD_FILE
+from quantart.data.index import SHARD_SCHEMA, read_files, read_index, write_index
 from quantart.data.pictures import PackedPictures
 from quantart.errors import UserError
 from quantart.vocabulary.names import SPLITS, Split

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +18,15 @@ import torch
 import yaml
 from torch import Tensor
 
+from quantart.data import codes as data_codes
+from quantart.data import encoding as data_encoding
 from quantart.data.codes import StoredCodes
 from quantart.data.pairs import name_number
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
 from quantart.errors import UserError
 from quantart.images.arrays import pixels_to_float
+from quantart.machine.claim import claimed
 from quantart.models.stage_1 import ExperimentStage1
 from quantart.models.stage_2 import ExperimentStage2
 from quantart.pipeline import encode
@@ -72,7 +81,7 @@ def model(project: Project) -> ExperimentStage1:
 
 @pytest.fixture
 def stored(project: Project) -> StoredCodes:
-    return StoredCodes(project.codes("style"), "train")
+    return StoredCodes(project.codes("style"))
 
 
 def test_stored_codes_equal_codes_encoded_on_the_fly_bit_for_bit(
@@ -83,7 +92,7 @@ def test_stored_codes_equal_codes_encoded_on_the_fly_bit_for_bit(
         quantized, latents = model.encode(centred(project)), model.latents(centred(project))
     assert len(quantized.indices.unique()) > 32
     assert torch.equal(stored.codes(rows), quantized.indices)
-    assert torch.equal(stored.latents(rows), latents.bfloat16().float())
+    assert torch.equal(stored.latents(rows), latents.half().float())
 
 
 def test_looked_up_they_are_what_the_transfer_would_have_been_given(
@@ -132,15 +141,15 @@ def test_the_objective_painting_has_nothing_to_encode_which_is_said(
     index = json.loads((other.codes("style") / "index.json").read_text())
     assert (index["copies"], index["pictures"]["train"]) == (0, pictures(project).digest)
     with pytest.raises(UserError) as error:
-        StoredCodes(other.codes("style"), "train")
+        StoredCodes(other.codes("style"))
     assert "quantart encode" in (error.value.remedy or "")
 
 
 def test_again_gives_the_same_files(project: Project) -> None:
     folder = project.codes("style")
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = contents(folder)
     encode.run(project, "style")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert contents(folder) == before
 
 
 def test_the_size_of_the_batches_does_not_move_rows(project: Project, stored: StoredCodes, tmp_path: Path) -> None:
@@ -150,8 +159,135 @@ def test_the_size_of_the_batches_does_not_move_rows(project: Project, stored: St
     (other.root / "params.yaml").write_text(yaml.safe_dump(params))
     encode.run(other, "style")
     rows = np.arange(len(stored))
-    same = StoredCodes(other.codes("style"), "train").codes(rows) == stored.codes(rows)
+    same = StoredCodes(other.codes("style")).codes(rows) == stored.codes(rows)
     assert same.double().mean() > 0.99  # convolutions of other batches may round near-ties otherwise
+
+
+def test_pictures_of_several_shards_have_the_rows_that_one_would_have(
+    project: Project, stored: StoredCodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Project(shutil.copytree(project.root, tmp_path / "other"))
+    rows = np.arange(len(stored))
+    codes, latents = stored.codes(rows), stored.latents(rows)
+    for module in (data_codes, data_encoding):
+        monkeypatch.setattr(module, "SHARD", 3)
+    encode.run(other, "style")
+    split = StoredCodes(other.codes("style"))
+    assert len(list(other.codes("style").glob("shard-*"))) == COPIES * -(-stored.pictures // 3) > COPIES
+    assert (split.codes(rows) == codes).double().mean() > 0.99  # as above
+    torch.testing.assert_close(split.latents(rows), latents, rtol=1e-2, atol=1e-2)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def command(project: Project) -> subprocess.Popen[str]:
+    path = os.pathsep.join(map(str, [ROOT / "src", ROOT / "cli"]))
+    return subprocess.Popen(
+        [sys.executable, "-m", "quantart_cli", "encode", "--domain", "style"],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_and_gives_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    other = Project(shutil.copytree(project.root, tmp_path / "other"))
+    change(other, encode={"copies": 40, "batch_size": 1})
+    codes = other.codes("style")
+    shutil.rmtree(codes)
+    first = command(other)
+    assert first.stderr is not None
+    while not (line := first.stderr.readline()).startswith("encode style: 4 of 40"):
+        assert line
+    first.kill()
+    assert first.wait(60) == -signal.SIGKILL
+    assert not codes.exists()
+    made = {path.name: path.stat().st_ino for path in codes.parent.glob(".style.partial/*/shard-*.arrow")}
+    assert 4 <= len(made) < 40
+
+    _, said = command(other).communicate(timeout=300)
+    assert f"goes on where it was stopped; {len(made)} shards" in said
+    assert [path.name for path in codes.parent.iterdir()] == ["style"]
+    assert {name: (codes / name).stat().st_ino for name in made} == made
+    resumed = contents(codes)
+    assert len(resumed) == 40 + 1
+    assert command(other).wait(300) == 0
+    assert contents(codes) == resumed
+
+
+def change(project: Project, **sections: dict[str, Any]) -> None:
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    for section, values in sections.items():
+        params[section] |= values
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def other_seed(project: Project) -> None:
+    params = yaml.safe_load((project.root / "params.yaml").read_text())
+    (project.root / "params.yaml").write_text(yaml.safe_dump(params | {"seed": 7}))
+
+
+def other_network(project: Project) -> None:
+    model = ExperimentStage1.from_pretrained(project.stage1_model("style"))
+    with torch.no_grad():
+        model.quantize.embedding.weight.mul_(0.5)
+    shutil.rmtree(project.stage1_model("style"))
+    model.save_pretrained(project.stage1_model("style"))
+
+
+def other_pictures(project: Project) -> None:
+    prepare_domain(project.source("style"), project.prepared("style"), project.params().data, domain="style")
+
+
+def nothing(project: Project) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("changed", "taken_over"), [(nothing, 1), (other_seed, 0), (other_network, 0), (other_pictures, 0)]
+)
+def test_what_was_written_is_taken_over_only_if_it_would_be_the_same(
+    changed: Callable[[Project], None],
+    taken_over: int,
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = Project(shutil.copytree(project.root, tmp_path / "other"))
+    write, made = data_encoding.write_codes, []
+
+    def interrupted(folder: Path, number: int, *rest: Any) -> None:
+        if number:
+            raise KeyboardInterrupt
+        write(folder, number, *rest)
+        made.append((folder / "shard-00000.arrow").stat().st_ino)
+        (folder / ".shard-1-elsewhere-7").write_bytes(b"half of it")
+        (folder / "shard-00002.arrow").write_bytes(b"ARROW1")  # as a broken disk leaves it
+
+    monkeypatch.setattr(data_encoding, "write_codes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        encode.run(other, "style")
+    assert contents(other.codes("style")) == contents(project.codes("style"))  # the earlier codes are there still
+    monkeypatch.setattr(data_encoding, "write_codes", write)
+    changed(other)
+    encode.run(other, "style")
+    assert len({(other.codes("style") / "shard-00000.arrow").stat().st_ino} & set(made)) == taken_over
+    assert sorted(contents(other.codes("style"))) == sorted(contents(project.codes("style")))
+    assert (contents(other.codes("style")) == contents(project.codes("style"))) is (
+        changed in (nothing, other_pictures)
+    )
+    assert [path.name for path in other.codes("style").parent.iterdir()] == ["style"]
+
+
+def test_two_commands_at_once_are_refused(project: Project) -> None:
+    folder = project.codes("style")
+    before = contents(folder)
+    with claimed(folder.with_name(".style.encoding")), pytest.raises(UserError, match="another command encodes"):
+        encode.run(project, "style")
+    assert contents(folder) == before
 
 
 def test_without_a_model_or_pictures_it_is_a_sentence(project: Project) -> None:
@@ -165,7 +301,7 @@ def test_paired_a_picture_is_cropped_by_its_name_alone(project: Project, tmp_pat
     params["data"]["paired"] = True
     (other.root / "params.yaml").write_text(yaml.safe_dump(params))
     encode.run(other, "style")
-    source, whole = pictures(other), StoredCodes(other.codes("style"), "train")
+    source, whole = pictures(other), StoredCodes(other.codes("style"))
     model = ExperimentStage1.from_pretrained(other.stage1_model("style"))
     assert whole.index["paired"] is True
     for place, file in enumerate(source.files):

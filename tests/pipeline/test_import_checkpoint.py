@@ -348,7 +348,7 @@ def test_two_vqgans_take_the_place_of_all_of_stage_1(project: Project, tmp_path:
     for domain in DOMAINS:
         stage1.run(project, domain)
         encode.run(project, domain)
-        assert len(StoredCodes(project.codes(domain), "train"))
+        assert len(StoredCodes(project.codes(domain)))
     for seed, stage in {1: "stage1_base", 2: "stage1_style"}.items():
         taken = ExperimentStage1.from_pretrained(project.root / "models" / stage).state_dict()
         assert torch.equal(taken["quantize.embedding.weight"], vqgan(seed).quantize.embedding.weight)

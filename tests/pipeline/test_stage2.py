@@ -82,7 +82,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def codes(project: Project) -> dict[Any, StoredCodes]:
-    return {domain: StoredCodes(project.codes(domain), "train") for domain in DOMAINS}
+    return {domain: StoredCodes(project.codes(domain)) for domain in DOMAINS}
 
 
 def split(project: Project, name: Any) -> dict[Any, PackedPictures]:
@@ -231,8 +231,8 @@ def test_codes_that_were_not_made_for_these_pairs_are_a_sentence(project, tmp_pa
     index = json.loads((tmp_path / "style" / "index.json").read_text())
     (tmp_path / "style" / "index.json").write_text(json.dumps(index | changed))
     codes = {
-        "content": StoredCodes(project.codes("content"), "train"),
-        "style": StoredCodes(tmp_path / "style", "train"),
+        "content": StoredCodes(project.codes("content")),
+        "style": StoredCodes(tmp_path / "style"),
     }
     with pytest.raises(UserError) as error:
         check_codes(codes, split(project, "train"), paired=True)

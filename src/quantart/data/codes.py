@@ -1,33 +1,33 @@
-"""Stored codes: the frozen encoders' output for each picture, written once, read by stage 2 in random order.
+"""Stored codes: the frozen encoders' output for each training picture, written once, read by stage 2 in random order.
 
-For a split (the pipeline stores `train`) a folder holds
+A folder holds
 
-- `<split>_codes.npy`: uint16 `(n, h, w)`, indices into the codebook (uint32 above 65,536 codes);
-- `<split>_latents.npy`: the latents before quantisation, bfloat16 stored as uint16 `(n, c, h, w)`;
+- `shard-00000.arrow`, …: a row for each of `SHARD` pictures, with `codes`, indices into the codebook, uint16 `(h, w)`
+  (uint32 above 65,536 codes), and `latents`, those before quantisation, float16 `(c, h, w)`;
+- `index.json`: the digest of the pictures, the number of copies, and the size of each shard.
 
-and `index.json`: the digest of the pictures and the number of copies. Both arrays are memory-mapped. Training pictures
-have a row for each copy: first copy 0 of every picture (centred), then copy 1 (a random crop, perhaps flipped), ….
+Pictures have a row for each copy: first copy 0 of every picture (centred), then copy 1 (a random crop, perhaps
+flipped), …. A shard is of one copy.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
-from accelerate import PartialState
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quantart.data.arrow_files import SHARD, Shards, shard_sizes, write_shard_file
 from quantart.errors import UserError
-from quantart.machine.whole import fresh_folder, fresh_place, put_in_place
 
-CODES = "{split}_codes.npy"
-LATENTS = "{split}_latents.npy"
+INDEX_FILE = "index.json"
+ENCODE = "run `quantart encode`"
+_LARGEST = torch.finfo(torch.float16).max
 
 
 def code_dtype(n_embed: int) -> type[np.unsignedinteger[Any]]:
@@ -35,67 +35,52 @@ def code_dtype(n_embed: int) -> type[np.unsignedinteger[Any]]:
     return np.uint16 if n_embed <= 2**16 else np.uint32
 
 
-class CodeWriter:
-    """Writes a folder of codes, which takes its place only when all is written.
+def shards_of(pictures: int) -> int:
+    """The number of shards of each copy."""
+    return -(-pictures // SHARD)
 
-    Of several processes each has a writer of its own and writes its slice of the rows into the same files.
+
+def write_codes(folder: Path, number: int, codes: Tensor, latents: Tensor, n_embed: int) -> None:
+    """Write the shard `number`: codes `(n, h, w)` below `n_embed`, and latents `(n, c, h, w)`.
+
+    UserError where a latent is too large for float16, or not a number.
     """
+    halves = latents.half()
+    if not halves.isfinite().all():
+        fault = f"latents up to {latents.abs().max():.3g}; float16, in which they are stored, ends at {_LARGEST:,.0f}"
+        raise UserError(fault, "train the network of stage 1 again: its latents should be some units large")
+    arrays = {"codes": codes.cpu().numpy().astype(code_dtype(n_embed)), "latents": halves.cpu().contiguous().numpy()}
+    columns = [pa.FixedShapeTensorArray.from_numpy_ndarray(array) for array in arrays.values()]
+    batch = pa.RecordBatch.from_arrays(columns, names=list(arrays))
+    write_shard_file(folder, number, batch.schema, [batch])
 
-    def __init__(self, folder: Path, n_embed: int) -> None:
-        self._folder = folder
-        self._dtype = code_dtype(n_embed)
-        self._state = PartialState()
-        if self._state.is_main_process:
-            fresh_folder(folder)
 
-    def write(self, split: str, rows: int, batches: Iterator[tuple[Tensor, Tensor]], first: int = 0) -> None:
-        """Write this process's slice of `rows` rows, from row `first` on, in batches as `encoded` yields them."""
-        files: list[np.ndarray] = []
-        for codes, latents in batches:
-            if not files:
-                files = self._open(split, (rows, *codes.shape[1:]), (rows, *latents.shape[1:]))
-            end = first + len(codes)
-            files[0][first:end] = codes.cpu().numpy()
-            files[1][first:end] = latents.to(torch.bfloat16).cpu().contiguous().view(torch.uint16).numpy()
-            first = end
-        if not files:
-            self._state.wait_for_everyone()  # as the processes that have rows do
-
-    def finish(self, index: dict[str, Any]) -> None:
-        """Move the folder to its place once all processes have written."""
-        self._state.wait_for_everyone()
-        if self._state.is_main_process:
-            text = json.dumps(index, indent=2) + "\n"
-            (fresh_place(self._folder) / "index.json").write_text(text, encoding="utf8")
-            put_in_place(self._folder)
-        self._state.wait_for_everyone()
-
-    def _open(self, split: str, codes: tuple[int, ...], latents: tuple[int, ...]) -> list[np.ndarray]:
-        """The files of codes and latents; the first process makes them, all write into them."""
-        files = [fresh_place(self._folder) / name.format(split=split) for name in (CODES, LATENTS)]
-        if self._state.is_main_process:
-            dtypes: tuple[type[np.generic], ...] = (self._dtype, np.uint16)
-            for file, dtype, shape in zip(files, dtypes, (codes, latents), strict=True):
-                open_memmap(file, mode="w+", dtype=dtype, shape=shape)
-        self._state.wait_for_everyone()
-        return [open_memmap(file, mode="r+") for file in files]
+def write_index(folder: Path, about: dict[str, Any], rows: int) -> None:
+    """Write the index of the shards in the folder, which hold `rows` rows."""
+    index = about | {"rows": rows, "shards": shard_sizes(folder)}
+    (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf8")
 
 
 class StoredCodes:
-    """Reads one split of a folder of codes; UserError where it holds none."""
+    """Reads a folder of codes; UserError where it holds none, or lacks a part of a shard.
 
-    def __init__(self, folder: Path, split: str) -> None:
+    Attributes:
+        index: the `about` that `write_index` was given.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf8"))
-            self._codes = np.load(folder / CODES.format(split=split), mmap_mode="r", allow_pickle=False)
-            self._latents = np.load(folder / LATENTS.format(split=split), mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            fault = f"{folder}: no stored codes of split {split!r} ({error})"
-            raise UserError(fault, "run `quantart encode`") from None
+            self.index: dict[str, Any] = json.loads((folder / INDEX_FILE).read_text(encoding="utf8"))
+            self._rows, sizes = self.index.pop("rows"), self.index.pop("shards")
+        except (OSError, ValueError, KeyError):
+            raise UserError(f"{folder}: no stored codes, or an older QuantArt's", ENCODE) from None
+        if not self._rows:
+            raise UserError(f"{folder}: made for the objective painting, which stores no codes", ENCODE)
+        self._shards = Shards(folder, sizes, ENCODE)
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return int(self._rows)
 
     @property
     def pictures(self) -> int:
@@ -113,22 +98,32 @@ class StoredCodes:
 
     def check_crop(self, crop: int) -> None:
         """Raise UserError where crops of `crop` × `crop` codes don't fit into the stored ones; ask before cutting."""
-        height, width = self._codes.shape[-2:]
+        height, width = self._array(0, "codes").shape[-2:]
         if crop > min(height, width):
             fault = f"{self.folder}: {height} × {width} codes per picture are too few for crops of {crop}"
             raise UserError(f"{fault} (stage2.train.crop)", "run `quantart encode` again")
 
     def codes(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
         """Codes of `rows`: int64 `(b, h, w)`, or `(b, crop, crop)` cut at the places `draws`, `(b, 2)` in [0, 1)."""
-        return torch.from_numpy(_cut(self._codes, rows, crop, draws).astype(np.int64))
+        return torch.from_numpy(self._cut("codes", rows, crop, draws).astype(np.int64))
 
     def latents(self, rows: np.ndarray, crop: int | None = None, draws: np.ndarray | None = None) -> Tensor:
         """Latents of `rows`, likewise: float32 `(b, c, h, w)` or `(b, c, crop, crop)`."""
-        return torch.from_numpy(_cut(self._latents, rows, crop, draws)).view(torch.bfloat16).float()
+        return torch.from_numpy(self._cut("latents", rows, crop, draws)).float()
 
+    def _array(self, shard: int, column: str) -> NDArray[Any]:
+        """A column of a shard, mapped: `(n, h, w)` or `(n, c, h, w)`."""
+        tensors = self._shards[shard][column].chunk(0)
+        # not by to_numpy_ndarray, which imports pandas
+        return np.from_dlpack(tensors.storage.flatten()).reshape(len(tensors), *tensors.type.shape)
 
-def _cut(array: np.ndarray, rows: np.ndarray, crop: int | None, draws: np.ndarray | None) -> np.ndarray:
-    if crop is None or draws is None:
-        return np.asarray(array[rows])
-    corners = (draws * [side - crop + 1 for side in array.shape[-2:]]).astype(int)
-    return np.stack([array[row][..., y : y + crop, x : x + crop] for row, (y, x) in zip(rows, corners, strict=True)])
+    def _cut(self, column: str, rows: np.ndarray, crop: int | None, draws: np.ndarray | None) -> np.ndarray:
+        copies, pictures = np.divmod(rows, self.pictures)
+        shards, places = np.divmod(pictures, SHARD)
+        shards += copies * shards_of(self.pictures)
+        whole = [self._array(shard, column)[place] for shard, place in zip(shards.tolist(), places, strict=True)]
+        if crop is None or draws is None:
+            return np.stack(whole)
+        corners = (draws * [side - crop + 1 for side in whole[0].shape[-2:]]).astype(int)
+        cut = zip(whole, corners.tolist(), strict=True)
+        return np.stack([each[..., y : y + crop, x : x + crop] for each, (y, x) in cut])

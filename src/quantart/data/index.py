@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from quantart.data.arrow_files import SHARD, SHARD_FILE, Shards, read_table, shard_sizes
 from quantart.errors import UserError
 from quantart.vocabulary.names import SPLITS, Split
 
 INDEX_FILE = "index.arrow"
-SHARD_FILE = "shard-{:05}.arrow"
-SHARD = 128  # fixed, so that the bytes don't depend on who wrote them; a kill loses at most so many for each worker
 PREPARE_AGAIN = "run `quantart prepare` again"
 
 _PICTURE = [
@@ -37,7 +35,6 @@ SHARD_SCHEMA = pa.schema([*_PICTURE, pa.field("pixels", pa.large_binary()), pa.f
 _SPLIT_NAME = pa.dictionary(pa.int8(), pa.string())
 _INDEX_SCHEMA = pa.schema([*_PICTURE, ("split", _SPLIT_NAME), ("shard", pa.int32()), ("row", pa.int32())])
 _ABOUT = b"quantart"
-_ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
 _OLD_INDEX = "index.csv"
 _AT_ONCE = 2**16  # rows that are Python objects at a time
 
@@ -48,21 +45,12 @@ class SplitIndex(NamedTuple):
     rows: pa.RecordBatch
     short_side: int
     digest: str
-
-
-def read_table(path: Path) -> pa.Table:
-    """An Arrow file, memory-mapped; UserError where it is damaged."""
-    try:
-        # the mapping outlives the file, which is closed here: there may be more shards than a process may open files
-        with pa.memory_map(str(path)) as file:
-            return pa.ipc.open_file(file, options=_ONE_THREAD).read_all()
-    except (OSError, pa.ArrowException):
-        raise UserError(f"{path}: damaged", PREPARE_AGAIN) from None
+    shards: Shards
 
 
 def read_files(folder: Path, count: int) -> pa.Table:
     """All columns but the pixels, of all shards made from `count` source files."""
-    shards = (read_table(folder / SHARD_FILE.format(number)) for number in range(-(-count // SHARD)))
+    shards = (read_table(folder / SHARD_FILE.format(number), PREPARE_AGAIN) for number in range(-(-count // SHARD)))
     # taken, which copies them: a process can't map any number of files
     return pa.concat_tables(
         shard.drop_columns(["pixels"]).take(np.arange(len(shard))) for shard in shards
@@ -82,7 +70,7 @@ def write_index(folder: Path, files: pa.Table, places: Mapping[Split, Sequence[i
         "splits": {
             split: _about(rows.slice(start, size)) for split, start, size in zip(SPLITS, starts, sizes, strict=False)
         },
-        "shards": _sizes(folder),
+        "shards": shard_sizes(folder),
     }
     table = table.replace_schema_metadata({_ABOUT: json.dumps(about, sort_keys=True)}).combine_chunks()
     with pa.ipc.new_file(str(folder / INDEX_FILE), table.schema) as writer:
@@ -106,21 +94,12 @@ def read_index(folder: Path, split: Split) -> SplitIndex:
         if (folder / _OLD_INDEX).is_file():
             raise UserError(f"{folder}: prepared by an older QuantArt", PREPARE_AGAIN)
         raise UserError(f"{folder}: no prepared pictures here", "run `quantart prepare` first")
-    table = read_table(path)
+    table = read_table(path, PREPARE_AGAIN)
     if not table.schema.equals(_INDEX_SCHEMA) or _ABOUT not in (table.schema.metadata or {}) or not len(table):
         raise UserError(f"{path}: no index of prepared pictures", PREPARE_AGAIN)
     about: dict[str, Any] = json.loads(table.schema.metadata[_ABOUT])
-    found = _sizes(folder)
-    for name, expected in about["shards"].items():
-        if (actual := found.get(name, 0)) != expected:
-            raise UserError(f"{folder / name}: has {actual} bytes instead of {expected}", PREPARE_AGAIN)
     sizes = {name: each["pictures"] for name, each in about["splits"].items()}
     first = sum(sizes[name] for name in SPLITS[: SPLITS.index(split)])
     own = about["splits"][split]
-    return SplitIndex(table.to_batches()[0].slice(first, sizes[split]), own["short_side"], own["digest"])
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of each shard in the folder."""
-    with os.scandir(folder) as entries:
-        return {each.name: each.stat().st_size for each in entries if each.name.startswith("shard-")}
+    rows, shards = table.to_batches()[0].slice(first, sizes[split]), Shards(folder, about["shards"], PREPARE_AGAIN)
+    return SplitIndex(rows, own["short_side"], own["digest"], shards)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import platform
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,16 +16,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from quantart.data.arrow_files import SHARD, SHARD_FILE, sound_shards, write_shard_file
 from quantart.data.files import PictureFile
-from quantart.data.index import SHARD, SHARD_FILE, SHARD_SCHEMA, read_table
+from quantart.data.index import SHARD_SCHEMA
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, crop_to_aspect, resize, resize_short_side
 from quantart.images.decode import UNREAD, ImageError, TooLargeError, decode_image, read_file
 from quantart.imports import checksums
 
 AT_ONCE = 2**24  # bytes of pixels in a batch of a shard, which a worker has in memory: few, since each costs a reader
-
-_BESIDE = ".shard-"  # how the names of shards begin that are being written
 
 # a picture enlarged more than this shows the resampling's pattern rather than a photograph or a painting
 MAX_ENLARGEMENT = 4
@@ -137,16 +135,9 @@ def write_shards(
 
 def forget_unread(folder: Path) -> None:
     """Remove what `write_shards` is to write again: damaged shards, and files that could not be read."""
-    for half in folder.glob(f"{_BESIDE}*"):
-        half.unlink(missing_ok=True)
-    for shard in folder.glob("shard-*"):
-        try:
-            faults = read_table(shard)["rejected"].to_pylist()
-        except UserError:
+    for shard, table in sound_shards(folder):
+        if any(fault and fault.startswith(UNREAD) for fault in table["rejected"].to_pylist()):
             shard.unlink()
-        else:
-            if any(fault and fault.startswith(UNREAD) for fault in faults):
-                shard.unlink()
 
 
 def _end_with_parent() -> None:
@@ -162,19 +153,8 @@ def _wait_for_parent() -> None:
 
 def write_shard(number: int, files: Sequence[PictureFile], geometry: Geometry, folder: Path, threads: int = 1) -> int:
     """Write the shard `number`, made from `files`, into `folder`, unless it is there; the number of its files."""
-    path = folder / SHARD_FILE.format(number)
-    if not path.exists():
-        beside = folder / f"{_BESIDE}{number}-{platform.node()}-{os.getpid()}"  # nobody else's
-        try:
-            with beside.open("wb") as file:
-                with pa.ipc.new_file(file, SHARD_SCHEMA) as writer:
-                    for batch in _batches(files, geometry, threads):
-                        writer.write_batch(batch)
-                file.flush()
-                os.fsync(file.fileno())  # else a power cut may leave an empty file of this name
-            beside.rename(path)
-        finally:
-            beside.unlink(missing_ok=True)
+    if not (folder / SHARD_FILE.format(number)).exists():
+        write_shard_file(folder, number, SHARD_SCHEMA, _batches(files, geometry, threads))
     return len(files)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from quantart.data.index import PREPARE_AGAIN, SHARD_FILE, read_index, read_table
+from quantart.data.index import PREPARE_AGAIN, read_index
 from quantart.errors import UserError
 from quantart.images.arrays import Picture, centre_crop
 from quantart.vocabulary.names import SPLITS, Split
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 Indices = Sequence[int] | NDArray[np.integer]
 
 REPORT_FILE = "report.json"
-_MAPPED = 2**12  # shards at a time; Linux lets a process map sixteen times as many files
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
@@ -63,14 +61,13 @@ class PackedPictures:
     def __init__(self, folder: Path, split: Split) -> None:
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-        rows, self.short_side, self.digest = read_index(folder, split)
+        rows, self.short_side, self.digest, self._shards = read_index(folder, split)
         self.files: Sequence[str] = _Text(rows["file"])
         self._sha256 = rows["sha256"]
         self.sha256: Sequence[str] = _Text(self._sha256)
         # not by to_numpy, which imports pandas
         self._places = [np.from_dlpack(rows[name]) for name in ("shard", "row", "height", "width")]
         self._folder = folder
-        self._shard = lru_cache(_MAPPED)(lambda shard: read_table(folder / SHARD_FILE.format(shard)))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -78,7 +75,7 @@ class PackedPictures:
     def picture(self, index: int) -> Picture:
         """One whole picture, uint8 `(h, w, 3)`: a read-only view of the file."""
         number, row, height, width = (int(column[index]) for column in self._places)
-        shard = self._shard(number)
+        shard = self._shards[number]
         if row >= len(shard) or shard["sha256"][row] != self._sha256[index]:
             fault = f"{self._folder}: was prepared again, with other pictures, while this process read it"
             raise UserError(fault, "start it again")

@@ -28,7 +28,7 @@ def run(project: Project, variant: Variant) -> None:
     pairs = read_pairs(project.pairs("val"), val["content"], val["style"])
     codes: dict[Domain, StoredCodes] = {}
     if params.stage2.objective == "reference":
-        codes = {domain: StoredCodes(project.codes(domain), "train") for domain in DOMAINS}
+        codes = {domain: StoredCodes(project.codes(domain)) for domain in DOMAINS}
         check_codes(codes, train, paired=params.data.paired)
     known = training_partners(train) if params.data.paired else None
     data = TransferData(train, codes, known, val, pairs)
