@@ -165,9 +165,7 @@ def make_reference(model: ExperimentStage2, params: Params) -> ReferenceObjectiv
     # discriminator.weight has three uses: whether there is one, its part in the generator's loss, and that of its own
     loss = ReferenceLoss(
         NLayerDiscriminator(channels, discriminator.ndf, discriminator.n_layers) if discriminator.weight else None,
-        content_weight=weights.content_weight,
-        style_weight=weights.style_weight,
-        codebook_weight=weights.codebook_weight,
+        **weights.model_dump(),
         adversarial_weight=discriminator.weight,
         discriminator_start=discriminator.start,
         discriminator_weight=discriminator.weight,  # as the reference does in this stage alone
