@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,11 +16,13 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from quantart.errors import UserError
 from quantart.machine.root import real_root
 from quantart.tracking.delivery import Delivery, deliver_left
-from quantart.tracking.spool import Spool, find_spools
+from quantart.tracking.spool import END, Spool, find_spools, now
 from quantart.tracking.store import Unreachable, configure, store_error
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds between looks into the spool: at first, and at most
+PROBE = 5  # seconds that a stage waits for a tracking server before it trains without it
 GRACE = 5.0  # seconds that the end of a run waits for a store that fails
+KILLED_LIMIT = 10.0  # seconds that a run which was told to stop spends on delivering the rest
 log = logging.getLogger(__name__)
 
 
@@ -31,29 +34,50 @@ class Courier(threading.Thread):
         self._project, self._spool = project, spool
         self._delivery: Delivery | None = None
         self._closing, self._stopped = threading.Event(), threading.Event()
-        self._went_well = 0.0  # when the store last took something, or was last given time to
-        self._awaited = True  # by whoever started the run, and is told of a refusal by `error`
-        self.error: UserError | None = None  # why the last attempt failed
+        self._went_well = 0.0  # when the store last took something, or the run ended
+        self._awaited = True  # by `begin`, which raises a refusal
+        self._error: UserError | None = None  # why the last attempt failed
 
-    def wait(self, seconds: float) -> None:
-        """Wait until everything is delivered or an attempt failed, at most `seconds`."""
-        until = time.monotonic() + seconds
-        while self._spool.events() and self.error is None and time.monotonic() < until:
+    def begin(self) -> None:
+        """Start, and wait a while for the run's start to be delivered, which gives it its final id.
+
+        Raises:
+            UserError: the store refuses the run, which is then given up.
+        """
+        self.start()
+        until = time.monotonic() + (PROBE if self._spool.address.startswith("http") else math.inf)
+        while self._spool.events() and self._error is None and time.monotonic() < until:
             time.sleep(0.02)
         self._awaited = False
+        if self._error is not None and not isinstance(self._error, Unreachable):
+            self._stopped.set()
+            self._close(0.0)
+            if len(self._spool.events()) == 1:  # the start alone
+                self._spool.remove()
+            raise self._error
 
-    def close(self, limit: float | None = None) -> bool:
-        """Deliver the rest while the store takes it, for at most `limit` seconds; whether everything is delivered."""
+    def end(self, name: str, status: str) -> None:
+        """End the run of a stage, and deliver the rest of it while the store takes it; warn of what is left."""
+        try:
+            self._spool.append(END, status=status, time=now())
+        except UserError as error:  # what ended the run matters more than this
+            log.warning("%s", error)
         self._went_well = time.monotonic()
+        try:
+            self._close(KILLED_LIMIT if status == "KILLED" else None)
+        except SystemExit:  # a SIGTERM while it waits
+            self._close(KILLED_LIMIT)
+            raise
+        if self._spool.exists():
+            reason = self._error or f"{self._spool.address}: no answer yet"
+            kept = "%s. %d entries of %s are kept: `quantart sync` delivers them, or the next training"
+            log.warning(kept, reason, len(self._spool.events()), name)
+
+    def _close(self, limit: float | None) -> None:
+        """Wait for the thread to end by itself, then stop it: a request that hangs still keeps the spool locked."""
         self._closing.set()
         self.join(limit)
-        self.abandon()
-        return not self._spool.exists()
-
-    def abandon(self) -> None:
-        """Stop at once. A request that hangs keeps the spool locked until the request or the process ends."""
         self._stopped.set()
-        self._closing.set()
         self.join(1.0)
 
     def run(self) -> None:
@@ -81,9 +105,9 @@ class Courier(threading.Thread):
             self._delivery = Delivery(self._spool)
         for _ in self._delivery.rest():
             self._went_well = time.monotonic()
-            if self.error is not None:
+            if self._error is not None:
                 log.warning("%s: the tracking store answers again", self._spool.address)
-                self.error = None
+                self._error = None
             if self._stopped.is_set():
                 return
 
@@ -100,10 +124,10 @@ class Courier(threading.Thread):
     def _failed(self, error: Exception) -> None:
         fault = store_error(self._spool.address, error)
         told = self._awaited and not isinstance(fault, Unreachable)
-        if self.error is None and not (told or self._closing.is_set()):
+        if self._error is None and not (told or self._closing.is_set()):
             kept = "%s. Training goes on; what it logs is kept in %s and delivered later"
             log.warning(kept, fault, self._spool.folder)
-        self.error = fault
+        self._error = fault
 
 
 @contextmanager

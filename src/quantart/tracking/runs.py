@@ -6,12 +6,11 @@ or slow does not hold training up, and what could not be delivered waits for the
 
 from __future__ import annotations
 
-import logging
-import math
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,14 @@ from quantart.errors import StoppedBySignal, UserError
 from quantart.machine.interrupt import sigterm_raises
 from quantart.machine.root import real_root
 from quantart.tracking import store
-from quantart.tracking.courier import Courier, sampled_system
+from quantart.tracking.courier import PROBE, Courier, sampled_system
 from quantart.tracking.delivery import sync
 from quantart.tracking.lineage import DataUsed, tags_of
-from quantart.tracking.spool import ARTIFACT, END, METRICS, START, TAGS, Spool, find_spools, is_local_id, now
+from quantart.tracking.spool import ARTIFACT, METRICS, START, TAGS, Spool, find_spools, is_local_id, now
 from quantart.tracking.writer import HAS_IMAGES, IMAGES, logged_params, status_on_exit, write_picture
 
 SYSTEM_METRICS_SECONDS = 5.0
-PROBE = 5  # seconds that a stage waits for a tracking server before it trains without it
 LOCKED = 15.0  # seconds to wait for a process that still delivers what the run logged before
-KILLED_LIMIT = 10.0  # seconds that a run which was told to stop spends on delivering the rest
-log = logging.getLogger(__name__)
 
 
 class SpooledRun:
@@ -102,10 +98,10 @@ def stage_run(
         with store.impatient(store.REQUEST):
             spool.append(START, name=name, tags=tags, params=logged_params(params, family), datasets=used, time=now())
             courier = Courier(project, spool)  # its thread configures MLflow, then delivers what the spool holds
-            _deliver_start(courier, spool)
+            courier.begin()
             run = SpooledRun(spool)
             with (
-                status_on_exit(lambda status: _deliver_end(courier, spool, name, status)),
+                status_on_exit(partial(courier.end, name)),
                 sampled_system(SYSTEM_METRICS_SECONDS, lambda values: run.metrics(values, None)),
             ):
                 yield run
@@ -139,30 +135,3 @@ def _open_spool(project: Path, run_id: str | None) -> Spool:
             raise UserError(fault, "try again when that has ended") from None
     local = run_id if run_id and is_local_id(run_id) else None
     return Spool.create(root, address, local_id=local, run_id=None if local else run_id)
-
-
-def _deliver_start(courier: Courier, spool: Spool) -> None:
-    """Deliver the start, so that the run has its final id; give up the run if the store refuses it."""
-    courier.start()
-    courier.wait(PROBE if spool.address.startswith("http") else math.inf)
-    if courier.error is not None and not isinstance(courier.error, store.Unreachable):
-        courier.abandon()
-        if len(spool.events()) == 1:  # the start alone
-            spool.remove()
-        raise courier.error
-
-
-def _deliver_end(courier: Courier, spool: Spool, name: str, status: str) -> None:
-    try:
-        spool.append(END, status=status, time=now())
-    except UserError as error:  # what ended the run matters more than this
-        log.warning("%s", error)
-    try:
-        delivered = courier.close(KILLED_LIMIT if status == "KILLED" else None)
-    except SystemExit:  # a SIGTERM while it waits
-        courier.close(KILLED_LIMIT)
-        raise
-    if not delivered:
-        reason = courier.error or f"{spool.address}: no answer yet"
-        kept = "%s. %d entries of %s are kept: `quantart sync` delivers them, or the next training"
-        log.warning(kept, reason, len(spool.events()), name)
