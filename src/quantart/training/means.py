@@ -29,12 +29,10 @@ class Means:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def take(self, accelerator: Accelerator) -> dict[str, float]:
-        """The means over the interval and all processes, in one transfer; then start a new interval."""
-        names = sorted(self._sums)
-        means = torch.stack([self._sums[name].to(accelerator.device) / self._counts[name] for name in names])
-        means = accelerator.reduce(means, reduction="mean")
+        """The means over the interval and all processes; then start a new interval."""
+        means = {name: value / self._counts[name] for name, value in self.synchronise(accelerator).items()}
         self._sums, self._counts, self._values = {}, {}, []
-        return dict(zip(names, means.tolist(), strict=True))
+        return means
 
     def synchronise(self, accelerator: Accelerator) -> dict[str, float]:
         """Give every process the mean of all processes' sums, and return these; finite as long as every value was.
