@@ -64,7 +64,7 @@ class Delivery:
         assert self._spool.run_id is not None  # noqa: S101 - the first event is the start
         run = TrackedRun(self._spool.run_id)
         if event["kind"] == ARTIFACT:
-            run.artifact(self._spool.kept(event["files"]) / (event["file"] or ""), event["folder"])
+            run.artifact(self._spool.kept(event["files"]), event["folder"])
         elif event["kind"] == END:
             run.end(event["status"], event["time"])
         else:

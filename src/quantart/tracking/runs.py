@@ -52,13 +52,12 @@ class SpooledRun:
         """Log a uint8 picture `(h, w, 3)`; the UI shows one slider over the steps for each `key`."""
         folder = self._spool.new_folder()
         write_picture(folder, key, array, step)
-        self._spool.append(ARTIFACT, files=folder.name, file=None, folder=IMAGES)
+        self._spool.append(ARTIFACT, files=folder.name, folder=IMAGES)
         self.set_tags(HAS_IMAGES)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or the content of a folder, as it is now to the run's artifacts, under `folder`."""
-        file = None if path.is_dir() else path.name
-        self._spool.append(ARTIFACT, files=self._spool.keep(path), file=file, folder=folder)
+        self._spool.append(ARTIFACT, files=self._spool.keep(path), folder=folder)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         self._spool.append(TAGS, values=dict(tags))
