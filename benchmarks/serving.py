@@ -2,7 +2,7 @@
 
 Starts `quantart serve` in the present project, or with quantart/open where there is none, sends it pictures of
 data/sample from a process of its own, compares each answer with the one computed directly, and reports requests per
-second, quantiles of the time to an answer, and the memory of the server's processes before and after all requests. Ends
+second, quantiles of the time to an answer, and the memory of the server's processes before and after each row. Ends
 with code 1 where an answer was wrong or lost, or memory grew by 5 % or more. Nothing else should run beside it.
 
     python benchmarks/serving.py [--clients 4] [--model URI] [--limit at_once=2] [--threads 1] [--json]
@@ -176,7 +176,8 @@ def main() -> None:
         before = memory(process)
         for (name, each), clients in product(jobs.items(), options.clients):
             rows.append(figures(name, clients, *sender.submit(send_all, address, each, share, clients).result()))
-        after = memory(process)
+            rows[-1]["memory"] = memory(process)
+        after = rows[-1]["memory"]
     growth = after / before - 1
     if options.json:
         found = {"rows": rows, "memory_before": before, "memory_after": after, "growth": growth}
@@ -189,12 +190,12 @@ def main() -> None:
 
 def print_table(rows: list[dict[str, Any]], before: int, after: int) -> None:
     """In Markdown."""
-    print("| styles | clients | requests | per second | p50 (s) | p95 (s) | p99 (s) | right | wrong | lost |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| styles | clients | requests | per second | p50 (s) | p95 (s) | p99 (s) | right | wrong | lost | memory (MB) |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         times = " | ".join(f"{row[name]:.3f}" for name in ("p50", "p95", "p99"))
         start = f"| {row['styles']} | {row['clients']} | {row['requests']} | {row['per_second']:.2f} | {times} "
-        print(f"{start}| {row['right']} | {row['wrong']} | {row['lost']} |")
+        print(f"{start}| {row['right']} | {row['wrong']} | {row['lost']} | {row['memory'] / 1e6:.0f} |")
     growth = after / before - 1
     print(f"\nMemory: {before / 1e6:.0f} MB after warming up, {after / 1e6:.0f} MB at the end ({growth:+.1%}).")
 
