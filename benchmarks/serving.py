@@ -190,7 +190,7 @@ def main() -> None:
 
 def print_table(rows: list[dict[str, Any]], before: int, after: int) -> None:
     """In Markdown."""
-    print("| styles | clients | requests | per second | p50 (s) | p95 (s) | p99 (s) | right | wrong | lost | memory (MB) |")
+    print("| styles | clients | requests | per second | p50 (s) | p95 (s) | p99 (s) | right | wrong | lost | MB |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         times = " | ".join(f"{row[name]:.3f}" for name in ("p50", "p95", "p99"))

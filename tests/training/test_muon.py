@@ -5,22 +5,58 @@ import torch
 from torch import nn
 
 from quantart.components.twin_transfer import TwinTransferModule
-from quantart.training.muon import Muon, inner_weights, orthogonalised
+from quantart.training.muon import MOMENTUM, Muon, inner_weights, orthogonalised
 
 from ..models.networks import LEAN, small_stage_1, small_stage_2
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("shape", [(16, 16), (16, 72), (72, 16)])
-def test_singular_values_come_near_one_and_the_directions_stay(shape: tuple[int, int]) -> None:
+def test_singular_values_come_near_one_and_the_directions_stay(shape: tuple[int, int], dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    matrix = torch.randn(shape)
-    turned = orthogonalised(matrix)
-    assert turned.shape == shape
+    matrices = torch.randn(3, *shape) * torch.tensor([1e-3, 1.0, 1e3])[:, None, None]
+    turned = orthogonalised(matrices, dtype)
+    assert turned.shape == matrices.shape
+    assert turned.dtype == torch.float32
     values = torch.linalg.svdvals(turned)
     assert values.min() > 0.5
     assert values.max() < 1.3
-    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    assert torch.nn.functional.cosine_similarity(turned.flatten(), (u @ v).flatten(), dim=0) > 0.95
+    u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+    assert torch.nn.functional.cosine_similarity(turned.flatten(1), (u @ v).flatten(1)).min() > 0.95
+
+
+@pytest.mark.parametrize(("asked", "dtype"), [("no", torch.float32), ("bf16", torch.bfloat16)])
+def test_products_have_the_precision_of_the_training(
+    asked: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.zeros(8, 4, 3, 3))
+    weight.grad = torch.randn(8, 4, 3, 3)
+    direction = weight.grad.lerp((1.0 - MOMENTUM) * weight.grad, MOMENTUM).flatten(1)[None]
+    Muon([{"params": [weight], "lr": -1.0}]).step()
+    torch.testing.assert_close(weight.detach().flatten(1), orthogonalised(direction, dtype)[0], rtol=0, atol=1e-6)
+    other = {torch.float32: torch.bfloat16, torch.bfloat16: torch.float32}[dtype]
+    assert (weight.detach().flatten(1) - orthogonalised(direction, other)[0]).abs().max() > 1e-4
+
+
+def test_weights_of_one_shape_move_as_each_alone() -> None:
+    torch.manual_seed(0)
+    shapes = [(8, 4, 3, 3), (6, 4, 3, 3), (8, 4, 3, 3), (8, 4, 1, 1)]
+    weights = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    alone = [torch.nn.Parameter(weight.detach().clone()) for weight in weights]
+    together = Muon([{"params": weights, "lr": 0.1}])
+    each = [Muon([{"params": [weight], "lr": 0.1}]) for weight in alone]
+    for _ in range(3):
+        for one, other in zip(weights, alone, strict=True):
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        together.step()
+        for muon in each:
+            muon.step()
+    for one, other in zip(weights, alone, strict=True):
+        torch.testing.assert_close(one.detach(), other.detach(), rtol=0, atol=2e-2)  # bfloat16's rounding
+        assert not torch.equal(one.detach(), torch.zeros_like(one))
 
 
 def test_a_step_has_the_size_of_the_learning_rate_however_large_the_gradient() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from quantart.machine.device import precision
+
 OUTER = ("conv_in", "conv_out", "quant_conv", "quant_conv_real", "post_quant_conv")
 """Names of the convolutions that read or write pictures, latents or codes. Muon is for the layers between them."""
 MOMENTUM = 0.95
+STEPS = 5  # of the iteration
 
 
 def inner_weights(model: nn.Module) -> list[Tensor]:
@@ -32,30 +36,52 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                state["momentum"].lerp_(weight.grad, 1.0 - MOMENTUM)
-                direction = weight.grad.lerp(state["momentum"], MOMENTUM).flatten(1)  # Nesterov's
-                rows, columns = direction.shape
-                turned = orthogonalised(direction) * max(1.0, rows / columns) ** 0.5
-                weight.mul_(1.0 - group["lr"] * group["weight_decay"])
-                weight.add_(turned.unflatten(1, weight.shape[1:]), alpha=-group["lr"])
+            for pairs in _by_shape(group["params"]):
+                directions = torch.stack([self._direction(weight, gradient) for weight, gradient in pairs])
+                rows, columns = directions.shape[1:]
+                turned = orthogonalised(directions, self._dtype) * max(1.0, rows / columns) ** 0.5
+                for (weight, _), each in zip(pairs, turned, strict=True):
+                    weight.mul_(1.0 - group["lr"] * group["weight_decay"])
+                    weight.add_(each.unflatten(1, weight.shape[1:]), alpha=-group["lr"])
+
+    def _direction(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        """Nesterov's momentum as a matrix, after adding the present gradient to it."""
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        state["momentum"].lerp_(gradient, 1.0 - MOMENTUM)
+        return gradient.lerp(state["momentum"], MOMENTUM).flatten(1)
+
+    @cached_property
+    def _dtype(self) -> torch.dtype:
+        device = self.param_groups[0]["params"][0].device
+        return torch.bfloat16 if precision(cpu=device.type == "cpu") == "bf16" else torch.float32
 
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """U Vᵀ of the singular value decomposition U S Vᵀ, about: the singular values come to lie between 0.7 and 1.2.
+def _by_shape(weights: list[Tensor]) -> list[list[tuple[Tensor, Tensor]]]:
+    """Weights and their gradients, to be multiplied together: small products cost more to start than to compute."""
+    found: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
+    for weight in weights:
+        if weight.grad is not None:
+            found.setdefault(weight.shape, []).append((weight, weight.grad))
+    return list(found.values())
 
-    A Newton-Schulz iteration of fifth order with Jordan's coefficients, in bfloat16, which suffices for it.
+
+def orthogonalised(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """U Vᵀ of the singular value decompositions U S Vᵀ, about: the singular values come to lie between 0.7 and 1.2.
+
+    A Newton-Schulz iteration of fifth order with Jordan's coefficients. bfloat16 suffices for it, but where a processor
+    does not compute it natively it takes eight times as long as float32.
+
+    Args:
+        matrices: `(n, rows, columns)`.
+        dtype: of the products.
     """
-    x = matrix.bfloat16()
-    tall = x.shape[0] > x.shape[1]
+    x = matrices.to(dtype)
+    tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
-    x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(STEPS):
         gram = x @ x.mT
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return (x.mT if tall else x).to(matrix.dtype)
+    return (x.mT if tall else x).to(matrices.dtype)
