@@ -122,12 +122,12 @@ class Courier(threading.Thread):
                     continue
 
     def _failed(self, error: Exception) -> None:
-        fault = store_error(self._spool.address, error)
-        told = self._awaited and not isinstance(fault, Unreachable)
-        if self._error is None and not (told or self._closing.is_set()):
+        first, self._error = self._error is None, store_error(self._spool.address, error)
+        # after `_error` is set: else `begin` might neither raise it nor this tell of it
+        told = self._awaited and not isinstance(self._error, Unreachable)
+        if first and not (told or self._closing.is_set()):
             kept = "%s. Training goes on; what it logs is kept in %s and delivered later"
-            log.warning(kept, fault, self._spool.folder)
-        self._error = fault
+            log.warning(kept, self._error, self._spool.folder)
 
 
 @contextmanager

@@ -103,6 +103,7 @@ class Delivery:
                 new = _not_there(newest, event["values"], event["step"], event["time"])
                 newest |= {metric.key: metric for metric in new}
                 metrics += new
+        self._newest = None  # if this fails, part of it may be there
         run.log(metrics, tags=tags)
         self._newest = newest
 
