@@ -11,6 +11,10 @@ from quantart.vocabulary.names import Domain, Split, Stage1Domain, Variant
 from quantart_cli.options import PIPELINE, Alpha, Beta, current_project, in_processes
 
 OneDomain = Annotated[Domain, Option(help="Photographs (content) or paintings (style).")]
+Data = Annotated[
+    str | None,
+    Option(metavar="ADDRESS", envvar="QUANTART_DATA", help="A copy of the folder data, such as s3://bucket/data."),
+]
 
 app = Typer()
 train_app = Typer(no_args_is_help=True)
@@ -61,6 +65,7 @@ def pair() -> None:
 @train_app.command("stage1")
 def train_stage1(
     domain: Annotated[Stage1Domain, Option(help="base: both domains together. Else: one, from the base.")],
+    data: Data = None,
 ) -> None:
     """Train a VQGAN. If it was stopped, it resumes from its last checkpoint.
 
@@ -69,12 +74,13 @@ def train_stage1(
     in_processes()
     from quantart.pipeline import stage1
 
-    stage1.run(current_project(), domain)
+    stage1.run(current_project(), domain, data)
 
 
 @train_app.command("stage2")
 def train_stage2(
     variant: Annotated[Variant, Option(help="With codebooks (discrete) or without (continuous).")],
+    data: Data = None,
 ) -> None:
     """Train the style transfer network. If it was stopped, it resumes from its last checkpoint.
 
@@ -83,7 +89,7 @@ def train_stage2(
     in_processes()
     from quantart.pipeline import stage2
 
-    stage2.run(current_project(), variant)
+    stage2.run(current_project(), variant, data)
 
 
 @app.command(rich_help_panel=PIPELINE)

@@ -22,6 +22,8 @@ class Project:
     """A folder with `params.yaml`; everything that the pipeline reads and writes is below it."""
 
     root: Path
+    fetched: Path | None = None
+    """Folder of copies of a store's data (`quantart.data.store`), which is read in place of the folder `data`."""
 
     def params(self) -> Params:
         from quantart.params.file import load_params  # half a second where no parameters are needed
@@ -56,14 +58,18 @@ class Project:
         return path
 
     def prepared(self, domain: Domain) -> Path:
-        return self.root / "data" / "prepared" / domain
+        return self._data / "prepared" / domain
 
     def pairs(self, split: Literal["val", "test"]) -> Path:
         """File with the held-out pairs of a split."""
-        return self.root / "data" / "pairs" / f"{split}.csv"
+        return self._data / "pairs" / f"{split}.csv"
 
     def codes(self, domain: Domain) -> Path:
-        return self.root / "data" / "codes" / domain
+        return self._data / "codes" / domain
+
+    @property
+    def _data(self) -> Path:
+        return self.fetched or self.root / "data"
 
     def stage1_model(self, domain: Stage1Domain) -> Path:
         return self.root / "models" / f"stage1_{domain}"

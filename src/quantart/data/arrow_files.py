@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from concurrent.futures import Future
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pyarrow as pa
 
+from quantart.data.store import Store, soon, source_of
 from quantart.errors import UserError
+from quantart.machine.whole import write_whole
 
 SHARD_FILE = "shard-{:05}.arrow"
 SHARD = 128  # fixed, so that the bytes don't depend on who wrote them; a kill loses at most so many for each worker
@@ -67,15 +70,61 @@ def read_table(path: Path, remedy: str) -> pa.Table:
 class Shards:
     """The shards of a folder by their numbers, each mapped when it is first asked for.
 
-    `sizes` are those that `shard_sizes` gave when they were written; UserError with the `remedy` where they differ.
+    Into a folder that `mirror` copied from a store a shard is fetched before that, or the one `column` of it.
+
+    Args:
+        sizes: what `shard_sizes` gave when they were written; UserError with the `remedy` where they differ.
     """
 
-    def __init__(self, folder: Path, sizes: Mapping[str, int], remedy: str) -> None:
-        found = shard_sizes(folder)
+    def __init__(self, folder: Path, sizes: Mapping[str, int], remedy: str, column: str | None = None) -> None:
+        self._store = source_of(folder)
+        self._column = column
+        self._remedy = remedy
+        self._folder = folder
+        if self._store is not None:
+            self._folder = folder / column if column else folder
+            self._folder.mkdir(exist_ok=True)
+            self._fetched: dict[int, Future[None]] = {}
+            folder, remedy = Path(self._store.address), "copy the project's whole folder `data` there again"
+        found = self._store.sizes() if self._store else shard_sizes(folder)
         for name, expected in sizes.items():
             if (actual := found.get(name, 0)) != expected:
                 raise UserError(f"{folder / name}: has {actual} bytes instead of {expected}", remedy)
-        self._table = lru_cache(_MAPPED)(lambda number: read_table(folder / SHARD_FILE.format(number), remedy))
+        self._table = lru_cache(_MAPPED)(self._mapped)
+
+    @property
+    def distant(self) -> bool:
+        """Whether shards are fetched."""
+        return self._store is not None
+
+    def want(self, numbers: Iterable[int]) -> None:
+        """Begin to fetch the shards that are not here yet; they will be asked for."""
+        if self._store is not None:
+            for number in dict.fromkeys(numbers):
+                if number not in self._fetched:
+                    self._fetched[number] = soon(partial(self._fetch, self._store, number))
 
     def __getitem__(self, number: int) -> pa.Table:
         return self._table(number)
+
+    def unmap(self) -> None:
+        """Let go of the shards that were asked for: while they are mapped, freed memory between them is not reused."""
+        self._table.cache_clear()
+
+    def _mapped(self, number: int) -> pa.Table:
+        if self._store is not None:
+            self.want([number])
+            fetched = self._fetched[number]
+            if fetched.cancel() or fetched.exception():  # not begun, or the store may be there again
+                self._fetch(self._store, number)
+        return read_table(self._folder / SHARD_FILE.format(number), self._remedy)
+
+    def _fetch(self, store: Store, number: int) -> None:
+        name = SHARD_FILE.format(number)
+        if (self._folder / name).exists():
+            return
+        if self._column is None:
+            write_whole(self._folder / name, store.read(name))
+        else:
+            table = store.read_column(name, self._column)
+            write_shard_file(self._folder, number, table.schema, table.to_batches())

@@ -6,7 +6,7 @@ one process would have had: each takes its slice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypedDict, Unpack
 
@@ -24,6 +24,7 @@ from quantart.images.arrays import pixels_to_float
 from quantart.vocabulary.names import Domain, Variant
 
 Rows = NDArray[np.int64]
+AHEAD = 32  # steps whose data are on their way
 
 
 class Schedule:
@@ -36,8 +37,8 @@ class Schedule:
         self._n = n
         self._batch_size = batch_size
         self._seed = (seed, stream)
-        # a batch spans two epochs at most, unless there are fewer items than its size
-        self._order = lru_cache(maxsize=2)(self._shuffled)
+        # a batch spans two epochs at most, unless there are fewer items than its size, and so does one further ahead
+        self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def indices(self, step: int) -> Rows:
         """Items of the joint batch: int64 `(batch_size,)`."""
@@ -50,6 +51,21 @@ class Schedule:
 
     def _shuffled(self, epoch: int) -> Rows:
         return np.random.default_rng([*self._seed, 0, epoch]).permutation(self._n)
+
+
+class Ahead:
+    """Begins to fetch what later steps need, where that is in a store. It changes no batch."""
+
+    def __init__(self, sources: Iterable[PackedPictures | StoredCodes], want: Callable[[int], None]) -> None:
+        self._distant = any(source.distant for source in sources)
+        self._want = want
+        self._next = 0
+
+    def __call__(self, step: int) -> None:
+        if self._distant:
+            for later in range(max(step, self._next), step + AHEAD):
+                self._want(later)
+            self._next = step + AHEAD
 
 
 def process_slice(batch_size: int, rank: int, world: int) -> slice:
@@ -78,9 +94,15 @@ class PictureBatches:
         self._slice = process_slice(batch_size, accelerator.process_index, accelerator.num_processes)
         self._crop = crop
         self._device = accelerator.device
+        self._ahead = Ahead(sources.values(), self._want)
+
+    def _want(self, step: int) -> None:
+        for source, schedule in zip(self._sources.values(), self._schedules, strict=True):
+            source.want(schedule.indices(step))
 
     def __call__(self, step: int) -> Tensor:
         """This process's pictures of the step: float `(b, 3, crop, crop)` in [-1, 1]."""
+        self._ahead(step)
         crops = [
             source.crops(schedule.indices(step), self._crop, schedule.draws(step, 3))
             for source, schedule in zip(self._sources.values(), self._schedules, strict=True)
@@ -166,9 +188,15 @@ class PairBatches(_Pairs):
         self._scales = Schedule(1, 1, seed=options["seed"], stream=len(self._sources))
         rows = [np.arange(len(each)) for each in self._sources] if pairs is None else list(np.array(pairs).T)
         super().__init__(rows, partners=pairs is not None, **options)
+        self._ahead = Ahead(self._sources, self._want)
+
+    def _want(self, step: int) -> None:
+        for source, rows in zip(self._sources, self.rows(step), strict=True):
+            source.want(rows)
 
     def __call__(self, step: int) -> PairBatch:
         """This process's pairs of the step."""
+        self._ahead(step)
         side = self._side(step)
         crops = [
             source.crops(rows, side, draws)
@@ -221,9 +249,15 @@ class CodeBatches(_Pairs):
             rows = [stored.rows_of(own) for stored, own in zip(self._codes, np.array(pairs).T, strict=True)]
         super().__init__(rows, partners=pairs is not None, **options)
         self._discrete = variant == "discrete"
+        self._ahead = Ahead(self._codes, self._want)
+
+    def _want(self, step: int) -> None:
+        for stored, rows in zip(self._codes, self.rows(step), strict=True):
+            stored.want("codes" if self._discrete else "latents", rows)
 
     def __call__(self, step: int) -> CodeBatch:
         """This process's content and style: codes `(b, crop, crop)` or latents `(b, c, crop, crop)`."""
+        self._ahead(step)
         content, style = (
             (stored.codes if self._discrete else stored.latents)(rows, self._crop, draws)
             for stored, rows, draws in zip(self._codes, self.rows(step), self._draws(step, 2), strict=True)

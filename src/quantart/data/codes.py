@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,8 @@ from quantart.errors import UserError
 
 INDEX_FILE = "index.json"
 ENCODE = "run `quantart encode`"
+Column = Literal["codes", "latents"]
+_COLUMNS: tuple[Column, ...] = get_args(Column)
 _LARGEST = torch.finfo(torch.float16).max
 
 
@@ -77,7 +79,8 @@ class StoredCodes:
             raise UserError(f"{folder}: no stored codes, or an older QuantArt's", ENCODE) from None
         if not self._rows:
             raise UserError(f"{folder}: made for the objective painting, which stores no codes", ENCODE)
-        self._shards = Shards(folder, sizes, ENCODE)
+        # a training reads the one or the other, and fetches no more of a store
+        self._shards = {column: Shards(folder, sizes, ENCODE, column) for column in _COLUMNS}
 
     def __len__(self) -> int:
         return int(self._rows)
@@ -111,17 +114,29 @@ class StoredCodes:
         """Latents of `rows`, likewise: float32 `(b, c, h, w)` or `(b, c, crop, crop)`."""
         return torch.from_numpy(self._cut("latents", rows, crop, draws)).float()
 
-    def _array(self, shard: int, column: str) -> NDArray[Any]:
+    def _array(self, shard: int, column: Column) -> NDArray[Any]:
         """A column of a shard, mapped: `(n, h, w)` or `(n, c, h, w)`."""
-        tensors = self._shards[shard][column].chunk(0)
+        tensors = self._shards[column][shard][column].chunk(0)
         # not by to_numpy_ndarray, which imports pandas
         return np.from_dlpack(tensors.storage.flatten()).reshape(len(tensors), *tensors.type.shape)
 
-    def _cut(self, column: str, rows: np.ndarray, crop: int | None, draws: np.ndarray | None) -> np.ndarray:
+    @property
+    def distant(self) -> bool:
+        """Whether shards are fetched from a store."""
+        return self._shards["codes"].distant
+
+    def want(self, column: Column, rows: NDArray[np.int64]) -> None:
+        """Begin to fetch the codes or the latents of rows that will be asked for."""
+        self._shards[column].want(self._places(rows)[0].tolist())
+
+    def _places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Shards of rows, and the places there."""
         copies, pictures = np.divmod(rows, self.pictures)
-        shards, places = np.divmod(pictures, SHARD)
-        shards += copies * shards_of(self.pictures)
-        whole = [self._array(shard, column)[place] for shard, place in zip(shards.tolist(), places, strict=True)]
+        return copies * shards_of(self.pictures) + pictures // SHARD, pictures % SHARD
+
+    def _cut(self, column: Column, rows: np.ndarray, crop: int | None, draws: np.ndarray | None) -> np.ndarray:
+        places = zip(*(each.tolist() for each in self._places(rows)), strict=True)
+        whole = [self._array(shard, column)[place] for shard, place in places]
         if crop is None or draws is None:
             return np.stack(whole)
         corners = (draws * [side - crop + 1 for side in whole[0].shape[-2:]]).astype(int)

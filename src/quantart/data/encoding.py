@@ -67,6 +67,7 @@ def encode_domain(params: Params, network: Path, prepared: Path, out: Path, *, n
             encoded_rows = encoded(model, _batches(pictures, copy, rows, params), state.device)
             codes, latents = (torch.cat(parts) for parts in zip(*encoded_rows, strict=True))
             write_codes(folder, number, codes, latents, model.config["n_embed"])
+            pictures.unmap()
         state.wait_for_everyone()
         if state.is_main_process:
             write_index(folder, about, copies * len(pictures))

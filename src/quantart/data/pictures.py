@@ -81,6 +81,19 @@ class PackedPictures:
             raise UserError(fault, "start it again")
         return np.frombuffer(shard["pixels"][row].as_buffer(), np.uint8).reshape(height, width, 3)
 
+    @property
+    def distant(self) -> bool:
+        """Whether pictures are fetched from a store."""
+        return self._shards.distant
+
+    def want(self, indices: Indices) -> None:
+        """Begin to fetch pictures that will be asked for."""
+        self._shards.want(self._places[0][indices].tolist())
+
+    def unmap(self) -> None:
+        """See `Shards.unmap`."""
+        self._shards.unmap()
+
     def centre(self, indices: Indices, side: int) -> torch.Tensor:
         """The central square of each picture, uint8 `(b, 3, side, side)`."""
         self._check_side(side)

@@ -16,7 +16,7 @@ from quantart.params import Params
 from quantart.params.training import VQGAN_KEYS
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.stage1_task import make_model, make_task
-from quantart.pipeline.training import TrackedTraining, keep_model, prepared_pictures, run_training
+from quantart.pipeline.training import PICTURES, TrackedTraining, keep_model, prepared_pictures, run_training, with_data
 from quantart.project import Project
 from quantart.tracking.runs import stage_run
 from quantart.training.launch import make_accelerator
@@ -25,19 +25,23 @@ from quantart.vocabulary.names import DOMAINS, Domain, Stage1Domain
 log = logging.getLogger(__name__)
 
 
-def run(project: Project, domain: Stage1Domain) -> None:
-    """Train the VQGAN of `domain` into `models/stage1_<domain>`, or take over the one that params.yaml names."""
+def run(project: Project, domain: Stage1Domain, data: str | None = None) -> None:
+    """Train the VQGAN of `domain` into `models/stage1_<domain>`, or take over the one that params.yaml names.
+
+    `data` is the address of a store with the prepared pictures; None: the project's own are read.
+    """
     params = project.params()
     check_ready(project, "stage1_base" if domain == "base" else "stage1")
     _check_given(project, params)
     if (given := params.stage1.given_vqgans.get(domain)) is None:
-        _train(project, params, domain)
+        _train(project, params, domain, data)
     else:
         _take_over(project, params, domain, given)
 
 
-def _train(project: Project, params: Params, domain: Stage1Domain) -> None:
+def _train(project: Project, params: Params, domain: Stage1Domain, data: str | None) -> None:
     domains: tuple[Domain, ...] = DOMAINS if domain == "base" else (domain,)
+    project = with_data(project, data, [PICTURES.format(each) for each in domains])
     train, val = prepared_pictures(project, domains)
     start = None if domain == "base" else project.stage1_model("base")
     run_training(

@@ -12,15 +12,21 @@ from quantart.errors import UserError
 from quantart.models.shipped import model_folder
 from quantart.pipeline.code import check_ready
 from quantart.pipeline.stage2_task import TransferData, make_task
-from quantart.pipeline.training import TrackedTraining, prepared_pictures, run_training
+from quantart.pipeline.training import CODES, PICTURES, TrackedTraining, prepared_pictures, run_training, with_data
 from quantart.project import Project
 from quantart.vocabulary.names import DOMAINS, Domain, Variant
 
 
-def run(project: Project, variant: Variant) -> None:
-    """Train the style transfer network of `variant` into `models/stage2_<variant>`."""
+def run(project: Project, variant: Variant, data: str | None = None) -> None:
+    """Train the style transfer network of `variant` into `models/stage2_<variant>`.
+
+    `data` is the address of a store with the pictures, their codes and pairs; None: the project's own are read.
+    """
     params = project.params()
     check_ready(project, "stage2")
+    read = [PICTURES, *([CODES] if params.stage2.objective == "reference" else [])]
+    names = [name.format(domain) for name in read for domain in DOMAINS]
+    project = with_data(project, data, ["pairs/val.csv", *names])
     vqgans = {domain: project.stage1_model(domain) for domain in DOMAINS}
     named = params.stage2.init_from
     start = model_folder(named, "stage2_discrete", project.root) if named else None  # both variants have one network
@@ -31,14 +37,14 @@ def run(project: Project, variant: Variant) -> None:
         codes = {domain: StoredCodes(project.codes(domain)) for domain in DOMAINS}
         check_codes(codes, train, paired=params.data.paired)
     known = training_partners(train) if params.data.paired else None
-    data = TransferData(train, codes, known, val, pairs)
+    used = TransferData(train, codes, known, val, pairs)
     run_training(
         project,
         params,
         TrackedTraining(
             stage=f"stage2_{variant}",
             training=params.stage2.train,
-            make_task=partial(make_task, params, variant, vqgans=vqgans, start=start, data=data),
+            make_task=partial(make_task, params, variant, vqgans=vqgans, start=start, data=used),
             train=train,
             val=val,
             networks={f"stage1_{domain}": folder for domain, folder in vqgans.items()}

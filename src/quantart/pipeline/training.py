@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import torch
 from accelerate import Accelerator
 
 from quantart.data.pictures import PackedPictures, some_pictures
+from quantart.data.store import mirror
 from quantart.errors import UserError
 from quantart.machine.disk import room_for, writing
 from quantart.machine.whole import whole_folder
@@ -34,6 +36,9 @@ from quantart.training.machines import agree
 from quantart.training.stopping import lost_process
 from quantart.vocabulary.names import Domain, Split
 
+# in a folder `data`, of each domain
+PICTURES = "prepared/{}/index.arrow"
+CODES = "codes/{}/index.json"
 WEIGHTS_TAG = "model.sha256"
 LOG_BYTES = 10_000_000  # of metrics and pictures, for what is said of a full disk
 
@@ -133,6 +138,15 @@ def _parts(params: Params, tracked: TrackedTraining) -> dict[str, Any]:
         "validated_on": [*validated_on, *([file_sha256(tracked.pairs)] if tracked.pairs else [])],
         "networks": networks,
     }
+
+
+def with_data(project: Project, address: str | None, names: Sequence[str]) -> Project:
+    """The project with the data of the store at `address`, whose files `names` are copied now; None: its own."""
+    if address is None:
+        return project
+    fetched = project.root / ".quantart" / "fetched" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    mirror(address, names, fetched)
+    return replace(project, fetched=fetched)
 
 
 def prepared_pictures(
