@@ -89,6 +89,7 @@ class Numbers:
     """Pictures that are their own numbers, from `first` on."""
 
     short_side = 10
+    distant = False
 
     def __init__(self, first: int, n: int) -> None:
         self._first = first

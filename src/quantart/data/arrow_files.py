@@ -79,17 +79,18 @@ class Shards:
     def __init__(self, folder: Path, sizes: Mapping[str, int], remedy: str, column: str | None = None) -> None:
         self._store = source_of(folder)
         self._column = column
-        self._remedy = remedy
-        self._folder = folder
-        if self._store is not None:
-            self._folder = folder / column if column else folder
+        self._folder, self._remedy = folder, remedy
+        if self._store is None:
+            place, found = str(folder), shard_sizes(folder)
+        else:
+            self._folder, self._remedy = folder / (column or ""), f"remove {folder}, which holds copies"
             self._folder.mkdir(exist_ok=True)
             self._fetched: dict[int, Future[None]] = {}
-            folder, remedy = Path(self._store.address), "copy the project's whole folder `data` there again"
-        found = self._store.sizes() if self._store else shard_sizes(folder)
+            place, found = self._store.address, self._store.sizes()
+            remedy = "copy the project's whole folder `data` there again"
         for name, expected in sizes.items():
             if (actual := found.get(name, 0)) != expected:
-                raise UserError(f"{folder / name}: has {actual} bytes instead of {expected}", remedy)
+                raise UserError(f"{place}/{name}: has {actual} bytes instead of {expected}", remedy)
         self._table = lru_cache(_MAPPED)(self._mapped)
 
     @property

@@ -118,7 +118,7 @@ class StoredCodes:
         """A column of a shard, mapped: `(n, h, w)` or `(n, c, h, w)`."""
         tensors = self._shards[column][shard][column].chunk(0)
         # not by to_numpy_ndarray, which imports pandas
-        return np.from_dlpack(tensors.storage.flatten()).reshape(len(tensors), *tensors.type.shape)
+        return np.from_dlpack(tensors.storage.values).reshape(len(tensors), *tensors.type.shape)
 
     @property
     def distant(self) -> bool:

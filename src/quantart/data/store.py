@@ -67,14 +67,14 @@ class Store:
 
     @contextmanager
     def _said(self, name: str = "") -> Iterator[None]:
+        place = f"{self.address}/{name}".rstrip("/")
         try:
             yield
         except FileNotFoundError as error:
-            place = f"{self.address}/{name}".rstrip("/")
             raise UserError(f"{place}: not found", "the project's whole folder `data` must be there") from error
         except (OSError, ValueError) as error:  # pyarrow's are of both kinds
             raise UserError(
-                f"{self.address}: {one_line(error)}",
+                f"{place}: {one_line(error)}",
                 f"see that the address and AWS_ENDPOINT_URL are right, that {_KEYS} may read it, and that it runs; "
                 "a training resumes from its last checkpoint",
             ) from error
