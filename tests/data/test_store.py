@@ -19,7 +19,7 @@ from quantart.data.batches import CodeBatches, PairBatches, PictureBatches
 from quantart.data.codes import StoredCodes, write_codes, write_index
 from quantart.data.pictures import PackedPictures
 from quantart.data.prepare import prepare_domain
-from quantart.data.store import Store, mirror, source_of
+from quantart.data.store import mirror, source_of
 from quantart.errors import UserError
 from quantart.params.data import DataParams
 
@@ -155,8 +155,16 @@ def test_a_store_that_has_changed_takes_the_place_of_what_was_copied(data: Path,
     copy(data, fetched)
     assert shards(fetched / "prepared") == set()
     assert PackedPictures(fetched / "prepared", "train").picture(1)[0, 0].tolist() == [1, 9, 0]
-    with pytest.raises(UserError, match="was prepared again"):
+    with pytest.raises(UserError, match="was written again"):
         first.picture(2)
+
+
+def test_codes_that_were_encoded_again_are_not_mixed_with_the_former(data: Path, fetched: Path) -> None:
+    there = StoredCodes(fetched / "codes")
+    write_index(data / "codes", {"copies": 1}, COUNT)
+    with pytest.raises(UserError, match=r"codes/index.json: was written again meanwhile; start again"):
+        there.codes(np.array([0]))
+    assert shards(fetched / "codes" / "codes") == set()
 
 
 def test_a_shard_that_the_store_lacks_is_named_before_it_is_needed(data: Path, fetched: Path) -> None:
@@ -185,5 +193,5 @@ def test_what_is_no_store_is_said(address: str, said: str, tmp_path: Path) -> No
 def test_a_folder_of_ones_own_has_no_source(data: Path, fetched: Path) -> None:
     assert source_of(data / "prepared") is None
     found = source_of(fetched / "prepared")
-    assert isinstance(found, Store)
-    assert found.address == f"{data.as_uri()}/prepared"
+    assert found is not None
+    assert found.store.address == f"{data.as_uri()}/prepared"

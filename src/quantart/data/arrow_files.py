@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from quantart.data.store import Store, soon, source_of
+from quantart.data.store import Source, soon, source_of
 from quantart.errors import UserError
 from quantart.machine.whole import write_whole
 
@@ -77,16 +77,16 @@ class Shards:
     """
 
     def __init__(self, folder: Path, sizes: Mapping[str, int], remedy: str, column: str | None = None) -> None:
-        self._store = source_of(folder)
+        self._source = source_of(folder)
         self._column = column
         self._folder, self._remedy = folder, remedy
-        if self._store is None:
+        if self._source is None:
             place, found = str(folder), shard_sizes(folder)
         else:
             self._folder, self._remedy = folder / (column or ""), f"remove {folder}, which holds copies"
             self._folder.mkdir(exist_ok=True)
             self._fetched: dict[int, Future[None]] = {}
-            place, found = self._store.address, self._store.sizes()
+            place, found = self._source.store.address, self._source.store.sizes()
             remedy = "copy the project's whole folder `data` there again"
         for name, expected in sizes.items():
             if (actual := found.get(name, 0)) != expected:
@@ -96,14 +96,14 @@ class Shards:
     @property
     def distant(self) -> bool:
         """Whether shards are fetched."""
-        return self._store is not None
+        return self._source is not None
 
     def want(self, numbers: Iterable[int]) -> None:
         """Begin to fetch the shards that are not here yet; they will be asked for."""
-        if self._store is not None:
+        if self._source is not None:
             for number in dict.fromkeys(numbers):
                 if number not in self._fetched:
-                    self._fetched[number] = soon(partial(self._fetch, self._store, number))
+                    self._fetched[number] = soon(partial(self._fetch, self._source, number))
 
     def __getitem__(self, number: int) -> pa.Table:
         return self._table(number)
@@ -113,19 +113,22 @@ class Shards:
         self._table.cache_clear()
 
     def _mapped(self, number: int) -> pa.Table:
-        if self._store is not None:
+        if self._source is not None:
             self.want([number])
             fetched = self._fetched[number]
             if fetched.cancel() or fetched.exception():  # not begun, or the store may be there again
-                self._fetch(self._store, number)
+                self._fetch(self._source, number)
         return read_table(self._folder / SHARD_FILE.format(number), self._remedy)
 
-    def _fetch(self, store: Store, number: int) -> None:
+    def _fetch(self, source: Source, number: int) -> None:
         name = SHARD_FILE.format(number)
         if (self._folder / name).exists():
             return
         if self._column is None:
-            write_whole(self._folder / name, store.read(name))
+            whole = source.store.read(name)
+            source.check()
+            write_whole(self._folder / name, whole)
         else:
-            table = store.read_column(name, self._column)
+            table = source.store.read_column(name, self._column)
+            source.check()
             write_shard_file(self._folder, number, table.schema, table.to_batches())

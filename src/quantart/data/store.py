@@ -90,7 +90,8 @@ def mirror(address: str, names: Sequence[str], folder: Path) -> None:
     with FileLock(folder / ".lock"):  # several processes of a machine share the folder
         for name in names:
             path = folder / name
-            source = {"address": f"{store.address}/{Path(name).parent.as_posix()}", "changed": store.changed(name)}
+            address, index = f"{store.address}/{Path(name).parent.as_posix()}", Path(name).name
+            source = {"address": address, "index": index, "changed": store.changed(name)}
             note = json.dumps(source).encode()
             beside = path.parent / SOURCE_FILE
             if path.exists() and beside.exists() and beside.read_bytes() == note:
@@ -101,10 +102,24 @@ def mirror(address: str, names: Sequence[str], folder: Path) -> None:
             write_whole(beside, note)
 
 
-def source_of(folder: Path) -> Store | None:
-    """The store that holds the files which a folder lacks; None for a folder that holds all of its own."""
+class Source:
+    """The folder of a store that holds the files which a folder here lacks, as it was when this one was made."""
+
+    def __init__(self, note: Path) -> None:
+        said = json.loads(note.read_text(encoding="utf8"))
+        self.store = Store(said["address"])
+        self._index, self._changed = said["index"], said["changed"]
+
+    def check(self) -> None:
+        """Raise a UserError if the folder was written again since: ask after a file was read, before it is used."""
+        if self.store.changed(self._index) != self._changed:
+            raise UserError(f"{self.store.address}/{self._index}: was written again meanwhile", "start again")
+
+
+def source_of(folder: Path) -> Source | None:
+    """Where the files are that a folder lacks; None for a folder that holds all of its own."""
     note = folder / SOURCE_FILE
-    return Store(json.loads(note.read_text(encoding="utf8"))["address"]) if note.exists() else None
+    return Source(note) if note.exists() else None
 
 
 def soon(fetch: Callable[[], None]) -> Future[None]:
