@@ -50,7 +50,7 @@ def stylize_files(
     """Paint each content of the plan in the manner of each style, and write the pictures and the grids.
 
     Files that can't be read or have an unsuitable size are skipped; all others are painted. See `painted_size` on
-    `size` and `Stylizer.paint` on `refine`. Several processes may work on one plan with `skip_existing`: each picture
+    `size` and `Painter.paint` on `refine`. Several processes may work on one plan with `skip_existing`: each picture
     is painted by one of them.
 
     Raises:

@@ -28,7 +28,7 @@ class Features(dict[str, Array]):
 class GraphPainter(Painter[Array, Features]):
     """The networks in folders that `have_graphs`, on the CPU in float32. Threads may share it.
 
-    A discrete one alone paints as both variants: the continuous one then has the same weights.
+    A discrete one alone paints as the continuous variant too: with the same weights, and its codebooks left out.
     """
 
     def __init__(self, *folders: Path, style_cache: int = STYLE_CACHE, content_cache: int = 0) -> None:

@@ -196,6 +196,7 @@ def _optimizers(objective: Objective, training: TrainingParams) -> dict[str, tor
         return {"generator": _adam(trained, training)}
     inner = inner_weights(objective.model)
     rest = [parameter for parameter in trained if all(parameter is not weight for weight in inner)]
+    # times the scheduled `learning_rate`, which cancels: what is left is `muon_learning_rate` on that schedule
     group = {"params": inner, "factor": training.muon_learning_rate / training.learning_rate}
     return {"generator": _adam(rest, training), "muon": Muon([group], training.weight_decay)}
 
